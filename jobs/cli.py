@@ -1,0 +1,121 @@
+"""The `passtream` command: options in, exit code out; errors as one line on standard error."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+
+from jobs.config import EmbedConfig, load_config
+from models.errors import ModelError
+from pipeline.errors import PipelineError, UsageError
+
+app = typer.Typer(
+    name="passtream",
+    help="Turn a corpus of audio into Parquet tables of PaSST embeddings.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+_MODEL, _WINDOWS = "Model", "Windows"
+_OUTPUT, _RUN = "Table", "Where it runs"
+
+
+def _option(field: str, flag: str, panel: str, **kwargs: Any) -> Any:
+    """An option whose help and default are those of the settings field."""
+    info = EmbedConfig.model_fields[field]
+    default = ",".join(info.default) if isinstance(info.default, tuple) else str(info.default)
+    help_text = info.description or ""
+    if info.annotation is not bool:
+        help_text += f" [default: {default}]".replace("[", "\\[")
+    return typer.Option(flag, help=help_text, rich_help_panel=panel, show_default=False, **kwargs)
+
+
+@app.callback()
+def _root() -> None:
+    pass
+
+
+@app.command()
+def embed(
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="SOURCE... TABLE", help="Folders, files or globs; then the table."),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of these settings; given options win over it."),
+    ] = None,
+    arch: Annotated[str | None, _option("arch", "--arch", _MODEL)] = None,
+    weights: Annotated[str | None, _option("weights", "--weights", _MODEL)] = None,
+    window_s: Annotated[float | None, _option("window_s", "--window-s", _WINDOWS)] = None,
+    hop_s: Annotated[float | None, _option("hop_s", "--hop-s", _WINDOWS)] = None,
+    padding: Annotated[str | None, _option("padding", "--padding", _WINDOWS)] = None,
+    pad_short: Annotated[
+        bool | None, _option("pad_short", "--pad-short/--no-pad-short", _WINDOWS)
+    ] = None,
+    tables: Annotated[str | None, _option("tables", "--tables", _OUTPUT)] = None,
+    outputs: Annotated[str | None, _option("outputs", "--outputs", _OUTPUT)] = None,
+    max_error_ratio: Annotated[
+        float | None, _option("max_error_ratio", "--max-error-ratio", _OUTPUT)
+    ] = None,
+    shard_clips: Annotated[int | None, _option("shard_clips", "--shard-clips", _RUN)] = None,
+    actors: Annotated[str | None, _option("actors", "--actors", _RUN)] = None,
+    address: Annotated[str | None, _option("address", "--address", _RUN)] = None,
+    in_process: Annotated[bool | None, _option("in_process", "--in-process/--on-ray", _RUN)] = None,
+) -> None:
+    """Embed SOURCE... into TABLE, or go on where a run of the same command ended."""
+    options = {name: value for name, value in locals().items() if name not in ("paths", "config")}
+    if paths:
+        options |= {"sources": tuple(paths[:-1]), "table": paths[-1]}
+    settings = load_config(config, options)
+    from jobs.embed import run_embed  # imports torch
+
+    raise typer.Exit(run_embed(settings, _console(sys.stdout), _console(sys.stderr)))
+
+
+@app.command()
+def verify(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder of the table.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="Also check that the table holds exactly this source; repeatable."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Prove that TABLE is whole: every clip once, every row sound. Exit code 0 or 1."""
+    from jobs.verify import run_verify
+
+    raise typer.Exit(run_verify(table, tuple(source or ()), as_json, _console(sys.stdout)))
+
+
+def _console(stream: Any) -> Console:
+    # Uris hold brackets and numbers: neither markup nor colouring may touch them.
+    return Console(file=stream, markup=False, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command; the entry point of the package."""
+    try:
+        code = app(standalone_mode=False)
+    except (UsageError, ModelError) as error:
+        code = _fail(str(error), 2)
+    except PipelineError as error:
+        code = _fail(str(error), 3)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        code = _fail("stopped", 130)
+    sys.exit(code)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"passtream: {message}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    main()

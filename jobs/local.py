@@ -1,0 +1,38 @@
+"""A run's shards in this process, one after the other: for debugging, and to check Ray against."""
+
+from collections.abc import Sequence
+
+from jobs.model import RunSpec, build_model
+from jobs.monitor import Monitor
+from models.weights import Weights
+from pipeline.errors import PipelineError
+from pipeline.packets import shard_packets
+from pipeline.plan import Shard
+from pipeline.shard import embed_shard
+from pipeline.store import LocalStore
+from pipeline.table import Table
+
+
+def run_in_process(
+    run: RunSpec, weights: Weights, shards: Sequence[Shard], monitor: Monitor
+) -> None:
+    """Embed and commit shards.
+
+    Args:
+        run: what to embed with.
+        weights: loaded already.
+        shards: what to embed.
+        monitor: told of every receipt and failure.
+    """
+    model = build_model(run, weights=weights)
+    table = Table(LocalStore(run.table_root), run.spec)
+    for shard in shards:
+        packets = shard_packets(shard.clips, run.spec.decode_rule)
+        try:
+            record = embed_shard(
+                shard, packets, model, table, lambda progress: monitor.in_flight([progress])
+            )
+        except PipelineError as error:
+            monitor.shard_failed(shard, str(error))
+        else:
+            monitor.shard_done(record)

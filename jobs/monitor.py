@@ -1,0 +1,147 @@
+"""Progress of a run for people: a bar on a terminal, plain lines elsewhere, a table at the end."""
+
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from pipeline.plan import Shard
+from pipeline.progress import Progress as Counts
+from pipeline.table import CommitRecord
+
+LINE_EVERY_S = 5.0
+REFRESH_S = 0.5
+
+
+@dataclass
+class Monitor:
+    """Counts what a run has done and shows it while it runs.
+
+    Attributes:
+        console: where to; a bar where it is a terminal, else lines.
+        n_shards: shards of this run.
+        n_clips: clips of these.
+        committed: counts of the shards committed in this run.
+        shards_done: how many these are.
+        failed: shards given up, with the reason.
+    """
+
+    console: Console
+    n_shards: int
+    n_clips: int
+    committed: Counts = field(default_factory=Counts)
+    shards_done: int = 0
+    failed: list[tuple[Shard, str]] = field(default_factory=list)
+    _running: Counts = field(default_factory=Counts)
+    _started: float = field(default_factory=time.monotonic)
+
+    def __enter__(self) -> "Monitor":
+        self._started = time.monotonic()
+        self._ended = threading.Event()
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[line]}", markup=False),
+            console=self.console,
+            auto_refresh=False,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self._task = self._bar.add_task("embedding", total=self.n_clips, line="")
+        self._bar.start()
+        self._thread = threading.Thread(target=self._show, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        self._bar.stop()
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since the run's shards were started."""
+        return time.monotonic() - self._started
+
+    def in_flight(self, counts: Iterable[Counts]) -> None:
+        """The counts of the shards under way."""
+        running = Counts()
+        for each in counts:
+            running.add(each)
+        self._running = running
+
+    def shard_done(self, record: CommitRecord) -> None:
+        """A shard is committed."""
+        self._running = Counts()
+        self.committed.add(record.counts)
+        self.shards_done += 1
+
+    def shard_retried(self, shard: Shard, attempt: int, reason: str) -> None:
+        """A try of a shard failed, another follows."""
+        self.note(f"shard {shard.shard_id}: try {attempt} failed, trying again: {reason}")
+
+    def shard_failed(self, shard: Shard, reason: str) -> None:
+        """A shard is given up."""
+        self._running = Counts()
+        self.failed.append((shard, reason))
+        self.note(f"shard {shard.shard_id}: given up: {reason}")
+
+    def note(self, line: str) -> None:
+        """A line for people, above the bar."""
+        self.console.print(Text(line))
+
+    def line(self) -> str:
+        """Where the run is, in one line."""
+        counts = Counts()
+        counts.add(self.committed)
+        counts.add(self._running)
+        wall_s = max(self.wall_s, 1e-9)
+        share = counts.clips / self.n_clips if self.n_clips else 1.0
+        left = f", about {_duration(wall_s / share * (1 - share))} left" if 0 < share < 1 else ""
+        return (
+            f"shards {self.shards_done}/{self.n_shards}, clips {counts.clips}/{self.n_clips}, "
+            f"audio {counts.audio_s / 3600:.2f} h, {counts.audio_s / wall_s:.1f} x real time, "
+            f"errors {counts.errors.total()}{left}"
+        )
+
+    def _show(self) -> None:
+        is_terminal = self.console.is_terminal
+        while not self._ended.wait(REFRESH_S if is_terminal else LINE_EVERY_S):
+            if is_terminal:
+                done = self.committed.clips + self._running.clips
+                self._bar.update(self._task, completed=done, line=self.line())
+                self._bar.refresh()
+            else:
+                self.note(self.line())
+
+
+def summary(title: str, counts: Counts, wall_s: float, location: str) -> RichTable:
+    """The table at the end of a run."""
+    table = RichTable(title=title, show_header=False, title_justify="left")
+    table.add_column(justify="right")
+    table.add_column(overflow="fold")
+    errors = ", ".join(f"{name} {n}" for name, n in sorted(counts.errors.items())) or "none"
+    for name, value in (
+        ("clips embedded", f"{counts.clips - counts.errors.total():,}"),
+        ("audio", f"{counts.audio_s / 3600:.3f} h"),
+        ("windows", f"{counts.windows:,}"),
+        ("errors", errors),
+        ("wall time", _duration(wall_s)),
+        ("speed", f"{counts.audio_s / max(wall_s, 1e-9):.1f} x real time"),
+        ("table", location),
+    ):
+        table.add_row(name, Text(value))
+    return table
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -1,0 +1,67 @@
+"""Being told to stop: SIGINT (Ctrl-C) and SIGTERM, at any moment of a run.
+
+While a run starts up, or embeds in this process, a signal raises `Stopped` where it strikes:
+nothing half-done counts, as only commit records make rows count. While shards are out on Ray the
+signal is noted instead, so that what is nearly finished can still be committed.
+"""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """The run was told to stop."""
+
+
+class StopRequest:
+    """Whether a signal to stop has come.
+
+    Attributes:
+        requested: one has.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._is_deferred = False
+
+    def install(self) -> None:
+        """Take over the signals; again after a library has taken them for itself."""
+        for number in SIGNALS:
+            signal.signal(number, self._handle)
+
+    @contextlib.contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Within the block a first signal is noted, not raised; a second one raises all the same.
+
+        Raises:
+            Stopped: on entry, where one has come already.
+        """
+        if self.requested:
+            raise Stopped
+        self._is_deferred = True
+        try:
+            yield
+        finally:
+            self._is_deferred = False
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        is_first, self.requested = not self.requested, True
+        if not (is_first and self._is_deferred):
+            raise Stopped
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[StopRequest]:
+    """A `StopRequest` that holds the signals within the block."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    stop = StopRequest()
+    stop.install()
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

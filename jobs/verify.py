@@ -1,0 +1,50 @@
+"""`passtream verify`: the report of `pipeline.verify` for people and for programs."""
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from pipeline.errors import UsageError
+from pipeline.source import list_sources
+from pipeline.store import LocalStore
+from pipeline.table import Table
+from pipeline.verify import Report, verify_table
+
+
+def run_verify(location: str, sources: Sequence[str], as_json: bool, out: Console) -> int:
+    """Verify a table and print the report.
+
+    Returns:
+        0 where it passes, 1 where it does not.
+
+    Raises:
+        UsageError: there is no table, or no such source.
+    """
+    table = Table.read(LocalStore(location))
+    if table is None:
+        raise UsageError(f"table {location!r}: no passtream table there (no _passtream/table.json)")
+    report = verify_table(table, list_sources(sources).clips if sources else None)
+    if as_json:
+        out.print(json.dumps(report.to_json(), indent=1))
+    else:
+        _print(report, table, out)
+    return 0 if report.passed else 1
+
+
+def _print(report: Report, table: Table, out: Console) -> None:
+    rates = ", ".join(f"{rate} Hz {n}" for rate, n in sorted(report.sample_rates_hz.items()))
+    errors = ", ".join(f"{name} {n}" for name, n in sorted(report.errors.items()))
+    out.print(f"table       {table.store.root}")
+    out.print(f"model       {table.spec.arch}, weights {table.spec.weights_origin}")
+    out.print(f"shards      {report.shards} committed")
+    out.print(f"clips       {report.clips}, {report.audio_s / 3600:.3f} h ({rates or 'none'})")
+    if "windows" in table.spec.tables:
+        out.print(f"windows     {report.windows}")
+    out.print(f"errors      {report.errors.total()}{f' ({errors})' if errors else ''}")
+    out.print(f"duplicates  {report.duplicate_vectors} embeddings")
+    for note in report.notes:
+        out.print(f"note: {note}")
+    for problem in report.problems:
+        out.print(f"PROBLEM: {problem}")
+    out.print("passed" if report.passed else f"FAILED: {len(report.problems)} problems")

@@ -1,0 +1,14 @@
+"""PaSST on torch: audio samples at 32 kHz in, AudioSet logits and 768-wide embeddings out.
+
+What to read, in the order of the data:
+
+- `models.archs`: one frozen `ArchSpec` per published checkpoint (strides, grid, hop, classes).
+- `models.frontend`: `LogMel`, samples to a log-mel spectrogram, always fp32.
+- `models.passt`: `PaSST`, a spectrogram to logits and features.
+- `models.embedder`: `Embedder`, a list of windows of any lengths to arrays, batched exactly.
+- `models.weights`: state dicts: where they come from, how they are checked, their digest.
+- `models.published`: the checkpoints on the network and the cache that holds them.
+
+Nothing here knows of Ray, of corpora or of tables; importing a module needs only torch,
+torchaudio and timm.
+"""

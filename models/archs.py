@@ -1,0 +1,165 @@
+"""The published PaSST checkpoints, one frozen spec each.
+
+An arch is the whole of what has to fit together: patch strides, positional grid, front-end hop,
+head and checkpoint. The reference lets a caller pair any of these with any other and then embeds
+badly in silence; here they are one value, and a mismatch cannot be written down.
+"""
+
+from dataclasses import dataclass
+
+from models.errors import UnknownArchError
+
+SAMPLE_RATE_HZ = 32_000
+N_MELS = 128
+PATCH_SIZE = 16
+EMBED_DIM = 768
+N_HEADS = 12
+RELEASES_URL = "https://github.com/kkoutini/PaSST/releases/download/"
+
+
+@dataclass(frozen=True, slots=True)
+class ArchSpec:
+    """One published PaSST.
+
+    Attributes:
+        name: what `--arch` takes.
+        checkpoint: path of the state dict below `RELEASES_URL`.
+        n_classes: width of the head (527 AudioSet, 20 OpenMIC, 200 FSD50K).
+        stride: step between patches over frequency and over time, in mel bands and frames.
+        input_tdim: frames that the time positions were trained for.
+        hop_samples: STFT hop at 32 kHz.
+        depth: transformer blocks.
+        max_window_s: longest window in seconds; longer clips are cut.
+    """
+
+    name: str
+    checkpoint: str
+    n_classes: int = 527
+    stride: int = 10
+    input_tdim: int = 998
+    hop_samples: int = 320
+    depth: int = 12
+    max_window_s: float = 10.0
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Positions over (frequency, time) that the state dict holds."""
+        return N_MELS // self.stride, self.input_tdim // self.stride
+
+    @property
+    def min_samples(self) -> int:
+        """Fewest samples that give one patch: `PATCH_SIZE` frames of the front end."""
+        return (PATCH_SIZE - 1) * self.hop_samples + 1
+
+    @property
+    def max_samples(self) -> int:
+        """Most samples whose patches all have a time position."""
+        max_frames = self.grid[1] * self.stride + PATCH_SIZE - 1
+        return max_frames * self.hop_samples
+
+    @property
+    def url(self) -> str:
+        """Where the checkpoint is published."""
+        return RELEASES_URL + self.checkpoint
+
+    def n_frames(self, n_samples: int) -> int:
+        """Frames of the log-mel spectrogram of a window of `n_samples`."""
+        return 1 + (n_samples - 1) // self.hop_samples
+
+    def n_time_patches(self, n_samples: int) -> int:
+        """Patches over time of a window of `n_samples` (0 where it is too short for one)."""
+        return max(0, (self.n_frames(n_samples) - PATCH_SIZE) // self.stride + 1)
+
+    def n_tokens(self, n_samples: int) -> int:
+        """Length of the token sequence: the patches, the class and the distillation token."""
+        n_freq_patches = (N_MELS - PATCH_SIZE) // self.stride + 1
+        return n_freq_patches * self.n_time_patches(n_samples) + 2
+
+
+_AUDIOSET = (
+    ArchSpec("passt_s_swa_p16_128_ap476", "v0.0.1-audioset/passt-s-f128-p16-s10-ap.476-swa.pt"),
+    ArchSpec("passt_s_swa_p16_128_ap4761", "v0.0.2-audioset/passt-s-f128-p16-s10-ap.4761-swa.pt"),
+    ArchSpec("passt_s_p16_128_ap472", "v0.0.2-audioset/passt-s-f128-p16-s10-ap.472.pt"),
+    ArchSpec("passt_s_kd_p16_128_ap486", "v.0.0.9/passt-s-kd-ap.486.pt"),
+    ArchSpec("passt_l_kd_p16_128_ap47", "v.0.0.10/passt-l-kd-ap.47.pt", depth=7),
+    ArchSpec(
+        "passt_s_swa_p16_s16_128_ap473",
+        "v0.0.2-audioset/passt-s-f128-p16-s16-ap.473-swa.pt",
+        stride=16,
+    ),
+    ArchSpec(
+        "passt_s_p16_s16_128_ap468", "v0.0.2-audioset/passt-s-f128-p16-s16-ap.468.pt", stride=16
+    ),
+    ArchSpec(
+        "passt_s_swa_p16_s14_128_ap471",
+        "v0.0.2-audioset/passt-s-f128-p16-s14-ap.471-swa.pt",
+        stride=14,
+    ),
+    ArchSpec(
+        "passt_s_p16_s14_128_ap469", "v0.0.2-audioset/passt-s-f128-p16-s14-ap.469.pt", stride=14
+    ),
+    ArchSpec(
+        "passt_s_swa_p16_s12_128_ap473",
+        "v0.0.2-audioset/passt-s-f128-p16-s12-ap.473-swa.pt",
+        stride=12,
+    ),
+    ArchSpec(
+        "passt_s_p16_s12_128_ap470", "v0.0.2-audioset/passt-s-f128-p16-s12-ap.470.pt", stride=12
+    ),
+    ArchSpec(
+        "passt_b_f128_p16_s16_ap_459",
+        "v.0.0.7-audioset/passt-b-f128-p16-s16-ap.459.pt",
+        stride=16,
+    ),
+    ArchSpec(
+        "passt_u600_f128_p16_s16_ap_460",
+        "v.0.0.7-audioset/passt-u600-f128-p16-s16-ap.460.pt",
+        stride=16,
+    ),
+    ArchSpec(
+        "passt_20sec",
+        "v0.0.5/passt-s-f128-20sec-p16-s10-ap.474-swa.pt",
+        input_tdim=2000,
+        max_window_s=20.0,
+    ),
+    ArchSpec(
+        "passt_30sec",
+        "v0.0.5/passt-s-f128-30sec-p16-s10-ap.473-swa.pt",
+        input_tdim=3000,
+        max_window_s=30.0,
+    ),
+    ArchSpec(
+        "stfthop160",
+        "v0.0.3-audioset/passt-s-f128-stfthop160-p16-s10-ap.473-swa.pt",
+        input_tdim=2000,
+        hop_samples=160,
+    ),
+    ArchSpec(
+        "stfthop100",
+        "v0.0.3-audioset/passt-s-f128-stfthop100-p16-s10-ap.473-swa.pt",
+        input_tdim=3200,
+        hop_samples=100,
+    ),
+)
+_OTHER = (
+    ArchSpec("openmic", "v0.0.5/openmic-passt-s-f128-10sec-p16-s10-ap.85.pt", n_classes=20),
+    ArchSpec("fsd50k", "v0.0.5/fsd50k-passt-s-f128-p16-s10-ap.655.pt", n_classes=200),
+    ArchSpec(
+        "fsd50k-n", "v0.0.5/fsd50k-passt-s-n-f128-p16-s16-ap.642.pt", n_classes=200, stride=16
+    ),
+)
+ARCHS: dict[str, ArchSpec] = {spec.name: spec for spec in _AUDIOSET + _OTHER}
+DEFAULT_ARCH = _AUDIOSET[0].name
+
+
+def arch_spec(name: str) -> ArchSpec:
+    """The spec of an arch.
+
+    Raises:
+        UnknownArchError: `name` is not one of `ARCHS`; the message lists them.
+    """
+    try:
+        return ARCHS[name]
+    except KeyError:
+        known = ", ".join(ARCHS)
+        raise UnknownArchError(f"unknown arch {name!r}; the archs are: {known}") from None

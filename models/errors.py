@@ -1,0 +1,28 @@
+"""What can go wrong in `models`, each with a message that names the value and the way out.
+
+ModelError (ValueError)
+├── UnknownArchError      no such arch
+├── WindowError           samples that this arch cannot take
+└── WeightsError          a state dict that cannot be read or does not belong to the arch
+    └── WeightsUnavailableError   the published file is neither cached nor reachable
+"""
+
+
+class ModelError(ValueError):
+    """Base of all errors that `models` raises for what a caller did."""
+
+
+class UnknownArchError(ModelError):
+    """The arch name is not in the registry."""
+
+
+class WindowError(ModelError):
+    """A window of audio that the arch cannot embed."""
+
+
+class WeightsError(ModelError):
+    """A state dict that cannot be read, or that does not belong to the arch."""
+
+
+class WeightsUnavailableError(WeightsError):
+    """A published checkpoint is neither in the cache nor to be had from its host."""

@@ -1,0 +1,17 @@
+"""From a source of recordings to a committed Parquet table, in one process and without Ray.
+
+    source ─▶ plan ─▶ decode ─▶ windows ─▶ packets ─▶ assemble ─▶ tables ─▶ commit
+    ClipRef   Shard   PCM 32k   blocks     lists      rows        Parquet   record
+
+- `source`: files become `ClipRef`s, each with an id and a version.
+- `plan`: clips become `Shard`s whose ids are hashes of what they hold.
+- `decode`: one file becomes mono PCM at 32 kHz, in pieces.
+- `windows`: pieces become `WindowBlock`s; the only place that knows window arithmetic.
+- `packets`: the decode side of a shard as one stream of events, errors among them.
+- `assemble`: the model side: events become embeddings, and these rows, one a clip.
+- `tables`, `store`, `commit`: rows become files, and a commit record makes them count.
+- `shard`: those three steps for one shard; `verify` reads it all back.
+
+Nothing here imports Ray, and the modules up to `packets` import no torch either: decode workers
+start fast and stay small. The model comes in through the `assemble.Model` protocol.
+"""

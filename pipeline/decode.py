@@ -1,0 +1,213 @@
+"""One recording to mono float32 PCM at 32 kHz, in pieces of bounded size.
+
+libsndfile goes first; FFmpeg (through PyAV) takes what it does not know. Both hand their channels
+to one down-mix, the mean of the channels, so an embedding does not depend on which of them ran.
+The rate is the header's; soxr resamples the stream. Damage that decoders pass over in silence
+(cut-off files, NaN) is an error here.
+"""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import av
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from pipeline.chunks import promised_and_present
+from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, uri_to_path
+from pipeline.errors import ClipError
+from pipeline.source import stat_version
+
+Samples = npt.NDArray[np.float32]
+PIECE_FRAMES = 1 << 17
+SHORT_TOLERANCE = 0.01
+"""Share of the audio that may be missing at the end before the clip counts as damaged."""
+
+_DECODER_ERRORS = (
+    soundfile.SoundFileError,
+    av.FFmpegError,
+    ValueError,
+    RuntimeError,
+    TypeError,
+    EOFError,
+    MemoryError,
+)
+_UNKNOWN_LENGTH_FRAMES = 1 << 60
+
+
+class ClipReader:
+    """Decodes one clip; iterate over `pieces` once, then read the attributes.
+
+    Args:
+        ref: the clip.
+
+    Attributes:
+        sample_rate_hz: the file's own rate.
+        channels: the file's own channel count.
+        decoded_short: a little less audio was there than the header promised.
+    """
+
+    def __init__(self, ref: ClipRef) -> None:
+        self.ref = ref
+        self.sample_rate_hz = 0
+        self.channels = 0
+        self.decoded_short = False
+
+    def pieces(self) -> Iterator[Samples]:
+        """Mono float32 samples at 32 kHz, in order.
+
+        Raises:
+            ClipError: the clip cannot be read or decoded, or is damaged.
+        """
+        with _opened(self.ref) as file:
+            yield from self._resampled(self._mono(file))
+
+    def _mono(self, file: BinaryIO) -> Iterator[Samples]:
+        n_frames = 0
+        for frames in self._frames(file):
+            mono = down_mix(frames)
+            if not np.isfinite(mono).all():
+                first = n_frames + int(np.argmin(np.isfinite(mono)))
+                raise ClipError(
+                    "decode",
+                    "non_finite",
+                    f"{self.ref.uri}: sample {first} is NaN or infinite; repair or leave out "
+                    "the file",
+                )
+            n_frames += len(mono)
+            yield mono
+        if not n_frames:
+            raise ClipError("decode", "empty", f"{self.ref.uri}: holds no samples")
+
+    def _frames(self, file: BinaryIO) -> Iterator[Samples]:
+        """Float32 (frames, channels) pieces, by the first decoder that knows the format."""
+        try:
+            sound = _open_soundfile(file)
+        except _DECODER_ERRORS as error:
+            yield from self._frames_by_ffmpeg(file, reason=str(error))
+            return
+        with sound:
+            self.sample_rate_hz, self.channels = sound.samplerate, sound.channels
+            n_frames = 0
+            try:
+                while len(frames := sound.read(PIECE_FRAMES, dtype="float32", always_2d=True)):
+                    n_frames += len(frames)
+                    yield frames
+            except _DECODER_ERRORS as error:
+                self._check_length(file, sound, n_frames)
+                raise self._undecodable(str(error)) from error
+            self._check_length(file, sound, n_frames)
+
+    def _frames_by_ffmpeg(self, file: BinaryIO, reason: str) -> Iterator[Samples]:
+        file.seek(0)
+        try:
+            # metadata_errors: a tag in a strange encoding is no reason to lose the audio.
+            with av.open(file, "r", metadata_errors="replace") as container:
+                if not container.streams.audio:
+                    raise ClipError("decode", "no_audio", f"{self.ref.uri}: has no audio stream")
+                stream = container.streams.audio[0]
+                self.sample_rate_hz, self.channels = stream.sample_rate, stream.channels
+                to_float = av.AudioResampler(format="fltp")
+                for decoded in container.decode(stream):
+                    for frame in to_float.resample(decoded):
+                        yield frame.to_ndarray().T.astype(np.float32, copy=False)
+        except _DECODER_ERRORS as error:
+            raise self._undecodable(f"libsndfile: {reason.rstrip('.')}; FFmpeg: {error}") from error
+
+    def _check_length(self, file: BinaryIO, sound: soundfile.SoundFile, n_frames: int) -> None:
+        """Compare what was decoded with what the header promised, where it says so exactly."""
+        if sound.format == "FLAC" and sound.frames < _UNKNOWN_LENGTH_FRAMES:
+            promised, present, unit = sound.frames, n_frames, "frames"
+        elif in_bytes := promised_and_present(file):
+            (promised, present), unit = in_bytes, "bytes of audio"
+        else:
+            return
+        if present >= promised:
+            return
+        if present < (1 - SHORT_TOLERANCE) * promised:
+            raise ClipError(
+                "decode",
+                "truncated",
+                f"{self.ref.uri}: the header promises {promised} {unit}, the file holds "
+                f"{present}; fetch the file again",
+            )
+        self.decoded_short = True
+
+    def _resampled(self, pieces: Iterator[Samples]) -> Iterator[Samples]:
+        stream: soxr.ResampleStream | None = None
+        for index, piece in enumerate(pieces):
+            if index == 0 and self.sample_rate_hz != SAMPLE_RATE_HZ:
+                stream = self._resampler()
+            resampled = piece if stream is None else stream.resample_chunk(piece)
+            if len(resampled):
+                yield resampled
+        if stream is not None:
+            rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+            if len(rest):
+                yield rest
+
+    def _resampler(self) -> soxr.ResampleStream:
+        try:
+            return soxr.ResampleStream(self.sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
+        except (ValueError, RuntimeError) as error:
+            raise self._undecodable(
+                f"cannot be resampled from {self.sample_rate_hz} Hz: {error}"
+            ) from error
+
+    def _undecodable(self, reason: str) -> ClipError:
+        return ClipError("decode", "undecodable", f"{self.ref.uri}: {reason}")
+
+
+def down_mix(frames: Samples) -> Samples:
+    """Mean over channels, float32 (frames, channels) to (frames,).
+
+    Channel by channel, which is an order of magnitude faster than a reduction over the short axis.
+    """
+    n_channels = frames.shape[1]
+    mono = np.ascontiguousarray(frames[:, 0])
+    if n_channels == 1:
+        return mono
+    mono = mono.copy()
+    for channel in range(1, n_channels):
+        mono += frames[:, channel]
+    mono /= np.float32(n_channels)
+    return mono
+
+
+def _open_soundfile(file: BinaryIO) -> soundfile.SoundFile:
+    # By descriptor: libsndfile then reads natively, with no calls back into Python.
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    return soundfile.SoundFile(file.fileno(), closefd=False)
+
+
+@contextlib.contextmanager
+def _opened(ref: ClipRef) -> Iterator[BinaryIO]:
+    path = uri_to_path(ref.uri)
+    try:
+        # Non-blocking: opening a named pipe would otherwise wait for a writer for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError as error:
+        what = f"links to {os.readlink(path)!r}, which is" if os.path.islink(path) else "is"
+        raise ClipError("read", "missing", f"{ref.uri}: {what} not there") from error
+    except PermissionError as error:
+        raise ClipError("read", "forbidden", f"{ref.uri}: no permission to read it") from error
+    except OSError as error:
+        raise ClipError("read", "unreadable", f"{ref.uri}: {error.strerror}") from error
+    with open(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ClipError("read", "not_a_file", f"{ref.uri}: is not a regular file")
+        if not status.st_size:
+            raise ClipError("read", "empty", f"{ref.uri}: is empty (0 bytes)")
+        if (version := stat_version(status)) != ref.version:
+            raise ClipError(
+                "read",
+                "changed",
+                f"{ref.uri}: changed since it was listed (version {ref.version}, now {version})",
+            )
+        yield file

@@ -1,0 +1,40 @@
+"""What can go wrong between a source and a table.
+
+PipelineError
+├── UsageError       a source, table or setting that cannot work; said before anything starts
+├── ClipError        this one clip cannot be embedded: becomes a row in `errors`
+├── StoreError       the table cannot be written or read; fails the shard
+└── BrokenStreamError   the decode side of a shard ended early or skipped; fails the shard
+"""
+
+
+class PipelineError(Exception):
+    """Base of all errors of `pipeline`."""
+
+
+class UsageError(PipelineError):
+    """What was asked for cannot be done; the message says what to write instead."""
+
+
+class ClipError(PipelineError):
+    """One clip cannot be embedded.
+
+    Args:
+        stage: `read`, `decode`, `window` or `embed`.
+        error_class: short name that errors are counted by.
+        message: names the file, the value and the way out.
+    """
+
+    def __init__(self, stage: str, error_class: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.error_class = error_class
+        self.message = message
+
+
+class StoreError(PipelineError):
+    """Data could not be written to, or read back from, the table."""
+
+
+class BrokenStreamError(PipelineError):
+    """A shard's event stream does not account for every clip and window of the shard."""

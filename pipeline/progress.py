@@ -1,0 +1,28 @@
+"""Counts of what a shard, or a run, has got through."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Progress:
+    """What a shard, or a run, has got through.
+
+    Attributes:
+        clips: clips that have their row, errors included.
+        windows: windows of the clips embedded.
+        audio_s: seconds of the clips embedded.
+        errors: clips that went to `errors`, by class.
+    """
+
+    clips: int = 0
+    windows: int = 0
+    audio_s: float = 0.0
+    errors: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: "Progress") -> None:
+        """Add another's counts to this one's."""
+        self.clips += other.clips
+        self.windows += other.windows
+        self.audio_s += other.audio_s
+        self.errors.update(other.errors)

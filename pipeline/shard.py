@@ -1,0 +1,52 @@
+"""One shard, from its decode stream to its commit: the same function with and without Ray."""
+
+import time
+from collections.abc import Callable, Iterable
+
+from pipeline.assemble import Assembler, Model
+from pipeline.packets import Event
+from pipeline.plan import Shard
+from pipeline.progress import Progress
+from pipeline.rows import RowWriter
+from pipeline.table import CommitRecord, Table
+
+
+def embed_shard(
+    shard: Shard,
+    packets: Iterable[list[Event]],
+    model: Model,
+    table: Table,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> CommitRecord:
+    """Embed a shard's clips, write its files and commit it.
+
+    Args:
+        shard: what to embed.
+        packets: its events, from `pipeline.packets.shard_packets`, here or on another machine.
+        model: embeds windows.
+        table: takes the rows.
+        on_progress: told of the counts as they grow.
+
+    Returns:
+        The commit record that stands in the table.
+
+    Raises:
+        BrokenStreamError: the stream did not account for every clip.
+        StoreError: the table could not be written.
+    """
+    started = time.monotonic()
+    with RowWriter(table.store, table.spec, shard.shard_id) as writer:
+        assembler = Assembler(shard.clips, table.spec, model, writer, on_progress)
+        assembler.consume(packets)
+        files = writer.finish()
+    progress = assembler.progress
+    record = CommitRecord(
+        shard=shard.shard_id,
+        clips=len(shard.clips),
+        rows=writer.rows,
+        errors=dict(sorted(progress.errors.items())),
+        audio_s=progress.audio_s,
+        windows=progress.windows,
+        files=files,
+    )
+    return table.commit(record, seconds=time.monotonic() - started)

@@ -1,0 +1,211 @@
+"""A table: its spec, its commit records, and the names of its files.
+
+    TABLE/_passtream/table.json            the spec, created once
+    TABLE/_passtream/commits/<shard>.json  one a finished shard, written last, put-if-absent
+    TABLE/clips/<shard>.parquet            one row a clip
+    TABLE/windows/<shard>.parquet          one row a window, if asked for
+    TABLE/errors/<shard>.parquet           one row a clip that could not be embedded, if any
+
+A shard counts once its commit record is there. Its data files have one name each and are replaced
+whole, so a shard that is done twice leaves one set of rows.
+"""
+
+import json
+import os
+import socket
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pipeline.clips import ClipRef
+from pipeline.errors import StoreError, UsageError
+from pipeline.progress import Progress
+from pipeline.spec import TableSpec
+from pipeline.store import META_DIR, LocalStore
+
+SPEC_NAME = f"{META_DIR}/table.json"
+COMMITS_DIR = f"{META_DIR}/commits"
+CLIP_COLUMNS = ("uri", "source_version", "member")
+"""The columns that a `ClipRef` is made of, in its order."""
+DATA_DIRS = ("clips", "windows", "errors")
+_FORMAT = "passtream table"
+
+
+@dataclass(frozen=True)
+class CommitRecord:
+    """What a finished shard consists of; also the receipt that a run counts.
+
+    Attributes:
+        shard: its id.
+        clips: clips that went in, embedded or not.
+        rows: rows per table.
+        errors: clips in `errors`, by class.
+        audio_s: seconds of audio embedded.
+        windows: windows embedded, whether or not the table holds them.
+        files: size in bytes of each data file.
+        replaces: ids of the shards that this one stands for.
+        writer: host, process and seconds; not compared.
+    """
+
+    shard: str
+    clips: int
+    rows: dict[str, int]
+    errors: dict[str, int]
+    audio_s: float
+    windows: int
+    files: dict[str, int]
+    replaces: tuple[str, ...] = ()
+    writer: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def counts(self) -> Progress:
+        """The record as progress made."""
+        return Progress(self.clips, self.windows, self.audio_s, Counter(self.errors))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "CommitRecord":
+        """Read a record.
+
+        Raises:
+            StoreError: it is not one.
+        """
+        try:
+            fields = json.loads(content)
+            return cls(**{**fields, "replaces": tuple(fields["replaces"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise StoreError(f"not a commit record: {error!r}") from error
+
+
+class Table:
+    """A table with a known spec.
+
+    Args:
+        store: where it lies.
+        spec: what its rows have in common.
+    """
+
+    def __init__(self, store: LocalStore, spec: TableSpec) -> None:
+        self.store = store
+        self.spec = spec
+
+    @classmethod
+    def read(cls, store: LocalStore) -> "Table | None":
+        """The table that is there, None where there is none.
+
+        Raises:
+            UsageError: something is there, but not a table of this schema.
+        """
+        content = store.read(SPEC_NAME)
+        if content is None:
+            return None
+        try:
+            fields = json.loads(content)
+            if fields["format"] != _FORMAT:
+                raise KeyError("format")
+            return cls(store, TableSpec.from_json(fields["spec"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise UsageError(
+                f"{store.path(SPEC_NAME)} is not a passtream table: {error}"
+            ) from error
+
+    @classmethod
+    def open_or_create(cls, store: LocalStore, spec: TableSpec) -> "Table":
+        """The table for a run with this spec, made if there is none.
+
+        Raises:
+            UsageError: the table has another spec; the differing fields are named.
+        """
+        if store.read(SPEC_NAME) is None:
+            _refuse_strange_folder(store)
+            store.create((COMMITS_DIR, *DATA_DIRS))
+            content = json.dumps({"format": _FORMAT, "spec": spec.to_json()}, indent=1)
+            store.put_if_absent(SPEC_NAME, content.encode())
+        table = cls.read(store)
+        assert table is not None
+        if differences := table.spec.differences(spec):
+            raise UsageError(
+                f"table {store.root} was made with other settings (table, this run): "
+                f"{'; '.join(differences)}. Run with the table's settings, or name a new table"
+            )
+        return table
+
+    def committed(self) -> set[str]:
+        """Ids of the committed shards: one listing."""
+        names = self.store.names(COMMITS_DIR)
+        return {name.removesuffix(".json") for name in names if name.endswith(".json")}
+
+    def records(self, shards: Iterable[str]) -> Iterator[CommitRecord]:
+        """Commit records of shards.
+
+        Raises:
+            StoreError: a record is gone or damaged.
+        """
+        for shard in shards:
+            content = self.store.read(commit_name(shard))
+            if content is None:
+                raise StoreError(f"{self.store.path(commit_name(shard))}: is gone")
+            try:
+                yield CommitRecord.from_bytes(content)
+            except StoreError as error:
+                raise StoreError(f"{self.store.path(commit_name(shard))}: {error}") from error
+
+    def commit(self, record: CommitRecord, seconds: float) -> CommitRecord:
+        """Make a shard count; the record that stands, which may be an earlier writer's.
+
+        The data files must be in place already.
+        """
+        content = asdict(record)
+        content["writer"] = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "seconds": round(seconds, 3),
+        }
+        if self.store.put_if_absent(commit_name(record.shard), json.dumps(content).encode()):
+            return record
+        return next(self.records([record.shard]))
+
+    def clips_of(self, shard: str) -> list[ClipRef]:
+        """The clips of a committed shard, from its `clips` and `errors` rows."""
+        clips = []
+        for table in ("clips", "errors"):
+            path = self.store.path(data_name(table, shard))
+            if not path.exists():
+                continue
+            rows = pq.read_table(path, columns=list(CLIP_COLUMNS), partitioning=None)
+            columns = (rows[name].to_pylist() for name in CLIP_COLUMNS)
+            clips += [ClipRef(*values) for values in zip(*columns, strict=True)]
+        return clips
+
+    def orphans(self, committed: set[str]) -> list[str]:
+        """Data files of shards that are not committed."""
+        return [
+            f"{folder}/{name}"
+            for folder in DATA_DIRS
+            for name in sorted(self.store.names(folder))
+            if name.removesuffix(".parquet") not in committed
+        ]
+
+
+def commit_name(shard: str) -> str:
+    """Name of a shard's commit record."""
+    return f"{COMMITS_DIR}/{shard}.json"
+
+
+def data_name(table: str, shard: str) -> str:
+    """Name of a shard's file of rows."""
+    return f"{table}/{shard}.parquet"
+
+
+def _refuse_strange_folder(store: LocalStore) -> None:
+    if store.root.exists() and not store.root.is_dir():
+        raise UsageError(f"table {store.root}: is a file; name a new or empty folder")
+    strangers = [] if not store.root.exists() else sorted(os.listdir(store.root))
+    # A run killed between making the folders and the spec leaves these.
+    if set(strangers) - {META_DIR, *DATA_DIRS}:
+        raise UsageError(
+            f"table {store.root}: holds other files ({', '.join(strangers[:3])}, ...) and is no "
+            "passtream table; name a new or empty folder"
+        )

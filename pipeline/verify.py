@@ -1,0 +1,246 @@
+"""Proof that a table is whole: everything is read back and held against what it should be.
+
+A shard's id is a hash of the clips that went into it. Recomputing it from the rows of `clips` and
+`errors` shows that every one of them came out, once, and nothing else did; no list of inputs has
+to be kept for that.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
+from pipeline.errors import StoreError
+from pipeline.plan import shard_id
+from pipeline.rows import schemas
+from pipeline.store import TEMP_DIR
+from pipeline.table import CLIP_COLUMNS, CommitRecord, Table, data_name
+
+_SHOWN = 5
+
+
+@dataclass
+class Report:
+    """What `verify` found.
+
+    Attributes:
+        shards: committed shards read.
+        clips: rows of `clips`.
+        windows: rows of `windows`.
+        errors: rows of `errors`, by class.
+        audio_s: seconds of audio embedded.
+        duplicate_vectors: rows of `clips` whose embedding equals an earlier row's.
+        sample_rates_hz: clips by the source's sample rate.
+        problems: what is wrong; the table passes where there is none.
+        notes: what a reader may want to know.
+    """
+
+    shards: int = 0
+    clips: int = 0
+    windows: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    audio_s: float = 0.0
+    duplicate_vectors: int = 0
+    sample_rates_hz: Counter[int] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Nothing is wrong."""
+        return not self.problems
+
+    def to_json(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {"passed": self.passed} | asdict(self)
+
+
+def verify_table(table: Table, source: Sequence[ClipRef] | None = None) -> Report:
+    """Read a table back and check all of it.
+
+    Args:
+        table: the table.
+        source: the source's listing, to check that the table holds exactly it.
+    """
+    verifier = _Verifier(table)
+    committed = table.committed()
+    for shard in sorted(committed):
+        verifier.check_shard(shard)
+    report = verifier.report
+    if not committed:
+        report.problems.append("no shard is committed")
+    report.problems += [
+        f"{name}: is of no committed shard, but plain readers see its rows; run the same "
+        "`passtream embed` again, or delete it"
+        for name in table.orphans(committed)
+    ]
+    if leftovers := table.store.names(TEMP_DIR):
+        report.notes.append(
+            f"{len(leftovers)} temporary files in {TEMP_DIR}; a run is writing, or the next one "
+            "clears them"
+        )
+    if report.duplicate_vectors:
+        report.notes.append(f"{report.duplicate_vectors} embeddings equal an earlier clip's")
+    if source is not None:
+        verifier.check_source(source)
+    return report
+
+
+class _Verifier:
+    def __init__(self, table: Table) -> None:
+        self.report = Report()
+        self._table = table
+        self._rule = table.spec.window_rule
+        self._schemas = schemas(table.spec)
+        self._versions: dict[tuple[str, str], str] = {}
+        self._vectors: set[int] = set()
+
+    def check_shard(self, shard: str) -> None:
+        try:
+            record = next(self._table.records([shard]))
+            rows = {name: self._read(name, shard, record) for name in self._schemas}
+        except (StoreError, OSError, pa.ArrowException) as error:
+            self._problem(shard, str(error))
+            return
+        self.report.shards += 1
+        self._check_record(shard, record, rows)
+        self._check_identity(shard, rows)
+        for name in self._table.spec.tables:
+            self._check_vectors(shard, name, rows[name])
+        self._check_windows(shard, rows)
+        self._count(rows)
+
+    def _problem(self, shard: str, text: str) -> None:
+        self.report.problems.append(f"shard {shard}: {text}")
+
+    def _read(self, name: str, shard: str, record: CommitRecord) -> pa.Table:
+        file = data_name(name, shard)
+        if file not in record.files and record.rows.get(name) == 0:
+            return self._schemas[name].empty_table()
+        path = self._table.store.path(file)
+        if not path.exists():
+            raise StoreError(f"{file} is gone")
+        if (size := path.stat().st_size) != record.files.get(file):
+            raise StoreError(f"{file} has {size} bytes, its commit says {record.files.get(file)}")
+        rows = pq.read_table(path, partitioning=None)
+        if not rows.schema.equals(self._schemas[name]):
+            raise StoreError(f"{file} does not have the columns of the table's spec")
+        return rows
+
+    def _check_record(self, shard: str, record: CommitRecord, rows: dict[str, pa.Table]) -> None:
+        for name, data in rows.items():
+            if data.num_rows != record.rows.get(name):
+                self._problem(
+                    shard, f"{name} has {data.num_rows} rows, its commit {record.rows.get(name)}"
+                )
+        if (n_windows := sum(rows["clips"]["n_windows"].to_pylist())) != record.windows:
+            self._problem(shard, f"clips have {n_windows} windows, its commit {record.windows}")
+        found = rows["clips"].num_rows + rows["errors"].num_rows
+        if found != record.clips:
+            self._problem(shard, f"{record.clips} clips went in, {found} came out")
+
+    def _check_identity(self, shard: str, rows: dict[str, pa.Table]) -> None:
+        refs = [ref for name in ("clips", "errors") for ref in _refs(rows[name])]
+        if shard_id(self._table.spec.digest, refs) != shard:
+            self._problem(shard, "its rows are not of the clips that the shard was made of")
+        for name in rows:
+            stored = rows[name]["clip_id"].to_pylist()
+            if stored != [ref.clip_id for ref in _refs(rows[name])]:
+                self._problem(shard, f"{name}: clip ids do not belong to their uris")
+        for ref in refs:
+            key = (ref.uri, ref.member)
+            if key in self._versions:
+                self._problem(shard, f"{ref.uri!r} is there more than once")
+            self._versions[key] = ref.version
+
+    def _check_vectors(self, shard: str, name: str, rows: pa.Table) -> None:
+        for column in self._table.spec.outputs:
+            vectors = _matrix(rows[column])
+            if rows[column].null_count:
+                self._problem(shard, f"{name}.{column} has nulls")
+            if not np.isfinite(vectors).all():
+                self._problem(shard, f"{name}.{column} has NaN or infinite values")
+            if len(vectors) and not vectors.any(axis=1).all():
+                self._problem(shard, f"{name}.{column} has all-zero vectors")
+            if name == "clips" and column == self._table.spec.outputs[0]:
+                self._count_duplicates(vectors)
+
+    def _count_duplicates(self, vectors: npt.NDArray[np.float32]) -> None:
+        for vector in vectors:
+            # 64 bits: among 100 million clips a false one has a chance of 1 in 3,700.
+            key = hash(vector.tobytes())
+            self.report.duplicate_vectors += key in self._vectors
+            self._vectors.add(key)
+
+    def _check_windows(self, shard: str, rows: dict[str, pa.Table]) -> None:
+        columns = ("clip_id", "duration_s", "n_windows")
+        expected = []
+        for clip_id, duration_s, n_windows in _tuples(rows["clips"], columns):
+            n_samples = round(duration_s * SAMPLE_RATE_HZ)
+            count = self._rule.count(n_samples)
+            if n_windows != count:
+                self._problem(
+                    shard, f"clip {clip_id} has n_windows {n_windows}, its duration makes {count}"
+                )
+            if "windows" in rows:
+                spans = (self._rule.span(index, n_samples) for index in range(count))
+                expected += [
+                    (clip_id, index, start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ)
+                    for index, (start, end) in enumerate(spans)
+                ]
+        if "windows" not in rows:
+            return
+        found = _tuples(rows["windows"], ("clip_id", "window_index", "start_s", "end_s"))
+        if found != expected:
+            wrong = [f"clip {row[0]} window {row[1]}" for row in set(found) ^ set(expected)]
+            detail = ", ".join(sorted(wrong)[:_SHOWN]) or "their order"
+            self._problem(shard, f"windows are not contiguous: {detail}")
+
+    def _count(self, rows: dict[str, pa.Table]) -> None:
+        report = self.report
+        report.clips += rows["clips"].num_rows
+        report.audio_s += sum(rows["clips"]["duration_s"].to_pylist())
+        report.sample_rates_hz.update(rows["clips"]["sample_rate_hz"].to_pylist())
+        report.errors.update(rows["errors"]["class"].to_pylist())
+        if "windows" in rows:
+            report.windows += rows["windows"].num_rows
+
+    def check_source(self, source: Sequence[ClipRef]) -> None:
+        listed = {(ref.uri, ref.member): ref.version for ref in source}
+        missing = [uri for uri, member in listed if (uri, member) not in self._versions]
+        changed = [
+            key[0] for key, version in listed.items() if self._versions.get(key, version) != version
+        ]
+        gone = [uri for uri, member in self._versions if (uri, member) not in listed]
+        if missing:
+            self.report.problems.append(f"clips of the source not in the table: {_some(missing)}")
+        if changed:
+            self.report.problems.append(f"clips changed since they were embedded: {_some(changed)}")
+        if gone:
+            self.report.notes.append(f"clips in the table no longer in the source: {_some(gone)}")
+
+
+def _refs(rows: pa.Table) -> list[ClipRef]:
+    return [ClipRef(*values) for values in _tuples(rows, CLIP_COLUMNS)]
+
+
+def _tuples(rows: pa.Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    return list(zip(*(rows[name].to_pylist() for name in columns), strict=True))
+
+
+def _matrix(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
+    width = column.type.list_size
+    chunks = [chunk.flatten().to_numpy().reshape(-1, width) for chunk in column.chunks]
+    return np.concatenate(chunks) if chunks else np.zeros((0, width), np.float32)
+
+
+def _some(uris: Iterable[str]) -> str:
+    listed = sorted(uris)
+    shown = ", ".join(repr(uri) for uri in listed[:_SHOWN])
+    return f"{len(listed)} ({shown}{', ...' if len(listed) > _SHOWN else ''})"

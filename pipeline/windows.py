@@ -1,0 +1,180 @@
+"""Windows over a clip: where they lie, how many there are, and cutting them from a stream.
+
+A clip up to the window length goes through once, at its own length. A longer one is cut. With
+padding `hear` it is first reflected by half a window at both ends, as the reference does, so
+window k is centred on k x hop; with `none` the first window starts at 0 and the last one ends
+flush with the clip. The cutter sees the clip in pieces and keeps one window of it at the most.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import UsageError
+
+Samples = npt.NDArray[np.float32]
+PADDINGS = ("hear", "none")
+BLOCK_WINDOWS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRule:
+    """How clips are cut; all in samples at 32 kHz.
+
+    Attributes:
+        window: length of a window, and of the longest clip that stays whole.
+        hop: from one window's start to the next.
+        padding: `hear` or `none`.
+    """
+
+    window: int
+    hop: int
+    padding: str = "hear"
+
+    def __post_init__(self) -> None:
+        if self.padding not in PADDINGS:
+            raise UsageError(f"padding must be one of {', '.join(PADDINGS)} (got {self.padding!r})")
+        if self.window < 1 or self.hop < 1:
+            raise UsageError(
+                f"window and hop must be at least one sample (got {self.window} and {self.hop})"
+            )
+
+    @property
+    def pad(self) -> int:
+        """Samples reflected at either end of a clip longer than a window."""
+        return self.window // 2 if self.padding == "hear" else 0
+
+    def count(self, n_samples: int) -> int:
+        """Windows of a clip of `n_samples`."""
+        if n_samples <= self.window:
+            return 1
+        steps, rest = divmod(n_samples + 2 * self.pad - self.window, self.hop)
+        flush = self.padding == "none" and rest > 0
+        return steps + 1 + flush
+
+    def start(self, index: int, n_samples: int) -> int:
+        """First sample of window `index`; below 0 where the window begins in the reflection."""
+        if n_samples <= self.window:
+            return 0
+        start = index * self.hop - self.pad
+        return min(start, n_samples - self.window) if self.padding == "none" else start
+
+    def span(self, index: int, n_samples: int) -> tuple[int, int]:
+        """First and one past the last sample of the clip that window `index` covers."""
+        start = self.start(index, n_samples)
+        return max(0, start), min(n_samples, start + self.window)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowBlock:
+    """Consecutive windows of one clip; overlaps are stored once.
+
+    Attributes:
+        clip: the clip's place in its shard.
+        first_index: window index of the first window.
+        length: samples of each window.
+        offsets: where each window starts in `pcm`.
+        pcm: float32 samples.
+    """
+
+    clip: int
+    first_index: int
+    length: int
+    offsets: tuple[int, ...]
+    pcm: Samples
+
+    def windows(self) -> Iterator[Samples]:
+        """The windows, float32 (length,) each, as views of `pcm`."""
+        return (self.pcm[offset : offset + self.length] for offset in self.offsets)
+
+
+class WindowCutter:
+    """Cuts one clip that arrives in pieces of any size.
+
+    Args:
+        rule: how to cut.
+        clip: the clip's place in its shard, written on the blocks.
+    """
+
+    def __init__(self, rule: WindowRule, clip: int = 0) -> None:
+        self.rule = rule
+        self.clip = clip
+        self.n_samples = 0
+        self.n_windows = 0
+        # Of the (once padded) stream: the part from `_origin` on; coordinates are the clip's.
+        self._pieces: list[Samples] = []
+        self._origin = 0
+        self._end = 0
+        self._tail: Samples = np.zeros(0, np.float32)
+        self._is_long = False
+
+    def push(self, piece: Samples) -> Iterator[WindowBlock]:
+        """Take the next samples; yields the blocks that they complete."""
+        if not len(piece):
+            return
+        self._append(piece)
+        self.n_samples += len(piece)
+        # What the end of the clip may still need: a flush window, or the reflection.
+        self._tail = np.concatenate((self._tail, piece))[-(self.rule.window + 1) :]
+        if not self._is_long and self.n_samples > self.rule.window:
+            self._is_long = True
+            if self.rule.pad:
+                head = self._joined()
+                reflected = head[self.rule.pad : 0 : -1]
+                self._pieces, self._origin = [reflected, head], -self.rule.pad
+        if self._is_long:
+            yield from self._complete()
+
+    def finish(self) -> Iterator[WindowBlock]:
+        """Yields what is left once the clip has ended: nothing for an empty clip."""
+        if not self.n_samples:
+            return
+        if not self._is_long:
+            self.n_windows = 1
+            yield WindowBlock(self.clip, 0, self.n_samples, (0,), self._joined())
+        elif self.rule.pad:
+            self._append(self._tail[-2 : -2 - self.rule.pad : -1])
+            yield from self._complete()
+        elif self.n_windows < self.rule.count(self.n_samples):
+            flush = self._tail[-self.rule.window :].copy()
+            yield WindowBlock(self.clip, self.n_windows, self.rule.window, (0,), flush)
+            self.n_windows += 1
+
+    def _append(self, piece: Samples) -> None:
+        skip = max(0, self._origin - self._end) if not self._pieces else 0
+        if skip < len(piece):
+            self._pieces.append(piece[skip:] if skip else piece)
+        self._end += len(piece)
+
+    def _joined(self) -> Samples:
+        if len(self._pieces) > 1:
+            self._pieces = [np.concatenate(self._pieces)]
+        return self._pieces[0] if self._pieces else np.zeros(0, np.float32)
+
+    def _complete(self) -> Iterator[WindowBlock]:
+        """Blocks of all windows that end within what has arrived."""
+        window, hop = self.rule.window, self.rule.hop
+        while True:
+            start = self.n_windows * hop - self.rule.pad
+            ready = (self._end - start - window) // hop + 1
+            if ready < 1:
+                break
+            n = min(ready, BLOCK_WINDOWS)
+            stream = self._joined()
+            begin = start - self._origin
+            stop = begin + (n - 1) * hop + window
+            if hop > window:  # the gaps between windows need not travel
+                n, stop = 1, begin + window
+            offsets = tuple(i * hop for i in range(n))
+            block = stream[begin:stop].copy()
+            yield WindowBlock(self.clip, self.n_windows, window, offsets, block)
+            self.n_windows += n
+            self._forget(self.n_windows * hop - self.rule.pad)
+
+    def _forget(self, start: int) -> None:
+        """Drop what lies before `start`; the next window begins there."""
+        stream = self._joined()
+        self._pieces = [stream[start - self._origin :].copy()] if start < self._end else []
+        self._origin = start
