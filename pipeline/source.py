@@ -16,39 +16,13 @@ from dataclasses import dataclass, field
 from pipeline.clips import ClipRef, path_to_uri
 from pipeline.errors import UsageError
 
-AUDIO_ENDINGS = frozenset(
-    [
-        ".wav",
-        ".wave",
-        ".flac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".mp3",
-        ".aif",
-        ".aiff",
-        ".aifc",
-        ".au",
-        ".caf",
-        ".w64",
-        ".rf64",
-        ".m4a",
-        ".m4b",
-        ".mp4",
-        ".aac",
-        ".ac3",
-        ".webm",
-        ".mka",
-        ".mkv",
-        ".mov",
-        ".3gp",
-        ".amr",
-        ".wma",
-        ".wv",
-        ".ape",
-        ".mp2",
-    ]
-)
+# fmt: off
+AUDIO_ENDINGS = frozenset({
+    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".flac",
+    ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".oga", ".ogg", ".opus",
+    ".rf64", ".w64", ".wav", ".wave", ".webm", ".wma", ".wv",
+})
+# fmt: on
 MISSING = "missing"
 
 
