@@ -33,35 +33,42 @@ class EmbedConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sources: tuple[str, ...] = Field((), description="Folders, files and globs of recordings.")
-    table: str = Field("", description="Folder of the table.")
-    arch: str = Field(DEFAULT_ARCH, description="The PaSST to embed with.")
+    sources: tuple[str, ...] = Field(
+        default=(), description="Folders, files and globs of recordings."
+    )
+    table: str = Field(default="", description="Folder of the table.")
+    arch: str = Field(default=DEFAULT_ARCH, description="The PaSST to embed with.")
     weights: str = Field(
-        "auto",
+        default="auto",
         description="auto (published, cached), a state dict's path or URI, or random:SEED.",
     )
-    window_s: float = Field(10.0, gt=0, description="Longest window, in seconds.")
-    hop_s: float = Field(2.5, gt=0, description="From one window to the next, in seconds.")
+    window_s: float = Field(default=10.0, gt=0, description="Longest window, in seconds.")
+    hop_s: float = Field(default=2.5, gt=0, description="From one window to the next, in seconds.")
     padding: Literal["hear", "none"] = Field(
-        "hear", description="hear: reflect half a window at both ends of long clips."
+        default="hear", description="hear: reflect half a window at both ends of long clips."
     )
-    pad_short: bool = Field(False, description="Pad clips too short for one patch with zeros.")
+    pad_short: bool = Field(
+        default=False, description="Pad clips too short for one patch with zeros."
+    )
     tables: Annotated[tuple[Literal["clips", "windows"], ...], BeforeValidator(_split_commas)] = (
-        Field(("clips",), description="Tables to write: clips, windows.")
+        Field(default=("clips",), description="Tables to write: clips, windows.")
     )
     outputs: Annotated[
         tuple[Literal["embedding", "logits"], ...], BeforeValidator(_split_commas)
-    ] = Field(("embedding",), description="Columns to write: embedding, logits.")
-    shard_clips: int = Field(256, ge=1, description="Clips a shard.")
+    ] = Field(default=("embedding",), description="Columns to write: embedding, logits.")
+    shard_clips: int = Field(default=256, ge=1, description="Clips a shard.")
     actors: int | Literal["auto"] = Field(
-        "auto", description="Model processes; auto: one a GPU, or one where there is none."
+        default="auto", description="Model processes; auto: one a GPU, or one where there is none."
     )
     address: str = Field(
-        "local", description="local (a Ray of its own), auto (the running one), or a URL."
+        default="local", description="local (a Ray of its own), auto (the running one), or a URL."
     )
-    in_process: bool = Field(False, description="Run without Ray, in this process.")
+    in_process: bool = Field(default=False, description="Run without Ray, in this process.")
     max_error_ratio: float = Field(
-        0.05, ge=0, le=1, description="Share of clips in errors above which the exit code is 4."
+        default=0.05,
+        ge=0,
+        le=1,
+        description="Share of clips in errors above which the exit code is 4.",
     )
 
     @model_validator(mode="after")

@@ -89,7 +89,7 @@ class ClipReader:
         try:
             sound = _open_soundfile(file)
         except _DECODER_ERRORS as error:
-            yield from self._frames_by_ffmpeg(file, reason=str(error))
+            yield from self._frames_by_ffmpeg(file, reason=_reason(error))
             return
         with sound:
             self.sample_rate_hz, self.channels = sound.samplerate, sound.channels
@@ -100,7 +100,7 @@ class ClipReader:
                     yield frames
             except _DECODER_ERRORS as error:
                 self._check_length(file, sound, n_frames)
-                raise self._undecodable(str(error)) from error
+                raise self._undecodable(_reason(error)) from error
             self._check_length(file, sound, n_frames)
 
     def _frames_by_ffmpeg(self, file: BinaryIO, reason: str) -> Iterator[Samples]:
@@ -117,7 +117,7 @@ class ClipReader:
                     for frame in to_float.resample(decoded):
                         yield frame.to_ndarray().T.astype(np.float32, copy=False)
         except _DECODER_ERRORS as error:
-            raise self._undecodable(f"libsndfile: {reason.rstrip('.')}; FFmpeg: {error}") from error
+            raise self._undecodable(f"libsndfile: {reason}; FFmpeg: {_reason(error)}") from error
 
     def _check_length(self, file: BinaryIO, sound: soundfile.SoundFile, n_frames: int) -> None:
         """Compare what was decoded with what the header promised, where it says so exactly."""
@@ -177,6 +177,15 @@ def down_mix(frames: Samples) -> Samples:
         mono += frames[:, channel]
     mono /= np.float32(n_channels)
     return mono
+
+
+def _reason(error: Exception) -> str:
+    """What a decoder says, without the descriptor number that it knows the file by."""
+    if isinstance(error, soundfile.LibsndfileError):
+        return str(error.error_string).rstrip(".")
+    if isinstance(error, av.FFmpegError):
+        return str(error.strerror)
+    return str(error) or type(error).__name__
 
 
 def _open_soundfile(file: BinaryIO) -> soundfile.SoundFile:

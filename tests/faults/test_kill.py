@@ -1,0 +1,105 @@
+"""Killed at random moments and run again: the table is that of an undisturbed run."""
+
+import random
+import re
+import signal
+import time
+
+import pytest
+
+from tests.support import (
+    FAST,
+    assert_same_vectors,
+    children,
+    kill_session,
+    n_commits,
+    passtream,
+    started,
+    vectors,
+    verified,
+    wait_until,
+    write_tones,
+)
+
+N_CLIPS = 24
+SHARD_CLIPS = 3
+N_SHARDS = N_CLIPS // SHARD_CLIPS
+DRIVER_TRIALS = 5
+ACTOR_TRIALS = 5
+TOLERANCE = 1e-5
+OPTIONS = (*FAST, "--shard-clips", SHARD_CLIPS, "--tables", "clips,windows")
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    write_tones(folder, [2.0 + 0.25 * i for i in range(N_CLIPS)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(corpus, tmp_path_factory):
+    table = tmp_path_factory.mktemp("undisturbed") / "table"
+    done = passtream("embed", corpus, table, *OPTIONS, "--in-process")
+    assert done.returncode == 0, done.stderr
+    return vectors(table)
+
+
+def _wait_for_random_moment(rng, process, table):
+    """Some shards in, and a bit: anywhere in the work, seldom in the start-up."""
+    commits = rng.randrange(N_SHARDS - 1)
+    wait_until(lambda: n_commits(table) >= commits or process.poll() is not None)
+    time.sleep(rng.uniform(0, 0.4))
+
+
+def _assert_whole(table, undisturbed):
+    report = verified(table)
+    assert (report.clips, report.shards) == (N_CLIPS, N_SHARDS)
+    assert_same_vectors(vectors(table), undisturbed, within=TOLERANCE)
+
+
+@pytest.mark.parametrize("seed", range(DRIVER_TRIALS))
+def test_driver_killed_then_run_again(seed, corpus, undisturbed, tmp_path):
+    rng, table = random.Random(seed), tmp_path / "table"
+    process = started("embed", corpus, table, *OPTIONS, log=tmp_path / "log")
+    try:
+        _wait_for_random_moment(rng, process, table)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        ray_processes = children(process.pid)
+    finally:
+        kill_session(process)
+    assert not ray_processes
+    # A dying actor may still commit what it had finished.
+    time.sleep(1)
+    n_done = n_commits(table)
+    again = passtream("embed", corpus, table, *OPTIONS)
+    assert again.returncode == 0, again.stderr
+    if n_done:
+        found = re.search(r"resuming: (\d+) shards found done, (\d+) to do", again.stderr)
+        assert found, again.stderr
+        assert (int(found[1]), int(found[2])) == (n_done, N_SHARDS - n_done)
+        # What it computed: its own table of results counts the rest only.
+        rest = (N_SHARDS - n_done) * SHARD_CLIPS
+        assert re.search(rf"clips embedded │ {rest}\b", again.stdout), again.stdout
+    _assert_whole(table, undisturbed)
+
+
+@pytest.mark.parametrize("seed", range(ACTOR_TRIALS))
+def test_actor_killed_during_the_run(seed, corpus, undisturbed, tmp_path):
+    rng, table = random.Random(100 + seed), tmp_path / "table"
+    log = tmp_path / "log"
+    process = started("embed", corpus, table, *OPTIONS, log=log)
+    try:
+        _wait_for_random_moment(rng, process, table)
+        for actor in children(process.pid, "ray::EmbedActor"):
+            actor.kill()
+        assert process.wait(timeout=120) == 0, log.read_text()
+    finally:
+        kill_session(process)
+    again = passtream("embed", corpus, table, *OPTIONS)
+    assert again.returncode == 0, again.stderr
+    assert f"resuming: {N_SHARDS} shards found done, 0 to do" in again.stderr
+    _assert_whole(table, undisturbed)

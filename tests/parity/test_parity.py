@@ -1,0 +1,93 @@
+"""The whole command against the reference package, on one state dict saved from it."""
+
+import contextlib
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from tests.support import passtream, tone, vectors, verified
+
+# One patch and a bit; inside a window; exactly one; just over, so that windows are cut; a minute.
+DURATIONS_S = (0.4, 3.7, 10.0, 12.3, 61.0)
+TOLERANCE = 1e-4
+
+pytestmark = pytest.mark.timeout(1200)
+
+
+def _widened(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A fresh start leaves all tokens nearly alike, which would hide a wrong order of patches."""
+    generator = torch.Generator().manual_seed(1)
+    wide = {}
+    for key, value in state_dict.items():
+        if "pos_embed" in key or key.endswith("_token"):
+            value = value * 25
+        elif key.endswith("bias"):
+            value = value + 0.05 * torch.empty_like(value).normal_(generator=generator)
+        elif value.ndim > 1:
+            value = value * 1.5
+        wide[key] = value
+    return wide
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, np.ndarray]:
+    folder = tmp_path_factory.mktemp("parity") / "clips"
+    folder.mkdir()
+    samples = {}
+    for seed, duration_s in enumerate(DURATIONS_S):
+        path = folder / f"{duration_s}.wav"
+        samples[path] = tone(duration_s, 32_000, seed)
+        soundfile.write(path, samples[path], 32_000, subtype="FLOAT")
+    return samples
+
+
+@pytest.fixture(scope="module")
+def reference(corpus, tmp_path_factory) -> tuple[Path, dict[str, np.ndarray]]:
+    """A state dict saved by hear21passt, and its scene embeddings (logits, then features)."""
+    weights = tmp_path_factory.mktemp("weights") / "reference.pt"
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own, about deprecated torch calls
+        from hear21passt.base import get_scene_embeddings
+        from hear21passt.models.passt import get_model
+        from hear21passt.models.preprocess import AugmentMelSTFT
+        from hear21passt.wrapper import PasstBasicWrapper
+
+        torch.manual_seed(0)
+        net = get_model(arch="passt_s_swa_p16_128_ap476", pretrained=False)
+        state_dict = _widened(net.state_dict())
+        net.load_state_dict(state_dict)
+        torch.save(state_dict, weights)
+        mel = AugmentMelSTFT(freqm=48, timem=192, fmin_aug_range=10, fmax_aug_range=2000)
+        model = PasstBasicWrapper(mel=mel, net=net, mode="all")
+        scenes = {
+            str(path): get_scene_embeddings(torch.from_numpy(samples)[None], model)[0].numpy()
+            for path, samples in corpus.items()
+        }
+    return weights, scenes
+
+
+@pytest.mark.parametrize("where", ["--on-ray", "--in-process"])
+def test_whole_command_equals_hear21passt(where, corpus, reference, tmp_path):
+    weights, scenes = reference
+    folder = next(iter(corpus)).parent
+    table = tmp_path / "table"
+    done = passtream(
+        *("embed", folder, table, where),
+        *("--weights", weights, "--outputs", "embedding,logits", "--tables", "clips,windows"),
+    )
+    assert done.returncode == 0, done.stderr
+    report = verified(table)
+    # 12.3 s: 12.3 // 2.5 + 1 = 5 windows; 61 s: 61 // 2.5 + 1 = 25; the others are one each.
+    assert (report.clips, report.windows) == (5, 3 + 5 + 25)
+    embeddings, logits = vectors(table), vectors(table, "logits")
+    assert embeddings.keys() == scenes.keys()
+    for uri, scene in scenes.items():
+        assert np.abs(logits[uri] - scene[:527]).max() < TOLERANCE, uri
+        assert np.abs(embeddings[uri] - scene[527:]).max() < TOLERANCE, uri
+    spread = np.std(np.stack(list(embeddings.values())), axis=0).mean()
+    assert spread > 100 * TOLERANCE, "clips that are all alike would show nothing"

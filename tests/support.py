@@ -1,0 +1,148 @@
+"""What the end-to-end tests share: the command in a process of its own, and recordings for it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import pyarrow.parquet as pq
+import soundfile
+
+from pipeline.store import LocalStore
+from pipeline.table import Table
+from pipeline.verify import Report, verify_table
+
+ROOT = Path(__file__).parents[1]
+# A third of the tokens of the default arch: what is tested here does not depend on the stride.
+FAST_ARCH = "passt_s_p16_s16_128_ap468"
+FAST = ("--arch", FAST_ARCH, "--weights", "random:0")
+RUN_TIMEOUT_S = 600
+
+Samples = npt.NDArray[np.float32]
+
+
+def command(*args: object) -> list[str]:
+    return [sys.executable, "-m", "jobs.cli", *map(str, args)]
+
+
+def passtream(
+    *args: object, prefix: Sequence[str] = (), env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [*prefix, *command(*args)],
+        cwd=ROOT,
+        env=os.environ | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=RUN_TIMEOUT_S,
+    )
+
+
+def started(*args: object, log: Path) -> subprocess.Popen[str]:
+    """Start the command in a session of its own; what it prints goes to `log`."""
+    with log.open("w") as file:
+        return subprocess.Popen(
+            command(*args), cwd=ROOT, stdout=file, stderr=file, text=True, start_new_session=True
+        )
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def children(pid: int, name: str = "") -> list[psutil.Process]:
+    """Processes below `pid` whose title holds `name`."""
+    try:
+        below = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+    found = []
+    for process in below:
+        try:
+            if name in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def kill_session(process: subprocess.Popen[str]) -> None:
+    """Leave nothing of a run behind."""
+    for each in [*children(process.pid), process]:
+        try:
+            each.kill()
+        except psutil.Error:
+            continue
+    process.wait()
+
+
+def signal_process(process: subprocess.Popen[str], number: signal.Signals) -> None:
+    os.kill(process.pid, number)
+
+
+def tone(duration_s: float, rate_hz: int, seed: int = 0) -> Samples:
+    """Mono float32: a chord with a little noise, different for every seed."""
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(round(duration_s * rate_hz)) / rate_hz
+    chord = sum(np.sin(2 * np.pi * hz * time_s) for hz in rng.uniform(80, 3000, 4))
+    noise = 0.05 * rng.standard_normal(len(time_s))
+    return (0.15 * chord + noise).astype(np.float32)
+
+
+def write_tones(folder: Path, durations_s: Iterable[float], rate_hz: int = 32_000) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for seed, duration_s in enumerate(durations_s):
+        paths.append(folder / f"{seed:03}.wav")
+        soundfile.write(paths[-1], tone(duration_s, rate_hz, seed), rate_hz, subtype="FLOAT")
+    return paths
+
+
+def open_table(folder: Path) -> Table:
+    table = Table.read(LocalStore(folder))
+    assert table is not None
+    return table
+
+
+def n_commits(folder: Path) -> int:
+    return len(list((folder / "_passtream" / "commits").glob("*.json")))
+
+
+def verified(folder: Path) -> Report:
+    report = verify_table(open_table(folder))
+    assert report.passed, report.problems
+    return report
+
+
+def vectors(folder: Path, column: str = "embedding") -> dict[str, Samples]:
+    """Vectors of `clips` by uri, read as any Parquet reader would."""
+    rows = pq.read_table(folder / "clips", columns=["uri", column])
+    uris = rows["uri"].to_pylist()
+    assert len(set(uris)) == len(uris)
+    matrix = np.array(rows[column].to_pylist(), np.float32)
+    return dict(zip(uris, matrix, strict=True))
+
+
+def error_rows(folder: Path) -> dict[str, tuple[str, str]]:
+    """(class, message) of `errors` by uri."""
+    files = sorted((folder / "errors").glob("*.parquet"))
+    rows = [row for file in files for row in pq.read_table(file).to_pylist()]
+    found = {row["uri"]: (row["class"], row["message"]) for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def assert_same_vectors(one: dict[str, Samples], other: dict[str, Samples], within: float) -> None:
+    assert one.keys() == other.keys()
+    for uri, vector in one.items():
+        np.testing.assert_allclose(vector, other[uri], rtol=0, atol=within, err_msg=uri)
