@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 
 from jobs.config import EmbedConfig, load_config
+from jobs.stop import stop_signals
 from models.errors import ModelError
 from pipeline.errors import PipelineError, UsageError
 
@@ -71,9 +71,11 @@ def embed(
     if paths:
         options |= {"sources": tuple(paths[:-1]), "table": paths[-1]}
     settings = load_config(config, options)
-    from jobs.embed import run_embed  # imports torch
+    with stop_signals() as stop:
+        from jobs.embed import run_embed  # imports torch, which takes seconds
 
-    raise typer.Exit(run_embed(settings, _console(sys.stdout), _console(sys.stderr)))
+        code = run_embed(settings, _console(sys.stdout), _console(sys.stderr), stop)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -99,22 +101,16 @@ def _console(stream: Any) -> Console:
 def main() -> None:
     """Run the command; the entry point of the package."""
     try:
-        code = app(standalone_mode=False)
+        app()
     except (UsageError, ModelError) as error:
-        code = _fail(str(error), 2)
+        _fail(str(error), 2)
     except PipelineError as error:
-        code = _fail(str(error), 3)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        code = _fail("stopped", 130)
-    sys.exit(code)
+        _fail(str(error), 3)
 
 
-def _fail(message: str, code: int) -> int:
+def _fail(message: str, code: int) -> None:
     print(f"passtream: {message}", file=sys.stderr)
-    return code
+    sys.exit(code)
 
 
 if __name__ == "__main__":

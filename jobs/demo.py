@@ -20,6 +20,7 @@ from rich.table import Table as RichTable
 
 from jobs.config import EmbedConfig
 from jobs.embed import run_embed
+from jobs.stop import stop_signals
 from jobs.verify import run_verify
 from models.errors import WeightsUnavailableError
 from pipeline.store import LocalStore
@@ -124,10 +125,13 @@ def _embed(corpus: Path, table: Path, out: Console) -> int:
     before = Table.read(LocalStore(table))
     if before is None or before.spec.weights_origin == "published":
         try:
-            return run_embed(settings, out, out)
+            with stop_signals() as stop:
+                return run_embed(settings, out, out, stop)
         except WeightsUnavailableError as error:
             out.print(f"\n{error}\n\nTHE DEMO GOES ON WITH RANDOM WEIGHTS: --weights random:0\n")
-    return run_embed(settings.model_copy(update={"weights": "random:0"}), out, out)
+    trial = settings.model_copy(update={"weights": "random:0"})
+    with stop_signals() as stop:
+        return run_embed(trial, out, out, stop)
 
 
 def _show(table: Path, out: Console) -> None:

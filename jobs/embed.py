@@ -6,7 +6,7 @@ from rich.text import Text
 
 from jobs.config import EmbedConfig
 from jobs.monitor import Monitor, summary
-from jobs.stop import Stopped, StopRequest, stop_signals
+from jobs.stop import Stopped, StopRequest
 from models.archs import EMBED_DIM, arch_spec
 from models.weights import Weights, load_weights
 from pipeline.plan import Plan, plan_run
@@ -17,20 +17,19 @@ from pipeline.store import LocalStore
 from pipeline.table import Table
 
 EXIT_OK = 0
-EXIT_FAILED_CHECK = 1
-EXIT_USAGE = 2
 EXIT_SHARD_FAILED = 3
 EXIT_TOO_MANY_ERRORS = 4
 EXIT_STOPPED = 130
 
 
-def run_embed(config: EmbedConfig, out: Console, err: Console) -> int:
+def run_embed(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> int:
     """Embed what is not embedded yet, and say what came of it.
 
     Args:
         config: the settings.
         out: takes the result.
         err: takes progress and notes.
+        stop: whether the run has been told to stop.
 
     Returns:
         The exit code: 0, 3, 4 or 130 as the README says.
@@ -38,12 +37,11 @@ def run_embed(config: EmbedConfig, out: Console, err: Console) -> int:
     Raises:
         UsageError, ModelError: nothing was started.
     """
-    with stop_signals() as stop:
-        try:
-            return _run(config, out, err, stop)
-        except Stopped:
-            err.print("stopped; what is committed stays. The same command goes on from there")
-            return EXIT_STOPPED
+    try:
+        return _run(config, out, err, stop)
+    except Stopped:
+        err.print("stopped; what is committed stays. The same command goes on from there")
+        return EXIT_STOPPED
 
 
 def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> int:

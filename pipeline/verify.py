@@ -7,7 +7,7 @@ to be kept for that.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,10 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
-        return {"passed": self.passed} | asdict(self)
+        # Counters go by hand: asdict would call their constructor with pairs, and count these.
+        counters = {"errors": dict(self.errors), "sample_rates_hz": dict(self.sample_rates_hz)}
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"passed": self.passed} | plain | counters
 
 
 def verify_table(table: Table, source: Sequence[ClipRef] | None = None) -> Report:

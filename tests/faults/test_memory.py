@@ -1,0 +1,85 @@
+"""A three-hour recording passes through in pieces: memory does not follow its length."""
+
+import threading
+
+import numpy as np
+import psutil
+import pytest
+import soundfile
+
+from tests.support import FAST, kill_session, started, verified
+
+RATE_HZ = 44_100
+LIMIT_BYTES = 4e9
+MOST_GROWTH_BYTES = 300e6
+# Windows are centred on 0, 60, 120 ... s, the last one on the end: 3 h make 181, 10 min 11.
+WINDOWS = {600: 11, 10_800: 181}
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def _write_flac(path, duration_s):
+    """Stereo, written a minute at a time; every minute is another one."""
+    rng = np.random.default_rng(0)
+    time_s = np.arange(60 * RATE_HZ)[:, None] / RATE_HZ
+    with soundfile.SoundFile(path, "w", RATE_HZ, 2, "PCM_16") as file:
+        for _ in range(duration_s // 60):
+            hz = rng.uniform(100, 2000, (1, 2))
+            file.write((0.3 * np.sin(2 * np.pi * hz * time_s)).astype(np.float32))
+
+
+def _tree_bytes(process):
+    """Memory of a process and all below it, shared pages counted once (PSS)."""
+    total = 0
+    for each in [process, *process.children(recursive=True)]:
+        try:
+            total += each.memory_full_info().pss
+        except psutil.Error:
+            continue
+    return total
+
+
+def _peak_bytes(source, table, log):
+    run = started("embed", source, table, *FAST, "--hop-s", 60, log=log)
+    peak, ended = 0, threading.Event()
+
+    def watch():
+        nonlocal peak
+        process = psutil.Process(run.pid)
+        while not ended.wait(0.2):
+            try:
+                peak = max(peak, _tree_bytes(process))
+            except psutil.NoSuchProcess:
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        code = run.wait()
+    finally:
+        ended.set()
+        watcher.join()
+        kill_session(run)
+    assert code == 0, log.read_text()
+    return peak
+
+
+def test_memory_does_not_follow_the_length(tmp_path):
+    peaks = {}
+    for duration_s, n_windows in WINDOWS.items():
+        source, table = tmp_path / f"{duration_s}.flac", tmp_path / f"table-{duration_s}"
+        _write_flac(source, duration_s)
+        peaks[duration_s] = _peak_bytes(source, table, tmp_path / "log")
+        report = verified(table)
+        assert (report.clips, report.audio_s) == (1, duration_s)
+        assert sum(table_n_windows(table)) == n_windows
+    print({duration_s: f"{peak / 1e9:.2f} GB" for duration_s, peak in peaks.items()})
+    short, long = peaks.values()
+    assert long < LIMIT_BYTES
+    assert long - short < MOST_GROWTH_BYTES
+
+
+def table_n_windows(table):
+    import pyarrow.parquet as pq
+
+    return pq.read_table(table / "clips")["n_windows"].to_pylist()

@@ -1,0 +1,165 @@
+"""The command itself: what it refuses before anything starts, and what it tells."""
+
+import json
+import shutil
+
+import pytest
+
+from jobs.config import EmbedConfig
+from tests.support import FAST, n_commits, passtream, write_tones
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    write_tones(folder, [0.4, 0.5, 0.6])
+    (folder / "notes.txt").write_text("not audio")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table(corpus, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made") / "table"
+    done = passtream("embed", corpus, folder, *FAST, "--in-process")
+    assert done.returncode == 0, done.stderr
+    assert "3 clips (skipped 1 other files: .txt 1)" in done.stderr
+    return folder
+
+
+def test_help_groups_every_setting():
+    shown = passtream("embed", "--help", env={"COLUMNS": "120"}).stdout
+    for panel in ("Model", "Windows", "Table", "Where it runs"):
+        assert f"─ {panel} ─" in shown
+    for name in set(EmbedConfig.model_fields) - {"sources", "table"}:
+        assert f"--{name.replace('_', '-')}" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--arch", "passt_xl"], "unknown arch 'passt_xl'; the archs are: passt_s_swa"),
+        (["--window-s", "12"], "window_s must be at most 10.0 for arch"),
+        (["--window-s", "0.1"], "window_s must be at least 0.1500 for arch"),
+        (["--hop-s", "0"], "hop_s: Input should be greater than 0 (got 0.0)"),
+        (["--padding", "zero"], "padding: Input should be 'hear' or 'none' (got 'zero')"),
+        (["--tables", "windows"], "tables must include 'clips'"),
+        (["--tables", "clips,timestamps"], "(got 'timestamps')"),
+        (["--outputs", "logits"], "outputs must include 'embedding'"),
+        (["--actors", "0"], "actors must be auto or at least 1 (got 0)"),
+        (["--actors", "many"], "actors"),
+        (["--shard-clips", "0"], "shard_clips"),
+        (["--max-error-ratio", "2"], "max_error_ratio"),
+        (["--weights", "random:x"], "a seed is a whole number, as in random:0"),
+        (["--weights", "nowhere.pt"], "weights 'nowhere.pt': no such file"),
+        (["--weights", "README.md"], "weights 'README.md': "),
+        (["--no-such-option"], "No such option"),
+    ],
+)
+def test_bad_settings_exit_2_before_anything_starts(options, told, corpus, tmp_path):
+    done = passtream("embed", corpus, tmp_path / "table", *FAST, *options)
+    assert done.returncode == 2, done.stderr
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "table").exists()
+
+
+def test_bad_sources_and_tables_exit_2(corpus, tmp_path):
+    for source, told in (
+        (tmp_path / "nowhere", "no such file or folder"),
+        (tmp_path / "*.wav", "the glob matches no file"),
+        ("s3://bucket/prefix", "only local folders, files and globs"),
+        (tmp_path, "no audio files in"),
+    ):
+        done = passtream("embed", source, tmp_path / "table", *FAST)
+        assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+    file = corpus / "notes.txt"
+    done = passtream("embed", corpus, file, *FAST)
+    assert (done.returncode, "is a file" in done.stderr) == (2, True), done.stderr
+    done = passtream("embed", corpus, corpus, *FAST)
+    assert (done.returncode, "holds other files" in done.stderr) == (2, True), done.stderr
+    done = passtream("embed", corpus)
+    assert (done.returncode, "SOURCE... TABLE" in done.stderr) == (2, True), done.stderr
+
+
+def test_published_weights_out_of_reach_say_what_to_do(corpus, tmp_path):
+    # A proxy that refuses every connection stands for a machine without a network.
+    env = {"https_proxy": "http://127.0.0.1:9", "PASSTREAM_CACHE": str(tmp_path / "cache")}
+    done = passtream("embed", corpus, tmp_path / "table", env=env)
+    assert done.returncode == 2
+    place = tmp_path / "cache" / "checkpoints" / "passt-s-f128-p16-s10-ap.476-swa.pt"
+    assert f"put that file at {place}" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_config_file_holds_every_option(corpus, tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"sources: [{corpus}]\ntable: {tmp_path}/table\narch: {FAST[1]}\nweights: random:0\n"
+        "window_s: 5\ntables: clips,windows\nshard_clips: 1\nin_process: true\n"
+    )
+    done = passtream("embed", "--config", config, "--shard-clips", 2)
+    assert done.returncode == 0, done.stderr
+    assert n_commits(tmp_path / "table") == 2  # 3 clips, 2 a shard: the option wins
+    spec = json.loads((tmp_path / "table/_passtream/table.json").read_text())["spec"]
+    assert (spec["window_s"], spec["tables"]) == (5, ["clips", "windows"])
+    assert spec["weights_origin"] == "random:0"
+
+
+def test_config_with_an_unknown_field_is_refused(tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text("sources: [a]\ntable: b\nwidnow_s: 5\n")
+    done = passtream("embed", "--config", config)
+    assert done.returncode == 2
+    assert "unknown setting 'widnow_s'; the settings are: sources, table, arch" in done.stderr
+
+
+def test_other_settings_are_refused_by_name(corpus, table):
+    done = passtream("embed", corpus, table, *FAST, "--hop-s", "5")
+    assert done.returncode == 2
+    assert "hop_s: 2.5, 5.0" in done.stderr
+
+
+def test_second_run_finds_all_done(corpus, table):
+    done = passtream("embed", corpus, table, *FAST)
+    assert done.returncode == 0, done.stderr
+    assert "resuming: 1 shards found done, 0 to do (0 clips)" in done.stderr
+
+
+def test_grown_source_embeds_what_is_new(corpus, table, tmp_path):
+    grown, copy = tmp_path / "table", tmp_path / "corpus"
+    shutil.copytree(table, grown)
+    write_tones(copy, [0.7])
+    done = passtream("embed", corpus, copy, grown, *FAST, "--in-process")
+    assert done.returncode == 0, done.stderr
+    assert "resuming: 1 shards found done, 1 to do (1 clips)" in done.stderr
+    checked = passtream("verify", grown, "--source", corpus, "--source", copy)
+    assert (checked.returncode, checked.stdout.splitlines()[-1]) == (0, "passed")
+
+
+def test_too_many_errors_exit_4_each_time(tmp_path):
+    corpus, table = tmp_path / "corpus", tmp_path / "table"
+    write_tones(corpus, [0.5, 0.01])
+    for _ in range(2):
+        done = passtream("embed", corpus, table, *FAST, "--in-process")
+        assert done.returncode == 4, done.stderr
+        assert "1 of 2 clips are errors, more than --max-error-ratio 0.05" in done.stdout
+    done = passtream("embed", corpus, table, *FAST, "--in-process", "--max-error-ratio", "0.5")
+    assert done.returncode == 0, done.stderr
+
+
+def test_verify_tells_people_and_programs(corpus, table):
+    done = passtream("verify", table, "--source", corpus)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "passed")
+    report = json.loads(passtream("verify", table, "--json").stdout)
+    assert (report["passed"], report["clips"], report["shards"]) == (True, 3, 1)
+
+
+def test_verify_finds_damage(table, tmp_path):
+    hurt = tmp_path / "table"
+    shutil.copytree(table, hurt)
+    file = next((hurt / "clips").iterdir())
+    file.write_bytes(file.read_bytes()[:-100])
+    done = passtream("verify", hurt)
+    assert done.returncode == 1
+    assert f"{file.parent.name}/{file.name} has" in done.stdout
+    assert passtream("verify", tmp_path / "nothing").returncode == 2

@@ -1,0 +1,60 @@
+"""Ray as the run meets it: more actors than one, shards that cannot be written, no Ray there."""
+
+import pytest
+
+from tests.support import (
+    FAST,
+    assert_same_vectors,
+    no_root_powers,
+    passtream,
+    vectors,
+    verified,
+    write_tones,
+)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("corpus")
+    write_tones(folder, [0.5 + 0.5 * i for i in range(8)] + [12.0])
+    return folder
+
+
+def test_two_actors_write_what_one_process_does(corpus, tmp_path):
+    options = (*FAST, "--shard-clips", 2, "--outputs", "embedding,logits")
+    tables = {}
+    for name, where in (("ray", ("--actors", 2)), ("alone", ("--in-process",))):
+        tables[name] = tmp_path / name
+        done = passtream("embed", corpus, tables[name], *options, *where)
+        assert done.returncode == 0, done.stderr
+        assert verified(tables[name]).shards == 5  # 9 clips, two a shard
+    for column in ("embedding", "logits"):
+        one, other = (vectors(table, column) for table in tables.values())
+        assert_same_vectors(one, other, within=1e-5)
+
+
+@pytest.mark.parametrize("where", ["--on-ray", "--in-process"])
+def test_shard_that_cannot_be_written_exits_3_and_is_done_later(where, corpus, tmp_path):
+    table = tmp_path / "table"
+    done = passtream("embed", corpus / "000.wav", table, *FAST, "--in-process")
+    assert done.returncode == 0, done.stderr
+    (table / "clips").chmod(0o555)
+    options = (*FAST, "--shard-clips", 4, where)
+    done = passtream("embed", corpus, table, *options, prefix=no_root_powers())
+    assert done.returncode == 3, done.stderr
+    assert "Permission denied" in done.stderr
+    # The first clip is done; the other eight make two shards.
+    assert "2 shards failed; the same command tries them again" in done.stdout
+    assert ("try 2 failed, trying again" in done.stderr) == (where == "--on-ray")
+    (table / "clips").chmod(0o755)
+    done = passtream("embed", corpus, table, *options)
+    assert done.returncode == 0, done.stderr
+    assert verified(table).clips == 9
+
+
+def test_ray_that_is_not_there_exits_2(corpus, tmp_path):
+    for address in ("auto", "127.0.0.1:9"):
+        done = passtream("embed", corpus, tmp_path / "table", *FAST, "--address", address)
+        assert done.returncode == 2, done.stderr
+        assert f"address '{address}': no Ray to be had there" in done.stderr
+        assert "Traceback" not in done.stderr

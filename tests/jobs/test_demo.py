@@ -1,0 +1,57 @@
+"""The demo's corpus, and its table in the hands of three plain readers."""
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.demo import make_corpus
+from tests.support import FAST, passtream, verified
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    root = tmp_path_factory.mktemp("demo")
+    # 21 recordings in seven formats, and two damaged files.
+    assert make_corpus(root / "corpus") == 23
+    options = (*FAST, "--hop-s", 10, "--tables", "clips,windows", "--max-error-ratio", 0.1)
+    done = passtream("embed", root / "corpus", root / "table", *options, "--in-process")
+    assert done.returncode == 0, done.stderr
+    report = verified(root / "table")
+    assert (report.clips, dict(report.errors)) == (21, {"truncated": 1, "undecodable": 1})
+    return root / "table"
+
+
+def test_corpus_is_written_once(tmp_path):
+    make_corpus(tmp_path / "corpus")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    make_corpus(tmp_path / "corpus")
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+
+def test_pyarrow_reads_it(table):
+    rows = pq.read_table(table / "clips")
+    assert (rows.num_rows, rows["embedding"].type.list_size) == (21, 768)
+    assert rows["embedding"].null_count == 0
+
+
+def test_pandas_reads_it(table):
+    rows = pd.read_parquet(table / "clips")
+    assert np.stack(rows["embedding"].to_list()).shape == (21, 768)
+    assert sorted(rows["duration_s"])[-1] == pytest.approx(75, abs=0.1)
+
+
+def test_duckdb_reads_and_searches_it(table):
+    nearest = duckdb.sql(
+        f"""
+        with clips as (from read_parquet('{table}/clips/*.parquet'))
+        select a.uri = b.uri
+        from clips a, clips b
+        qualify row_number() over (
+            partition by a.uri
+            order by array_cosine_similarity(a.embedding::float[768], b.embedding::float[768]) desc
+        ) = 1
+        """
+    ).fetchall()
+    assert nearest == [(True,)] * 21

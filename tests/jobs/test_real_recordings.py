@@ -1,0 +1,42 @@
+"""The sounds of three Debian packages in one run: speech, chimes and noise in WAV and Vorbis."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support import FAST, passtream
+
+PACKAGES = ("asterisk-core-sounds-en-wav", "sound-theme-freedesktop", "alsa-utils")
+ENDINGS = {".wav", ".oga"}
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def recordings() -> list[str]:
+    listed = subprocess.run(["dpkg", "-L", *PACKAGES], capture_output=True, text=True)
+    if listed.returncode:
+        reason = f"needs the Debian packages: apt-get install {' '.join(PACKAGES)}"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    paths = (Path(line) for line in listed.stdout.splitlines())
+    return [str(path) for path in paths if path.suffix in ENDINGS and path.is_file()]
+
+
+def test_every_file_is_a_clip_or_an_error(recordings, tmp_path):
+    table = tmp_path / "table"
+    folders = sorted({str(Path(path).parent) for path in recordings})
+    # Those folders are listed whole: they hold these recordings and nothing else.
+    options = (*FAST, "--shard-clips", 64, "--tables", "clips,windows")
+    done = passtream("embed", *folders, table, *options)
+    assert done.returncode == 0, done.stderr
+    sources = [part for folder in folders for part in ("--source", folder)]
+    checked = passtream("verify", table, *sources, "--json")
+    assert checked.returncode == 0, checked.stdout
+    report = json.loads(checked.stdout)
+    assert report["clips"] + sum(report["errors"].values()) == len(recordings)
+    # Chimes shorter than one patch are the only ones that cannot be embedded.
+    assert set(report["errors"]) <= {"too_short"}
+    assert report["clips"] > 0.95 * len(recordings)
