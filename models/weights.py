@@ -51,10 +51,15 @@ def check_weights_name(weights: str) -> None:
     """Refuse a `--weights` value that no loader understands, before anything is read.
 
     Raises:
-        WeightsError: the name has the form `random:...` without a seed.
+        WeightsError: the name is `random` or `random:...` without a seed that torch takes.
     """
-    if weights.startswith("random") and not _RANDOM.fullmatch(weights):
-        raise WeightsError(f"weights {weights!r}: a seed is a whole number, as in random:0")
+    if weights != "random" and not weights.startswith("random:"):
+        return
+    match = _RANDOM.fullmatch(weights)
+    if not match or int(match[1]) >= 2**64:
+        raise WeightsError(
+            f"weights {weights!r}: a seed is a whole number below 2**64, as in random:0"
+        )
 
 
 def load_weights(weights: str, spec: ArchSpec, on_progress: Progress | None = None) -> Weights:
