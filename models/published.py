@@ -11,6 +11,7 @@ import os
 import tempfile
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 
 from models.archs import ArchSpec
@@ -86,7 +87,7 @@ def _download(
         if total is not None and done != total:
             raise OSError(f"the connection ended after {done} of {total} bytes")
         partial.replace(path)
-    except OSError as error:
+    except (OSError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise WeightsUnavailableError(
             f"the weights of {spec.name} are not in the cache and {spec.url} cannot be downloaded "
