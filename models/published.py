@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
 
 from models.archs import ArchSpec
 from models.errors import WeightsError, WeightsUnavailableError
@@ -88,6 +89,8 @@ def _download(
             raise OSError(f"the connection ended after {done} of {total} bytes")
         partial.replace(path)
     except (OSError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it is the response as well, and holds its socket
         reason = getattr(error, "reason", None) or error
         raise WeightsUnavailableError(
             f"the weights of {spec.name} are not in the cache and {spec.url} cannot be downloaded "
