@@ -60,6 +60,21 @@ def test_tokens_are_those_the_spec_counts(name, seconds, build_net):
     assert build_net(spec).tokens(inputs).shape == (3, spec.n_tokens(n_samples), 768)
 
 
+def test_patches_come_row_by_row_after_two_tokens(small_spec, small_state_dict, build_net):
+    """The outputs do not tell: attention takes the patches in any order."""
+    net = build_net(small_spec, small_state_dict)
+    inputs = spectrogram(48, batch=1)
+    tokens = net.tokens(inputs)[0]
+    # Row 5, column 2 of 8 x 3 patches of 16 x 16
+    patch = inputs[..., 80:96, 32:48].flatten()
+    weights, bias = net.patch_embed.proj.weight.flatten(1), net.patch_embed.proj.bias
+    positions = net.freq_new_pos_embed[0, :, 5, 0] + net.time_new_pos_embed[0, :, 0, 2]
+    expected = weights @ patch + bias + positions
+    torch.testing.assert_close(tokens[2 + 5 * 3 + 2], expected, atol=1e-4, rtol=0)
+    for row, token in enumerate((net.cls_token, net.dist_token)):
+        assert torch.equal(tokens[row], token[0, 0] + net.new_pos_embed[0, row])
+
+
 def test_the_order_of_the_frames_matters(spec, state_dict, build_net):
     net = build_net(spec, state_dict)
     inputs = spectrogram(64, batch=1)
