@@ -11,7 +11,9 @@ import os
 import tempfile
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
 
 from models.archs import ArchSpec
 from models.errors import WeightsError, WeightsUnavailableError
@@ -86,7 +88,9 @@ def _download(
         if total is not None and done != total:
             raise OSError(f"the connection ended after {done} of {total} bytes")
         partial.replace(path)
-    except OSError as error:
+    except (OSError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it is the response as well, and holds its socket
         reason = getattr(error, "reason", None) or error
         raise WeightsUnavailableError(
             f"the weights of {spec.name} are not in the cache and {spec.url} cannot be downloaded "

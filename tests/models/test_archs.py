@@ -1,0 +1,106 @@
+"""The numbers of the archs, and their state dicts against those of hear21passt."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.archs import ARCHS, DEFAULT_ARCH, RELEASES_URL, SAMPLE_RATE_HZ, arch_spec
+from models.errors import UnknownArchError
+from models.weights import expected_shapes
+
+SPECS = st.sampled_from(list(ARCHS.values()))
+
+
+@pytest.mark.parametrize(
+    ("name", "grid"),
+    [
+        # 128 mel bands and input_tdim frames, each // stride
+        ("passt_s_swa_p16_128_ap476", (12, 99)),
+        ("passt_s_swa_p16_s12_128_ap473", (10, 83)),
+        ("passt_s_swa_p16_s14_128_ap471", (9, 71)),
+        ("passt_s_swa_p16_s16_128_ap473", (8, 62)),
+        ("passt_20sec", (12, 200)),
+        ("passt_30sec", (12, 300)),
+        ("stfthop160", (12, 200)),
+        ("stfthop100", (12, 320)),
+    ],
+)
+def test_grid_is_bands_and_frames_over_stride(name, grid):
+    assert ARCHS[name].grid == grid
+
+
+@pytest.mark.parametrize(
+    ("name", "n_samples"),
+    # 16 frames: the first at sample 0, then 15 hops
+    [("passt_s_swa_p16_128_ap476", 4801), ("stfthop160", 2401), ("stfthop100", 1501)],
+)
+def test_min_samples_make_one_patch_of_frames(name, n_samples):
+    assert ARCHS[name].min_samples == n_samples
+    assert ARCHS[name].n_frames(n_samples) == 16
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "n_frames"), [(1, 1), (320, 1), (321, 2), (640, 2), (641, 3), (320_000, 1000)]
+)
+def test_a_frame_starts_every_hop(n_samples, n_frames):
+    assert arch_spec(DEFAULT_ARCH).n_frames(n_samples) == n_frames
+
+
+@pytest.mark.parametrize(
+    ("name", "n_tokens"),
+    [
+        # 10 s are 1000 frames: 12 rows x 99 patches + 2, and 8 rows x 62 patches + 2
+        ("passt_s_swa_p16_128_ap476", 1190),
+        ("passt_s_p16_s16_128_ap468", 498),
+    ],
+)
+def test_tokens_of_ten_seconds(name, n_tokens):
+    assert ARCHS[name].n_tokens(10 * SAMPLE_RATE_HZ) == n_tokens
+
+
+@given(SPECS)
+def test_one_sample_less_than_min_samples_is_no_patch(spec):
+    assert spec.n_time_patches(spec.min_samples) == 1
+    assert spec.n_time_patches(spec.min_samples - 1) == 0
+
+
+@given(SPECS)
+def test_max_samples_fill_the_time_positions(spec):
+    assert spec.n_time_patches(spec.max_samples) == spec.grid[1]
+    assert spec.n_time_patches(spec.max_samples + 1) == spec.grid[1] + 1
+
+
+@given(SPECS)
+def test_the_longest_window_fits(spec):
+    assert spec.max_window_s * SAMPLE_RATE_HZ <= spec.max_samples
+
+
+@given(SPECS, st.integers(1, 40 * SAMPLE_RATE_HZ))
+def test_time_patches_are_the_strides_that_fit(spec, n_samples):
+    n_frames = spec.n_frames(n_samples)
+    patch_starts = range(0, max(0, n_frames - 16 + 1), spec.stride)
+    assert spec.n_time_patches(n_samples) == len(patch_starts)
+
+
+def test_names_and_checkpoints_are_distinct():
+    # 20 lines in the table of published checkpoints
+    assert len(ARCHS) == len({spec.checkpoint for spec in ARCHS.values()}) == 20
+    assert all(name == spec.name for name, spec in ARCHS.items())
+
+
+def test_url_is_below_the_releases():
+    spec = arch_spec(DEFAULT_ARCH)
+    assert spec.url == RELEASES_URL + "v0.0.1-audioset/passt-s-f128-p16-s10-ap.476-swa.pt"
+
+
+def test_unknown_arch_error_lists_the_archs():
+    with pytest.raises(UnknownArchError, match=r"unknown arch 'passt_xl'") as error:
+        arch_spec("passt_xl")
+    assert all(name in str(error.value) for name in ARCHS)
+
+
+@pytest.mark.parametrize("name", ARCHS)
+def test_state_dict_is_the_references(name, reference_net):
+    net = reference_net(ARCHS[name])
+    shapes = {key: value.shape for key, value in net.state_dict().items()}
+    assert expected_shapes(ARCHS[name]) == shapes
