@@ -8,6 +8,7 @@ set of rows, as its files have fixed names.
 import contextlib
 import logging
 import os
+import socket
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,7 @@ MAX_ATTEMPTS = 3
 OBJECT_STORE_BYTES_PER_ACTOR = 256 << 20
 POLL_S = 0.5
 STOP_GRACE_S = 5.0
+CONNECT_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,18 @@ def run_on_ray(
                 driver.kill_actors()
 
 
+def _check_reachable(address: str) -> None:
+    """Knock at a `host:port` first: Ray itself tries for many minutes, and says nothing.
+
+    Raises:
+        OSError: nothing answers there.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        with socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S):
+            pass
+
+
 @contextlib.contextmanager
 def _connected(options: ClusterOptions) -> Iterator[None]:
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -98,8 +112,9 @@ def _connected(options: ClusterOptions) -> Iterator[None]:
             "object_store_memory": n_actors * OBJECT_STORE_BYTES_PER_ACTOR,
         }
     try:
+        _check_reachable(options.address)
         ray.init(address=options.address, **settings)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
             f"address {options.address!r}: no Ray to be had there ({reason}); "
