@@ -115,10 +115,12 @@ class ClipReader:
                 if stream.codec_context is None:
                     raise self._undecodable("FFmpeg has no decoder for its codec")
                 self.sample_rate_hz, self.channels = stream.sample_rate, stream.channels
-                to_float = av.AudioResampler(format="fltp")
+                # Interleaved: of planar frames PyAV finds the first eight channels only.
+                to_float = av.AudioResampler(format="flt")
                 for decoded in container.decode(stream):
                     for frame in to_float.resample(decoded):
-                        yield frame.to_ndarray().T.astype(np.float32, copy=False)
+                        samples = frame.to_ndarray().astype(np.float32, copy=False)
+                        yield samples.reshape(-1, frame.layout.nb_channels)
         except _DECODER_ERRORS as error:
             raise self._undecodable(f"libsndfile: {reason.rstrip('.')}; FFmpeg: {error}") from error
 
