@@ -108,6 +108,18 @@ def test_both_decoders_give_the_same_samples(files, decoded, listed, name):
     np.testing.assert_allclose(frames, expected, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("channels", [8, 9, 24])
+def test_ffmpeg_gives_all_channels(tmp_path, listed, noise, channels):
+    # More than eight made PyAV read beyond its planes, and crash.
+    pcm = noise(5000 * channels).reshape(-1, channels)
+    soundfile.write(tmp_path / "a.wav", pcm, RATE_HZ, subtype="FLOAT")
+    reader = ClipReader(listed(tmp_path / "a.wav"))
+    with open(tmp_path / "a.wav", "rb") as file:
+        frames = np.concatenate(list(reader._frames_by_ffmpeg(file, reason="")))
+    assert reader.channels == channels
+    assert frames.tobytes() == pcm.tobytes()
+
+
 def test_32_khz_float_passes_bit_exactly(files, decoded):
     samples, _ = decoded(files / "float.wav")
     assert samples.tobytes() == chirp(RATE_HZ).tobytes()
