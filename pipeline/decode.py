@@ -192,8 +192,10 @@ def down_mix(frames: Samples) -> Samples:
     if n_channels == 1:
         return mono
     mono = mono.copy()
-    for channel in range(1, n_channels):
-        mono += frames[:, channel]
+    # Infinite values, and sums of huge ones, are found in the mean; numpy need not warn.
+    with np.errstate(invalid="ignore", over="ignore"):
+        for channel in range(1, n_channels):
+            mono += frames[:, channel]
     mono /= np.float32(n_channels)
     return mono
 

@@ -217,6 +217,13 @@ def test_one_sample_that_is_not_a_number(tmp_path, listed, noise, value):
     assert raised.value.error_class == "non_finite"
 
 
+def test_opposite_infinities_in_two_channels(tmp_path, refused):
+    pcm = np.zeros((1000, 2), np.float32)
+    pcm[500] = np.inf, -np.inf
+    soundfile.write(tmp_path / "a.wav", pcm, RATE_HZ, subtype="FLOAT")
+    assert refused(tmp_path / "a.wav") == ("decode", "non_finite")
+
+
 def test_a_wav_of_no_samples(tmp_path, refused):
     soundfile.write(tmp_path / "a.wav", np.zeros(0), RATE_HZ)
     assert refused(tmp_path / "a.wav") == ("decode", "empty")
