@@ -294,7 +294,6 @@ def test_any_content_ends_in_samples_or_a_clip_error(
     n_samples = 0
     try:
         for piece in ClipReader(listed(path)).pieces():
-            assert np.isfinite(piece).all()
             n_samples += len(piece)
             if n_samples > 100 * PIECE_FRAMES:  # a damaged rate can make hours of it
                 return
