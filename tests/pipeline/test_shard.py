@@ -37,7 +37,7 @@ def test_the_record_counts_what_is_in_the_table(new_table, model, shard):
     record = embed_shard(shard, packets, model, table)
     assert record.shard == shard.shard_id
     assert record.clips == 4
-    # Windows: 1 + 500 // 160 and 1 + 1000 // 160.
+    # A clip of n samples has 1 + n // 160 windows.
     assert record.rows == {"clips": 2, "windows": 4 + 7, "errors": 2}
     assert record.windows == 4 + 7
     assert record.errors == {"missing": 1, "too_short": 1}
