@@ -167,6 +167,14 @@ def test_video_is_decoded_for_its_sound_and_refused_without(tmp_path, refused):
     assert refused(tmp_path / "silent.mp4") == ("decode", "no_audio")
 
 
+def test_a_codec_that_no_decoder_knows(tmp_path, refused, noise):
+    soundfile.write(tmp_path / "a.wav", noise(1000), RATE_HZ, subtype="PCM_16")
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[20:22] = b"\x34\x12"  # the format tag
+    (tmp_path / "a.wav").write_bytes(content)
+    assert refused(tmp_path / "a.wav") == ("decode", "undecodable")
+
+
 def test_an_empty_file(tmp_path, refused):
     (tmp_path / "a.wav").touch()
     assert refused(tmp_path / "a.wav") == ("read", "empty")
