@@ -7,6 +7,7 @@ The rate is the header's; soxr resamples the stream. Damage that decoders pass o
 """
 
 import contextlib
+import itertools
 import os
 import stat
 from collections.abc import Iterator
@@ -111,11 +112,15 @@ class ClipReader:
                 if not container.streams.audio:
                     raise ClipError("decode", "no_audio", f"{self.ref.uri}: has no audio stream")
                 stream = container.streams.audio[0]
+                if stream.codec_context is None:
+                    raise self._undecodable("FFmpeg has no decoder for its codec")
                 self.sample_rate_hz, self.channels = stream.sample_rate, stream.channels
-                to_float = av.AudioResampler(format="fltp")
+                # Interleaved: of planar frames PyAV finds the first eight channels only.
+                to_float = av.AudioResampler(format="flt")
                 for decoded in container.decode(stream):
                     for frame in to_float.resample(decoded):
-                        yield frame.to_ndarray().T.astype(np.float32, copy=False)
+                        samples = frame.to_ndarray().astype(np.float32, copy=False)
+                        yield samples.reshape(-1, frame.layout.nb_channels)
         except _DECODER_ERRORS as error:
             raise self._undecodable(f"libsndfile: {reason}; FFmpeg: {_reason(error)}") from error
 
@@ -139,17 +144,31 @@ class ClipReader:
         self.decoded_short = True
 
     def _resampled(self, pieces: Iterator[Samples]) -> Iterator[Samples]:
-        stream: soxr.ResampleStream | None = None
-        for index, piece in enumerate(pieces):
-            if index == 0 and self.sample_rate_hz != SAMPLE_RATE_HZ:
-                stream = self._resampler()
-            resampled = piece if stream is None else stream.resample_chunk(piece)
-            if len(resampled):
-                yield resampled
-        if stream is not None:
-            rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
-            if len(rest):
-                yield rest
+        first = next(pieces)
+        if self.sample_rate_hz == SAMPLE_RATE_HZ:
+            yield first
+            yield from pieces
+            return
+        stream = self._resampler()
+        # A piece at a very low rate would come out thousands of times as long.
+        step = max(1, PIECE_FRAMES * self.sample_rate_hz // SAMPLE_RATE_HZ)
+        is_empty = True
+        for piece in itertools.chain([first], pieces):
+            for start in range(0, len(piece), step):
+                resampled = stream.resample_chunk(piece[start : start + step])
+                if len(resampled):
+                    is_empty = False
+                    yield resampled
+        rest = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        if len(rest):
+            yield rest
+        elif is_empty:
+            raise ClipError(
+                "decode",
+                "empty",
+                f"{self.ref.uri}: too few samples at {self.sample_rate_hz} Hz to make one at "
+                f"{SAMPLE_RATE_HZ} Hz",
+            )
 
     def _resampler(self) -> soxr.ResampleStream:
         try:
@@ -173,8 +192,10 @@ def down_mix(frames: Samples) -> Samples:
     if n_channels == 1:
         return mono
     mono = mono.copy()
-    for channel in range(1, n_channels):
-        mono += frames[:, channel]
+    # Infinite values, and sums of huge ones, are found in the mean; numpy need not warn.
+    with np.errstate(invalid="ignore", over="ignore"):
+        for channel in range(1, n_channels):
+            mono += frames[:, channel]
     mono /= np.float32(n_channels)
     return mono
 
@@ -198,17 +219,18 @@ def _open_soundfile(file: BinaryIO) -> soundfile.SoundFile:
 def _opened(ref: ClipRef) -> Iterator[BinaryIO]:
     path = uri_to_path(ref.uri)
     try:
-        # Non-blocking: opening a named pipe would otherwise wait for a writer for ever.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        opened = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (closed below)
     except FileNotFoundError as error:
         what = f"links to {os.readlink(path)!r}, which is" if os.path.islink(path) else "is"
         raise ClipError("read", "missing", f"{ref.uri}: {what} not there") from error
     except PermissionError as error:
         raise ClipError("read", "forbidden", f"{ref.uri}: no permission to read it") from error
+    except IsADirectoryError as error:
+        raise ClipError("read", "not_a_file", f"{ref.uri}: is a folder") from error
     except OSError as error:
         raise ClipError("read", "unreadable", f"{ref.uri}: {error.strerror}") from error
-    with open(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
+    with opened as file:
+        status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ClipError("read", "not_a_file", f"{ref.uri}: is not a regular file")
         if not status.st_size:
@@ -220,3 +242,8 @@ def _opened(ref: ClipRef) -> Iterator[BinaryIO]:
                 f"{ref.uri}: changed since it was listed (version {ref.version}, now {version})",
             )
         yield file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # Opening a named pipe would otherwise wait for a writer for ever.
+    return os.open(path, flags | os.O_NONBLOCK)

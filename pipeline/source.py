@@ -10,7 +10,7 @@ import glob
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.clips import ClipRef, path_to_uri
@@ -39,8 +39,8 @@ class Listing:
     skipped: Counter[str] = field(default_factory=Counter)
 
 
-def list_sources(sources: Iterable[str]) -> Listing:
-    """List every clip of the sources.
+def list_sources(sources: Sequence[str]) -> Listing:
+    """List every clip of the sources, which may overlap and come in any order.
 
     Args:
         sources: local folders (walked down), files and globs (`**` crosses folders).
@@ -50,14 +50,10 @@ def list_sources(sources: Iterable[str]) -> Listing:
             cannot be listed, or no clip at all.
     """
     listing = Listing()
-    walked: set[tuple[int, int]] = set()
-    paths: set[str] = set()
-    for source in sources:
-        for path in _expand(source):
-            if os.path.isdir(path):
-                paths.update(_walk(path, walked, listing.skipped))
-            else:
-                paths.add(os.path.abspath(path))
+    expanded = [path for source in sources for path in _expand(source)]
+    folders = [path for path in expanded if os.path.isdir(path)]
+    paths = {os.path.abspath(path) for path in expanded if not os.path.isdir(path)}
+    paths.update(_walk(folders, listing.skipped))
     if not paths:
         raise UsageError(
             f"no audio files in {', '.join(sources)}{skipped_note(listing.skipped)}; "
@@ -102,8 +98,14 @@ def _expand(source: str) -> list[str]:
     raise UsageError(f"source {source!r}: no such file or folder")
 
 
-def _walk(root: str, walked: set[tuple[int, int]], skipped: Counter[str]) -> Iterator[str]:
-    real_folders, linked_folders = [root], list[str]()
+def _walk(roots: Sequence[str], skipped: Counter[str]) -> Iterator[str]:
+    walked: set[tuple[int, int]] = set()
+    # All roots in one walk, sorted: a clip's name must not depend on which was named first.
+    real_folders, linked_folders = list[str](), list[str]()
+    for root in sorted(roots, key=os.path.abspath):
+        is_real = os.path.realpath(root) == os.path.abspath(root)
+        (real_folders if is_real else linked_folders).append(root)
+    real_folders.reverse()
     while real_folders or linked_folders:
         folder = real_folders.pop() if real_folders else linked_folders.pop(0)
         status = os.stat(folder)

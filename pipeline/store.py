@@ -59,7 +59,7 @@ class LocalStore:
         """Content of a file, None where it is not there."""
         try:
             return self.path(name).read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     @contextlib.contextmanager
@@ -102,9 +102,11 @@ class LocalStore:
         self.path(name).unlink(missing_ok=True)
 
     def _temp(self, name: str) -> Path:
-        handle, temp = tempfile.mkstemp(
-            prefix=name.replace("/", "_") + ".", dir=self.path(TEMP_DIR)
-        )
+        prefix = name.replace("/", "_") + "."
+        try:
+            handle, temp = tempfile.mkstemp(prefix=prefix, dir=self.path(TEMP_DIR))
+        except OSError as error:
+            raise StoreError(f"{self.path(name)} cannot be created: {error}") from error
         os.close(handle)
         os.chmod(temp, 0o666 & ~_umask())
         return Path(temp)

@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
 from pipeline.clips import ClipRef
 from pipeline.errors import StoreError, UsageError
@@ -73,10 +74,11 @@ class CommitRecord:
             StoreError: it is not one.
         """
         try:
-            fields = json.loads(content)
-            return cls(**{**fields, "replaces": tuple(fields["replaces"])})
-        except (ValueError, TypeError, KeyError) as error:
-            raise StoreError(f"not a commit record: {error!r}") from error
+            return TypeAdapter(cls).validate_json(content)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise StoreError(f"not a commit record: {where} {problem['msg']}") from error
 
 
 class Table:

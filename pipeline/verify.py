@@ -7,7 +7,7 @@ to be kept for that.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
+from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, to_samples
 from pipeline.errors import StoreError
 from pipeline.plan import shard_id
 from pipeline.rows import schemas
 from pipeline.store import TEMP_DIR
-from pipeline.table import CLIP_COLUMNS, CommitRecord, Table, data_name
+from pipeline.table import CLIP_COLUMNS, DATA_DIRS, CommitRecord, Table, data_name
 
 _SHOWN = 5
 
@@ -58,10 +58,8 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
-        # Counters go by hand: asdict would call their constructor with pairs, and count these.
-        counters = {"errors": dict(self.errors), "sample_rates_hz": dict(self.sample_rates_hz)}
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {"passed": self.passed} | plain | counters
+        # Not asdict: Python 3.11's counts the items of a Counter instead of copying it.
+        return {"passed": self.passed} | vars(self)
 
 
 def verify_table(table: Table, source: Sequence[ClipRef] | None = None) -> Report:
@@ -137,6 +135,11 @@ class _Verifier:
         return rows
 
     def _check_record(self, shard: str, record: CommitRecord, rows: dict[str, pa.Table]) -> None:
+        for file in (data_name(name, shard) for name in DATA_DIRS):
+            if file not in record.files and self._table.store.path(file).exists():
+                self._problem(
+                    shard, f"{file}: its commit does not name it, but plain readers see its rows"
+                )
         for name, data in rows.items():
             if data.num_rows != record.rows.get(name):
                 self._problem(
@@ -185,7 +188,7 @@ class _Verifier:
         columns = ("clip_id", "duration_s", "n_windows")
         expected = []
         for clip_id, duration_s, n_windows in _tuples(rows["clips"], columns):
-            n_samples = round(duration_s * SAMPLE_RATE_HZ)
+            n_samples = to_samples(duration_s)
             count = self._rule.count(n_samples)
             if n_windows != count:
                 self._problem(

@@ -1,0 +1,153 @@
+"""Small tables, clips and a tiny model for the tests of `pipeline`.
+
+The helpers are fixtures of the whole session, so that property tests may use them too; `new_table`
+alone belongs to one test.
+"""
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import settings
+
+from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, path_to_uri
+from pipeline.decode import ClipReader
+from pipeline.packets import shard_packets
+from pipeline.plan import plan_shards
+from pipeline.shard import embed_shard
+from pipeline.source import file_version
+from pipeline.spec import TableSpec
+from pipeline.store import LocalStore
+from pipeline.table import CommitRecord, Table
+
+REPOSITORY = Path(__file__).parents[2]
+
+# Two shared cores say nothing about how long an example may take.
+settings.register_profile("no_deadline", deadline=None)
+settings.load_profile("no_deadline")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    features: np.ndarray
+    logits: np.ndarray
+
+
+class StatisticsModel:
+    """A real, deterministic model: four statistics of each window, and three sums of its samples.
+
+    It remembers how many windows each call brought.
+    """
+
+    def __init__(self):
+        self.calls: list[int] = []
+
+    def embed(self, windows: Sequence[np.ndarray]) -> Outputs:
+        self.calls.append(len(windows))
+        features = [
+            (window.mean(), np.abs(window).max(), window.std(), len(window)) for window in windows
+        ]
+        logits = [
+            (window[0], window[-1], np.square(window, dtype=np.float64).sum()) for window in windows
+        ]
+        return Outputs(np.array(features, np.float32), np.array(logits, np.float32))
+
+
+@pytest.fixture
+def model():
+    return StatisticsModel()
+
+
+@pytest.fixture(scope="session")
+def make_spec() -> Callable[..., TableSpec]:
+    """A spec of 10 ms windows (320 samples) every 5 ms, of the statistics model, with changes."""
+    spec = TableSpec(
+        arch="statistics",
+        weights_origin="random:0",
+        weights_digest="0" * 64,
+        min_samples=32,
+        embedding_dim=4,
+        n_classes=3,
+        front_end_hop=320,
+        window_s=0.01,
+        hop_s=0.005,
+    )
+    return lambda **changes: dataclasses.replace(spec, **changes)
+
+
+@pytest.fixture
+def new_table(tmp_path, make_spec) -> Callable[..., Table]:
+    """Makes (or opens) the test's table, with the changes of the spec asked for."""
+    return lambda **changes: Table.open_or_create(
+        LocalStore(tmp_path / "table"), make_spec(**changes)
+    )
+
+
+@pytest.fixture(scope="session")
+def listed() -> Callable[[Path], ClipRef]:
+    """A file as the listing finds it."""
+    return lambda path: ClipRef(path_to_uri(str(path)), file_version(str(path)))
+
+
+@pytest.fixture(scope="session")
+def decoded(listed) -> Callable[[Path], tuple[np.ndarray, ClipReader]]:
+    """All samples of a file, and the reader that read them."""
+
+    def decode(path):
+        reader = ClipReader(listed(path))
+        return np.concatenate(list(reader.pieces())), reader
+
+    return decode
+
+
+@pytest.fixture(scope="session")
+def noise() -> Callable[..., np.ndarray]:
+    """Float32 noise of `n` samples that differs with `seed`."""
+    return lambda n, seed=0: np.random.default_rng(seed).uniform(-0.5, 0.5, n).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def write_clip(noise, listed) -> Callable[..., ClipRef]:
+    """Writes noise of `n` samples as a 32 kHz float WAV, which decodes bit-exactly."""
+
+    def write(path: Path, n: int, seed: int = 0) -> ClipRef:
+        soundfile.write(path, noise(n, seed), SAMPLE_RATE_HZ, subtype="FLOAT")
+        return listed(path)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def embed() -> Callable[..., list[CommitRecord]]:
+    """Plans clips, embeds and commits them."""
+
+    def run(table: Table, clips: Sequence[ClipRef], model=None, shard_clips: int = 100):
+        model = model or StatisticsModel()
+        return [
+            embed_shard(shard, shard_packets(shard.clips, table.spec.decode_rule), model, table)
+            for shard in plan_shards(clips, table.spec.digest, shard_clips)
+        ]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def start_python() -> Callable[..., subprocess.Popen]:
+    """Starts a script in a process of its own, with this checkout's packages."""
+
+    def start(script: str, *arguments: object, before: Sequence[str] = ()) -> subprocess.Popen:
+        return subprocess.Popen(
+            [*before, sys.executable, "-c", script, *map(str, arguments)],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    return start

@@ -1,0 +1,227 @@
+"""`pipeline.assemble`: one row a clip, the mean over its windows or its error."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+import pipeline.assemble
+from pipeline.assemble import Assembler
+from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
+from pipeline.errors import BrokenStreamError
+from pipeline.packets import ClipDone, ClipFailed, ShardEnd, shard_packets
+from pipeline.progress import Progress
+from pipeline.rows import RowWriter
+from pipeline.windows import WindowBlock, WindowCutter
+
+BOTH = {"tables": ("clips", "windows"), "outputs": ("embedding", "logits")}
+# Around the window of 320: whole, just cut, several windows, and many.
+LENGTHS = (100, 320, 321, 1000, 3000)
+
+
+@pytest.fixture
+def assemble(model):
+    """Assembles a stream into the files of shard `s`; gives their rows and the assembler."""
+
+    def run(table, clips, packets, model=model, on_progress=lambda _: None):
+        with RowWriter(table.store, table.spec, "s") as writer:
+            assembler = Assembler(clips, table.spec, model, writer, on_progress)
+            assembler.consume(packets)
+            files = writer.finish()
+        rows = {file.split("/")[0]: pq.read_table(table.store.path(file)) for file in files}
+        return {name: data.to_pylist() for name, data in rows.items()}, assembler
+
+    return run
+
+
+@pytest.fixture
+def clips(tmp_path, write_clip):
+    return [write_clip(tmp_path / f"{i}.wav", n, seed=i) for i, n in enumerate(LENGTHS)]
+
+
+@pytest.fixture
+def small_pool(monkeypatch):
+    """A batch is full with two windows, so that clips are open over many batches."""
+    monkeypatch.setattr(pipeline.assemble, "POOL_S", 0.02)
+
+
+def windows_of(spec, pcm):
+    cutter = WindowCutter(spec.window_rule)
+    blocks = [*cutter.push(pcm), *cutter.finish()]
+    return [window for block in blocks for window in block.windows()]
+
+
+def test_a_clips_row_is_the_mean_over_its_windows(new_table, assemble, model, clips, noise):
+    table = new_table(**BOTH)
+    rows, _ = assemble(table, clips, shard_packets(clips, table.spec.decode_rule))
+    assert [row["uri"] for row in rows["clips"]] == [clip.uri for clip in clips]
+    for i, row in enumerate(rows["clips"]):
+        outputs = model.embed(windows_of(table.spec, noise(LENGTHS[i], seed=i)))
+        assert row["n_windows"] == len(outputs.features)
+        assert row["duration_s"] == LENGTHS[i] / SAMPLE_RATE_HZ
+        for name, vectors in (("embedding", outputs.features), ("logits", outputs.logits)):
+            mean = vectors.mean(axis=0, dtype=np.float64)
+            np.testing.assert_allclose(row[name], mean, rtol=1e-6, atol=1e-9)
+
+
+def test_what_is_known_of_a_clip_is_in_its_row(new_table, assemble):
+    table = new_table()
+    clips = [ClipRef("/corpus/a.tar", "1-2", "b.wav")]
+    block = WindowBlock(0, 0, 320, (0,), np.ones(320, np.float32))
+    done = ClipDone(0, 320, 1, 44_100, 2, decoded_short=True)
+    rows, _ = assemble(table, clips, [[block, done], [ShardEnd(1, 1)]])
+    assert rows["clips"] == [
+        {
+            "clip_id": clips[0].clip_id,
+            "uri": "/corpus/a.tar",
+            "member": "b.wav",
+            "source_version": "1-2",
+            "start_s": 0.0,
+            "duration_s": 0.01,
+            "sample_rate_hz": 44_100,
+            "channels": 2,
+            "arch": "statistics",
+            "n_windows": 1,
+            "decoded_short": True,
+            # Mean, peak and deviation of ones, and how many.
+            "embedding": [1, 1, 0, 320],
+        }
+    ]
+
+
+def test_windows_are_in_order_with_their_spans(new_table, assemble, model, clips, noise):
+    table = new_table(**BOTH)
+    rows, _ = assemble(table, clips, shard_packets(clips, table.spec.decode_rule))
+    expected = []
+    for i, n_samples in enumerate(LENGTHS):
+        features = model.embed(windows_of(table.spec, noise(n_samples, seed=i))).features
+        for index, vector in enumerate(features):
+            start, end = table.spec.window_rule.span(index, n_samples)
+            expected.append(
+                (clips[i].clip_id, index, start / 32_000, end / 32_000, vector.tolist())
+            )
+    columns = ("clip_id", "window_index", "start_s", "end_s", "embedding")
+    assert [tuple(row[name] for name in columns) for row in rows["windows"]] == expected
+
+
+def test_batches_of_any_size_give_the_same_rows(new_table, assemble, model, clips, small_pool):
+    table = new_table(**BOTH)
+    in_small, _ = assemble(table, clips, shard_packets(clips, table.spec.decode_rule, 1))
+    assert max(model.calls) == 2 + 1  # three of 100 to 320 samples fill 0.02 s
+    pipeline.assemble.POOL_S = 160.0
+    model.calls.clear()
+    in_one, _ = assemble(table, clips, shard_packets(clips, table.spec.decode_rule))
+    assert len(model.calls) == 1
+    # Clips are written as they are completed, in batches of any size in the shard's order.
+    assert in_small == in_one
+
+
+def test_a_clip_that_fails_at_its_end_leaves_only_its_error(
+    tmp_path, new_table, assemble, model, noise, listed, clips, small_pool
+):
+    pcm = noise(140_000)
+    pcm[-1] = np.nan
+    soundfile.write(tmp_path / "nan.wav", pcm, SAMPLE_RATE_HZ, subtype="FLOAT")
+    clips = [clips[3], listed(tmp_path / "nan.wav"), clips[4]]
+    table = new_table(**BOTH)
+    rows, assembler = assemble(table, clips, shard_packets(clips, table.spec.decode_rule))
+    # Most of its 873 windows had been embedded when it failed.
+    assert sum(model.calls) > 800
+    good = [clips[0].uri, clips[2].uri]
+    assert [row["uri"] for row in rows["clips"]] == good
+    assert {row["uri"] for row in rows["windows"]} == set(good)
+    (error,) = rows["errors"]
+    assert (error["uri"], error["stage"], error["class"]) == (clips[1].uri, "decode", "non_finite")
+    assert assembler.progress.clips == 3
+    # 1 + 1000 // 160 and 1 + 3000 // 160 windows; the failed clip's do not count.
+    assert assembler.progress.windows == 7 + 19
+    assert assembler.progress.errors == {"non_finite": 1}
+
+
+class FailingModel:
+    """Gives no finite features for windows of the loud clip, and everything else's to `model`."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def embed(self, windows):
+        outputs = self.model.embed(windows)
+        features = outputs.features.copy()
+        features[[bool(np.abs(window).max() > 1) for window in windows]] = np.nan
+        return dataclasses.replace(outputs, features=features)
+
+
+def test_output_that_is_not_finite_is_an_error(
+    tmp_path, new_table, assemble, model, noise, listed, clips
+):
+    pcm = noise(1000)
+    pcm[900] = 5
+    soundfile.write(tmp_path / "loud.wav", pcm, SAMPLE_RATE_HZ, subtype="FLOAT")
+    clips = [clips[0], listed(tmp_path / "loud.wav"), clips[1]]
+    table = new_table(**BOTH)
+    packets = shard_packets(clips, table.spec.decode_rule)
+    rows, _ = assemble(table, clips, packets, FailingModel(model))
+    assert [row["uri"] for row in rows["clips"]] == [clips[0].uri, clips[2].uri]
+    assert len(rows["windows"]) == 2
+    (error,) = rows["errors"]
+    assert (error["stage"], error["class"]) == ("embed", "non_finite_output")
+    assert clips[1].uri in error["message"]
+
+
+def test_progress_only_grows_and_ends_at_the_total(new_table, assemble, clips, small_pool):
+    seen = []
+    clips = [*clips, ClipRef("/nowhere.wav", "missing")]
+    table = new_table()
+    assemble(
+        table,
+        clips,
+        shard_packets(clips, table.spec.decode_rule),
+        on_progress=lambda progress: seen.append(dataclasses.replace(progress)),
+    )
+    assert [p.clips for p in seen] == sorted(p.clips for p in seen)
+    # By length 1, 1, 1 + 321 // 160, 1 + 1000 // 160 and 1 + 3000 // 160 windows.
+    total = Progress(6, 1 + 1 + 3 + 7 + 19, sum(LENGTHS) / 32_000, {"missing": 1})
+    assert seen[-1] == total
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda packets, i: packets[:i] + packets[i + 1 :], id="lost"),
+        pytest.param(lambda packets, i: packets[: i + 1] + packets[i:], id="twice"),
+        pytest.param(lambda packets, i: packets[:i], id="cut off"),
+    ],
+)
+def test_a_stream_that_lost_or_repeated_a_packet_is_refused(new_table, assemble, clips, change):
+    clips = [*clips, ClipRef("/nowhere.wav", "missing")]
+    table = new_table(**BOTH)
+    packets = list(shard_packets(clips, table.spec.decode_rule, 1))
+    assert len(packets) > len(clips)
+    for i in range(len(packets)):
+        with pytest.raises(BrokenStreamError):
+            assemble(table, clips, change(packets, i))
+    assert table.store.names("clips") == table.store.names("windows") == {}
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param([ShardEnd(1, 0)], id="no clip"),
+        pytest.param([ClipFailed(0, "read", "missing", "gone")], id="no end"),
+        pytest.param([ClipFailed(0, "read", "missing", "gone"), ShardEnd(2, 0)], id="wrong end"),
+        pytest.param([ClipDone(0, 320, 1, 32_000, 1, False), ShardEnd(1, 0)], id="no window"),
+        pytest.param([ClipFailed(0, "read", "missing", "gone")] * 2 + [ShardEnd(1, 0)], id="two"),
+    ],
+)
+def test_streams_that_do_not_account_for_the_clip_are_refused(new_table, assemble, events):
+    with pytest.raises(BrokenStreamError):
+        assemble(new_table(), [ClipRef("/a.wav", "1-1")], [events])
+
+
+def test_a_shard_of_no_clips(new_table, assemble):
+    rows, assembler = assemble(new_table(), [], [[ShardEnd(0, 0)]])
+    assert rows == {"clips": []}
+    assert assembler.progress == Progress()

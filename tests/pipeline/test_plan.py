@@ -1,0 +1,121 @@
+"""`pipeline.plan`: shards depend on what is in them, and a second run does what is missing."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.clips import ClipRef
+from pipeline.plan import Shard, plan_run, plan_shards, shard_id
+
+DIGEST = "d" * 64
+
+clip_refs = st.builds(
+    ClipRef,
+    uri=st.text(max_size=8),
+    version=st.sampled_from(("1-1", "2-2")),
+    member=st.sampled_from(("", "m")),
+)
+listings = st.lists(clip_refs, max_size=30, unique_by=lambda clip: (clip.uri, clip.member))
+sizes = st.integers(1, 7)
+
+
+def clips(n, version="1-1"):
+    return [ClipRef(f"/corpus/{i:03}.wav", version) for i in range(n)]
+
+
+def run_again(listing, earlier, shard_clips=4):
+    """The plan of a run over `listing` after the shards `earlier` were committed."""
+    committed = {shard.shard_id: shard.clips for shard in earlier}
+    return plan_run(listing, DIGEST, shard_clips, set(committed), committed.__getitem__)
+
+
+@given(listings, sizes, st.randoms())
+def test_any_order_of_the_listing_plans_the_same(listing, shard_clips, random):
+    shuffled = random.sample(listing, len(listing))
+    assert plan_shards(shuffled, DIGEST, shard_clips) == plan_shards(listing, DIGEST, shard_clips)
+
+
+@given(listings, sizes)
+def test_every_clip_is_in_one_shard_and_only_the_last_is_not_full(listing, shard_clips):
+    shards = plan_shards(listing, DIGEST, shard_clips)
+    assert [clip for shard in shards for clip in shard.clips] == sorted(listing)
+    assert all(len(shard.clips) == shard_clips for shard in shards[:-1])
+    assert all(0 < len(shard.clips) <= shard_clips for shard in shards)
+    assert len({shard.shard_id for shard in shards}) == len(shards)
+
+
+def test_a_clip_listed_twice_is_planned_once():
+    assert plan_shards(clips(3) * 2, DIGEST, 10) == plan_shards(clips(3), DIGEST, 10)
+
+
+def test_nothing_to_plan():
+    assert plan_shards([], DIGEST, 10) == []
+
+
+def test_a_shard_id_never_changes():
+    # Written down once: tables that people keep are resumed by it.
+    assert shard_id(DIGEST, clips(2)) == "0f9a6a5c188e78f17bdb8de096a3c9cf"
+
+
+@pytest.mark.parametrize("field", ["uri", "version", "member"])
+def test_ids_change_with_each_part_of_a_clip(field):
+    one, other = clips(2)
+    changed = dataclasses.replace(other, **{field: "else"})
+    assert shard_id(DIGEST, [one, changed]) != shard_id(DIGEST, [one, other])
+
+
+def test_ids_change_with_the_spec_and_not_with_the_order():
+    assert shard_id("e" * 64, clips(2)) != shard_id(DIGEST, clips(2))
+    assert shard_id(DIGEST, clips(2)[::-1]) == shard_id(DIGEST, clips(2))
+
+
+@given(st.lists(clip_refs, max_size=4), st.lists(clip_refs, max_size=4))
+def test_only_the_same_clips_have_the_same_id(one, other):
+    assert (shard_id(DIGEST, one) == shard_id(DIGEST, other)) == (sorted(one) == sorted(other))
+
+
+@given(listings, sizes, st.data())
+def test_resuming_plans_what_is_not_committed(listing, shard_clips, data):
+    shards = plan_shards(listing, DIGEST, shard_clips)
+    done = {shard.shard_id for shard in shards if data.draw(st.booleans())}
+
+    def never(_):
+        raise AssertionError("the listing alone explains every record")
+
+    plan = plan_run(listing, DIGEST, shard_clips, done, never)
+    assert plan.todo == tuple(shard for shard in shards if shard.shard_id not in done)
+    assert plan.done == tuple(sorted(done))
+    assert not plan.changed
+
+
+@given(listings, listings, sizes, sizes)
+def test_a_grown_source_plans_only_the_new_clips(before, added, shard_clips, earlier_size):
+    taken = {(clip.uri, clip.member) for clip in before}
+    new = [clip for clip in added if (clip.uri, clip.member) not in taken]
+    earlier = plan_shards(before, DIGEST, earlier_size)
+    plan = run_again(before + new, earlier, shard_clips)
+    assert [clip for shard in plan.todo for clip in shard.clips] == sorted(new)
+    assert plan.done == tuple(sorted(shard.shard_id for shard in earlier))
+    assert not plan.changed
+
+
+def test_changed_clips_are_reported_and_not_planned():
+    earlier = plan_shards(clips(8), DIGEST, 4)
+    touched = dataclasses.replace(clips(8)[5], version="9-9")
+    listing = [touched if clip.uri == touched.uri else clip for clip in clips(9)]
+    plan = run_again(listing, earlier)
+    assert plan.changed == (touched,)
+    assert [shard.clips for shard in plan.todo] == [(clips(9)[8],)]
+
+
+def test_a_shrunken_source_has_nothing_to_do():
+    plan = run_again(clips(5), plan_shards(clips(8), DIGEST, 4))
+    assert not plan.todo
+    assert not plan.changed
+
+
+def test_a_shard_is_its_id_and_its_clips():
+    (shard,) = plan_shards(clips(2), DIGEST, 4)
+    assert shard == Shard(shard_id(DIGEST, clips(2)), tuple(clips(2)))

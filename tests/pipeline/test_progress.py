@@ -1,0 +1,11 @@
+"""`pipeline.progress`."""
+
+from collections import Counter
+
+from pipeline.progress import Progress
+
+
+def test_counts_add_up():
+    total = Progress(1, 2, 0.5, Counter(missing=1))
+    total.add(Progress(10, 20, 5.0, Counter(missing=2, empty=3)))
+    assert total == Progress(11, 22, 5.5, Counter(missing=3, empty=3))

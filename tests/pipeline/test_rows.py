@@ -1,0 +1,238 @@
+"""`pipeline.rows`: files that every Parquet reader takes, encoded as they should be."""
+
+import json
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.rows import ROW_GROUP_ROWS, RowWriter, schemas, to_table
+from pipeline.store import TEMP_DIR
+from pipeline.table import DATA_DIRS
+
+BOTH = {"tables": ("clips", "windows"), "outputs": ("embedding", "logits")}
+
+
+def vectors(i):
+    rng = np.random.default_rng(i)
+    return {
+        "embedding": rng.normal(size=4).astype(np.float32),
+        "logits": rng.normal(size=3).astype(np.float32),
+    }
+
+
+def identity(i):
+    return {"clip_id": f"id{i}", "uri": f"/corpus/{i}.wav", "member": "", "source_version": "1-1"}
+
+
+def clip_row(i):
+    return identity(i) | vectors(i) | {
+        "start_s": 0.0,
+        "duration_s": i / 4,
+        "sample_rate_hz": 32_000,
+        "channels": 2,
+        "arch": "statistics",
+        "n_windows": 1,
+        "decoded_short": False,
+    }  # fmt: skip
+
+
+def window_row(i):
+    row = {"arch": "statistics", "window_index": i, "start_s": i / 4, "end_s": i / 4 + 0.5}
+    return identity(0) | vectors(i) | row
+
+
+def error_row(i):
+    return identity(i) | {"stage": "read", "class": "missing", "message": "is not there"}
+
+
+@pytest.fixture
+def write(new_table):
+    """Writes rows to the files of shard `s`; gives the table, the writer and the file sizes."""
+
+    def run(clips=(), windows=(), errors=(), **changes):
+        table = new_table(**changes)
+        with RowWriter(table.store, table.spec, "s") as writer:
+            for name, rows in (("clips", clips), ("windows", windows), ("errors", errors)):
+                for row in rows:
+                    writer.add(name, row)
+            files = writer.finish()
+        return table, writer, files
+
+    return run
+
+
+@pytest.fixture
+def clips_file(write):
+    """A file of 20 clips with all columns."""
+    table, _, _ = write(clips=[clip_row(i) for i in range(20)], **BOTH)
+    return table.store.path("clips/s.parquet")
+
+
+def columns(path):
+    """Metadata of the first row group's columns, by the path in the schema."""
+    metadata = pq.ParquetFile(path).metadata
+    group = metadata.row_group(0)
+    return {group.column(i).path_in_schema: group.column(i) for i in range(metadata.num_columns)}
+
+
+def test_files_are_as_many_and_as_big_as_they_are_said_to_be(write):
+    rows = [clip_row(i) for i in range(3)]
+    table, writer, files = write(rows, [window_row(0)], [error_row(3)], **BOTH)
+    assert writer.rows == {"clips": 3, "windows": 1, "errors": 1}
+    assert files == {
+        f"{folder}/{name}": size
+        for folder in DATA_DIRS
+        for name, size in table.store.names(folder).items()
+    }
+    assert len(files) == 3
+
+
+def test_columns_are_those_asked_for(make_spec):
+    def has(**changes):
+        return {name: set(schema.names) for name, schema in schemas(make_spec(**changes)).items()}
+
+    assert has().keys() == {"clips", "errors"}
+    assert has(**BOTH).keys() == {"clips", "windows", "errors"}
+    for outputs in (("embedding",), ("logits",), ("embedding", "logits")):
+        spec = {"tables": ("clips", "windows"), "outputs": outputs}
+        for table in ("clips", "windows"):
+            assert has(**spec)[table] & {"embedding", "logits"} == set(outputs)
+        assert not has(**spec)["errors"] & {"embedding", "logits"}
+
+
+def test_vectors_are_fixed_size_lists_of_the_specs_width(make_spec):
+    schema = schemas(make_spec(**BOTH))["clips"]
+    for name, width in (("embedding", 4), ("logits", 3)):
+        assert schema.field(name).type.list_size == width
+        assert schema.field(name).type.value_type == pa.float32()
+
+
+def test_nothing_is_nullable(clips_file):
+    schema = pq.read_schema(clips_file)
+    assert not any(field.nullable for field in schema)
+    assert not schema.field("embedding").type.value_field.nullable
+    assert not any(column.null_count for column in pq.read_table(clips_file))
+
+
+def test_vectors_are_byte_stream_split_and_zstd(clips_file):
+    by_path = columns(clips_file)
+    for name in ("embedding", "logits"):
+        column = by_path[f"{name}.list.element"]
+        assert "BYTE_STREAM_SPLIT" in column.encodings
+        assert "PLAIN_DICTIONARY" not in column.encodings
+        assert "RLE_DICTIONARY" not in column.encodings
+    assert {column.compression for column in by_path.values()} == {"ZSTD"}
+    assert "RLE_DICTIONARY" in by_path["arch"].encodings
+    assert "RLE_DICTIONARY" not in by_path["clip_id"].encodings
+
+
+def test_a_page_index_is_written(clips_file):
+    assert all(column.has_offset_index for column in columns(clips_file).values())
+    assert columns(clips_file)["clip_id"].has_column_index
+
+
+def test_the_spec_is_in_the_files_metadata(clips_file, make_spec):
+    spec = json.loads(pq.read_schema(clips_file).metadata[b"passtream"])
+    assert spec == json.loads(json.dumps(make_spec(**BOTH).to_json()))
+
+
+def test_pyarrow_reads_what_was_written(clips_file):
+    rows = pq.read_table(clips_file).to_pylist()
+    expected = [clip_row(i) for i in range(20)]
+    for row in expected:
+        row |= {name: row[name].tolist() for name in ("embedding", "logits")}
+    assert rows == expected
+
+
+def test_pandas_reads_what_was_written(clips_file):
+    frame = pd.read_parquet(clips_file)
+    assert np.stack(frame["embedding"]).dtype == np.float32
+    assert np.stack(frame["embedding"]).tolist() == [
+        clip_row(i)["embedding"].tolist() for i in range(20)
+    ]
+    assert frame["uri"].tolist() == [f"/corpus/{i}.wav" for i in range(20)]
+
+
+def test_duckdb_searches_what_was_written(clips_file):
+    query = clip_row(7)["embedding"]
+    (uri, similarity), *_ = duckdb.execute(
+        "SELECT uri, array_cosine_similarity(embedding::FLOAT[4], ?::FLOAT[4]) AS similarity "
+        f"FROM '{clips_file}' ORDER BY similarity DESC",
+        [query.tolist()],
+    ).fetchall()
+    assert uri == "/corpus/7.wav"
+    assert similarity == pytest.approx(1)
+
+
+def test_windows_go_to_disk_by_row_groups(new_table):
+    table = new_table(**BOTH)
+    row = window_row(0)
+    # Two full row groups and ten rows.
+    n_rows = 2 * ROW_GROUP_ROWS + 10
+    with RowWriter(table.store, table.spec, "s") as writer:
+        for i in range(n_rows):
+            writer.add("windows", row | {"window_index": i})
+            if i == ROW_GROUP_ROWS:
+                assert len(table.store.names(TEMP_DIR)) == 1
+                assert table.store.names("windows") == {}
+        writer.finish()
+    file = pq.ParquetFile(table.store.path("windows/s.parquet"))
+    groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    assert [n for n in groups if n] == [ROW_GROUP_ROWS, ROW_GROUP_ROWS, 10]
+    assert file.read()["window_index"].to_pylist() == list(range(n_rows))
+    assert writer.rows["windows"] == n_rows
+
+
+@pytest.mark.parametrize("n_windows", [0, 1, ROW_GROUP_ROWS + 1])
+def test_leaving_early_leaves_nothing(new_table, n_windows):
+    table = new_table(**BOTH)
+
+    def leave_early():
+        with RowWriter(table.store, table.spec, "s") as writer:
+            writer.add("clips", clip_row(0))
+            for _ in range(n_windows):
+                writer.add("windows", window_row(0))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        leave_early()
+    assert [table.store.names(folder) for folder in (*DATA_DIRS, TEMP_DIR)] == [{}] * 4
+
+
+def test_tables_that_are_not_asked_for_are_not_written(write):
+    table, writer, files = write([clip_row(0)], [window_row(0)])
+    assert files.keys() == {"clips/s.parquet"}
+    assert writer.rows == {"clips": 1, "errors": 0}
+    assert table.store.names("windows") == {}
+
+
+def test_a_shard_without_rows_has_empty_files(write):
+    table, writer, files = write(errors=[error_row(0)], **BOTH)
+    assert writer.rows == {"clips": 0, "windows": 0, "errors": 1}
+    for name in ("clips", "windows"):
+        read = pq.read_table(table.store.path(f"{name}/s.parquet"))
+        assert read.num_rows == 0
+        assert read.schema == schemas(table.spec)[name]
+    assert len(files) == 3
+
+
+def test_errors_of_an_earlier_try_go(write):
+    write(errors=[error_row(0)])
+    table, _, files = write([clip_row(0)])
+    assert "errors/s.parquet" not in files
+    assert table.store.names("errors") == {}
+
+
+def test_names_of_any_unicode_are_kept(write):
+    uri = "/corpus/two\nlines \"quoted\" 'Möwe' 🐦.wav"
+    table, _, _ = write([clip_row(0) | {"uri": uri}])
+    assert pq.read_table(table.store.path("clips/s.parquet"))["uri"].to_pylist() == [uri]
+
+
+def test_no_rows_make_an_empty_table(make_spec):
+    for schema in schemas(make_spec(**BOTH)).values():
+        assert to_table([], schema).num_rows == 0

@@ -1,0 +1,205 @@
+"""`pipeline.source`: what is taken from folders, files and globs, under which name, and once."""
+
+import os
+import random
+import shutil
+
+import pytest
+
+from pipeline.clips import uri_to_path
+from pipeline.errors import UsageError
+from pipeline.source import MISSING, file_version, list_sources, skipped_note
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    root = tmp_path / "corpus"
+    root.mkdir()
+    return root
+
+
+def touch(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(name.encode())
+
+
+def found(root, *sources):
+    """Names below `root` of the listed clips."""
+    listing = list_sources([str(source) for source in sources or (root,)])
+    return [os.path.relpath(uri_to_path(clip.uri), root) for clip in listing.clips]
+
+
+def test_a_folder_is_walked_down_and_sorted(corpus):
+    touch(corpus, "z.wav", "a/b/c/deep.flac", "a/x.mp3", ".hidden/h.ogg")
+    assert found(corpus) == [".hidden/h.ogg", "a/b/c/deep.flac", "a/x.mp3", "z.wav"]
+
+
+def test_endings_of_any_case_are_taken(corpus):
+    touch(corpus, "a.WAV", "b.Flac", "c.mP3", "d.opus")
+    assert found(corpus) == ["a.WAV", "b.Flac", "c.mP3", "d.opus"]
+
+
+def test_other_files_are_counted_by_ending(corpus):
+    touch(corpus, "a.wav", "1.txt", "sub/2.TXT", "README", ".wav", "wav")
+    listing = list_sources([str(corpus)])
+    assert listing.skipped == {".txt": 2, "": 3}
+    assert skipped_note(listing.skipped) == " (skipped 5 other files: no ending 3, .txt 2)"
+
+
+def test_nothing_skipped_is_not_mentioned(corpus):
+    touch(corpus, "a.wav")
+    assert skipped_note(list_sources([str(corpus)]).skipped) == ""
+
+
+def test_named_files_and_globs_are_taken_whatever_their_ending(corpus):
+    touch(corpus, "talk.bin", "a.dat", "sub/b.dat", "c.txt")
+    assert found(corpus, corpus / "talk.bin") == ["talk.bin"]
+    assert found(corpus, corpus / "*.dat") == ["a.dat"]
+    assert found(corpus, corpus / "**" / "*.dat") == ["a.dat", "sub/b.dat"]
+
+
+def test_a_glob_takes_hidden_files_and_walks_folders(corpus):
+    touch(corpus, ".h.dat", "sub1/a.wav", "sub2/b.wav", "sub2/b.txt")
+    assert found(corpus, corpus / "*.dat") == [".h.dat"]
+    assert found(corpus, corpus / "sub*") == ["sub1/a.wav", "sub2/b.wav"]
+
+
+def test_a_file_whose_name_looks_like_a_glob_is_itself(corpus):
+    touch(corpus, "take[1].wav", "take1.wav")
+    assert found(corpus, corpus / "take[1].wav") == ["take[1].wav"]
+
+
+def test_a_folder_named_like_a_file_is_a_folder(corpus):
+    touch(corpus, "album.wav/one.wav", "album.wav/cover.jpg")
+    assert found(corpus) == ["album.wav/one.wav"]
+    assert found(corpus, corpus / "*.wav") == ["album.wav/one.wav"]
+
+
+def test_names_of_any_bytes_are_listed(corpus):
+    names = [b"two\nlines.wav", b"caf\xe9.wav", "Möwe.wav".encode()]
+    for name in names:
+        with open(os.path.join(os.fsencode(corpus), name), "wb"):
+            pass
+    assert {os.fsencode(name) for name in found(corpus)} == set(names)
+
+
+def test_a_loop_of_links_is_walked_once(corpus):
+    touch(corpus, "a.wav", "sub/b.wav")
+    (corpus / "sub" / "up").symlink_to(corpus)
+    (corpus / "round").symlink_to("round")
+    assert found(corpus) == ["a.wav", "sub/b.wav"]
+
+
+def test_a_linked_folder_counts_once_under_its_real_name(corpus):
+    touch(corpus, "real/a.wav")
+    (corpus / "a_link").symlink_to(corpus / "real")
+    (corpus / "z_link").symlink_to(corpus / "real")
+    assert found(corpus) == ["real/a.wav"]
+
+
+def test_a_folder_linked_from_elsewhere_has_the_first_links_name(corpus, tmp_path):
+    touch(tmp_path / "elsewhere", "a.wav")
+    (corpus / "b_link").symlink_to(tmp_path / "elsewhere")
+    (corpus / "a_link").symlink_to(tmp_path / "elsewhere")
+    assert found(corpus) == ["a_link/a.wav"]
+
+
+def test_a_link_to_nothing_is_listed_as_missing(corpus):
+    (corpus / "gone.wav").symlink_to(corpus / "nowhere.wav")
+    (clip,) = list_sources([str(corpus)]).clips
+    assert clip.uri == str(corpus / "gone.wav")
+    assert clip.version == MISSING
+
+
+def test_one_file_under_two_names_is_two_clips(corpus):
+    touch(corpus, "a.wav")
+    (corpus / "hard.wav").hardlink_to(corpus / "a.wav")
+    (corpus / "soft.wav").symlink_to(corpus / "a.wav")
+    assert found(corpus) == ["a.wav", "hard.wav", "soft.wav"]
+
+
+def test_overlapping_sources_give_each_clip_once(corpus, monkeypatch):
+    touch(corpus, "a.wav", "sub/b.wav", "sub/note.txt")
+    monkeypatch.chdir(corpus)
+    sources = [corpus, corpus / "sub", ".", "sub/b.wav", "**/*.wav", corpus / "sub" / ".." / "sub"]
+    listing = list_sources([str(source) for source in sources])
+    assert [clip.uri for clip in listing.clips] == [
+        str(corpus / "a.wav"),
+        str(corpus / "sub" / "b.wav"),
+    ]
+    assert listing.skipped == {".txt": 1}
+
+
+def test_the_order_of_sources_does_not_matter(corpus, tmp_path):
+    touch(corpus, "real/a.wav", "real/deep/b.wav", "c.wav")
+    touch(tmp_path / "elsewhere", "d.wav")
+    (corpus / "out").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "link").symlink_to(corpus / "real")
+    sources = [corpus, tmp_path / "link", corpus / "out", tmp_path / "elsewhere", corpus / "real"]
+    expected = found(tmp_path, *sources)
+    assert expected == ["corpus/c.wav", "corpus/real/a.wav", "corpus/real/deep/b.wav",
+                        "elsewhere/d.wav"]  # fmt: skip
+    for seed in range(10):
+        random.Random(seed).shuffle(sources)
+        assert found(tmp_path, *sources) == expected
+
+
+def test_a_version_changes_with_size_and_with_time(corpus):
+    file = corpus / "a.wav"
+    file.write_bytes(b"1234")
+    first = file_version(str(file))
+    os.utime(file, ns=(1, 1))
+    second = file_version(str(file))
+    file.write_bytes(b"12345")
+    os.utime(file, ns=(1, 1))
+    assert second == "4-1"
+    assert len({first, second, file_version(str(file))}) == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("nothing.wav", "no such file or folder"),
+        ("no*thing", "matches no file"),
+        ("s3://bucket/corpus", "only local"),
+        ("file:///corpus", "only local"),
+    ],
+)
+def test_sources_that_cannot_be_read_are_named(corpus, monkeypatch, source, said):
+    monkeypatch.chdir(corpus)
+    touch(corpus, "a.wav")
+    with pytest.raises(UsageError, match=said) as raised:
+        list_sources(["a.wav", source])
+    assert repr(source) in str(raised.value)
+
+
+def test_a_folder_without_audio_is_refused_and_says_what_it_holds(corpus):
+    touch(corpus, "a.txt", "b.txt")
+    with pytest.raises(UsageError, match=r"skipped 2 other files: \.txt 2") as raised:
+        list_sources([str(corpus)])
+    assert str(corpus) in str(raised.value)
+
+
+LIST_WITHOUT_PRIVILEGE = """
+import sys
+from pipeline.errors import UsageError
+from pipeline.source import list_sources
+try:
+    list_sources(sys.argv[1:])
+except UsageError as error:
+    print(error)
+"""
+
+
+def test_a_folder_that_cannot_be_listed_is_named(corpus, start_python):
+    touch(corpus, "a.wav", "closed/b.wav")
+    (corpus / "closed").chmod(0)
+    before = ()
+    if os.geteuid() == 0:  # root lists everything, unless it gives that up
+        if not shutil.which("setpriv"):
+            pytest.skip("setpriv is needed to try this as root")
+        before = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    said, _ = start_python(LIST_WITHOUT_PRIVILEGE, corpus, before=before).communicate()
+    (corpus / "closed").chmod(0o700)
+    assert f"folder {str(corpus / 'closed')!r} cannot be listed: Permission denied" in said

@@ -1,0 +1,202 @@
+"""`pipeline.store`: whole files or none, one winner, one run at a time."""
+
+import os
+import signal
+import socket
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from pipeline.errors import StoreError, UsageError
+from pipeline.store import META_DIR, TEMP_DIR, LocalStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = LocalStore(tmp_path / "table")
+    store.create(("clips", f"{META_DIR}/commits"))
+    return store
+
+
+@pytest.fixture
+def umask():
+    """Sets the process's umask for the test."""
+    before = os.umask(0o022)
+    yield os.umask
+    os.umask(before)
+
+
+def fill(store, name, content):
+    with store.replacing(name) as path:
+        path.write_bytes(content)
+
+
+def test_the_new_file_appears_at_the_end_and_whole(store):
+    fill(store, "clips/a", b"old")
+    with store.replacing("clips/a") as path:
+        path.write_bytes(b"new")
+        assert store.read("clips/a") == b"old"
+    assert store.read("clips/a") == b"new"
+    assert store.names("clips") == {"a": 3}
+    assert store.names(TEMP_DIR) == {}
+
+
+def fail_half_way(store, name, error):
+    with store.replacing(name) as path:
+        path.write_bytes(b"half")
+        raise error
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
+def test_an_error_leaves_the_old_file_and_nothing_else(store, error):
+    fill(store, "clips/a", b"old")
+    with pytest.raises(type(error)):
+        fail_half_way(store, "clips/a", error)
+    assert store.read("clips/a") == b"old"
+    assert store.names(TEMP_DIR) == {}
+
+
+def test_an_error_leaves_no_new_file(store):
+    with pytest.raises(ValueError, match="mine"):
+        fail_half_way(store, "clips/a", ValueError("mine"))
+    assert store.names("clips") == {}
+
+
+def test_what_the_disk_says_becomes_a_store_error(store):
+    with pytest.raises(StoreError, match=r"clips/a cannot be written.*No space"):
+        fail_half_way(store, "clips/a", OSError(28, "No space left on device"))
+    assert store.names("clips") == store.names(TEMP_DIR) == {}
+
+
+def test_a_folder_that_is_gone_is_a_store_error(store):
+    store.path(TEMP_DIR).rmdir()
+    with pytest.raises(StoreError, match="clips/a cannot be created"):
+        fill(store, "clips/a", b"")
+    with pytest.raises(StoreError, match="clips/a cannot be created"):
+        store.put_if_absent("clips/a", b"")
+
+
+def test_put_if_absent_keeps_the_first(store):
+    assert store.put_if_absent("clips/a", b"first")
+    assert not store.put_if_absent("clips/a", b"second")
+    assert store.read("clips/a") == b"first"
+    assert store.names(TEMP_DIR) == {}
+
+
+def test_one_of_many_threads_wins(store):
+    with ThreadPoolExecutor(8) as threads:
+        for i in range(20):
+            won = list(
+                threads.map(lambda n, i=i: store.put_if_absent(f"clips/{i}", b"%d" % n), range(8))
+            )
+            assert won.count(True) == 1
+            assert store.read(f"clips/{i}") == b"%d" % won.index(True)
+    assert store.names(TEMP_DIR) == {}
+
+
+PUT = """
+import sys
+from pipeline.store import LocalStore
+print("ready", flush=True)
+sys.stdin.readline()
+store = LocalStore(sys.argv[1])
+print([i for i in range(50) if store.put_if_absent(f"clips/{i}", sys.argv[2].encode())])
+"""
+
+
+def test_one_of_many_processes_wins(store, start_python):
+    processes = [start_python(PUT, store.root, n) for n in range(3)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    won = [eval(process.communicate()[0]) for process in processes]
+    assert sorted(i for each in won for i in each) == list(range(50))
+    for n, each in enumerate(won):
+        assert all(store.read(f"clips/{i}") == b"%d" % n for i in each)
+
+
+HOLD = """
+import sys
+from pipeline.store import LocalStore
+with LocalStore(sys.argv[1]).lock():
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_the_lock_names_its_holder_and_is_free_when_that_is_killed(store, start_python):
+    holder = start_python(HOLD, store.root)
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(UsageError) as raised, store.lock():
+        pass
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    for part in (str(store.root), socket.gethostname(), str(holder.pid)):
+        assert part in str(raised.value)
+    with store.lock():
+        pass
+
+
+def test_a_refused_run_does_not_take_the_holders_name_or_files(store):
+    with store.lock():
+        leftover = store.path(TEMP_DIR) / "being written"
+        leftover.touch()
+        for _ in range(2):
+            with pytest.raises(UsageError, match=str(os.getpid())), store.lock():
+                pass
+        assert leftover.exists()
+
+
+def test_the_lock_clears_what_a_killed_run_left(store):
+    (store.path(TEMP_DIR) / "half").touch()
+    with store.lock():
+        assert store.names(TEMP_DIR) == {}
+
+
+def test_the_lock_is_free_again_after_an_error(store):
+    with pytest.raises(ValueError, match="mine"), store.lock():
+        raise ValueError("mine")
+    with store.lock():
+        pass
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_have_the_mode_that_the_umask_leaves(store, umask, mask, mode):
+    umask(mask)
+    fill(store, "clips/a", b"")
+    store.put_if_absent("clips/b", b"")
+    for name in ("clips/a", "clips/b"):
+        assert store.path(name).stat().st_mode & 0o777 == mode
+
+
+def test_what_is_not_there(store):
+    assert store.read("clips/none") is None
+    assert store.names("none") == {}
+    store.delete("clips/none")
+
+
+def test_folders_are_not_files(store):
+    (store.path("clips") / "folder").mkdir()
+    fill(store, "clips/a", b"12345")
+    assert store.names("clips") == {"a": 5}
+
+
+def test_creating_twice_changes_nothing(store):
+    fill(store, "clips/a", b"old")
+    store.create(("clips",))
+    assert store.read("clips/a") == b"old"
+
+
+def test_a_file_in_the_way_of_a_folder_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="file/table: cannot be made: Not a directory"):
+        LocalStore(tmp_path / "file" / "table").create(("clips",))
+
+
+def test_relative_roots_stay_where_they_were(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store = LocalStore("table")
+    monkeypatch.chdir("/")
+    assert store.root == tmp_path / "table"
