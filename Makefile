@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test test-slow lint lock clean
 
 demo: $(STAMP)
 	$(BIN)/python -m jobs.demo
 
 test: $(STAMP)
 	$(BIN)/pytest
+
+# What takes minutes: a three-hour recording, and the rest of the ten kill trials.
+test-slow: $(STAMP)
+	$(BIN)/pytest -m slow
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -138,14 +138,13 @@ def _actor_plan(options: ClusterOptions, n_shards: int) -> tuple[int, Any, int]:
     remote: Any = ray.remote(EmbedActor)
     actor_class = remote.options(
         num_gpus=1 if n_gpus else 0,
-        # A CPU actor claims no CPU: on a small machine the decoders would find none left.
+        # A CPU actor claims no CPU: on a small machine the decoders would find none left. Ray then
+        # allows it one OpenMP thread; `build_model` asks torch for `n_threads` instead.
         num_cpus=0,
         max_concurrency=2,
         max_restarts=0,
         max_task_retries=0,
         scheduling_strategy="SPREAD",
-        # Ray gives a process that claims no CPU one OpenMP thread.
-        runtime_env={"env_vars": {"OMP_NUM_THREADS": str(n_threads)}},
     )
     return n_actors, actor_class, n_threads
 

@@ -1,5 +1,9 @@
 """One run of `passtream embed`, from its settings to its exit code."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 from rich.text import Text
@@ -8,13 +12,16 @@ from jobs.config import EmbedConfig
 from jobs.monitor import Monitor, summary
 from jobs.stop import Stopped, StopRequest
 from models.archs import EMBED_DIM, arch_spec
-from models.weights import Weights, load_weights
 from pipeline.plan import Plan, plan_run
 from pipeline.progress import Progress as Counts
 from pipeline.source import Listing, list_sources, skipped_note
 from pipeline.spec import TableSpec
 from pipeline.store import LocalStore
-from pipeline.table import Table
+from pipeline.table import Table, refuse_strange_folder
+
+if TYPE_CHECKING:
+    # Not before it is needed: torch takes seconds to import, and a mistyped path is told at once.
+    from models.weights import Weights
 
 EXIT_OK = 0
 EXIT_SHARD_FAILED = 3
@@ -46,9 +53,11 @@ def run_embed(config: EmbedConfig, out: Console, err: Console, stop: StopRequest
 
 def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> int:
     listing = list_sources(config.sources)
+    store = LocalStore(config.table)
+    refuse_strange_folder(store)
     weights = _load_weights(config, err)
     spec = table_spec(config, weights)
-    table = Table.open_or_create(LocalStore(config.table), spec)
+    table = Table.open_or_create(store, spec)
     with table.store.lock():
         plan = plan_run(
             listing.clips, spec.digest, config.shard_clips, table.committed(), table.clips_of
@@ -62,16 +71,27 @@ def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> 
 
 
 def _load_weights(config: EmbedConfig, err: Console) -> Weights:
-    columns = ("[progress.description]{task.description}", BarColumn())
-    with Progress(
-        *columns, DownloadColumn(), TransferSpeedColumn(), console=err, transient=True
-    ) as bar:
-        task = bar.add_task(f"downloading {config.arch}", visible=False)
+    from models.weights import load_weights
 
-        def show(done: int, total: int | None) -> None:
-            bar.update(task, completed=done, total=total, visible=True)
+    arch = arch_spec(config.arch)
+    bar = Progress(
+        "{task.description}",
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+    task = bar.add_task("downloading", visible=False)
 
-        return load_weights(config.weights, arch_spec(config.arch), show)
+    def show(done: int, total: int | None) -> None:
+        if not bar.tasks[task].visible:
+            err.print(f"downloading {arch.url}")
+        bar.update(task, completed=done, total=total, visible=True)
+
+    with bar:
+        return load_weights(config.weights, arch, show)
 
 
 def table_spec(config: EmbedConfig, weights: Weights) -> TableSpec:

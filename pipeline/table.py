@@ -121,7 +121,7 @@ class Table:
             UsageError: the table has another spec; the differing fields are named.
         """
         if store.read(SPEC_NAME) is None:
-            _refuse_strange_folder(store)
+            refuse_strange_folder(store)
             store.create((COMMITS_DIR, *DATA_DIRS))
             content = json.dumps({"format": _FORMAT, "spec": spec.to_json()}, indent=1)
             store.put_if_absent(SPEC_NAME, content.encode())
@@ -201,7 +201,14 @@ def data_name(table: str, shard: str) -> str:
     return f"{table}/{shard}.parquet"
 
 
-def _refuse_strange_folder(store: LocalStore) -> None:
+def refuse_strange_folder(store: LocalStore) -> None:
+    """Refuse a place that is neither a table nor free for one.
+
+    Raises:
+        UsageError: a file, or a folder with other files, is in the way.
+    """
+    if store.read(SPEC_NAME) is not None:
+        return
     if store.root.exists() and not store.root.is_dir():
         raise UsageError(f"table {store.root}: is a file; name a new or empty folder")
     strangers = [] if not store.root.exists() else sorted(os.listdir(store.root))
