@@ -23,20 +23,20 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-$(STAMP): pyproject.toml requirements.lock
+$(STAMP): pyproject.toml infra/requirements.lock
 	@test -n "$(PYTHON)" || { echo "passtream needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 		rm -rf $(VENV); \
 		echo "$(PYTHON) cannot make a virtual environment: install its venv package (Debian: apt-get install python3-venv)" >&2; exit 1; }
 	@echo "installing into $(VENV): some gigabytes, a few minutes"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c infra/requirements.lock -e '.[test]'
 	@touch $@
 
 # The versions that CI and the image run with, from a new environment with the newest that fit.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet '.[test]'
-	build/lock/bin/python -m pip freeze --exclude passtream > requirements.lock
+	build/lock/bin/python -m pip freeze --exclude passtream > infra/requirements.lock
 
 clean:
 	rm -rf $(VENV) build demo

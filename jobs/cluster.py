@@ -6,47 +6,25 @@ set of rows, as its files have fixed names.
 """
 
 import contextlib
-import logging
-import os
-import socket
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-# Ray warns that CUDA_VISIBLE_DEVICES will be left alone on actors without a GPU, which is wanted.
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-
 import ray
 
-from jobs.actor import EmbedActor
+from jobs.connect import ClusterOptions, actor_plan, connected
 from jobs.model import RunSpec
 from jobs.monitor import Monitor
 from jobs.stop import StopRequest
-from pipeline.errors import PipelineError, UsageError
+from pipeline.errors import PipelineError
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 
 MAX_ATTEMPTS = 3
-OBJECT_STORE_BYTES_PER_ACTOR = 256 << 20
 POLL_S = 0.5
 STOP_GRACE_S = 5.0
-CONNECT_TIMEOUT_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterOptions:
-    """Where a run's actors run.
-
-    Attributes:
-        address: `local`, `auto` or a URL.
-        actors: how many, or `auto`.
-    """
-
-    address: str
-    actors: int | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,74 +57,15 @@ def run_on_ray(
         UsageError: Ray cannot be reached, or has too few GPUs.
         PipelineError: the actors cannot start.
     """
-    with _connected(options):
+    with connected(options):
         stop.install()  # ray.init has taken SIGTERM
-        n_actors, actor_class, n_threads = _actor_plan(options, len(shards))
+        n_actors, actor_class, n_threads = actor_plan(options, len(shards))
         with stop.deferred():
             driver = _Driver(run, shards, monitor, stop, actor_class, n_threads)
             try:
                 driver.work(n_actors)
             finally:
                 driver.kill_actors()
-
-
-def _check_reachable(address: str) -> None:
-    """Knock at a `host:port` first: Ray itself tries for many minutes, and says nothing.
-
-    Raises:
-        OSError: nothing answers there.
-    """
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if colon and port.isdecimal():
-        with socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S):
-            pass
-
-
-@contextlib.contextmanager
-def _connected(options: ClusterOptions) -> Iterator[None]:
-    settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if options.address == "local":
-        n_actors = 1 if options.actors == "auto" else int(options.actors)
-        settings |= {
-            "include_dashboard": False,
-            "object_store_memory": n_actors * OBJECT_STORE_BYTES_PER_ACTOR,
-        }
-    try:
-        _check_reachable(options.address)
-        ray.init(address=options.address, **settings)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(
-            f"address {options.address!r}: no Ray to be had there ({reason}); "
-            "--address local starts one"
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _actor_plan(options: ClusterOptions, n_shards: int) -> tuple[int, Any, int]:
-    """How many actors, of which remote class, with how many torch threads each."""
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    n_gpus, n_cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-    n_actors = max(1, n_gpus) if options.actors == "auto" else int(options.actors)
-    if n_gpus and n_actors > n_gpus:
-        raise UsageError(f"--actors {n_actors} needs as many GPUs, Ray has {n_gpus}; use auto")
-    n_actors = min(n_actors, n_shards)
-    n_threads = max(1, n_cpus // n_actors)
-    remote: Any = ray.remote(EmbedActor)
-    actor_class = remote.options(
-        num_gpus=1 if n_gpus else 0,
-        # A CPU actor claims no CPU: on a small machine the decoders would find none left. Ray then
-        # allows it one OpenMP thread; `build_model` asks torch for `n_threads` instead.
-        num_cpus=0,
-        max_concurrency=2,
-        max_restarts=0,
-        max_task_retries=0,
-        scheduling_strategy="SPREAD",
-    )
-    return n_actors, actor_class, n_threads
 
 
 class _Driver:
@@ -229,6 +148,9 @@ class _Driver:
 
     def _collect(self, ref: Any) -> None:
         done = self._tries.pop(ref)
+        # An answer on the way is about the shard that has just ended.
+        for answers in (self._polls, self._progress):
+            answers.pop(done.actor, None)
         try:
             record = ray.get(ref)
         except ray.exceptions.RayError as error:

@@ -63,6 +63,7 @@ def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> 
             listing.clips, spec.digest, config.shard_clips, table.committed(), table.clips_of
         )
         _announce(listing, plan, table, err)
+        _clear_orphans(plan, table)
         n_clips = sum(len(shard.clips) for shard in plan.todo)
         with Monitor(err, len(plan.todo), n_clips) as monitor:
             if plan.todo:
@@ -133,7 +134,10 @@ def _announce(listing: Listing, plan: Plan, table: Table, err: Console) -> None:
             f"{plan.changed[0].uri!r} among them; their old rows are kept. Embed into a new table "
             "to have them anew"
         )
-    # What a killed run wrote but did not commit, where this run will not write it anew.
+
+
+def _clear_orphans(plan: Plan, table: Table) -> None:
+    """Delete what a killed run wrote but did not commit, where this run does not write it anew."""
     known = {*plan.done, *(shard.shard_id for shard in plan.todo)}
     for name in table.orphans(known):
         table.store.delete(name)
@@ -156,7 +160,8 @@ def _execute(
 
         run_in_process(run, weights, plan.todo, monitor)
     else:
-        from jobs.cluster import ClusterOptions, run_on_ray
+        from jobs.cluster import run_on_ray
+        from jobs.connect import ClusterOptions
 
         weights.state_dict.clear()  # the actors have their own
         options = ClusterOptions(config.address, config.actors)

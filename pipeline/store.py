@@ -118,7 +118,11 @@ class LocalStore:
         Raises:
             UsageError: another run holds it; the message says which.
         """
-        with open(self.path(LOCK_NAME), "a+") as file:
+        try:
+            file = open(self.path(LOCK_NAME), "a+")  # noqa: SIM115 (closed below)
+        except OSError as error:
+            raise UsageError(f"table {self.root}: cannot be written: {error.strerror}") from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

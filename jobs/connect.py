@@ -1,0 +1,105 @@
+"""Where a run's actors run: Ray started or joined, and how many actors of what size it can hold."""
+
+import contextlib
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from jobs.actor import EmbedActor
+from pipeline.errors import UsageError
+
+OBJECT_STORE_BYTES_PER_ACTOR = 256 << 20
+CONNECT_TIMEOUT_S = 10.0
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray warns that CUDA_VISIBLE_DEVICES will be left alone where no GPU is asked for: as wanted.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """Where a run's actors run.
+
+    Attributes:
+        address: `local`, `auto` or a URL.
+        actors: how many, or `auto`.
+    """
+
+    address: str
+    actors: int | str
+
+
+def _check_reachable(address: str) -> None:
+    """Knock at a `host:port` first: Ray itself tries for many minutes, and says nothing.
+
+    Raises:
+        OSError: nothing answers there.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdecimal():
+        with socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S):
+            pass
+
+
+@contextlib.contextmanager
+def connected(options: ClusterOptions) -> Iterator[None]:
+    """Ray, within the block.
+
+    Raises:
+        UsageError: there is none at that address.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if options.address == "local":
+        n_actors = 1 if options.actors == "auto" else int(options.actors)
+        settings |= {
+            "include_dashboard": False,
+            "object_store_memory": n_actors * OBJECT_STORE_BYTES_PER_ACTOR,
+        }
+    try:
+        _check_reachable(options.address)
+        ray.init(address=options.address, **settings)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(
+            f"address {options.address!r}: no Ray to be had there ({reason}); "
+            "--address local starts one"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def actor_plan(options: ClusterOptions, n_shards: int) -> tuple[int, Any, int]:
+    """How many actors, of which remote class, with how many torch threads each.
+
+    Raises:
+        UsageError: more actors are asked for than there are GPUs.
+    """
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    n_gpus, n_cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
+    n_actors = max(1, n_gpus) if options.actors == "auto" else int(options.actors)
+    if n_gpus and n_actors > n_gpus:
+        raise UsageError(f"--actors {n_actors} needs as many GPUs, Ray has {n_gpus}; use auto")
+    n_actors = min(n_actors, n_shards)
+    n_threads = max(1, n_cpus // n_actors)
+    remote: Any = ray.remote(EmbedActor)
+    actor_class = remote.options(
+        num_gpus=1 if n_gpus else 0,
+        # A CPU actor claims no CPU: on a small machine the decoders would find none left. Ray then
+        # allows it one OpenMP thread; `build_model` asks torch for `n_threads` instead.
+        num_cpus=0,
+        max_concurrency=2,
+        max_restarts=0,
+        max_task_retries=0,
+        scheduling_strategy="SPREAD",
+    )
+    return n_actors, actor_class, n_threads
