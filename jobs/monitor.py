@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -43,17 +44,9 @@ class Monitor:
     def __enter__(self) -> "Monitor":
         self._started = time.monotonic()
         self._ended = threading.Event()
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[line]}", markup=False),
-            console=self.console,
-            auto_refresh=False,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-        self._task = self._bar.add_task("embedding", total=self.n_clips, line="")
-        self._bar.start()
+        self._live = Live(console=self.console, auto_refresh=False, transient=True)
+        if self.console.is_terminal:
+            self._live.start()
         self._thread = threading.Thread(target=self._show, daemon=True)
         self._thread.start()
         return self
@@ -61,7 +54,7 @@ class Monitor:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        self._bar.stop()
+        self._live.stop()
 
     @property
     def wall_s(self) -> float:
@@ -114,8 +107,10 @@ class Monitor:
         while not self._ended.wait(REFRESH_S if is_terminal else LINE_EVERY_S):
             if is_terminal:
                 done = self.committed.clips + self._running.clips
-                self._bar.update(self._task, completed=done, line=self.line())
-                self._bar.refresh()
+                rows = RichTable.grid()
+                rows.add_row(ProgressBar(total=self.n_clips, completed=done))
+                rows.add_row(Text(self.line()))
+                self._live.update(rows, refresh=True)
             else:
                 self.note(self.line())
 

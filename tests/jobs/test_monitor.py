@@ -1,0 +1,71 @@
+"""What a person sees of a run, on a terminal and elsewhere."""
+
+import io
+from collections import Counter
+
+import pytest
+from rich.console import Console
+
+from jobs import monitor as monitor_module
+from jobs.monitor import Monitor, summary
+from pipeline.plan import Shard
+from pipeline.progress import Progress
+from pipeline.table import CommitRecord
+from tests.support import wait_until
+
+
+def _record(clips, errors):
+    return CommitRecord("s", clips, {"clips": clips}, errors, 3600.0, clips, {})
+
+
+@pytest.fixture
+def out():
+    return io.StringIO()
+
+
+def test_line_counts_committed_and_running(out):
+    with Monitor(Console(file=out), n_shards=3, n_clips=40) as monitor:
+        monitor.shard_done(_record(10, {"empty": 1}))
+        monitor.in_flight([Progress(clips=4, audio_s=1800), Progress(6, 0, 0, Counter(nan=2))])
+        line = monitor.line()
+    # 10 committed, 4 and 6 on the way; an hour and a half of audio.
+    assert line.startswith("shards 1/3, clips 20/40, audio 1.50 h, ")
+    assert "x real time, errors 3, about " in line
+    assert line.endswith(" left")
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_shows_itself_every_few_seconds(is_terminal, out, monkeypatch):
+    monkeypatch.setattr(monitor_module, "LINE_EVERY_S", 0.01)
+    monkeypatch.setattr(monitor_module, "REFRESH_S", 0.01)
+    console = Console(file=out, force_terminal=is_terminal, width=100)
+    with Monitor(console, n_shards=1, n_clips=2):
+        wait_until(lambda: out.getvalue().count("shards 0/1, clips 0/2") >= 3, timeout_s=20)
+    assert ("━" in out.getvalue()) == is_terminal
+
+
+def test_failures_are_told_as_they_happen(out):
+    shard = Shard("abc", ())
+    with Monitor(Console(file=out, width=100), n_shards=1, n_clips=2) as monitor:
+        monitor.shard_retried(shard, 1, "disk [full]")
+        monitor.shard_failed(shard, "disk [full]")
+    told = out.getvalue()
+    assert "shard abc: try 1 failed, trying again: disk [full]" in told
+    assert "shard abc: given up: disk [full]" in told
+    assert monitor.failed == [(shard, "disk [full]")]
+
+
+def test_summary_names_errors_by_class(out):
+    counts = Progress(12, 20, 7200.0, Counter(empty=1, undecodable=2))
+    Console(file=out, width=80).print(summary("this run", counts, 3723.0, "/data/[x]"))
+    told = out.getvalue()
+    for cell in (
+        "9",
+        "2.000 h",
+        "20",
+        "empty 1, undecodable 2",
+        "1 h 02 min",
+        "1.9 x",
+        "/data/[x]",
+    ):
+        assert cell in told
