@@ -11,7 +11,7 @@ demo: $(STAMP)
 	$(BIN)/python -m jobs.demo
 
 test: $(STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest --durations=10
 
 # What takes minutes: a three-hour recording, and the rest of the ten kill trials.
 test-slow: $(STAMP)
