@@ -8,8 +8,8 @@ first use.
 import contextlib
 import hashlib
 import os
-import tempfile
 import urllib.request
+import uuid
 from collections.abc import Callable
 from http.client import HTTPException
 from pathlib import Path
@@ -65,16 +65,13 @@ def fetch_published(
 def _download(
     spec: ArchSpec, path: Path, on_progress: Callable[[int, int | None], None] | None
 ) -> None:
-    partial: Path | None = None
+    partial = _partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with (
             urllib.request.urlopen(spec.url, timeout=CONNECT_TIMEOUT_S) as response,  # noqa: S310
-            tempfile.NamedTemporaryFile(
-                dir=path.parent, prefix=path.name + ".", suffix=".part", delete=False
-            ) as file,
+            partial.open("xb") as file,
         ):
-            partial = Path(file.name)
             length = response.headers.get("Content-Length")
             total = int(length) if length else None
             done = 0
@@ -97,9 +94,8 @@ def _download(
             f"({reason}): put that file at {path}, or name a state dict with --weights"
         ) from error
     finally:
-        if partial is not None:
-            with contextlib.suppress(FileNotFoundError):
-                partial.unlink()
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def _file_digest(path: Path) -> str:
@@ -108,6 +104,11 @@ def _file_digest(path: Path) -> str:
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        file.write(text)
-    Path(file.name).replace(path)
+    partial = _partial(path)
+    partial.write_text(text)
+    partial.replace(path)
+
+
+def _partial(path: Path) -> Path:
+    # Not tempfile: its files are for their owner only, and a cache may be shared.
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
