@@ -48,8 +48,8 @@ def undisturbed(corpus, tmp_path_factory):
 
 
 def _wait_for_random_moment(rng, process, table):
-    """Some shards in, and a bit: anywhere in the work, seldom in the start-up."""
-    commits = rng.randrange(N_SHARDS - 1)
+    """Some shards in, and a bit; early enough that there is work left to disturb."""
+    commits = rng.randrange(1, N_SHARDS - 2)
     wait_until(lambda: n_commits(table) >= commits or process.poll() is not None)
     time.sleep(rng.uniform(0, 0.4))
 
@@ -69,7 +69,7 @@ def test_driver_killed_then_run_again(seed, corpus, undisturbed, tmp_path):
         # Ray's own agents notice later; whatever could write is a worker, or keeps workers alive.
         below = [*children(process.pid, "ray::EmbedActor"), *children(process.pid, "raylet/raylet")]
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        assert process.wait() == -signal.SIGKILL, "it had ended before"
     finally:
         kill_session(process)
     wait_until(lambda: not any(each.is_running() for each in below), timeout_s=20)
@@ -95,9 +95,12 @@ def test_actor_killed_during_the_run(seed, corpus, undisturbed, tmp_path):
     process = started("embed", corpus, table, *OPTIONS, log=log)
     try:
         _wait_for_random_moment(rng, process, table)
-        for actor in children(process.pid, "ray::EmbedActor"):
+        actors = children(process.pid, "ray::EmbedActor")
+        for actor in actors:
             actor.kill()
         assert process.wait(timeout=120) == 0, log.read_text()
+        assert actors
+        assert "try 1 failed, trying again: ActorDiedError" in log.read_text()
     finally:
         kill_session(process)
     again = passtream("embed", corpus, table, *OPTIONS)
