@@ -30,6 +30,9 @@ class ArchSpec:
         hop_samples: STFT hop at 32 kHz.
         depth: transformer blocks.
         max_window_s: longest window in seconds; longer clips are cut.
+        scene_hop_s: from one window of a longer clip to the next, in seconds, as the HEAR modules
+            have it.
+        classes: what the head's outputs stand for: `audioset`, `openmic` or `fsd50k`.
     """
 
     name: str
@@ -40,6 +43,8 @@ class ArchSpec:
     hop_samples: int = 320
     depth: int = 12
     max_window_s: float = 10.0
+    scene_hop_s: float = 2.5
+    classes: str = "audioset"
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -121,12 +126,14 @@ _AUDIOSET = (
         "v0.0.5/passt-s-f128-20sec-p16-s10-ap.474-swa.pt",
         input_tdim=2000,
         max_window_s=20.0,
+        scene_hop_s=5.0,
     ),
     ArchSpec(
         "passt_30sec",
         "v0.0.5/passt-s-f128-30sec-p16-s10-ap.473-swa.pt",
         input_tdim=3000,
         max_window_s=30.0,
+        scene_hop_s=10.0,
     ),
     ArchSpec(
         "stfthop160",
@@ -142,24 +149,50 @@ _AUDIOSET = (
     ),
 )
 _OTHER = (
-    ArchSpec("openmic", "v0.0.5/openmic-passt-s-f128-10sec-p16-s10-ap.85.pt", n_classes=20),
-    ArchSpec("fsd50k", "v0.0.5/fsd50k-passt-s-f128-p16-s10-ap.655.pt", n_classes=200),
     ArchSpec(
-        "fsd50k-n", "v0.0.5/fsd50k-passt-s-n-f128-p16-s16-ap.642.pt", n_classes=200, stride=16
+        "openmic",
+        "v0.0.5/openmic-passt-s-f128-10sec-p16-s10-ap.85.pt",
+        n_classes=20,
+        classes="openmic",
+    ),
+    ArchSpec(
+        "fsd50k",
+        "v0.0.5/fsd50k-passt-s-f128-p16-s10-ap.655.pt",
+        n_classes=200,
+        classes="fsd50k",
+    ),
+    ArchSpec(
+        "fsd50k-n",
+        "v0.0.5/fsd50k-passt-s-n-f128-p16-s16-ap.642.pt",
+        n_classes=200,
+        stride=16,
+        classes="fsd50k",
     ),
 )
 ARCHS: dict[str, ArchSpec] = {spec.name: spec for spec in _AUDIOSET + _OTHER}
 DEFAULT_ARCH = _AUDIOSET[0].name
+ALIASES: dict[str, str] = {
+    "passt_10sec": DEFAULT_ARCH,
+    "openmic2008": "openmic",
+    "openmic_passt_s_f128_10sec_p16_s10_ap85": "openmic",
+    "fsd50k_passt_s_f128_p16_s10_ap655": "fsd50k",
+    "fsd50k_passt_s_n_f128_p16_s16_ap642": "fsd50k-n",
+    "passt_s_f128_20sec_p16_s10_ap474_swa": "passt_20sec",
+    "passt_s_f128_30sec_p16_s10_ap473_swa": "passt_30sec",
+    "passt_s_swa_f128_stfthop160_p16_s10_ap473": "stfthop160",
+    "passt_s_swa_f128_stfthop100_p16_s10_ap473": "stfthop100",
+}
+"""Other names of an arch: those of the reference's functions and of its HEAR modules."""
 
 
 def arch_spec(name: str) -> ArchSpec:
-    """The spec of an arch.
+    """The spec of an arch, by its name or by an alias.
 
     Raises:
-        UnknownArchError: `name` is not one of `ARCHS`; the message lists them.
+        UnknownArchError: `name` is neither in `ARCHS` nor in `ALIASES`; the message lists them.
     """
     try:
-        return ARCHS[name]
+        return ARCHS[ALIASES.get(name, name)]
     except KeyError:
         known = ", ".join(ARCHS)
         raise UnknownArchError(f"unknown arch {name!r}; the archs are: {known}") from None
