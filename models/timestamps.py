@@ -36,8 +36,8 @@ class Level:
 def timestamp_levels(kind: str, spec: ArchSpec) -> tuple[Level, ...]:
     """The levels of a HEAR module, in the order of the embedding's columns.
 
-    The second level is 800 ms, and 640 ms in `base2levelmel` of the archs with STFT hop 320; the mel
-    level is six hops long (as in the reference's base2level, base2levelmel and hop160*, hop100*).
+    The second level is 800 ms, and 640 ms in `base2levelmel` of the archs with STFT hop 320; the
+    mel level is six hops long (reference: base2level, base2levelmel, hop160base2lvlmel).
 
     Raises:
         ModelError: no such kind.
