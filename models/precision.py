@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import ModelError
-from models.passt import PaSST
+from models.passt import Block, PaSST
 
 PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -41,6 +41,7 @@ def convert(net: PaSST, precision: str) -> PaSST:
     check_precision(precision, net.cls_token.device)
     if precision == "int8":
         for block in net.blocks:
+            assert isinstance(block, Block)
             for parent, name in (
                 (block.attn, "qkv"),
                 (block.attn, "proj"),
@@ -48,6 +49,7 @@ def convert(net: PaSST, precision: str) -> PaSST:
                 (block.mlp, "fc2"),
             ):
                 setattr(parent, name, Int8Linear(getattr(parent, name)))
+            block.mlp.act = nn.GELU()  # fc1 no longer has it
     elif precision in _DTYPES:
         dtype = _DTYPES[precision]
         net.blocks.to(dtype)
