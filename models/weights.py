@@ -9,7 +9,7 @@ import hashlib
 import io
 import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +21,10 @@ from models.archs import ArchSpec
 from models.errors import WeightsError, first_line
 from models.passt import PaSST
 from models.published import fetch_published
+from models.store import Progress, is_uri
 
 StateDict = dict[str, Tensor]
-Progress = Callable[[int, int | None], None]
-"""Called with bytes done and bytes in all (None where the host does not say)."""
-
 _RANDOM = re.compile(r"random:(\d+)")
-_URI = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _WRAPPERS = ("model", "state_dict")
 _MAX_NESTING = 8
 _SHOWN_KEYS = 5
@@ -90,7 +87,7 @@ def load_weights(weights: str, spec: ArchSpec, on_progress: Progress | None = No
 
 def _read(location: str) -> bytes:
     try:
-        if _URI.match(location):
+        if is_uri(location):
             import fsspec  # only URIs need it
 
             with fsspec.open(location, "rb") as file:
