@@ -76,7 +76,8 @@ def _load_weights(config: EmbedConfig, err: Console) -> Weights:
     from models.weights import load_weights
 
     arch = arch_spec(config.arch)
-    with fetch_bar(source_of(arch), err) as show:
+    source = source_of(arch) if config.weights == "auto" else config.weights
+    with fetch_bar(source, err) as show:
         return load_weights(config.weights, arch, show)
 
 

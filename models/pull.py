@@ -44,15 +44,17 @@ def pull(spec: ArchSpec, to: str | None = None, on_progress: Progress | None = N
         WeightsUnavailableError: the file is not to be had.
         WeightsError: it is not the arch's state dict, the store fails, or holds another file.
     """
-    path = fetch_published(spec, on_progress) if to is None else fetch_to_cache(spec, on_progress)
+    store = open_store(to) if to else None
+    path = fetch_to_cache(spec, on_progress) if store else fetch_published(spec, on_progress)
     content = path.read_bytes()
     try:
         fit_state_dict(parse_state_dict(content, str(path)), spec, str(path))
     except WeightsError as error:
-        raise WeightsError(f"{error}. Delete that file to have it fetched again") from error
+        raise WeightsError(
+            f"{error}. Delete that file and {record_name(path.name)} to have it fetched again"
+        ) from error
     location, digest = str(path), hashlib.sha256(content).hexdigest()
-    if to is not None:
-        store = open_store(to)
+    if store:
         location = store.locate(spec.file_name)
         _put(store, spec, content, digest)
     return Pulled(spec.name, location, len(content), digest)
