@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 from rich.text import Text
 
 from jobs.config import EmbedConfig
+from jobs.fetchbar import fetch_bar
 from jobs.monitor import Monitor, summary
 from jobs.stop import Stopped, StopRequest
 from models.archs import EMBED_DIM, arch_spec
@@ -72,26 +72,12 @@ def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> 
 
 
 def _load_weights(config: EmbedConfig, err: Console) -> Weights:
+    from models.published import source_of
     from models.weights import load_weights
 
     arch = arch_spec(config.arch)
-    bar = Progress(
-        "{task.description}",
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
-    task = bar.add_task("downloading", visible=False)
-
-    def show(done: int, total: int | None) -> None:
-        if not bar.tasks[task].visible:
-            err.print(f"downloading {arch.url}")
-        bar.update(task, completed=done, total=total, visible=True)
-
-    with bar:
+    source = source_of(arch) if config.weights == "auto" else config.weights
+    with fetch_bar(source, err) as show:
         return load_weights(config.weights, arch, show)
 
 

@@ -71,6 +71,11 @@ class ArchSpec:
         """Where the checkpoint is published."""
         return RELEASES_URL + self.checkpoint
 
+    @property
+    def file_name(self) -> str:
+        """Name of the checkpoint in the cache and in a model store."""
+        return self.checkpoint.rpartition("/")[2]
+
     def n_frames(self, n_samples: int) -> int:
         """Frames of the log-mel spectrogram of a window of `n_samples`."""
         return 1 + (n_samples - 1) // self.hop_samples
