@@ -15,7 +15,6 @@ from models.archs import (
     ALIASES,
     ARCHS,
     EMBED_DIM,
-    HEAR_MODULES,
     MEL_HIGH_HZ,
     MEL_LOW_HZ,
     N_FFT,
@@ -27,6 +26,7 @@ from models.archs import (
     ArchSpec,
     arch_spec,
 )
+from models.hear.table import HEAR_MODULES
 from models.published import Whereabouts, source_of, whereabouts
 
 models_app = typer.Typer(
@@ -108,7 +108,7 @@ def described(spec: ArchSpec, found: Whereabouts) -> dict[str, Any]:
     return {
         "arch": spec.name,
         "aliases": _aliases(spec),
-        "hear_modules": [module for module, arch in HEAR_MODULES.items() if arch == spec.name],
+        "hear_modules": [hear.name for hear in HEAR_MODULES.values() if hear.arch == spec.name],
         "url": spec.url,
         "file": spec.file_name,
         "weights": found.state,

@@ -215,23 +215,6 @@ ALIASES: dict[str, str] = {
 }
 """Other names of an arch: those of the reference's functions and of its HEAR modules."""
 
-HEAR_MODULES: dict[str, str] = {
-    "base": DEFAULT_ARCH,
-    "base2level": DEFAULT_ARCH,
-    "base2levelF": DEFAULT_ARCH,
-    "base2levelmel": DEFAULT_ARCH,
-    "base20sec": "passt_20sec",
-    "base30sec": "passt_30sec",
-    "hop160base": "stfthop160",
-    "hop160base2lvl": "stfthop160",
-    "hop160base2lvlmel": "stfthop160",
-    "hop100base": "stfthop100",
-    "hop100base2lvl": "stfthop100",
-    "hop100base2lvlmel": "stfthop100",
-    "openmic2008": "openmic",
-}
-"""The reference's HEAR modules, and the arch that each of them loads."""
-
 
 def arch_spec(name: str) -> ArchSpec:
     """The spec of an arch, by its name or by an alias.
