@@ -119,7 +119,9 @@ def test_a_wrong_dtype_is_refused(embedder, dtype):
 
 @pytest.mark.parametrize("n_samples", [0, SHORTEST - 1, LONGEST + 1])
 def test_a_wrong_length_is_refused(embedder, n_samples):
-    with pytest.raises(WindowError, match=f"^{n_samples} samples.* too (short|long) .* (4801|322240)"):
+    with pytest.raises(
+        WindowError, match=f"^{n_samples} samples.* too (short|long) .* (4801|322240)"
+    ):
         embedder.embed([np.zeros(n_samples, np.float32)])
 
 
