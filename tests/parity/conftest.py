@@ -1,9 +1,11 @@
-"""Every HEAR module twice: as `models.hear` has it and as hear21passt has it, on the same weights."""
+"""HEAR modules twice, of `models.hear` and of hear21passt; and a cache of published weights."""
 
 import importlib
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from models.archs import ARCHS, arch_spec
 from models.hear.modules import HEAR_MODULES
+from models.published import cached_path
 from models.weights import random_state_dict
 from models.wrapper import PasstWrapper
 
@@ -91,3 +94,18 @@ def sounds(noise) -> Callable[..., Tensor]:
         return torch.from_numpy(np.stack(rows))
 
     return build
+
+
+@pytest.fixture
+def publish(tmp_path, monkeypatch) -> Iterator[Callable[[str], Path]]:
+    """Puts random weights into the cache, where a loader looks for the published ones."""
+    monkeypatch.setenv("PASSTREAM_CACHE", str(tmp_path / "cache"))
+
+    def put(arch: str) -> Path:
+        path = cached_path(arch_spec(arch))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(random_state_dict(arch_spec(arch), SEED), path)
+        return path
+
+    yield put
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)  # 345 MB a checkpoint
