@@ -251,8 +251,8 @@ class PasstWrapper(nn.Module):
 
     def _by_mode(self, logits: Tensor, features: Tensor) -> Tensor:
         if self.mode == "all":
-            return torch.cat((logits, features), dim=1)
-        return features if self.mode == "embed_only" else logits
+            return torch.cat((logits, features), dim=1).float()
+        return (features if self.mode == "embed_only" else logits).float()
 
 
 def _samples(name: str, length_ms: float) -> int:
