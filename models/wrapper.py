@@ -232,13 +232,15 @@ class PasstWrapper(nn.Module):
     def _evaluating(self) -> Iterator[None]:
         """Evaluation without gradients, whatever state the caller left the module in."""
         check_front_end(self.mel, self.net.spec)
-        was_training = self.training
+        # Part by part: a caller may train the net behind a front end in evaluation.
+        training = [module for module in self.modules() if module.training]
         self.eval()
         try:
             with torch.no_grad():
                 yield
         finally:
-            self.train(was_training)
+            for module in training:
+                module.training = True
 
     def _scene_windows(self, clip: Tensor) -> list[Tensor]:
         n_samples, window = len(clip), self.max_model_window
