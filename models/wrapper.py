@@ -63,8 +63,6 @@ class PasstWrapper(nn.Module):
         timestamps: str = "base",
     ) -> None:
         super().__init__()
-        if mode not in MODES:
-            raise ModelError(f"mode must be one of {', '.join(MODES)} (got {mode!r})")
         self.mode = mode
         self.timestamps = timestamps
         self.sample_rate = SAMPLE_RATE_HZ
@@ -78,7 +76,13 @@ class PasstWrapper(nn.Module):
         timestamp_levels(timestamps, net.spec)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Parts that are put in take over this module's device and its train or eval state."""
+        """Parts that are put in take over this module's device and its train or eval state.
+
+        Raises:
+            ModelError: a part of another kind, or no such mode.
+        """
+        if name == "mode" and value not in MODES:
+            raise ModelError(f"mode must be one of {', '.join(MODES)} (got {value!r})")
         kinds: dict[str, type[nn.Module]] = {"net": PaSST, "mel": AugmentMelSTFT}
         if kind := kinds.get(name):
             if not isinstance(value, kind):
