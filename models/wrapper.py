@@ -185,6 +185,9 @@ class PasstWrapper(nn.Module):
             ModelError: as `forward`, or too short to be reflected by half the longest window.
         """
         audio = checked_batch(audio, sample_rate)
+        if not len(audio):
+            size = timestamp_size(self.levels(timestamps), self.scene_embedding_size)
+            return torch.empty(0, 0, size), torch.empty(0, 0)
         blocks = self.iter_timestamp_embeddings([audio], timestamps)
         embeddings, moments = zip(*blocks, strict=True)
         moments_ms = torch.cat(moments).float().to(audio.device)
