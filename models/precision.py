@@ -6,6 +6,8 @@ in every call, by their range. On trained weights each costs a little fidelity, 
 on its own audio (see `models.fidelity`).
 """
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -76,7 +78,10 @@ class Int8Linear(nn.Module):
         weight = linear.weight.detach()
         scales = weight.abs().amax(dim=1).clamp_min(1e-12) / 127
         zeros = torch.zeros(len(scales), dtype=torch.long)
-        quantized = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+        with warnings.catch_warnings():
+            # Deprecated, with nothing in its place for CPUs yet; torch is held below 2.15.
+            warnings.filterwarnings("ignore", "torch.quantize_per_tensor", UserWarning)
+            quantized = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
         torch.backends.quantized.engine = _QUANTIZED_ENGINE
         self._packed = torch.ops.quantized.linear_prepack(quantized, linear.bias.detach())
 
