@@ -9,6 +9,7 @@ import pytest
 from pipeline.clips import ClipRef
 from pipeline.errors import StoreError, UsageError
 from pipeline.progress import Progress
+from pipeline.spec import Route
 from pipeline.store import META_DIR, LocalStore
 from pipeline.table import SPEC_NAME, CommitRecord, Table, commit_name, data_name
 
@@ -26,7 +27,7 @@ RECORD = CommitRecord(
 def test_a_new_table_is_made_and_then_opened(new_table, make_spec):
     made = new_table()
     before = made.store.read(SPEC_NAME)
-    opened = new_table(weights_origin="custom")
+    opened = new_table(routes=(Route("statistics", 0.01, "custom", "0" * 64, 320),))
     assert made.spec == opened.spec == Table.read(made.store).spec == make_spec()
     assert made.store.read(SPEC_NAME) == before
     assert made.committed() == set()

@@ -253,7 +253,7 @@ def test_an_empty_table(new_table):
 
 def test_a_table_whose_spec_was_changed(table):
     content = json.loads(table.store.read(SPEC_NAME))
-    content["spec"]["weights_digest"] = "f" * 64
+    content["spec"]["routes"][0]["weights_digest"] = "f" * 64
     table.store.path(SPEC_NAME).write_text(json.dumps(content))
     found = problem_of(type(table).read(table.store))
     assert "its rows are not of the clips that the shard was made of" in found
