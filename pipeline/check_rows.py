@@ -117,11 +117,14 @@ def _misplaced(
     columns = {name: clips[name].take(pa.array(clip)).to_numpy() for name in IDENTITY_COLUMNS}
     columns["arch"] = np.full(len(at), spec.routes[0].arch)
     columns |= {"timestamp_index": index, "timestamp_ms": spec.timestamp_ms(index)}
-    for name, expected in columns.items():
-        here = rows[name].slice(0, len(at)).to_numpy()
-        if len(wrong := np.flatnonzero(here != expected)):
-            place, value = _place(clips, at[wrong[0]], ends), here[wrong[0]]
-            return f"timestamps are not contiguous: {name} is {value} in place of {place}"
+    wrong = {
+        name: np.flatnonzero(rows[name].slice(0, len(at)).to_numpy() != expected)
+        for name, expected in columns.items()
+    }
+    if firsts := {name: places[0] for name, places in wrong.items() if len(places)}:
+        name = min(firsts, key=lambda name: firsts[name])
+        value, place = rows[name][firsts[name]], _place(clips, at[firsts[name]], ends)
+        return f"timestamps are not contiguous: {name} is {value} in place of {place}"
     if len(at) < rows.num_rows:
         return f"timestamps are not contiguous: there are more than the {ends[-1]} of the clips"
     return None

@@ -125,7 +125,9 @@ class _ClipCutter:
 
     def __init__(self, rule: DecodeRule, clip: int) -> None:
         self._windows = WindowCutter(rule.windows, clip)
-        self._timestamps = WindowCutter(rule.timestamps, clip) if rule.timestamps else None
+        self._timestamps = (
+            WindowCutter(rule.timestamps, clip, full_blocks=True) if rule.timestamps else None
+        )
 
     @property
     def n_samples(self) -> int:

@@ -49,7 +49,7 @@ class RowWriter:
             name: [] for name in self._schemas if name not in _STREAMED
         }
         self._streamed = {
-            name: RowFile(store, data_name(name, shard), schema, _group_rows(schema, group_bytes))
+            name: RowFile(store, data_name(name, shard), schema, group_rows(schema, group_bytes))
             for name, schema in self._schemas.items()
             if name in _STREAMED
         }
@@ -115,7 +115,8 @@ class RowWriter:
         return files
 
 
-def _group_rows(schema: pa.Schema, group_bytes: int) -> int:
+def group_rows(schema: pa.Schema, group_bytes: int) -> int:
+    """Rows of a row group with at most so many bytes of vectors."""
     kinds = (f.type for f in schema if pa.types.is_fixed_size_list(f.type))
     row_bytes: int = sum(4 * kind.list_size for kind in kinds)
     return max(1, min(ROW_GROUP_ROWS, group_bytes // max(1, row_bytes)))

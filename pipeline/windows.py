@@ -109,11 +109,15 @@ class WindowCutter:
     Args:
         rule: how to cut.
         clip: the clip's place in its shard, written on the blocks.
+        full_blocks: all blocks but the clip's last are as long as they may be; else they are cut as
+            soon as the samples are there. Short hops need it, for batches worth a forward.
     """
 
-    def __init__(self, rule: WindowRule, clip: int = 0) -> None:
+    def __init__(self, rule: WindowRule, clip: int = 0, full_blocks: bool = False) -> None:
         self.rule = rule
         self.clip = clip
+        self._most = max(1, (BLOCK_SAMPLES - rule.window) // rule.hop + 1)
+        self._least = self._most if full_blocks else 1
         self.n_samples = 0
         self.n_windows = 0
         # Of the (once padded) stream: the part from `_origin` on; coordinates are the clip's.
@@ -138,7 +142,7 @@ class WindowCutter:
                 reflected = head[self.rule.pad : 0 : -1]
                 self._pieces, self._origin = [reflected, head], -self.rule.pad
         if self._is_long:
-            yield from self._complete()
+            yield from self._complete(self._least)
 
     def finish(self) -> Iterator[WindowBlock]:
         """Yields what is left once the clip has ended."""
@@ -149,7 +153,7 @@ class WindowCutter:
             yield WindowBlock(self.clip, 0, self.n_samples, (0,), self._joined())
         elif self.rule.pad:
             self._append(self._tail[-2 : -2 - self.rule.pad : -1])
-            yield from self._complete()
+            yield from self._complete(1)
         elif self.n_windows < self.rule.count(self.n_samples):
             flush = self._tail[-self.rule.window :].copy()
             yield WindowBlock(self.clip, self.n_windows, self.rule.window, (0,), flush)
@@ -166,16 +170,15 @@ class WindowCutter:
             self._pieces = [np.concatenate(self._pieces)]
         return self._pieces[0] if self._pieces else np.zeros(0, np.float32)
 
-    def _complete(self) -> Iterator[WindowBlock]:
-        """Blocks of all windows that end within what has arrived."""
+    def _complete(self, least: int) -> Iterator[WindowBlock]:
+        """Blocks of the windows that end within what has arrived, of at least so many each."""
         window, hop = self.rule.window, self.rule.hop
-        most = max(1, (BLOCK_SAMPLES - window) // hop + 1)
         while True:
             start = self.n_windows * hop - self.rule.pad
             ready = (self._end - start - window) // hop + 1
-            if ready < 1:
+            if ready < least:
                 break
-            n = min(ready, most)
+            n = min(ready, self._most)
             stream = self._joined()
             begin = start - self._origin
             stop = begin + (n - 1) * hop + window

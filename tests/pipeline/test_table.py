@@ -111,6 +111,30 @@ def test_a_record_counts_as_progress():
     assert RECORD.counts == Progress(3, 4, 1.5, {"missing": 1})
 
 
+def test_the_first_fidelity_is_kept_and_makes_no_difference(new_table):
+    table = new_table(precision="bf16")
+    assert table.fidelity is None
+    table.note_fidelity(RECORD)
+    assert new_table(precision="bf16").fidelity is None
+    for cosine_min in (0.75, 0.5):
+        fidelity = {"precision": "bf16", "cosine_min": cosine_min}
+        table.note_fidelity(dataclasses.replace(RECORD, fidelity=fidelity))
+    opened = new_table(precision="bf16")
+    assert table.fidelity == opened.fidelity == {"precision": "bf16", "cosine_min": 0.75}
+    assert opened.spec == table.spec
+    # A process that knew nothing of it goes on from what is there.
+    opened.note_fidelity(dataclasses.replace(RECORD, fidelity={"cosine_min": 0.25}))
+    assert new_table(precision="bf16").fidelity["cosine_min"] == 0.75
+
+
+def test_a_records_fidelity_is_read_back(new_table):
+    record = dataclasses.replace(RECORD, fidelity={"precision": "bf16", "cosine_min": 0.75})
+    table = new_table()
+    table.commit(record, seconds=1)
+    (read,) = table.records(["5"])
+    assert read.fidelity == record.fidelity
+
+
 def test_a_record_that_is_gone_is_named(new_table):
     with pytest.raises(StoreError, match=r"commits/5\.json: is gone"):
         list(new_table().records(["5"]))
