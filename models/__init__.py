@@ -3,7 +3,7 @@
 What to read, in the order of the data:
 
 - `models.archs`: one frozen `ArchSpec` per published checkpoint (strides, grid, hop, classes).
-- `models.frontend`: `LogMel`, samples to a log-mel spectrogram, always fp32.
+- `models.preprocess`: `AugmentMelSTFT`, samples to a log-mel spectrogram, always fp32.
 - `models.passt`: `PaSST`, a spectrogram to logits and features.
 - `models.embedder`: `Embedder`, a list of windows of any lengths to arrays, batched exactly.
 - `models.weights`: state dicts: where they come from, how they are checked, their digest.

@@ -10,7 +10,11 @@ from dataclasses import dataclass
 from models.errors import UnknownArchError
 
 SAMPLE_RATE_HZ = 32_000
+N_FFT = 1024
+STFT_WINDOW_SAMPLES = 800
 N_MELS = 128
+MEL_LOW_HZ = 0.0
+MEL_HIGH_HZ = 15_000.0
 PATCH_SIZE = 16
 EMBED_DIM = 768
 N_HEADS = 12
@@ -79,6 +83,28 @@ class ArchSpec:
         """Length of the token sequence: the patches, the class and the distillation token."""
         n_freq_patches = (N_MELS - PATCH_SIZE) // self.stride + 1
         return n_freq_patches * self.n_time_patches(n_samples) + 2
+
+    def flops(self, n_samples: int) -> int:
+        """Floating-point operations of one window, a multiplication and an addition counting two.
+
+        With n tokens of width D a block takes 24 n D^2 in its linear layers (qkv 6, projection 2,
+        MLP 16) and 4 n^2 D in attention; the patch embedding takes 2 x 256 x D a patch. Norms,
+        softmax, the head and the front end are less than one in a hundred and left out.
+        """
+        n, dim = self.n_tokens(n_samples), EMBED_DIM
+        blocks = self.depth * (24 * n * dim**2 + 4 * n**2 * dim)
+        return blocks + 2 * PATCH_SIZE**2 * dim * (n - 2)
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers in the state dict, the unused `head_dist` included."""
+        dim = EMBED_DIM
+        block = 12 * dim**2 + 13 * dim
+        tokens_and_positions = (4 + sum(self.grid)) * dim
+        patch_embed = (PATCH_SIZE**2 + 1) * dim
+        norms = 4 * dim
+        heads = 2 * (dim + 1) * self.n_classes
+        return self.depth * block + tokens_and_positions + patch_embed + norms + heads
 
 
 _AUDIOSET = (
@@ -183,6 +209,23 @@ ALIASES: dict[str, str] = {
     "passt_s_swa_f128_stfthop100_p16_s10_ap473": "stfthop100",
 }
 """Other names of an arch: those of the reference's functions and of its HEAR modules."""
+
+HEAR_MODULES: dict[str, str] = {
+    "base": DEFAULT_ARCH,
+    "base2level": DEFAULT_ARCH,
+    "base2levelF": DEFAULT_ARCH,
+    "base2levelmel": DEFAULT_ARCH,
+    "base20sec": "passt_20sec",
+    "base30sec": "passt_30sec",
+    "hop160base": "stfthop160",
+    "hop160base2lvl": "stfthop160",
+    "hop160base2lvlmel": "stfthop160",
+    "hop100base": "stfthop100",
+    "hop100base2lvl": "stfthop100",
+    "hop100base2lvlmel": "stfthop100",
+    "openmic2008": "openmic",
+}
+"""The reference's HEAR modules, and the arch that each of them loads."""
 
 
 def arch_spec(name: str) -> ArchSpec:

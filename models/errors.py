@@ -3,6 +3,7 @@
 ModelError (ValueError)
 ├── UnknownArchError      no such arch
 ├── WindowError           samples that this arch cannot take
+├── FrontEndError         a spectrogram setting that is impossible or not the arch's
 └── WeightsError          a state dict that cannot be read or does not belong to the arch
     └── WeightsUnavailableError   the published file is neither cached nor reachable
 """
@@ -18,6 +19,10 @@ class UnknownArchError(ModelError):
 
 class WindowError(ModelError):
     """A window of audio that the arch cannot embed."""
+
+
+class FrontEndError(ModelError):
+    """A spectrogram setting that cannot be had, or that does not belong to the arch."""
 
 
 class WeightsError(ModelError):

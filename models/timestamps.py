@@ -9,7 +9,7 @@ stream serves all levels, and a shorter window is a slice of the longest.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models.archs import EMBED_DIM, N_MELS, ArchSpec
+from models.archs import N_MELS, ArchSpec
 from models.errors import ModelError
 
 TIMESTAMP_HOP = 1600
@@ -33,8 +33,15 @@ class Level:
     window: int
 
 
-def timestamp_levels(kind: str, spec: ArchSpec) -> tuple[Level, ...]:
+def timestamp_levels(
+    kind: str, spec: ArchSpec, window: int = TIMESTAMP_WINDOW
+) -> tuple[Level, ...]:
     """The levels of a HEAR module, in the order of the embedding's columns.
+
+    Args:
+        kind: `base`, `base2level` or `base2levelmel`.
+        spec: the arch.
+        window: samples of the first level, which the second is a multiple of.
 
     The second level is 800 ms, and 640 ms in `base2levelmel` of the archs with STFT hop 320; the
     mel level is six hops long (reference: base2level, base2levelmel, hop160base2lvlmel).
@@ -44,11 +51,11 @@ def timestamp_levels(kind: str, spec: ArchSpec) -> tuple[Level, ...]:
     """
     if kind not in TIMESTAMP_KINDS:
         raise ModelError(f"timestamps must be one of {', '.join(TIMESTAMP_KINDS)} (got {kind!r})")
-    first = Level("passt", TIMESTAMP_WINDOW)
+    first = Level("passt", window)
     if kind == "base":
         return (first,)
     factor = 4 if kind == "base2levelmel" and spec.hop_samples == 320 else 5
-    levels = (first, Level("passt", factor * TIMESTAMP_WINDOW))
+    levels = (first, Level("passt", factor * window))
     if kind == "base2level":
         return levels
     return (*levels, Level("mel", MEL_FRAMES * spec.hop_samples))
@@ -68,8 +75,3 @@ def timestamp_size(levels: Sequence[Level], passt_size: int) -> int:
     """
     widths = {"passt": passt_size, "mel": N_MELS * MEL_FRAMES}
     return sum(widths[level.kind] for level in levels)
-
-
-def full_size(spec: ArchSpec) -> int:
-    """Width of logits and features together, HEAR's mode `all`."""
-    return spec.n_classes + EMBED_DIM

@@ -1,10 +1,24 @@
 """The numbers of the archs, and their state dicts against those of hear21passt."""
 
+import re
+from dataclasses import replace
+from importlib import resources
+
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
-from models.archs import ARCHS, DEFAULT_ARCH, RELEASES_URL, SAMPLE_RATE_HZ, arch_spec
+from models.archs import (
+    ALIASES,
+    ARCHS,
+    DEFAULT_ARCH,
+    HEAR_MODULES,
+    RELEASES_URL,
+    SAMPLE_RATE_HZ,
+    arch_spec,
+)
 from models.errors import UnknownArchError
 from models.weights import expected_shapes
 
@@ -58,6 +72,36 @@ def test_tokens_of_ten_seconds(name, n_tokens):
     assert ARCHS[name].n_tokens(10 * SAMPLE_RATE_HZ) == n_tokens
 
 
+@pytest.mark.parametrize(
+    ("name", "seconds", "gflop"),
+    [
+        # 12 x (24 x 1190 x 768^2 + 4 x 1190^2 x 768) = 254.3 G, and 0.5 G of patches
+        ("passt_s_swa_p16_128_ap476", 10, 254.8),
+        # 7 blocks instead of 12
+        ("passt_l_kd_p16_128_ap47", 10, 148.8),
+        # 498 tokens
+        ("passt_s_p16_s16_128_ap468", 10, 93.9),
+    ],
+)
+def test_flops_of_a_window(name, seconds, gflop):
+    assert ARCHS[name].flops(seconds * SAMPLE_RATE_HZ) / 1e9 == pytest.approx(gflop, abs=0.05)
+
+
+def test_flops_are_what_torch_counts(build_net, spec):
+    net = build_net(spec)
+    n_samples = 5 * SAMPLE_RATE_HZ
+    counter = FlopCounterMode(display=False)
+    with counter:
+        net(torch.empty(1, 128, spec.n_frames(n_samples), device="meta"))
+    head = 2 * 768 * spec.n_classes
+    assert counter.get_total_flops() - head == spec.flops(n_samples)
+
+
+@pytest.mark.parametrize("spec", ARCHS.values(), ids=ARCHS)
+def test_parameters_are_those_of_the_state_dict(spec):
+    assert spec.n_parameters == sum(shape.numel() for shape in expected_shapes(spec).values())
+
+
 @given(SPECS)
 def test_one_sample_less_than_min_samples_is_no_patch(spec):
     assert spec.n_time_patches(spec.min_samples) == 1
@@ -99,8 +143,22 @@ def test_unknown_arch_error_lists_the_archs():
     assert all(name in str(error.value) for name in ARCHS)
 
 
-@pytest.mark.parametrize("name", ARCHS)
+@pytest.mark.parametrize("alias", ALIASES)
+def test_an_alias_is_its_arch(alias):
+    assert arch_spec(alias) is ARCHS[ALIASES[alias]]
+    assert alias not in ARCHS
+
+
+@pytest.mark.parametrize(("module", "name"), HEAR_MODULES.items())
+def test_hear_modules_load_an_arch(module, name):
+    """As the reference's module of that name does, which is read and not run."""
+    source = resources.files("hear21passt").joinpath(f"{module.removesuffix('F')}.py").read_text()
+    asked = re.search(r'get_model_passt\(arch=(?:kwargs.get\("arch", )?"(\w+)"', source)[1]
+    assert arch_spec(asked) is ARCHS[name]
+
+
+@pytest.mark.parametrize("name", [*ARCHS, *ALIASES])
 def test_state_dict_is_the_references(name, reference_net):
-    net = reference_net(ARCHS[name])
+    net = reference_net(replace(arch_spec(name), name=name))
     shapes = {key: value.shape for key, value in net.state_dict().items()}
-    assert expected_shapes(ARCHS[name]) == shapes
+    assert expected_shapes(arch_spec(name)) == shapes

@@ -1,0 +1,19 @@
+"""HEAR module: STFT hop 160, timestamps through 160 ms, 800 ms and raw log-mel."""
+
+from models.factory import get_model_passt
+from models.hear.modules import HEAR_MODULES
+
+_MODULE = HEAR_MODULES["hop160base2lvlmel"]
+
+load_model = _MODULE.load_model
+get_basic_model = _MODULE.get_basic_model
+get_scene_embeddings = _MODULE.get_scene_embeddings
+get_timestamp_embeddings = _MODULE.get_timestamp_embeddings
+
+__all__ = [
+    "get_basic_model",
+    "get_model_passt",
+    "get_scene_embeddings",
+    "get_timestamp_embeddings",
+    "load_model",
+]

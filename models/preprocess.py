@@ -1,0 +1,172 @@
+"""The log-mel front end of PaSST: samples at 32 kHz to 128 log-mel bands, always in fp32.
+
+The log of small powers does not survive fewer bits, so autocast is off here. In evaluation the
+filterbank is computed once. In training the band edges are jittered and bands and frames are
+masked, as the reference's front end does; a new front end starts in evaluation, so that nobody
+gets masked embeddings for having forgotten `eval()`.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torchaudio
+from torch import Tensor, nn
+from torchaudio.compliance import kaldi
+
+from models.archs import SAMPLE_RATE_HZ, ArchSpec
+from models.errors import FrontEndError
+
+PRE_EMPHASIS = 0.97
+LOG_OFFSET = 1e-5
+# Kaldi's vocal-tract-length warping, at its neutral factor.
+_VTLN_LOW_HZ, _VTLN_HIGH_HZ, _VTLN_WARP = 100.0, -500.0, 1.0
+
+
+class FrontEndSettings(NamedTuple):
+    """What of a front end has to fit the arch; under the names of `AugmentMelSTFT`."""
+
+    n_mels: int = 128
+    sr: int = SAMPLE_RATE_HZ
+    win_length: int = 800
+    hopsize: int = 320
+    n_fft: int = 1024
+    fmin: float = 0.0
+    fmax: float = 15_000.0
+
+
+class AugmentMelSTFT(nn.Module):
+    """Log-mel spectrogram; the arguments are those of the reference's class of this name.
+
+    Args:
+        n_mels: Kaldi mel bands.
+        sr: sample rate in Hz.
+        win_length: Hann window (symmetric), in samples.
+        hopsize: STFT hop in samples; 320, 160 or 100 in the published checkpoints.
+        n_fft: FFT length.
+        freqm: widest mask over bands in training; 0 for none.
+        timem: widest mask over frames in training; 0 for none.
+        htk: only False, as in the reference, whose filterbank is Kaldi's whatever is asked for.
+        fmin: lower edge of the bands in Hz.
+        fmax: upper edge in Hz; None for half the sample rate less half of `fmax_aug_range`.
+        norm: only 1, for the same reason.
+        fmin_aug_range: range of the lower edge's jitter in training, in Hz; 1 for none.
+        fmax_aug_range: range of the upper edge's jitter in training, in Hz; 1 for none.
+
+    Raises:
+        FrontEndError: a setting that cannot be had.
+    """
+
+    window: Tensor
+    filterbank: Tensor
+
+    def __init__(
+        self,
+        n_mels: int = 128,
+        sr: int = SAMPLE_RATE_HZ,
+        win_length: int = 800,
+        hopsize: int = 320,
+        n_fft: int = 1024,
+        freqm: int = 48,
+        timem: int = 192,
+        htk: bool = False,
+        fmin: float = 0.0,
+        fmax: float | None = None,
+        norm: int = 1,
+        fmin_aug_range: int = 10,
+        fmax_aug_range: int = 2000,
+    ) -> None:
+        super().__init__()
+        if htk or norm != 1:
+            raise FrontEndError(
+                f"the filterbank is Kaldi's: htk must be False and norm 1 (got {htk} and {norm})"
+            )
+        for name, jitter in (("fmin", fmin_aug_range), ("fmax", fmax_aug_range)):
+            if jitter < 1:
+                raise FrontEndError(f"{name}_aug_range must be at least 1 (got {jitter})")
+        top_hz = float(sr // 2 - fmax_aug_range // 2 if fmax is None else fmax)
+        self.settings = FrontEndSettings(
+            n_mels, sr, win_length, hopsize, n_fft, float(fmin), top_hz
+        )
+        self.sr = sr
+        self.hopsize = hopsize
+        self.fmin_aug_range = fmin_aug_range
+        self.fmax_aug_range = fmax_aug_range
+        self.freqm = torchaudio.transforms.FrequencyMasking(freqm, iid_masks=True)
+        self.timem = torchaudio.transforms.TimeMasking(timem, iid_masks=True)
+        window = torch.hann_window(win_length, periodic=False)
+        self.register_buffer("window", window, persistent=False)
+        filterbank = self._filterbank(self.settings.fmin, self.settings.fmax)
+        self.register_buffer("filterbank", filterbank, persistent=False)
+        self.eval()
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Spectrogram of a batch of windows of one length.
+
+        Args:
+            samples: (batch, n_samples), mono in [-1, 1].
+
+        Returns:
+            float32 (batch, n_mels, frames) with frames = 1 + (n_samples - 1) // hopsize.
+        """
+        with torch.autocast(samples.device.type, enabled=False):
+            power = self._power(samples.float())
+            filterbank = self._jittered().to(power.device) if self.training else self.filterbank
+            log_mel = (filterbank @ power + LOG_OFFSET).log()
+            if self.training:
+                log_mel = self.timem(self.freqm(log_mel))
+            return (log_mel + 4.5) / 5.0
+
+    def _power(self, samples: Tensor) -> Tensor:
+        emphasised = samples[:, 1:] - PRE_EMPHASIS * samples[:, :-1]
+        stft = torch.stft(
+            emphasised,
+            self.settings.n_fft,
+            hop_length=self.settings.hopsize,
+            win_length=self.settings.win_length,
+            window=self.window,
+            center=True,
+            pad_mode="reflect",
+            normalized=False,
+            return_complex=True,
+        )
+        return stft.real.square() + stft.imag.square()
+
+    def _jittered(self) -> Tensor:
+        lower = torch.randint(self.fmin_aug_range, (1,)).item()
+        upper = self.fmax_aug_range // 2 - torch.randint(self.fmax_aug_range, (1,)).item()
+        return self._filterbank(self.settings.fmin + lower, self.settings.fmax + upper)
+
+    def _filterbank(self, low_hz: float, high_hz: float) -> Tensor:
+        """Float32 (n_mels, n_fft / 2 + 1); Kaldi leaves the Nyquist bin out, its column is zero."""
+        bands, _ = kaldi.get_mel_banks(
+            self.settings.n_mels,
+            self.settings.n_fft,
+            float(self.settings.sr),
+            low_hz,
+            high_hz,
+            _VTLN_LOW_HZ,
+            _VTLN_HIGH_HZ,
+            _VTLN_WARP,
+        )
+        return nn.functional.pad(bands, (0, 1))
+
+    def extra_repr(self) -> str:
+        """The settings, for printing."""
+        return ", ".join(f"{name}={value}" for name, value in self.settings._asdict().items())
+
+
+def check_front_end(mel: AugmentMelSTFT, spec: ArchSpec) -> None:
+    """Refuse a front end that the arch was not trained with.
+
+    Raises:
+        FrontEndError: a setting differs; both values are named.
+    """
+    expected = FrontEndSettings(hopsize=spec.hop_samples)
+    if mel.settings == expected:
+        return
+    pairs = zip(mel.settings._fields, mel.settings, expected, strict=True)
+    wrong = [f"{name}={ours} instead of {theirs}" for name, ours, theirs in pairs if ours != theirs]
+    raise FrontEndError(
+        f"the front end does not belong to arch {spec.name!r}: {', '.join(wrong)}; set model.mel = "
+        f"AugmentMelSTFT(hopsize={spec.hop_samples})"
+    )
