@@ -3,6 +3,7 @@
 - `cli`: the `passtream` command; `config`: its settings, from options and YAML.
 - `embed`: one run, from the settings to an exit code.
 - `local`: the run's shards in this process; `cluster`, `connect` and `actor`: the same on Ray.
+- `routing`: which archs a run embeds with, and the weights of each.
 - `model`: the model that a process of a run holds; `stop`: being told to stop.
 - `monitor`: progress for people; `verify`: the check; `demo`: the tour behind `make demo`.
 

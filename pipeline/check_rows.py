@@ -46,11 +46,10 @@ def label_problems(name: str, column: pa.ChunkedArray, top_k: int, n_classes: in
         yield f"{name} has classes that are none of the {n_classes}"
     if not ((probability >= 0) & (probability <= 1)).all():
         yield f"{name} has probabilities outside 0 to 1"
-    # Of equals the lower index first; so no class can be there twice.
-    falls = np.diff(probability, axis=1) < 0
-    ties = (np.diff(probability, axis=1) == 0) & (np.diff(index, axis=1) > 0)
-    if not (falls | ties).all():
+    if not (np.diff(probability, axis=1) <= 0).all():
         yield f"{name} has labels that are not in order"
+    if not np.diff(np.sort(index, axis=1), axis=1).all():
+        yield f"{name} has a class twice in one row"
 
 
 def clip_problems(clips: pa.Table, spec: TableSpec) -> Iterator[str]:

@@ -20,9 +20,10 @@ def top_labels(logits: Vectors, k: int, names: Sequence[str]) -> list[dict[str, 
         k: how many, at most n_classes.
         names: of the classes, in the order of the logits.
     """
-    # By its logarithm, which no logit overflows.
-    probabilities = np.exp(-np.logaddexp(0, -logits.astype(np.float64))).astype(np.float32)
-    best = np.argsort(-probabilities, kind="stable")[:k]
+    # By logit: of large ones the probabilities are all 1.
+    best = np.argsort(-logits, kind="stable")[:k]
+    probabilities = np.exp(-np.logaddexp(0, -logits[best].astype(np.float64)))
     return [
-        {"index": int(i), "name": names[i], "probability": float(probabilities[i])} for i in best
+        {"index": int(i), "name": names[i], "probability": float(p)}
+        for i, p in zip(best, probabilities, strict=True)
     ]

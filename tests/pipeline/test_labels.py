@@ -21,8 +21,8 @@ def test_labels_have_index_name_and_probability():
 @given(logits, st.data())
 def test_labels_are_the_head_of_all_classes_sorted(values, data):
     k = data.draw(st.integers(1, len(values)))
-    probabilities = (1 / (1 + np.exp(-values.astype(np.float64)))).astype(np.float32)
-    ordered = sorted(range(len(values)), key=lambda i: (-probabilities[i], i))
+    probabilities = 1 / (1 + np.exp(-values.astype(np.float64)))
+    ordered = sorted(range(len(values)), key=lambda i: (-values[i], i))
     found = top_labels(values, k, NAMES)
     assert [label["index"] for label in found] == ordered[:k]
     assert [label["name"] for label in found] == [NAMES[i] for i in ordered[:k]]
@@ -31,7 +31,11 @@ def test_labels_are_the_head_of_all_classes_sorted(values, data):
 
 
 def test_of_equals_the_lower_index_comes_first():
-    # From about 17 on float32 has no probability below one.
-    for values in ([1, 3, 3, 1, 3], [-5, 80, 90, -5, 1e30]):
-        found = top_labels(np.array(values, np.float32), 5, NAMES)
-        assert [label["index"] for label in found] == [1, 2, 4, 0, 3]
+    found = top_labels(np.array([1, 3, 3, 1, 3], np.float32), 5, NAMES)
+    assert [label["index"] for label in found] == [1, 2, 4, 0, 3]
+
+
+def test_logits_too_large_for_their_probabilities_keep_their_order():
+    found = top_labels(np.array([-1e30, 80, 90, -200, 1e30], np.float32), 5, NAMES)
+    assert [label["index"] for label in found] == [4, 2, 1, 3, 0]
+    assert [label["probability"] for label in found[:3]] == [1, 1, 1]

@@ -424,8 +424,7 @@ def label(index, probability):
         ([label(0, 1.5), label(1, 0.25)], "has probabilities outside 0 to 1"),
         ([label(0, float("nan")), label(1, 0.25)], "has probabilities outside 0 to 1"),
         ([label(0, 0.25), label(1, 0.5)], "has labels that are not in order"),
-        ([label(1, 0.5), label(0, 0.5)], "has labels that are not in order"),
-        ([label(1, 0.5), label(1, 0.5)], "has labels that are not in order"),
+        ([label(1, 0.5), label(1, 0.25)], "has a class twice in one row"),
     ],
 )
 def test_labels_that_are_none(new_table, embed, clips, labels, told):
