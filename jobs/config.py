@@ -4,6 +4,7 @@ An option that is given wins over the file, the file over the default. Whatever 
 refused here, before a model is loaded or Ray is started.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +20,7 @@ from pydantic import (
 )
 
 from jobs.routing import run_archs, weights_by_arch
-from models.archs import DEFAULT_ARCH, SAMPLE_RATE_HZ, ArchSpec
+from models.archs import DEFAULT_ARCH, ArchSpec
 from models.errors import ModelError
 from models.timestamps import longest_window, timestamp_levels
 from pipeline.clips import to_samples
@@ -165,7 +166,7 @@ class EmbedConfig(BaseModel):
                 shortest, reason = window // 2 + 1, f"timestamps {self.timestamp_kind}"
         if to_samples(window_s) < shortest:
             raise ValueError(
-                f"window_s must be at least {shortest / SAMPLE_RATE_HZ:.4f} for arch "
+                f"window_s must be at least {math.ceil(shortest / 3.2) / 10_000} for arch "
                 f"{self.arch!r}, {reason} (got {window_s})"
             )
         if to_samples(hop_s) < 1:

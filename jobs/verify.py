@@ -9,10 +9,11 @@ from rich.console import Console
 
 from jobs.monitor import fidelity_text
 from pipeline.errors import UsageError
+from pipeline.report import Report
 from pipeline.source import list_sources
 from pipeline.store import LocalStore
 from pipeline.table import Table
-from pipeline.verify import Report, verify_table
+from pipeline.verify import verify_table
 
 
 def run_verify(location: str, sources: Sequence[str], as_json: bool, out: Console) -> int:

@@ -142,5 +142,5 @@ def tuples(rows: pa.Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
 def matrix(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
     """A column of vectors as (rows, width)."""
     width = column.type.list_size
-    chunks = [chunk.flatten().to_numpy().reshape(-1, width) for chunk in column.chunks]
-    return np.concatenate(chunks) if chunks else np.zeros((0, width), np.float32)
+    vectors = column.combine_chunks().flatten().to_numpy()
+    return np.asarray(vectors, np.float32).reshape(-1, width)

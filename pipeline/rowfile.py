@@ -98,7 +98,8 @@ class RowFile:
         self._flushed_clips, self._dropped = set(), set()
         try:
             writer.close()
-            with pq.ParquetFile(path) as flushed:
+            # What is buffered before it is read stays for as long as the file is open.
+            with pq.ParquetFile(path, pre_buffer=False) as flushed:
                 for group in range(flushed.num_row_groups):
                     self.write(_without(flushed.read_row_group(group), dropped))
             for rows in pending:

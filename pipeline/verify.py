@@ -8,10 +8,7 @@ to be kept for that.
 import contextlib
 import io
 import itertools
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,48 +28,10 @@ from pipeline.check_rows import (
 from pipeline.clips import ClipRef
 from pipeline.errors import StoreError
 from pipeline.plan import shard_id
+from pipeline.report import Report
 from pipeline.schema import VECTOR_OUTPUTS, schemas
 from pipeline.store import TEMP_DIR
 from pipeline.table import CLIP_COLUMNS, DATA_DIRS, CommitRecord, Table, data_name
-
-
-@dataclass
-class Report:
-    """What `verify` found.
-
-    Attributes:
-        shards: committed shards read.
-        clips: rows of `clips`.
-        windows: rows of `windows`.
-        timestamps: rows of `timestamps`.
-        errors: rows of `errors`, by class.
-        audio_s: seconds of audio embedded.
-        duplicate_vectors: rows of `clips` whose embedding equals an earlier row's.
-        sample_rates_hz: clips by the source's sample rate.
-        problems: what is wrong; the table passes where there is none.
-        notes: what a reader may want to know.
-    """
-
-    shards: int = 0
-    clips: int = 0
-    windows: int = 0
-    timestamps: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    audio_s: float = 0.0
-    duplicate_vectors: int = 0
-    sample_rates_hz: Counter[int] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def passed(self) -> bool:
-        """Nothing is wrong."""
-        return not self.problems
-
-    def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
-        # Not asdict: Python 3.11's counts the items of a Counter instead of copying it.
-        return {"passed": self.passed} | vars(self)
 
 
 def verify_table(table: Table, source: Sequence[ClipRef] | None = None) -> Report:
@@ -138,7 +97,8 @@ class _Verifier:
             raise StoreError(f"{file} is gone")
         if (size := path.stat().st_size) != record.files.get(file):
             raise StoreError(f"{file} has {size} bytes, its commit says {record.files.get(file)}")
-        opened = pq.ParquetFile(path)
+        # What is buffered before it is read stays for as long as the file is open.
+        opened = pq.ParquetFile(path, pre_buffer=False)
         if not opened.schema_arrow.equals(self._schemas[name]):
             opened.close()
             raise StoreError(f"{file} does not have the columns of the table's spec")
