@@ -12,7 +12,8 @@
 - `assemble`: the model side: events become embeddings, and these rows, one a clip.
 - `rows`, `rowfile`, `schema`: rows become files, by row groups where a clip has many.
 - `table`, `store`: where the files lie, and the commit records that make them count.
-- `shard`: those three steps for one shard; `verify` and `check_rows` read it all back, into a `report`.
+- `shard`: those three steps for one shard.
+- `verify`, `check_rows`: everything is read back, into a `report`.
 
 Nothing here imports Ray, and the modules up to `packets` import no torch either: decode workers
 start fast and stay small. The model comes in through the `model.Model` protocol.
