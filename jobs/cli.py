@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from jobs.config import EmbedConfig, load_config
+from jobs.models import models_app
 from jobs.stop import stop_signals
 from models.errors import ModelError
 from pipeline.errors import PipelineError, UsageError
@@ -19,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
+app.add_typer(models_app, name="models")
 _MODEL, _WINDOWS = "Model", "Windows"
 _OUTPUT, _RUN = "Table", "Where it runs"
 

@@ -94,13 +94,15 @@ def _check_precision(config: EmbedConfig) -> None:
 
 def _load_weights(config: EmbedConfig, err: Console) -> dict[str, Weights]:
     """The weights of each of the run's archs."""
+    from models.published import source_of
     from models.weights import load_weights
 
-    sources = weights_by_arch(config.weights, config.archs)
     weights = {}
+    sources = weights_by_arch(config.weights, config.archs)
     for arch in config.archs:
-        with fetch_bar(arch.url, err) as show:
-            weights[arch.name] = load_weights(sources[arch.name], arch, show)
+        source = sources[arch.name]
+        with fetch_bar(source_of(arch) if source == "auto" else source, err) as show:
+            weights[arch.name] = load_weights(source, arch, show)
     return weights
 
 

@@ -71,6 +71,11 @@ class ArchSpec:
         """Where the checkpoint is published."""
         return RELEASES_URL + self.checkpoint
 
+    @property
+    def file_name(self) -> str:
+        """Name of the checkpoint in the cache and in a model store."""
+        return self.checkpoint.rpartition("/")[2]
+
     def n_frames(self, n_samples: int) -> int:
         """Frames of the log-mel spectrogram of a window of `n_samples`."""
         return 1 + (n_samples - 1) // self.hop_samples
@@ -209,23 +214,6 @@ ALIASES: dict[str, str] = {
     "passt_s_swa_f128_stfthop100_p16_s10_ap473": "stfthop100",
 }
 """Other names of an arch: those of the reference's functions and of its HEAR modules."""
-
-HEAR_MODULES: dict[str, str] = {
-    "base": DEFAULT_ARCH,
-    "base2level": DEFAULT_ARCH,
-    "base2levelF": DEFAULT_ARCH,
-    "base2levelmel": DEFAULT_ARCH,
-    "base20sec": "passt_20sec",
-    "base30sec": "passt_30sec",
-    "hop160base": "stfthop160",
-    "hop160base2lvl": "stfthop160",
-    "hop160base2lvlmel": "stfthop160",
-    "hop100base": "stfthop100",
-    "hop100base2lvl": "stfthop100",
-    "hop100base2lvlmel": "stfthop100",
-    "openmic2008": "openmic",
-}
-"""The reference's HEAR modules, and the arch that each of them loads."""
 
 
 def arch_spec(name: str) -> ArchSpec:

@@ -31,3 +31,9 @@ class WeightsError(ModelError):
 
 class WeightsUnavailableError(WeightsError):
     """A published checkpoint is neither in the cache nor to be had from its host."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line; its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -15,9 +15,9 @@ from models.archs import EMBED_DIM, PATCH_SIZE, ArchSpec
 from models.passt import PaSST
 from models.preprocess import AugmentMelSTFT
 
-CPU_PACK_TOKENS = 2 * 1190
-"""Most tokens in one forward on a CPU: two windows of 10 s at stride 10. The matrix units are full
-from one window on; beyond two, the activations outgrow the caches."""
+CPU_PACK_TOKENS = 1190
+"""Most tokens in one forward on a CPU: a window of 10 s at stride 10. It fills the matrix units,
+and the activations of more only outgrow the caches."""
 GPU_PACK_TOKENS = 64 * 1190
 
 

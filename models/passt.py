@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from models.archs import EMBED_DIM, N_HEADS, N_MELS, PATCH_SIZE, ArchSpec
 from models.attention import Group, attend, split_groups
 from models.errors import WindowError
+from models.linear import Linear, LinearGelu
 from models.patchout import Patchout
 
 BLOCK_NORM_EPS = 1e-6
@@ -29,8 +30,8 @@ class Attention(nn.Module):
     def __init__(self, dim: int, n_heads: int) -> None:
         super().__init__()
         self.n_heads = n_heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
+        self.qkv = Linear(dim, 3 * dim)
+        self.proj = Linear(dim, dim)
 
     def forward(self, tokens: Tensor, groups: Sequence[Group], n_queries: int = 0) -> Tensor:
         """(tokens, dim) to (queries, dim); all tokens ask where `n_queries` is 0."""
@@ -46,7 +47,8 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
         self.attn = Attention(dim, n_heads)
         self.norm2 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
-        self.mlp = Mlp(dim, 4 * dim)
+        self.mlp = Mlp(dim, 4 * dim, act_layer=nn.Identity)
+        self.mlp.fc1, self.mlp.fc2 = LinearGelu(dim, 4 * dim), Linear(4 * dim, dim)
 
     def forward(self, tokens: Tensor, groups: Sequence[Group], n_queries: int = 0) -> Tensor:
         """(tokens, dim) to (queries, dim); all tokens where `n_queries` is 0."""

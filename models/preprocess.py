@@ -13,7 +13,15 @@ import torchaudio
 from torch import Tensor, nn
 from torchaudio.compliance import kaldi
 
-from models.archs import SAMPLE_RATE_HZ, ArchSpec
+from models.archs import (
+    MEL_HIGH_HZ,
+    MEL_LOW_HZ,
+    N_FFT,
+    N_MELS,
+    SAMPLE_RATE_HZ,
+    STFT_WINDOW_SAMPLES,
+    ArchSpec,
+)
 from models.errors import FrontEndError
 
 PRE_EMPHASIS = 0.97
@@ -25,13 +33,13 @@ _VTLN_LOW_HZ, _VTLN_HIGH_HZ, _VTLN_WARP = 100.0, -500.0, 1.0
 class FrontEndSettings(NamedTuple):
     """What of a front end has to fit the arch; under the names of `AugmentMelSTFT`."""
 
-    n_mels: int = 128
+    n_mels: int = N_MELS
     sr: int = SAMPLE_RATE_HZ
-    win_length: int = 800
+    win_length: int = STFT_WINDOW_SAMPLES
     hopsize: int = 320
-    n_fft: int = 1024
-    fmin: float = 0.0
-    fmax: float = 15_000.0
+    n_fft: int = N_FFT
+    fmin: float = MEL_LOW_HZ
+    fmax: float = MEL_HIGH_HZ
 
 
 class AugmentMelSTFT(nn.Module):
@@ -61,11 +69,11 @@ class AugmentMelSTFT(nn.Module):
 
     def __init__(
         self,
-        n_mels: int = 128,
+        n_mels: int = N_MELS,
         sr: int = SAMPLE_RATE_HZ,
-        win_length: int = 800,
+        win_length: int = STFT_WINDOW_SAMPLES,
         hopsize: int = 320,
-        n_fft: int = 1024,
+        n_fft: int = N_FFT,
         freqm: int = 48,
         timem: int = 192,
         htk: bool = False,

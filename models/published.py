@@ -1,25 +1,49 @@
-"""The published checkpoints: found in the cache, else downloaded once and held to their digest.
+"""The published checkpoints: from the model store, or the cache, or downloaded to it once.
 
 Nobody publishes digests for these files, so the sha256 of the first use is written beside the file
-and every later load must match it. A file that a person puts into the cache by hand counts as a
-first use.
+in the cache and every later load must match it. A file that a person puts into the cache by hand
+counts as a first use. Where `PASSTREAM_MODELS` names a model store, its files and its digests
+decide, and the internet is never asked.
 """
 
-import contextlib
-import hashlib
 import os
 import urllib.request
-import uuid
-from collections.abc import Callable
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
+from typing import Literal
 from urllib.error import HTTPError
 
-from models.archs import ArchSpec
+from models.archs import ARCHS, ArchSpec
 from models.errors import WeightsError, WeightsUnavailableError
+from models.store import (
+    CHUNK_BYTES,
+    FolderStore,
+    Progress,
+    Store,
+    check_digest,
+    file_digest,
+    open_store,
+    record_name,
+    replacing,
+)
 
 CONNECT_TIMEOUT_S = 20.0
-_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """Where a checkpoint would be taken from.
+
+    Attributes:
+        state: `store`, `cached`, or `absent`, which is: to be downloaded.
+        location: path or URI of the file; of where it would lie if it is absent.
+        sha256: what is recorded for it; None where nothing is.
+    """
+
+    state: Literal["store", "cached", "absent"]
+    location: str
+    sha256: str | None
 
 
 def cache_dir() -> Path:
@@ -30,17 +54,91 @@ def cache_dir() -> Path:
 
 def cached_path(spec: ArchSpec) -> Path:
     """Where the arch's published checkpoint lies in the cache, or is to be put."""
-    return cache_dir() / "checkpoints" / Path(spec.checkpoint).name
+    return cache_dir() / "checkpoints" / spec.file_name
 
 
-def fetch_published(
-    spec: ArchSpec, on_progress: Callable[[int, int | None], None] | None = None
-) -> Path:
-    """Path of the arch's checkpoint, downloaded if it is not in the cache yet.
+def model_store() -> Store | None:
+    """The store that `PASSTREAM_MODELS` names; None where it is not set."""
+    configured = os.environ.get("PASSTREAM_MODELS")
+    return open_store(configured) if configured else None
+
+
+def fetch_published(spec: ArchSpec, on_progress: Progress | None = None) -> Path:
+    """Local path of the arch's checkpoint, fetched into the cache if need be.
 
     Args:
         spec: the arch.
         on_progress: called with bytes done and bytes in all (None where unknown).
+
+    Raises:
+        WeightsUnavailableError: not in the model store; or without one: not cached, and the host
+            cannot be reached.
+        WeightsError: the file does not have the digest recorded for it, or the store fails.
+    """
+    store = model_store()
+    return _from_store(spec, store, on_progress) if store else fetch_to_cache(spec, on_progress)
+
+
+def source_of(spec: ArchSpec) -> str:
+    """What `fetch_published` fetches: a URI in the model store, or the published URL."""
+    store = model_store()
+    return store.locate(spec.file_name) if store else spec.url
+
+
+def whereabouts() -> dict[str, Whereabouts]:
+    """Where the checkpoint of each arch is; the files themselves are not read.
+
+    Raises:
+        WeightsError: the model store cannot be read.
+    """
+    store = model_store()
+    place = store or FolderStore(cache_dir() / "checkpoints")
+    names = place.names()
+    found = {}
+    for arch, spec in ARCHS.items():
+        name = spec.file_name
+        recorded = place.recorded(name) if record_name(name) in names else None
+        # In a store the record is written last, so a file without one is not there yet.
+        here = name in names and (store is None or recorded is not None)
+        found[arch] = Whereabouts(
+            "absent" if not here else "store" if store else "cached", place.locate(name), recorded
+        )
+    return found
+
+
+def _from_store(spec: ArchSpec, store: Store, on_progress: Progress | None) -> Path:
+    name = spec.file_name
+    recorded = store.recorded(name)
+    if recorded is None:
+        raise _not_in(store, spec, record_name(name))
+    if isinstance(store, FolderStore):
+        digest = store.digest(name)
+        if digest is None:
+            raise _not_in(store, spec, name)
+        check_digest(store.locate(name), digest, recorded)
+        return store.root / name
+    path = cached_path(spec)
+    if not path.exists() or file_digest(path) != recorded:
+        try:
+            store.fetch(name, recorded, path, on_progress)
+        except FileNotFoundError:
+            raise _not_in(store, spec, name) from None
+    cache = FolderStore(path.parent)
+    if cache.recorded(name) != recorded:
+        cache.record(name, recorded)
+    return path
+
+
+def _not_in(store: Store, spec: ArchSpec, name: str) -> WeightsUnavailableError:
+    return WeightsUnavailableError(
+        f"the weights of {spec.name} are not in the model store {store} (no {name}): put them "
+        f"there with `passtream models pull {spec.name} --to {store}`, from where the internet can "
+        "be reached"
+    )
+
+
+def fetch_to_cache(spec: ArchSpec, on_progress: Progress | None = None) -> Path:
+    """Path of the arch's checkpoint in the cache, downloaded if it is not there yet.
 
     Raises:
         WeightsUnavailableError: not cached, and the host cannot be reached.
@@ -49,42 +147,35 @@ def fetch_published(
     path = cached_path(spec)
     if not path.exists():
         _download(spec, path, on_progress)
-    record = path.with_name(path.name + ".sha256")
-    digest = _file_digest(path)
-    if not record.exists():
-        _write_atomically(record, digest + "\n")
-    recorded = record.read_text().strip()
-    if recorded != digest:
+    cache = FolderStore(path.parent)
+    recorded, digest = cache.recorded(path.name), file_digest(path)
+    if recorded is None:
+        cache.record(path.name, digest)
+    elif recorded != digest:
         raise WeightsError(
             f"{path} has sha256 {digest}, but {recorded} was recorded at its first use: the file "
-            f"changed. Delete it to download it again, or delete {record.name} to accept it"
+            f"changed. Delete it to download it again, or delete {record_name(path.name)} to "
+            "accept it"
         )
     return path
 
 
-def _download(
-    spec: ArchSpec, path: Path, on_progress: Callable[[int, int | None], None] | None
-) -> None:
-    partial = _partial(path)
+def _download(spec: ArchSpec, path: Path, on_progress: Progress | None) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with (
             urllib.request.urlopen(spec.url, timeout=CONNECT_TIMEOUT_S) as response,  # noqa: S310
-            partial.open("xb") as file,
+            replacing(path) as file,
         ):
             length = response.headers.get("Content-Length")
             total = int(length) if length else None
             done = 0
-            while chunk := response.read(_CHUNK_BYTES):
+            while chunk := response.read(CHUNK_BYTES):
                 file.write(chunk)
                 done += len(chunk)
                 if on_progress:
                     on_progress(done, total)
-            file.flush()
-            os.fsync(file.fileno())
-        if total is not None and done != total:
-            raise OSError(f"the connection ended after {done} of {total} bytes")
-        partial.replace(path)
+            if total is not None and done != total:
+                raise OSError(f"the connection ended after {done} of {total} bytes")
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
             error.close()  # it is the response as well, and holds its socket
@@ -93,22 +184,3 @@ def _download(
             f"the weights of {spec.name} are not in the cache and {spec.url} cannot be downloaded "
             f"({reason}): put that file at {path}, or name a state dict with --weights"
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-
-
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    partial = _partial(path)
-    partial.write_text(text)
-    partial.replace(path)
-
-
-def _partial(path: Path) -> Path:
-    # Not tempfile: its files are for their owner only, and a cache may be shared.
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")

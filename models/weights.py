@@ -9,7 +9,7 @@ import hashlib
 import io
 import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +18,15 @@ from safetensors import torch as safetensors_torch
 from torch import Tensor
 
 from models.archs import ArchSpec
-from models.errors import WeightsError
+from models.errors import WeightsError, first_line
 from models.passt import PaSST
 from models.published import fetch_published
+from models.store import Progress, is_uri
 
 StateDict = dict[str, Tensor]
-Progress = Callable[[int, int | None], None]
-"""Called with bytes done and bytes in all (None where the host does not say)."""
-
 _RANDOM = re.compile(r"random:(\d+)")
-_URI = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _WRAPPERS = ("model", "state_dict")
+_MAX_NESTING = 8
 _SHOWN_KEYS = 5
 
 
@@ -89,7 +87,7 @@ def load_weights(weights: str, spec: ArchSpec, on_progress: Progress | None = No
 
 def _read(location: str) -> bytes:
     try:
-        if _URI.match(location):
+        if is_uri(location):
             import fsspec  # only URIs need it
 
             with fsspec.open(location, "rb") as file:
@@ -100,8 +98,8 @@ def _read(location: str) -> bytes:
         raise WeightsError(
             f"weights {location!r}: no such file; give a state dict, auto, or random:0 for a trial"
         ) from None
-    except (OSError, ValueError, ImportError) as error:
-        raise WeightsError(f"weights {location!r} cannot be read: {error}") from error
+    except Exception as error:  # a store's own kinds as well: credentials, endpoints
+        raise WeightsError(f"weights {location!r} cannot be read: {first_line(error)}") from error
 
 
 def parse_state_dict(content: bytes, name: str) -> StateDict:
@@ -124,14 +122,15 @@ def parse_state_dict(content: bytes, name: str) -> StateDict:
             "objects, which are never run; save model.state_dict() with torch.save or safetensors"
         ) from error
     except Exception as error:  # torch.load raises nearly anything on bytes that are not its own
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WeightsError(
             f"weights {name!r}: damaged, or neither torch nor safetensors ({len(content)} bytes: "
-            f"{reason})"
+            f"{first_line(error)})"
         ) from error
-    for wrapper in _WRAPPERS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
-            loaded = loaded[wrapper]
+    for _ in range(_MAX_NESTING):  # not without end: a pickle can hold itself
+        wrapped = loaded if isinstance(loaded, Mapping) else {}
+        loaded = next(
+            (wrapped[w] for w in _WRAPPERS if isinstance(wrapped.get(w), Mapping)), loaded
+        )
     if not isinstance(loaded, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
     ):
@@ -145,7 +144,8 @@ def fit_state_dict(state_dict: StateDict, spec: ArchSpec, name: str) -> StateDic
     The `net.` prefix of the reference's wrapper is taken off.
 
     Raises:
-        WeightsError: keys missing, unexpected, or of another shape; the first of each are listed.
+        WeightsError: keys missing, unexpected, of another shape or type, or with values that are
+            not finite; the first of each are listed.
     """
     if any(key.startswith("net.") for key in state_dict):
         state_dict = {
@@ -162,17 +162,34 @@ def fit_state_dict(state_dict: StateDict, spec: ArchSpec, name: str) -> StateDic
             for key, shape in expected.items()
             if key in state_dict and state_dict[key].shape != shape
         ),
+        *(
+            ("not floats", f"{key} {str(state_dict[key].dtype).removeprefix('torch.')}")
+            for key in expected
+            if key in state_dict and not _holds_floats(state_dict[key])
+        ),
     ]
     if problems:
         raise WeightsError(
             f"weights {name!r} do not belong to arch {spec.name!r}: {_listed(problems)}"
         )
-    return {key: state_dict[key].float().contiguous() for key in expected}
+    fitted = {key: state_dict[key].float().contiguous() for key in expected}
+    broken = [("not finite", key) for key, value in fitted.items() if not value.isfinite().all()]
+    if broken:
+        raise WeightsError(
+            f"weights {name!r} hold NaN or infinite values, as a training that diverged leaves "
+            f"them: {_listed(broken)}"
+        )
+    return fitted
+
+
+def _holds_floats(value: Tensor) -> bool:
+    # A saved tensor may also be sparse, or of the meta device and without values.
+    return value.is_floating_point() and value.layout == torch.strided and not value.is_meta
 
 
 def _listed(problems: list[tuple[str, str]]) -> str:
     parts = []
-    for kind in ("missing", "unexpected", "misshapen"):
+    for kind in dict(problems):
         keys = [key for problem, key in problems if problem == kind]
         if keys:
             more = f" and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else ""

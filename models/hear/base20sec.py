@@ -1,9 +1,10 @@
 """HEAR module: 20 s windows, 160 ms timestamps."""
 
 from models.factory import get_model_passt
-from models.hear.modules import HEAR_MODULES
+from models.hear.modules import HearModule
+from models.hear.table import HEAR_MODULES
 
-_MODULE = HEAR_MODULES["base20sec"]
+_MODULE = HearModule(HEAR_MODULES["base20sec"])
 
 load_model = _MODULE.load_model
 get_basic_model = _MODULE.get_basic_model

@@ -1,9 +1,10 @@
 """HEAR module: 10 s windows, timestamps through 160 ms and 800 ms."""
 
 from models.factory import get_model_passt
-from models.hear.modules import HEAR_MODULES
+from models.hear.modules import HearModule
+from models.hear.table import HEAR_MODULES
 
-_MODULE = HEAR_MODULES["base2level"]
+_MODULE = HearModule(HEAR_MODULES["base2level"])
 
 load_model = _MODULE.load_model
 get_basic_model = _MODULE.get_basic_model

@@ -1,9 +1,10 @@
 """HEAR module: STFT hop 100, timestamps through 160 ms, 800 ms and raw log-mel."""
 
 from models.factory import get_model_passt
-from models.hear.modules import HEAR_MODULES
+from models.hear.modules import HearModule
+from models.hear.table import HEAR_MODULES
 
-_MODULE = HEAR_MODULES["hop100base2lvlmel"]
+_MODULE = HearModule(HEAR_MODULES["hop100base2lvlmel"])
 
 load_model = _MODULE.load_model
 get_basic_model = _MODULE.get_basic_model

@@ -1,9 +1,10 @@
 """HEAR module: the 20 instruments of OpenMIC-2018, 10 s windows, 160 ms timestamps."""
 
 from models.factory import get_model_passt
-from models.hear.modules import HEAR_MODULES
+from models.hear.modules import HearModule
+from models.hear.table import HEAR_MODULES
 
-_MODULE = HEAR_MODULES["openmic2008"]
+_MODULE = HearModule(HEAR_MODULES["openmic2008"])
 
 load_model = _MODULE.load_model
 get_basic_model = _MODULE.get_basic_model

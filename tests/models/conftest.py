@@ -6,10 +6,12 @@ both implementations.
 
 import contextlib
 import io
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from models import archs
 from models.archs import ARCHS, DEFAULT_ARCH, ArchSpec
 from models.passt import PaSST
 from models.weights import random_state_dict
@@ -142,3 +145,48 @@ def noise() -> Callable[..., np.ndarray]:
         return (0.5 * pink / np.abs(pink).max()).astype(np.float32)
 
     return build
+
+
+@dataclass
+class Host:
+    """What the server sends, and what it was asked for."""
+
+    content: bytes = b""
+    headers: dict[str, str] = field(default_factory=dict)
+    status: int = 200
+    asked: list[str] = field(default_factory=list)
+
+    def serve(self, content: bytes) -> None:
+        self.content, self.headers = content, {"Content-Length": str(len(content))}
+
+
+@pytest.fixture
+def checkpoint_host(monkeypatch) -> Iterator[Host]:
+    """A host of checkpoints in place of GitHub's releases, and no proxy before it."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    host = Host()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self):
+            host.asked.append(self.path)
+            self.send_response(host.status)
+            for name, value in {**host.headers, "Connection": "close"}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(host.content)
+
+        def log_message(self, *args):
+            pass
+
+    class Server(ThreadingHTTPServer):
+        daemon_threads = False  # so that closing it waits for its last answer
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        monkeypatch.setattr(archs, "RELEASES_URL", f"http://127.0.0.1:{server.server_port}/")
+        yield host
+        server.shutdown()
+        thread.join()

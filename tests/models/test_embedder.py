@@ -119,14 +119,16 @@ def test_a_wrong_dtype_is_refused(embedder, dtype):
 
 @pytest.mark.parametrize("n_samples", [0, SHORTEST - 1, LONGEST + 1])
 def test_a_wrong_length_is_refused(embedder, n_samples):
-    with pytest.raises(WindowError, match=f"^{n_samples} samples.* too (short|long) .* (4801|322240)"):
+    with pytest.raises(
+        WindowError, match=f"^{n_samples} samples.* too (short|long) .* (4801|322240)"
+    ):
         embedder.embed([np.zeros(n_samples, np.float32)])
 
 
 def test_one_bad_window_is_found_before_any_forward(spec, state_dict, monkeypatch, noise):
     embedder = Embedder(spec, state_dict)
     monkeypatch.setattr(embedder.net, "forward_pack", lambda _: pytest.fail("a forward ran"))
-    with pytest.raises(WindowError, match="^3 samples"):
+    with pytest.raises(WindowError, match=r"^3 samples"):
         embedder.embed([noise(9600), np.zeros(3, np.float32)])
 
 

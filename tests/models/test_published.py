@@ -3,67 +3,34 @@
 import gc
 import hashlib
 import threading
-from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import replace
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from models import archs
+from models.archs import ARCHS
 from models.errors import WeightsError, WeightsUnavailableError
-from models.published import cache_dir, cached_path, fetch_published
+from models.published import cache_dir, cached_path, fetch_published, source_of, whereabouts
+from models.store import open_store
 
 # More than one chunk of a download, and not a whole number of them.
 CONTENT = bytes(range(256)) * 10_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
-@dataclass
-class Host:
-    """What the server sends, and what it was asked for."""
-
-    content: bytes = CONTENT
-    headers: dict[str, str] = field(default_factory=lambda: {"Content-Length": str(len(CONTENT))})
-    status: int = 200
-    asked: list[str] = field(default_factory=list)
-
-
 @pytest.fixture
-def host(monkeypatch):
-    """A host of checkpoints in place of GitHub's releases."""
-    host = Host()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_GET(self):
-            host.asked.append(self.path)
-            self.send_response(host.status)
-            for name, value in {**host.headers, "Connection": "close"}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(host.content)
-
-        def log_message(self, *args):
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = False  # so that closing it waits for its last answer
-
-    with Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        monkeypatch.setattr(archs, "RELEASES_URL", f"http://127.0.0.1:{server.server_port}/")
-        yield host
-        server.shutdown()
-        thread.join()
+def host(checkpoint_host):
+    checkpoint_host.serve(CONTENT)
+    return checkpoint_host
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    """An empty cache, and no proxy between us and our own host."""
+    """An empty cache, and no model store."""
     monkeypatch.setenv("PASSTREAM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.delenv("PASSTREAM_MODELS", raising=False)
     return tmp_path / "cache"
 
 
@@ -215,3 +182,157 @@ def test_cache_is_in_the_home_folder_unless_configured(monkeypatch, tmp_path):
     monkeypatch.delenv("PASSTREAM_CACHE")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_dir() == tmp_path / ".cache" / "passtream"
+
+
+def test_two_first_uses_at_once_leave_one_whole_file(host, published, cache):
+    done = []
+    threads = [
+        threading.Thread(target=lambda: done.append(fetch_published(published))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    path = cached_path(published)
+    assert done == [path] * 4
+    assert path.read_bytes() == CONTENT
+    assert sorted(files_below(cache)) == [path, record_of(path)]
+
+
+@pytest.fixture(params=["folder", "file uri", "memory"])
+def store(request, tmp_path, monkeypatch):
+    """The model store that PASSTREAM_MODELS names, empty."""
+    if request.param == "memory":
+        location = "memory://models/of/ours"
+    else:
+        folder = tmp_path / "mod els"
+        location = str(folder) if request.param == "folder" else folder.as_uri()
+    monkeypatch.setenv("PASSTREAM_MODELS", location)
+    yield open_store(location)
+    fsspec.filesystem("memory").store.clear()
+
+
+def test_the_store_is_taken_and_the_internet_left_alone(store, host, published, cache):
+    store.put("small.pt", CONTENT, DIGEST)
+    path = fetch_published(published)
+    assert path.read_bytes() == CONTENT
+    assert host.asked == []
+    assert source_of(published) == store.locate("small.pt")
+    if store.locate("small.pt").startswith("memory:"):
+        assert path == cached_path(published)
+        assert record_of(path).read_text() == DIGEST + "\n"
+    else:
+        assert str(path) == store.locate("small.pt")  # in place, and not copied
+        assert files_below(cache) == []
+
+
+def test_what_the_store_lacks_is_not_taken_from_elsewhere(store, host, published):
+    put_by_hand(published)
+    told = rf"not in the model store .*passtream models pull {published.name} --to .*{store}"
+    with pytest.raises(WeightsUnavailableError, match=told):
+        fetch_published(published)
+    assert host.asked == []
+
+
+@pytest.mark.parametrize("part", ["file", "record"])
+def test_half_of_a_checkpoint_is_none(part, store, published):
+    store.put("small.pt", CONTENT, DIGEST)
+    remove(store, "small.pt" if part == "file" else "small.pt.sha256")
+    with pytest.raises(WeightsUnavailableError, match=r"\(no small\.pt"):
+        fetch_published(published)
+
+
+def test_a_file_unlike_its_record_is_told_with_both_digests(store, published, cache):
+    store.put("small.pt", b"other", DIGEST)
+    other = hashlib.sha256(b"other").hexdigest()
+    with pytest.raises(WeightsError, match=f"sha256 {other}, but .* says {DIGEST}.*models pull"):
+        fetch_published(published)
+    assert files_below(cache) == []
+
+
+def remove(store, name):
+    location = store.locate(name)
+    fs, path = fsspec.url_to_fs(location)
+    fs.rm_file(path)
+
+
+@pytest.fixture
+def memory_store(monkeypatch):
+    monkeypatch.setenv("PASSTREAM_MODELS", "memory://models/")
+    yield open_store("memory://models")
+    fsspec.filesystem("memory").store.clear()
+
+
+def test_a_remote_file_is_fetched_once(memory_store, published):
+    memory_store.put("small.pt", CONTENT, DIGEST)
+    seen = []
+    path = fetch_published(published, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (len(CONTENT), len(CONTENT))
+    remove(memory_store, "small.pt")  # its record is what is asked for
+    assert fetch_published(published) == path
+
+
+def test_a_stale_copy_is_fetched_again(memory_store, published):
+    path = put_by_hand(published, b"stale")
+    record_of(path).write_text(hashlib.sha256(b"stale").hexdigest())
+    memory_store.put("small.pt", CONTENT, DIGEST)
+    assert fetch_published(published) == path
+    assert path.read_bytes() == CONTENT
+    assert record_of(path).read_text() == DIGEST + "\n"
+
+
+def test_a_damaged_copy_is_fetched_again(memory_store, published):
+    memory_store.put("small.pt", CONTENT, DIGEST)
+    path = fetch_published(published)
+    path.write_bytes(CONTENT[:-1])
+    assert fetch_published(published).read_bytes() == CONTENT
+
+
+def test_a_damaged_remote_file_leaves_the_copy_as_it_was(memory_store, published):
+    path = put_by_hand(published, b"stale")
+    memory_store.put("small.pt", b"other", DIGEST)
+    with pytest.raises(WeightsError, match="says"):
+        fetch_published(published)
+    assert files_below(path.parent) == [path]
+    assert path.read_bytes() == b"stale"
+
+
+def test_a_copy_from_the_store_serves_without_it(memory_store, published, monkeypatch):
+    memory_store.put("small.pt", CONTENT, DIGEST)
+    path = fetch_published(published)
+    monkeypatch.delenv("PASSTREAM_MODELS")
+    assert fetch_published(published) == path
+
+
+def test_whereabouts_without_a_store():
+    spec, other = ARCHS["openmic"], ARCHS["fsd50k"]
+    path = put_by_hand(spec)
+    record_of(path).write_text(DIGEST)
+    put_by_hand(other)
+    found = whereabouts()
+    assert found.keys() == ARCHS.keys()
+    assert (found["openmic"].state, found["openmic"].sha256) == ("cached", DIGEST)
+    assert found["openmic"].location == str(path)
+    assert (found["fsd50k"].state, found["fsd50k"].sha256) == ("cached", None)
+    assert {found[name].state for name in ARCHS.keys() - {"openmic", "fsd50k"}} == {"absent"}
+
+
+def test_whereabouts_with_a_store(store):
+    spec, half = ARCHS["openmic"], ARCHS["fsd50k"]
+    put_by_hand(ARCHS["fsd50k-n"])  # a run would not take it
+    store.put(spec.file_name, CONTENT, DIGEST)
+    store.put(half.file_name, CONTENT, DIGEST)
+    remove(store, half.file_name + ".sha256")
+    found = whereabouts()
+    assert (found["openmic"].state, found["openmic"].sha256) == ("store", DIGEST)
+    assert found["openmic"].location == store.locate(spec.file_name)
+    assert {found[name].state for name in ARCHS.keys() - {"openmic"}} == {"absent"}
+
+
+def test_whereabouts_of_a_store_that_is_not_made_yet(store):
+    assert {found.state for found in whereabouts().values()} == {"absent"}
+
+
+def test_checkpoints_have_names_of_their_own():
+    """A store and the cache keep them in one folder."""
+    assert len({spec.file_name for spec in ARCHS.values()}) == len(ARCHS)

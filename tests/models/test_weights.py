@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import pickle
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -45,6 +46,8 @@ CONTAINERS = {
     "model wrapper": torch_file({"model": TINY, "epoch": 3}),
     "state_dict wrapper": torch_file({"state_dict": TINY, "epoch": 3}),
     "both wrappers": torch_file({"model": {"state_dict": TINY}}),
+    "both wrappers the other way": torch_file({"state_dict": {"model": TINY}}),
+    "four wrappers": torch_file({"model": {"model": {"state_dict": {"model": TINY}}}}),
 }
 
 
@@ -63,7 +66,26 @@ def assert_same_tensors(ours, theirs):
 
 
 def shapes_only(spec) -> dict[str, torch.Tensor]:
-    return {key: torch.empty(shape, device="meta") for key, shape in expected_shapes(spec).items()}
+    return {key: torch.zeros(()).expand(shape) for key, shape in expected_shapes(spec).items()}
+
+
+def family(spec) -> tuple[int, int, int, int]:
+    """What the shapes of an arch depend on."""
+    return spec.stride, spec.input_tdim, spec.n_classes, spec.depth
+
+
+FAMILIES = {family(spec): spec for spec in ARCHS.values()}
+
+
+@pytest.mark.parametrize("spec", FAMILIES.values(), ids=lambda spec: spec.name)
+def test_safetensors_hold_every_family(spec, tmp_path):
+    """At most two blocks deep, which is what is large about them and alike."""
+    spec = replace(spec, depth=spec.depth // 6)
+    state_dict = random_state_dict(spec, 1)
+    safetensors_torch.save_file(state_dict, tmp_path / "saved.safetensors")
+    weights = load_weights(str(tmp_path / "saved.safetensors"), spec)
+    assert weights.digest == state_dict_digest(state_dict)
+    assert_same_tensors(weights.state_dict, state_dict)
 
 
 @pytest.mark.parametrize("container", ["torch", "safetensors"])
@@ -293,6 +315,100 @@ def test_every_kind_of_problem_is_listed(small_spec):
         "1 missing (norm.weight); 1 unexpected (extra); "
         "1 misshapen (norm.bias (3,) instead of (768,))"
     )
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (lambda value: value.long(), "int64"),
+        (lambda value: value.bool(), "bool"),
+        (lambda value: value.to(torch.complex64), "complex64"),
+        (lambda value: value.to_sparse(), "float32"),
+        (lambda value: value.to("meta"), "float32"),
+    ],
+    ids=["integers", "bools", "complex", "sparse", "without values"],
+)
+def test_what_is_no_plain_floats_is_refused(changed, told, small_spec, small_state_dict):
+    other = small_state_dict | {"norm.bias": changed(small_state_dict["norm.bias"])}
+    with pytest.raises(WeightsError, match=rf"'other\.pt' .*: 1 not floats \(norm\.bias {told}\)$"):
+        fit_state_dict(other, small_spec, "other.pt")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_values_that_are_not_finite_are_named(value, dtype, small_spec, small_state_dict):
+    broken = {
+        key: small_state_dict[key].to(dtype, copy=True)
+        for key in ("blocks.0.mlp.fc1.weight", "norm.bias")
+    }
+    for tensor in broken.values():
+        tensor.view(-1)[-1] = value
+    told = r"2 not finite \(blocks\.0\.mlp\.fc1\.weight, norm\.bias\)$"
+    with pytest.raises(
+        WeightsError, match=rf"'broken\.pt' hold NaN or infinite values, .*: {told}"
+    ):
+        fit_state_dict(small_state_dict | broken, small_spec, "broken.pt")
+
+
+def test_what_is_too_large_for_float32_is_refused(small_spec, small_state_dict):
+    large = small_state_dict | {"norm.bias": torch.full((768,), 1e300, dtype=torch.float64)}
+    with pytest.raises(WeightsError, match=r"1 not finite \(norm\.bias\)"):
+        fit_state_dict(large, small_spec, "large.pt")
+
+
+def test_a_pickle_that_holds_itself_is_refused():
+    content: dict[str, object] = {}
+    content["model"] = content
+    with pytest.raises(WeightsError, match="'endless': holds no state dict"):
+        parse_state_dict(torch_file(content), "endless")
+
+
+def test_a_store_without_credentials_is_one_line(small_spec, monkeypatch):
+    """Their errors are kinds of their own, neither OSError nor ValueError."""
+
+    class NoCredentialsError(Exception):
+        pass
+
+    def refuse(*args, **kwargs):
+        raise NoCredentialsError("Unable to locate credentials\nmore of it")
+
+    monkeypatch.setattr(fsspec, "open", refuse)
+    with pytest.raises(
+        WeightsError, match=r"'s3://b/x\.pt' cannot be read: Unable to .*credentials$"
+    ):
+        load_weights("s3://b/x.pt", small_spec)
+
+
+def flipped(content: bytes, at: int) -> bytes:
+    damaged = bytearray(content)
+    damaged[at] ^= 1
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize("container", ["torch", "safetensors"])
+def test_a_flipped_bit_in_a_value_is_told_by_the_digest_only(container):
+    """Neither container notices: torch.load does not look at the CRC of the zip it reads."""
+    content = CONTAINERS[container]
+    at = content.index(TINY["a"].numpy().tobytes()) + 4
+    state_dict = parse_state_dict(flipped(content, at), "flipped")
+    assert state_dict["a"].view(-1)[1] != TINY["a"].view(-1)[1]
+    assert state_dict_digest(state_dict) != state_dict_digest(TINY)
+
+
+def test_a_flipped_bit_in_a_safetensors_header_is_never_the_same():
+    """A name, a shape, an offset: it is refused here, or the keys and shapes are others."""
+    content = CONTAINERS["safetensors"]
+    n_refused = 0
+    for at in range(8, content.index(b"}}")):
+        try:
+            state_dict = parse_state_dict(flipped(content, at), "flipped")
+        except WeightsError:
+            n_refused += 1
+        else:
+            assert {k: v.shape for k, v in state_dict.items()} != {
+                k: v.shape for k, v in TINY.items()
+            }
+    assert n_refused > 50
 
 
 def test_a_file_of_another_arch_is_named(files, spec):

@@ -1,0 +1,291 @@
+"""`passtream bench model`: how fast PaSST runs here, beside the reference and beside one GEMM.
+
+Contestants of a case take turns within one run and their medians are compared, because on a shared
+machine a speed alone says little. Weights are random: they cost what trained ones cost. Needs no
+more than `models`; the reference package is imported only to be raced against.
+"""
+
+import contextlib
+import importlib.metadata
+import io
+import os
+import platform
+import statistics
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.archs import ARCHS, DEFAULT_ARCH, SAMPLE_RATE_HZ, ArchSpec
+from models.embedder import Embedder
+from models.errors import ModelError
+from models.factory import front_end
+from models.passt import PaSST
+from models.weights import random_state_dict
+from models.wrapper import PasstWrapper
+
+REFERENCE = "hear21passt"
+OURS = "passtream"
+WINDOW_S = 10.0
+BATCH_WINDOWS = {"cpu": 4, "cuda": 64}
+LONG_CLIP_S = 61.0
+MIX_CLIPS = 64
+MIX_S = (0.5, 10.0)
+PRECISIONS = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "bf16", "fp16")}
+
+Report = Callable[[str], None]
+Contestant = Callable[[], Any]
+
+
+@dataclass
+class Case:
+    """One piece of work and who races for it.
+
+    Attributes:
+        name: what is done.
+        contestants: by name; the order is that of the turns.
+        seconds: measured times by contestant.
+        note: said behind the times.
+    """
+
+    name: str
+    contestants: dict[str, Contestant]
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    note: str = ""
+
+    def race(self, device: torch.device, repeats: int) -> None:
+        """One unmeasured round, then `repeats` in turns."""
+        for turn in range(repeats + 1):
+            for name, work in self.contestants.items():
+                _wait_for(device)
+                started = time.perf_counter()
+                work()
+                _wait_for(device)
+                if turn:
+                    self.seconds.setdefault(name, []).append(time.perf_counter() - started)
+
+    def median_s(self, name: str) -> float:
+        """Median seconds of a contestant."""
+        return statistics.median(self.seconds[name])
+
+
+class ModelBench:
+    """The cases for one arch on one device.
+
+    Args:
+        spec: the arch.
+        device: `cpu` or `cuda`.
+        against: `hear21passt`, or None.
+
+    Raises:
+        ModelError: no such rival, or it has no such arch or is not installed.
+    """
+
+    def __init__(self, spec: ArchSpec, device: str, against: str | None) -> None:
+        if against not in (None, REFERENCE):
+            raise ModelError(f"against must be {REFERENCE} (got {against!r})")
+        self.spec = spec
+        self.device = torch.device(device)
+        self.against = against
+        self.state_dict = random_state_dict(spec, 0)
+        self.embedder = Embedder(spec, self.state_dict, device)
+        self.model = PasstWrapper(
+            front_end(spec),
+            PaSST.from_state_dict(spec, self.state_dict).to(self.device),
+            max_model_window=spec.max_window_s * 1000,
+            scene_hop=spec.scene_hop_s * 1000,
+        )
+        self.rival = _reference(self.model, self.device) if against else None
+
+    def cases(self, precisions: Sequence[str]) -> Iterator[Case]:
+        """Every case, ready to race."""
+        yield self._windows()
+        for precision in precisions:
+            if precision != "fp32":
+                yield self._windows(precision)
+        yield self._mix()
+        yield self._timestamps()
+        yield self._long_clip()
+
+    def _windows(self, precision: str = "fp32") -> Case:
+        n = BATCH_WINDOWS[self.device.type]
+        windows = [_noise(WINDOW_S, seed) for seed in range(n)]
+        embedder = self.embedder
+        note = ""
+        if precision != "fp32":
+            embedder = Embedder(self.spec, self.state_dict, self.device.type, precision=precision)
+            exact = self.embedder.embed(windows).features
+            cosine = _cosine_min(embedder.embed(windows).features, exact)
+            note = f"cosine to fp32 at least {cosine:.4f}"
+        batch = torch.from_numpy(np.stack(windows))
+        case = Case(
+            f"{n} windows of {WINDOW_S:g} s in one batch, {precision}",
+            self._rivals(lambda rival: rival(batch.to(self.device)))
+            | {OURS: lambda: embedder.embed(windows)},
+            note=note,
+        )
+        flops = n * self.spec.flops(len(windows[0]))
+        case.contestants["the same FLOPs as one GEMM"] = _gemm(flops, self.device, precision)
+        return case
+
+    def _mix(self) -> Case:
+        rng = np.random.default_rng(0)
+        clips = [_noise(rng.uniform(*MIX_S), seed) for seed in range(MIX_CLIPS)]
+
+        def one_by_one(rival: Any) -> None:
+            for clip in clips:
+                rival.get_scene_embeddings(torch.from_numpy(clip)[None])
+
+        seconds = sum(map(len, clips)) / SAMPLE_RATE_HZ
+        return Case(
+            f"{MIX_CLIPS} clips of {MIX_S[0]} to {MIX_S[1]:g} s, shuffled",
+            self._rivals(one_by_one) | {OURS: lambda: self.embedder.embed(clips)},
+            note=f"{seconds:.0f} s of audio",
+        )
+
+    def _timestamps(self) -> Case:
+        audio = torch.from_numpy(_noise(WINDOW_S, 0))[None]
+        return Case(
+            f"timestamps of {WINDOW_S:g} s",
+            self._rivals(lambda rival: rival.get_timestamp_embeddings(audio))
+            | {OURS: lambda: self.model.get_timestamp_embeddings(audio)},
+        )
+
+    def _long_clip(self) -> Case:
+        audio = torch.from_numpy(_noise(LONG_CLIP_S, 0))[None]
+        return Case(
+            f"scene embedding of {LONG_CLIP_S:g} s",
+            self._rivals(lambda rival: rival.get_scene_embeddings(audio))
+            | {OURS: lambda: self.model.get_scene_embeddings(audio)},
+        )
+
+    def _rivals(self, work: Callable[[Any], Any]) -> dict[str, Contestant]:
+        if self.rival is None:
+            return {}
+
+        def run() -> None:
+            with torch.no_grad(), _hushed():
+                work(self.rival)
+
+        return {REFERENCE: run}
+
+
+def run_bench(
+    arch: str = DEFAULT_ARCH,
+    device: str = "cpu",
+    against: str | None = None,
+    repeats: int = 3,
+    precisions: Sequence[str] | None = None,
+    report: Report = print,
+) -> None:
+    """Race every case and report a Markdown table of medians.
+
+    Args:
+        arch: name of the arch.
+        device: `cpu` or `cuda`.
+        against: `hear21passt`, or None.
+        repeats: measured rounds of each case.
+        precisions: what to race the windows in; None for what suits the device.
+        report: takes the lines.
+
+    Raises:
+        ModelError: something of this cannot be had.
+    """
+    bench = ModelBench(ARCHS[arch], device, against)
+    report(machine(device, against))
+    report("")
+    report("| work | who | median s | ratio | |")
+    report("|---|---|---|---|---|")
+    for case in bench.cases(PRECISIONS[device] if precisions is None else precisions):
+        case.race(bench.device, repeats)
+        ours_s = case.median_s(OURS)
+        for name in case.contestants:
+            median_s = case.median_s(name)
+            note = case.note if name == OURS else ""
+            report(f"| {case.name} | {name} | {median_s:.2f} | {median_s / ours_s:.2f} | {note} |")
+    if device == "cuda":
+        report("")
+        report(f"most GPU memory: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB")
+
+
+def machine(device: str, against: str | None) -> str:
+    """What the figures were measured on, in a line."""
+    parts = [f"torch {torch.__version__}", f"Python {platform.python_version()}"]
+    if against:
+        parts.append(f"{against} {importlib.metadata.version(against)}")
+    cpu = f"{_cpu_name()}, {len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads"
+    if device == "cuda":
+        return ", ".join([torch.cuda.get_device_name(), cpu, *parts])
+    return ", ".join([cpu, *parts])
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+    return names[0].split(":")[1].strip() if names else platform.machine()
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def _noise(duration_s: float, seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, 0.1, round(duration_s * SAMPLE_RATE_HZ)).astype(np.float32)
+
+
+def _cosine_min(vectors: Any, exact: Any) -> float:
+    norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(exact, axis=1)
+    return float(((vectors * exact).sum(axis=1) / norms).min())
+
+
+def _gemm(flops: float, device: torch.device, precision: str) -> Contestant:
+    """One square matrix product of that many FLOPs; in fp32 where `precision` is int8."""
+    size = round((flops / 2) ** (1 / 3))
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    left, right, out = (torch.ones(size, size, dtype=dtype, device=device) for _ in range(3))
+    return lambda: torch.mm(left, right, out=out)
+
+
+def _reference(model: PasstWrapper, device: torch.device) -> Any:
+    """hear21passt's wrapper around its own net and front end, with our model's weights."""
+    with _hushed():
+        try:
+            from hear21passt.models.passt import get_model
+            from hear21passt.models.preprocess import AugmentMelSTFT
+            from hear21passt.wrapper import PasstBasicWrapper
+        except ImportError as error:
+            raise ModelError(
+                f"{REFERENCE} cannot be imported ({error}): pip install {REFERENCE}"
+            ) from error
+        spec = model.net.spec
+        settings = {"fstride": spec.stride, "tstride": spec.stride, "input_tdim": spec.input_tdim}
+        try:
+            net = get_model(arch=spec.name, pretrained=False, n_classes=spec.n_classes, **settings)
+        except RuntimeError as error:
+            raise ModelError(f"{REFERENCE} has no arch {spec.name!r}") from error
+        net.load_state_dict(model.net.state_dict())
+        mel = AugmentMelSTFT(
+            hopsize=spec.hop_samples, fmax=None, fmin_aug_range=10, fmax_aug_range=2000
+        )
+        rival = PasstBasicWrapper(
+            mel=mel,
+            net=net,
+            max_model_window=spec.max_window_s * 1000,
+            scene_hop=spec.scene_hop_s * 1000,
+        )
+        return rival.eval().to(device)
+
+
+@contextlib.contextmanager
+def _hushed() -> Iterator[None]:
+    """The reference prints what it builds and warns of every clip that is not 10 s long."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield
