@@ -52,7 +52,7 @@ def timestamps(table):
     rows = pq.read_table(table / "timestamps", columns=["uri", "timestamp_ms", "embedding"])
     uris = np.array(rows["uri"].to_pylist())
     matrix = rows["embedding"].combine_chunks().flatten().to_numpy().reshape(len(uris), -1)
-    return {uri: matrix[uris == uri] for uri in dict.fromkeys(uris)}
+    return {uri: matrix[uris == uri] for uri in sorted(set(uris))}
 
 
 def test_every_timestamp_of_every_clip_is_there(run):
