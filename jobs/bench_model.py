@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.archs import ARCHS, DEFAULT_ARCH, SAMPLE_RATE_HZ, ArchSpec
+from models.archs import DEFAULT_ARCH, SAMPLE_RATE_HZ, ArchSpec, arch_spec
 from models.embedder import Embedder
 from models.errors import ModelError
 from models.factory import front_end
@@ -37,6 +37,7 @@ LONG_CLIP_S = 61.0
 MIX_CLIPS = 64
 MIX_S = (0.5, 10.0)
 PRECISIONS = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "bf16", "fp16")}
+CASES = ("windows", "mix", "timestamps", "long")
 
 Report = Callable[[str], None]
 Contestant = Callable[[], Any]
@@ -102,17 +103,20 @@ class ModelBench:
         )
         self.rival = _reference(self.model, self.device) if against else None
 
-    def cases(self, precisions: Sequence[str]) -> Iterator[Case]:
-        """Every case, ready to race."""
-        yield self._windows()
-        for precision in precisions:
-            if precision != "fp32":
-                yield self._windows(precision)
-        yield self._mix()
-        yield self._timestamps()
-        yield self._long_clip()
+    def cases(self, names: Sequence[str]) -> Iterator[Case]:
+        """The named cases, ready to race; `windows` is one a precision."""
+        for name in names:
+            if name == "windows":
+                yield from map(self._windows, PRECISIONS[self.device.type])
+            else:
+                make = {
+                    "mix": self._mix,
+                    "timestamps": self._timestamps,
+                    "long": self._long_clip,
+                }
+                yield make[name]()
 
-    def _windows(self, precision: str = "fp32") -> Case:
+    def _windows(self, precision: str) -> Case:
         n = BATCH_WINDOWS[self.device.type]
         windows = [_noise(WINDOW_S, seed) for seed in range(n)]
         embedder = self.embedder
@@ -180,7 +184,7 @@ def run_bench(
     device: str = "cpu",
     against: str | None = None,
     repeats: int = 3,
-    precisions: Sequence[str] | None = None,
+    cases: Sequence[str] = CASES,
     report: Report = print,
 ) -> None:
     """Race every case and report a Markdown table of medians.
@@ -190,18 +194,28 @@ def run_bench(
         device: `cpu` or `cuda`.
         against: `hear21passt`, or None.
         repeats: measured rounds of each case.
-        precisions: what to race the windows in; None for what suits the device.
+        cases: which of `CASES`.
         report: takes the lines.
 
     Raises:
         ModelError: something of this cannot be had.
     """
-    bench = ModelBench(ARCHS[arch], device, against)
+    for name, value, known in (
+        ("device", device, tuple(PRECISIONS)),
+        *(("cases", case, CASES) for case in cases),
+    ):
+        if value not in known:
+            raise ModelError(f"{name} must be of {', '.join(known)} (got {value!r})")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("device cuda: torch sees no GPU here; take --device cpu")
+    if repeats < 1:
+        raise ModelError(f"repeats must be at least 1 (got {repeats})")
+    bench = ModelBench(arch_spec(arch), device, against)
     report(machine(device, against))
     report("")
-    report("| work | who | median s | ratio | |")
+    report(f"| work, {arch} | who | median s | times {OURS}'s | |")
     report("|---|---|---|---|---|")
-    for case in bench.cases(PRECISIONS[device] if precisions is None else precisions):
+    for case in bench.cases(cases):
         case.race(bench.device, repeats)
         ours_s = case.median_s(OURS)
         for name in case.contestants:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from jobs.bench import bench_app
 from jobs.config import EmbedConfig, load_config
 from jobs.models import models_app
 from jobs.stop import stop_signals
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.add_typer(models_app, name="models")
+app.add_typer(bench_app, name="bench")
 _MODEL, _WINDOWS = "Model", "Windows"
 _OUTPUT, _RUN = "Table", "Where it runs"
 

@@ -39,7 +39,7 @@ def embed_moments(
     columns = []
     for level in levels:
         model = passt if level.kind == "passt" else mel
-        margin = (longest - level.window) // 2
+        margin = longest // 2 - level.window // 2
         # A view: the overlaps are copied batch by batch only.
         windows = stream[:, margin:].unfold(1, level.window, hop)[:, :n_moments]
         step = batch_windows(level.window)
@@ -70,6 +70,9 @@ def padded_blocks(
     """
     pad = window // 2
     block, step = (block_moments - 1) * hop + window, block_moments * hop
+    # What a block and the step over it take, and then the last pad + 1 samples, which stay: the end
+    # of the clip is their reflection.
+    enough = max(block, step) + pad + 1
     held: Tensor | None = None
     is_open = False
     for piece in pieces:
@@ -77,8 +80,7 @@ def padded_blocks(
         if not is_open and held.shape[1] > pad:
             held = torch.cat((held[:, 1 : pad + 1].flip(1), held), dim=1)
             is_open = True
-        # The last pad + 1 samples stay: the end of the clip is their reflection.
-        while is_open and held.shape[1] >= block + pad + 1:
+        while is_open and held.shape[1] >= enough:
             yield held[:, :block]
             held = held[:, step:]
     if held is None or not is_open:

@@ -70,7 +70,9 @@ def embed_packed(
     features = torch.empty(len(windows), EMBED_DIM, device=device)
     for rows in packs([len(window) for window in windows], spec, max_tokens):
         pack = [windows[row].to(device, non_blocking=True) for row in rows]
-        logits[rows], features[rows] = net.forward_pack(_spectrograms(pack, spec, mel))
+        outputs = net.forward_pack(_spectrograms(pack, spec, mel))
+        # A caller's autocast, or a net that was cast as a whole, gives fewer bits.
+        logits[rows], features[rows] = (each.float() for each in outputs)
     return logits, features
 
 

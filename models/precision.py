@@ -51,16 +51,9 @@ def convert(net: PaSST, precision: str) -> PaSST:
         dtype = _DTYPES[precision]
         net.blocks.to(dtype)
         net.patch_embed.to(dtype)
-        for name in ("cls_token", "dist_token", "new_pos_embed"):
-            _recast(net, name, dtype)
-        _recast(net, "freq_new_pos_embed", dtype)
-        _recast(net, "time_new_pos_embed", dtype)
+        for name, parameter in list(net.named_parameters(recurse=False)):
+            setattr(net, name, nn.Parameter(parameter.to(dtype), parameter.requires_grad))
     return net
-
-
-def _recast(net: PaSST, name: str, dtype: torch.dtype) -> None:
-    parameter = getattr(net, name)
-    setattr(net, name, nn.Parameter(parameter.to(dtype), requires_grad=parameter.requires_grad))
 
 
 class Int8Linear(nn.Module):

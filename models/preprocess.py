@@ -6,7 +6,8 @@ masked, as the reference's front end does; a new front end starts in evaluation,
 gets masked embeddings for having forgotten `eval()`.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, Self
 
 import torch
 import torchaudio
@@ -157,6 +158,13 @@ class AugmentMelSTFT(nn.Module):
             _VTLN_WARP,
         )
         return nn.functional.pad(bands, (0, 1))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Take part in a move to a device, but not in a cast: `model.half()` is for the net."""
+        super()._apply(  # type: ignore[no-untyped-call]
+            lambda tensor: tensor.to(fn(tensor).device), recurse
+        )
+        return self
 
     def extra_repr(self) -> str:
         """The settings, for printing."""

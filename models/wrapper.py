@@ -63,8 +63,6 @@ class PasstWrapper(nn.Module):
         timestamps: str = "base",
     ) -> None:
         super().__init__()
-        if mode not in MODES:
-            raise ModelError(f"mode must be one of {', '.join(MODES)} (got {mode!r})")
         self.mode = mode
         self.timestamps = timestamps
         self.sample_rate = SAMPLE_RATE_HZ
@@ -78,7 +76,13 @@ class PasstWrapper(nn.Module):
         timestamp_levels(timestamps, net.spec)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Parts that are put in take over this module's device and its train or eval state."""
+        """Parts that are put in take over this module's device and its train or eval state.
+
+        Raises:
+            ModelError: a part of another kind, or no such mode.
+        """
+        if name == "mode" and value not in MODES:
+            raise ModelError(f"mode must be one of {', '.join(MODES)} (got {value!r})")
         kinds: dict[str, type[nn.Module]] = {"net": PaSST, "mel": AugmentMelSTFT}
         if kind := kinds.get(name):
             if not isinstance(value, kind):
@@ -181,6 +185,9 @@ class PasstWrapper(nn.Module):
             ModelError: as `forward`, or too short to be reflected by half the longest window.
         """
         audio = checked_batch(audio, sample_rate)
+        if not len(audio):
+            size = timestamp_size(self.levels(timestamps), self.scene_embedding_size)
+            return torch.empty(0, 0, size), torch.empty(0, 0)
         blocks = self.iter_timestamp_embeddings([audio], timestamps)
         embeddings, moments = zip(*blocks, strict=True)
         moments_ms = torch.cat(moments).float().to(audio.device)
@@ -232,13 +239,15 @@ class PasstWrapper(nn.Module):
     def _evaluating(self) -> Iterator[None]:
         """Evaluation without gradients, whatever state the caller left the module in."""
         check_front_end(self.mel, self.net.spec)
-        was_training = self.training
+        # Part by part: a caller may train the net behind a front end in evaluation.
+        training = [module for module in self.modules() if module.training]
         self.eval()
         try:
             with torch.no_grad():
                 yield
         finally:
-            self.train(was_training)
+            for module in training:
+                module.training = True
 
     def _scene_windows(self, clip: Tensor) -> list[Tensor]:
         n_samples, window = len(clip), self.max_model_window
@@ -251,8 +260,8 @@ class PasstWrapper(nn.Module):
 
     def _by_mode(self, logits: Tensor, features: Tensor) -> Tensor:
         if self.mode == "all":
-            return torch.cat((logits, features), dim=1)
-        return features if self.mode == "embed_only" else logits
+            return torch.cat((logits, features), dim=1).float()
+        return (features if self.mode == "embed_only" else logits).float()
 
 
 def _samples(name: str, length_ms: float) -> int:

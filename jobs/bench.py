@@ -1,0 +1,37 @@
+"""`passtream bench`: measurements that anyone can repeat, for BENCHMARKS.md."""
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from models.archs import DEFAULT_ARCH
+
+bench_app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)
+
+
+@bench_app.callback()
+def _root() -> None:
+    pass
+
+
+@bench_app.command("model")
+def bench_model(
+    against: Annotated[
+        str | None, typer.Option(help="Race this package as well: hear21passt.")
+    ] = None,
+    arch: Annotated[str, typer.Option(help="The PaSST to run.")] = DEFAULT_ARCH,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    cases: Annotated[
+        str, typer.Option(help="Which of windows, mix, timestamps and long.")
+    ] = "windows,mix,timestamps,long",
+    repeats: Annotated[int, typer.Option(help="Measured rounds of each case.")] = 3,
+) -> None:
+    """Time PaSST on windows, mixed clips, timestamps and long clips; minutes each on a CPU.
+
+    Contestants take turns; printed are medians and ratios, as a Markdown table.
+    """
+    from jobs.bench_model import run_bench  # imports torch, which takes seconds
+
+    names = tuple(case.strip() for case in cases.split(","))
+    run_bench(arch, device, against, repeats, names, partial(print, flush=True))

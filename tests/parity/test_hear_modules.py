@@ -1,0 +1,243 @@
+"""Every module of `models.hear` against hear21passt's module of that name, on the same weights."""
+
+import importlib
+import inspect
+from dataclasses import dataclass
+from functools import cache
+
+import pytest
+import torch
+
+from models.archs import ARCHS
+from models.hear.modules import HEAR_MODULES
+
+TOLERANCE = 1e-4
+N_CLASSES, N_FEATURES, N_MEL = 527, 768, 6 * 128
+RATE_HZ = 32_000
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a HEAR module is, apart from its weights.
+
+    Attributes:
+        window: of a scene, in samples.
+        scene_hop: in samples.
+        stft_hop: in samples.
+        longest: window of a timestamp, in samples.
+        n_passt: how many windows of a timestamp go through PaSST.
+        n_mel: width of the raw log-mel beside them.
+        n_classes: width of the logits.
+    """
+
+    window: int = 10 * RATE_HZ
+    scene_hop: int = 80_000
+    stft_hop: int = 320
+    longest: int = 5120
+    n_passt: int = 1
+    n_mel: int = 0
+    n_classes: int = N_CLASSES
+
+    @property
+    def shortest(self) -> int:
+        """16 frames make a patch: the first at sample 0, then 15 hops."""
+        return 15 * self.stft_hop + 1
+
+    def sizes(self, mode: str) -> tuple[int, int]:
+        """Width of a scene and of a timestamp embedding."""
+        logits = self.n_classes if mode != "embed_only" else 0
+        features = N_FEATURES if mode != "logits" else 0
+        return logits + features, self.n_passt * (logits + features) + self.n_mel
+
+
+LEVEL_5, LEVEL_4 = 5 * 5120, 4 * 5120
+MODULES = {
+    "base": Expected(),
+    "base20sec": Expected(window=20 * RATE_HZ, scene_hop=5 * RATE_HZ),
+    "base30sec": Expected(window=30 * RATE_HZ, scene_hop=10 * RATE_HZ),
+    "base2level": Expected(longest=LEVEL_5, n_passt=2),
+    "base2levelF": Expected(longest=LEVEL_5, n_passt=2),
+    "base2levelmel": Expected(longest=LEVEL_4, n_passt=2, n_mel=N_MEL),
+    "hop160base": Expected(stft_hop=160),
+    "hop160base2lvl": Expected(stft_hop=160, longest=LEVEL_5, n_passt=2),
+    "hop160base2lvlmel": Expected(stft_hop=160, longest=LEVEL_5, n_passt=2, n_mel=N_MEL),
+    "hop100base": Expected(stft_hop=100),
+    "hop100base2lvl": Expected(stft_hop=100, longest=LEVEL_5, n_passt=2),
+    "hop100base2lvlmel": Expected(stft_hop=100, longest=LEVEL_5, n_passt=2, n_mel=N_MEL),
+    "openmic2008": Expected(n_classes=20),
+}
+MODES = ("all", "embed_only", "logits")
+# One module of every window, arch and head; the others load the same archs with the same windows.
+SCENE_MODULES = ("base", "base20sec", "base30sec", "hop160base", "hop100base", "openmic2008")
+EVERY_MODULE = pytest.mark.parametrize("name", MODULES)
+EVERY_MODE = pytest.mark.parametrize("mode", MODES)
+
+
+@pytest.fixture(scope="module")
+def shallow(build_pair):
+    """Pairs of one block, kept."""
+    return cache(build_pair)
+
+
+def assert_same(ours, expected):
+    assert ours.dtype == expected.dtype == torch.float32
+    torch.testing.assert_close(ours, expected, atol=TOLERANCE, rtol=0)
+
+
+def assert_rows_differ(embeddings):
+    """Weights too narrow to tell inputs apart would let anything pass for parity."""
+    assert (embeddings[0] - embeddings[1]).abs().max() > 100 * TOLERANCE
+
+
+def assert_same_scenes(pair, audio):
+    ours, expected = pair.scenes(audio)
+    assert_same(ours, expected)
+    if len(audio) > 1:
+        assert_rows_differ(expected)
+    return ours
+
+
+def assert_same_timestamps(pair, audio):
+    (ours, moments_ms), (expected, expected_ms) = pair.timestamps(audio)
+    assert_same(ours, expected)
+    assert moments_ms.dtype == expected_ms.dtype == torch.float32
+    assert torch.equal(moments_ms, expected_ms)
+    # Every 1600 samples is every 50 ms, and half a window is reflected at both ends.
+    n_moments = audio.shape[1] // 1600 + 1
+    assert torch.equal(moments_ms[0], 50.0 * torch.arange(n_moments))
+    assert ours.shape[:2] == moments_ms.shape == (len(audio), n_moments)
+    assert_rows_differ(expected)
+    return ours
+
+
+def test_all_thirteen_modules_are_here():
+    assert HEAR_MODULES.keys() == MODULES.keys()
+    assert len(MODULES) == 13
+
+
+@EVERY_MODULE
+def test_a_module_has_the_common_api(name):
+    module = importlib.import_module(f"models.hear.{name}")
+    assert set(module.__all__) == {
+        "get_basic_model",
+        "get_model_passt",
+        "get_scene_embeddings",
+        "get_timestamp_embeddings",
+        "load_model",
+    }
+    load = inspect.signature(module.load_model).parameters
+    defaults = {key: each.default for key, each in load.items() if key != "options"}
+    assert defaults == {"model_file_path": "", "mode": "all"}
+    for function in (module.get_scene_embeddings, module.get_timestamp_embeddings):
+        assert list(inspect.signature(function).parameters)[:2] == ["audio", "model"]
+
+
+@EVERY_MODE
+@EVERY_MODULE
+def test_sizes_are_those_of_the_outputs(name, mode, build_pair, sounds):
+    pair, expected = build_pair(name, mode), MODULES[name]
+    model = pair.model
+    assert model.sample_rate == RATE_HZ
+    assert (model.scene_embedding_size, model.timestamp_embedding_size) == expected.sizes(mode)
+    assert {type(model.scene_embedding_size), type(model.timestamp_embedding_size)} == {int}
+    assert not model.training
+    # Windows and hops are in samples on both sides; the reference's sizes are those of `all`.
+    same = ["sample_rate", "max_model_window", "scene_hop", "timestamp_window", "timestamp_hop"]
+    if mode == "all":
+        same += ["scene_embedding_size", "timestamp_embedding_size"]
+    assert {key: getattr(model, key) for key in same} == {
+        key: getattr(pair.reference, key) for key in same
+    }
+    assert (model.max_model_window, model.scene_hop) == (expected.window, expected.scene_hop)
+
+    audio = sounds(expected.longest // 2 + 3000)
+    scenes = assert_same_scenes(pair, audio)
+    assert scenes.shape == (2, model.scene_embedding_size)
+    timestamps = assert_same_timestamps(pair, audio)
+    assert timestamps.shape[2] == model.timestamp_embedding_size
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "sizes"),
+    [
+        ("base", "all", (527 + 768, 527 + 768)),
+        ("base2levelmel", "all", (1295, 3358)),  # 2 x 1295 + 768
+        ("base2levelmel", "embed_only", (768, 2304)),  # 2 x 768 + 768
+        ("base2level", "logits", (527, 1054)),
+        ("openmic2008", "all", (788, 788)),  # 20 + 768
+        ("openmic2008", "logits", (20, 20)),
+    ],
+)
+def test_sizes_in_numbers(name, mode, sizes):
+    assert MODULES[name].sizes(mode) == sizes
+
+
+@pytest.mark.parametrize("name", SCENE_MODULES)
+@pytest.mark.parametrize("over", [0, 1, 1601])
+def test_short_scenes_equal_the_reference(name, over, shallow, sounds):
+    expected = MODULES[name]
+    assert_same_scenes(shallow(name), sounds(expected.shortest + over))
+
+
+@pytest.mark.parametrize("name", SCENE_MODULES)
+def test_one_more_hop_is_one_more_frame_as_in_the_reference(name, shallow, sounds):
+    expected = MODULES[name]
+    assert_same_scenes(shallow(name), sounds(expected.shortest + expected.stft_hop))
+
+
+@pytest.mark.parametrize("name", SCENE_MODULES)
+@pytest.mark.parametrize("over", [-1, 0, 1])
+def test_scenes_around_the_window_equal_the_reference(name, over, shallow, sounds):
+    # One sound: the windows are long, and rows are told apart in the other tests.
+    assert_same_scenes(shallow(name), sounds(MODULES[name].window + over, 1))
+
+
+def test_scenes_of_many_windows_equal_the_reference(shallow, sounds):
+    # 10 s, three hops of 2.5 s and a remainder: 17.5 // 2.5 + 1 = 8 windows
+    assert_same_scenes(shallow("base"), sounds(17 * RATE_HZ + 28_345))
+
+
+@EVERY_MODULE
+@pytest.mark.parametrize(
+    "n_samples",
+    [
+        lambda longest: longest // 2 + 1,  # the shortest that can be reflected by half a window
+        lambda _: 9 * 1600 - 1,
+        lambda _: 9 * 1600,
+        lambda _: 9 * 1600 + 1,
+    ],
+    ids=["shortest", "9 hops - 1", "9 hops", "9 hops + 1"],
+)
+def test_timestamps_equal_the_reference(name, n_samples, shallow, sounds):
+    assert_same_timestamps(shallow(name), sounds(n_samples(MODULES[name].longest)))
+
+
+def test_timestamps_equal_the_reference_over_a_minute(shallow, sounds):
+    """Longer than a block of the stream, and a sample past a hop."""
+    assert_same_timestamps(shallow("base"), sounds(61 * RATE_HZ + 1))
+
+
+# One module of every arch, and every kind of timestamps.
+DEEP = ["base2levelmel", "base20sec", "base30sec", "hop160base2lvl", "hop100base2lvlmel"]
+
+
+@pytest.mark.parametrize("name", [*DEEP, "openmic2008"])
+def test_whole_modules_equal_the_reference(name, build_pair, sounds):
+    pair = build_pair(name, depth=12)
+    audio = sounds(MODULES[name].longest // 2 + 1)
+    assert_same_timestamps(pair, audio)
+    assert_same_scenes(pair, sounds(16_000))
+
+
+@pytest.mark.slow
+@EVERY_MODULE
+def test_whole_modules_equal_the_reference_at_length(name, build_pair, sounds):
+    pair, expected = build_pair(name, depth=12), MODULES[name]
+    assert_same_timestamps(pair, sounds(48_001))
+    for n_samples in (RATE_HZ, expected.window, expected.window + 1):
+        assert_same_scenes(pair, sounds(n_samples, 1))
+
+
+def test_the_patched_depth_does_not_stay(build_pair):
+    build_pair("base")
+    assert {spec.depth for spec in ARCHS.values()} == {7, 12}
