@@ -4,6 +4,7 @@
 - `embed`: one run, from the settings to an exit code.
 - `models`: `passtream models`; `fetchbar`: the progress of a download.
 - `local`: the run's shards in this process; `cluster`, `connect` and `actor`: the same on Ray.
+- `routing`: which archs a run embeds with, and the weights of each.
 - `model`: the model that a process of a run holds; `stop`: being told to stop.
 - `monitor`: progress for people; `verify`: the check; `demo`: the tour behind `make demo`.
 

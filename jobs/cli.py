@@ -32,8 +32,9 @@ def _option(field: str, flag: str, panel: str, **kwargs: Any) -> Any:
     info = EmbedConfig.model_fields[field]
     default = ",".join(info.default) if isinstance(info.default, tuple) else str(info.default)
     help_text = info.description or ""
-    if info.annotation is not bool:
-        help_text += f" [default: {default}]".replace("[", "\\[")
+    if info.annotation is not bool and info.default is not None:
+        help_text += f" [default: {default}]"
+    help_text = help_text.replace("[", "\\[")
     return typer.Option(flag, help=help_text, rich_help_panel=panel, show_default=False, **kwargs)
 
 
@@ -54,6 +55,8 @@ def embed(
     ] = None,
     arch: Annotated[str | None, _option("arch", "--arch", _MODEL)] = None,
     weights: Annotated[str | None, _option("weights", "--weights", _MODEL)] = None,
+    precision: Annotated[str | None, _option("precision", "--precision", _MODEL)] = None,
+    long_clips: Annotated[str | None, _option("long_clips", "--long-clips", _WINDOWS)] = None,
     window_s: Annotated[float | None, _option("window_s", "--window-s", _WINDOWS)] = None,
     hop_s: Annotated[float | None, _option("hop_s", "--hop-s", _WINDOWS)] = None,
     padding: Annotated[str | None, _option("padding", "--padding", _WINDOWS)] = None,
@@ -62,6 +65,8 @@ def embed(
     ] = None,
     tables: Annotated[str | None, _option("tables", "--tables", _OUTPUT)] = None,
     outputs: Annotated[str | None, _option("outputs", "--outputs", _OUTPUT)] = None,
+    top_k: Annotated[int | None, _option("top_k", "--top-k", _OUTPUT)] = None,
+    timestamps: Annotated[str | None, _option("timestamps", "--timestamps", _OUTPUT)] = None,
     max_error_ratio: Annotated[
         float | None, _option("max_error_ratio", "--max-error-ratio", _OUTPUT)
     ] = None,

@@ -59,7 +59,7 @@ def run_on_ray(
     """
     with connected(options):
         stop.install()  # ray.init has taken SIGTERM
-        n_actors, actor_class, n_threads = actor_plan(options, len(shards))
+        n_actors, actor_class, n_threads = actor_plan(options, len(shards), run.spec.precision)
         with stop.deferred():
             driver = _Driver(run, shards, monitor, stop, actor_class, n_threads)
             try:

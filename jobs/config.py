@@ -4,6 +4,7 @@ An option that is given wins over the file, the file over the default. Whatever 
 refused here, before a model is loaded or Ray is started.
 """
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,10 +19,15 @@ from pydantic import (
     model_validator,
 )
 
-from models.archs import DEFAULT_ARCH, SAMPLE_RATE_HZ, arch_spec
+from jobs.routing import run_archs, weights_by_arch
+from models.archs import DEFAULT_ARCH, ArchSpec
 from models.errors import ModelError
+from models.timestamps import longest_window, timestamp_levels
 from pipeline.clips import to_samples
 from pipeline.errors import UsageError
+
+DEFAULT_TOP_K = 5
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 
 def _split_commas(value: object) -> object:
@@ -40,22 +46,47 @@ class EmbedConfig(BaseModel):
     arch: str = Field(default=DEFAULT_ARCH, description="The PaSST to embed with.")
     weights: str = Field(
         default="auto",
-        description="auto (published, cached), a state dict's path or URI, or random:SEED.",
+        description="auto (published, cached), a state dict's path or URI, or random:SEED; with "
+        "--long-clips route ARCH=SOURCE,...",
     )
-    window_s: float = Field(default=10.0, gt=0, description="Longest window, in seconds.")
-    hop_s: float = Field(default=2.5, gt=0, description="From one window to the next, in seconds.")
+    precision: Precision = Field(
+        default="fp32",
+        description="fp32, bf16, fp16, or int8 (CPU only); the run measures what it costs.",
+    )
+    long_clips: Literal["window", "route"] = Field(
+        default="window",
+        description="window: cut for --arch; route: whole to 10, 20 or 30 s, each by its own arch.",
+    )
+    window_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Longest window, in seconds. [default: the arch's, 10 to 30]",
+    )
+    hop_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="From one window to the next, in seconds. [default: the arch's, 2.5 to 10]",
+    )
     padding: Literal["hear", "none"] = Field(
         default="hear", description="hear: reflect half a window at both ends of long clips."
     )
     pad_short: bool = Field(
         default=False, description="Pad clips too short for one patch with zeros."
     )
-    tables: Annotated[tuple[Literal["clips", "windows"], ...], BeforeValidator(_split_commas)] = (
-        Field(default=("clips",), description="Tables to write: clips, windows.")
-    )
+    tables: Annotated[
+        tuple[Literal["clips", "windows", "timestamps"], ...], BeforeValidator(_split_commas)
+    ] = Field(default=("clips",), description="Tables to write: clips, windows, timestamps.")
     outputs: Annotated[
-        tuple[Literal["embedding", "logits"], ...], BeforeValidator(_split_commas)
-    ] = Field(default=("embedding",), description="Columns to write: embedding, logits.")
+        tuple[Literal["embedding", "logits", "labels"], ...], BeforeValidator(_split_commas)
+    ] = Field(default=("embedding",), description="Columns to write: embedding, logits, labels.")
+    top_k: int | None = Field(
+        default=None, description="Labels a row, the most probable ones. [default: 5]"
+    )
+    timestamps: Literal["base", "base2level", "base2levelmel"] | None = Field(
+        default=None,
+        description="What a timestamp, one each 50 ms, is made of: windows of 160 ms, also of "
+        "0.8 s, also the raw mel. [default: base]",
+    )
     shard_clips: int = Field(default=256, ge=1, description="Clips a shard.")
     actors: int | Literal["auto"] = Field(
         default="auto", description="Model processes; auto: one a GPU, or one where there is none."
@@ -71,27 +102,75 @@ class EmbedConfig(BaseModel):
         description="Share of clips in errors above which the exit code is 4.",
     )
 
+    @property
+    def archs(self) -> tuple[ArchSpec, ...]:
+        """The archs of the run, by length."""
+        return run_archs(self.arch, self.long_clips)
+
+    @property
+    def window_and_hop_s(self) -> tuple[float, float]:
+        """As given, or as the longest arch has them."""
+        longest = self.archs[-1]
+        return self.window_s or longest.max_window_s, self.hop_s or longest.scene_hop_s
+
+    @property
+    def n_labels(self) -> int:
+        """Labels a row; 0 where there are none."""
+        if "labels" not in self.outputs:
+            return 0
+        return DEFAULT_TOP_K if self.top_k is None else self.top_k
+
+    @property
+    def timestamp_kind(self) -> str:
+        """What a timestamp is made of; empty where there are none."""
+        return (self.timestamps or "base") if "timestamps" in self.tables else ""
+
     @model_validator(mode="after")
     def _fits_together(self) -> "EmbedConfig":
-        spec = arch_spec(self.arch)
-        if self.window_s > spec.max_window_s:
-            raise ValueError(
-                f"window_s must be at most {spec.max_window_s} for arch {self.arch!r} "
-                f"(got {self.window_s})"
-            )
-        if to_samples(self.window_s) < spec.min_samples:
-            raise ValueError(
-                f"window_s must be at least {spec.min_samples / SAMPLE_RATE_HZ:.4f} for arch "
-                f"{self.arch!r}, one patch (got {self.window_s})"
-            )
-        if to_samples(self.hop_s) < 1:
-            raise ValueError(f"hop_s must be at least one sample, 1/32000 (got {self.hop_s})")
+        weights_by_arch(self.weights, self.archs)
+        self._check_windows(self.archs[0])
+        if "labels" in self.outputs:
+            most = self.archs[0].n_classes
+            if not 1 <= self.n_labels <= most:
+                raise ValueError(
+                    f"top_k must be 1 to {most}, the classes of arch {self.arch!r} "
+                    f"(got {self.n_labels})"
+                )
+        elif self.top_k is not None:
+            raise ValueError("top_k needs outputs labels: --outputs embedding,labels")
+        if self.timestamps and not self.timestamp_kind:
+            raise ValueError("timestamps needs its table: --tables clips,timestamps")
         for name, required in (("tables", "clips"), ("outputs", "embedding")):
             if required not in getattr(self, name):
                 raise ValueError(f"{name} must include {required!r}")
         if self.actors != "auto" and self.actors < 1:
             raise ValueError(f"actors must be auto or at least 1 (got {self.actors})")
         return self
+
+    def _check_windows(self, first: ArchSpec) -> None:
+        window_s, hop_s = self.window_and_hop_s
+        if self.long_clips == "route" and self.window_s is not None:
+            raise ValueError(
+                "window_s goes with long_clips window only: route takes clips whole up to 30 s "
+                f"(got {self.window_s})"
+            )
+        if self.long_clips == "window" and window_s > first.max_window_s:
+            raise ValueError(
+                f"window_s must be at most {first.max_window_s} for arch {self.arch!r} "
+                f"(got {window_s}); longer archs are passt_20sec and passt_30sec"
+            )
+        shortest, reason = first.min_samples, "one patch"
+        if self.timestamp_kind:
+            window = longest_window(timestamp_levels(self.timestamp_kind, first))
+            if window // 2 + 1 > shortest:
+                shortest, reason = window // 2 + 1, f"timestamps {self.timestamp_kind}"
+        if to_samples(window_s) < shortest:
+            raise ValueError(
+                f"window_s must be at least {math.ceil(shortest / 3.2) / 10_000} for arch "
+                f"{self.arch!r}, {reason} (got {window_s})"
+            )
+        if to_samples(hop_s) < 1:
+            raise ValueError(f"hop_s must be at least one sample, 1/32000 (got {hop_s})")
 
 
 def load_config(path: Path | None, options: Mapping[str, Any]) -> EmbedConfig:

@@ -78,17 +78,21 @@ def connected(options: ClusterOptions) -> Iterator[None]:
         ray.shutdown()
 
 
-def actor_plan(options: ClusterOptions, n_shards: int) -> tuple[int, Any, int]:
+def actor_plan(
+    options: ClusterOptions, n_shards: int, precision: str = "fp32"
+) -> tuple[int, Any, int]:
     """How many actors, of which remote class, with how many torch threads each.
 
     Raises:
-        UsageError: more actors are asked for than there are GPUs.
+        UsageError: more actors are asked for than there are GPUs, or a precision that these lack.
     """
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     n_gpus, n_cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
     n_actors = max(1, n_gpus) if options.actors == "auto" else int(options.actors)
     if n_gpus and n_actors > n_gpus:
         raise UsageError(f"--actors {n_actors} needs as many GPUs, Ray has {n_gpus}; use auto")
+    if n_gpus and precision == "int8":
+        raise UsageError(f"--precision int8 is for CPUs, Ray has {n_gpus} GPUs; use bf16 there")
     n_actors = min(n_actors, n_shards)
     n_threads = max(1, n_cpus // n_actors)
     remote: Any = ray.remote(EmbedActor)

@@ -123,7 +123,7 @@ def _embed(corpus: Path, table: Path, out: Console) -> int:
         max_error_ratio=0.1,  # two of 23 are damaged
     )
     before = Table.read(LocalStore(table))
-    if before is None or before.spec.weights_origin == "published":
+    if before is None or before.spec.routes[0].weights_origin == "published":
         try:
             with stop_signals() as stop:
                 return run_embed(settings, out, out, stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -9,13 +10,15 @@ from rich.text import Text
 
 from jobs.config import EmbedConfig
 from jobs.fetchbar import fetch_bar
-from jobs.monitor import Monitor, summary
+from jobs.monitor import Monitor, fidelity_text, summary
+from jobs.routing import weights_by_arch
 from jobs.stop import Stopped, StopRequest
-from models.archs import EMBED_DIM, arch_spec
+from models.archs import EMBED_DIM
+from models.timestamps import longest_window, timestamp_levels, timestamp_size
 from pipeline.plan import Plan, plan_run
 from pipeline.progress import Progress as Counts
 from pipeline.source import Listing, list_sources, skipped_note
-from pipeline.spec import TableSpec
+from pipeline.spec import OUTPUTS, TABLES, Route, TableSpec
 from pipeline.store import LocalStore
 from pipeline.table import Table, refuse_strange_folder
 
@@ -55,6 +58,7 @@ def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> 
     listing = list_sources(config.sources)
     store = LocalStore(config.table)
     refuse_strange_folder(store)
+    _check_precision(config)
     weights = _load_weights(config, err)
     spec = table_spec(config, weights)
     table = Table.open_or_create(store, spec)
@@ -65,49 +69,92 @@ def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> 
         _announce(listing, plan, table, err)
         _clear_orphans(plan, table)
         n_clips = sum(len(shard.clips) for shard in plan.todo)
-        with Monitor(err, len(plan.todo), n_clips) as monitor:
+        _catch_up_fidelity(table)
+        with Monitor(err, len(plan.todo), n_clips, table.note_fidelity) as monitor:
             if plan.todo:
                 _execute(config, table, weights, plan, monitor, stop)
         return _conclude(config, table, plan, monitor, out, stop)
 
 
-def _load_weights(config: EmbedConfig, err: Console) -> Weights:
+def _check_precision(config: EmbedConfig) -> None:
+    """Refuse a precision that this machine does not have; an elsewhere is asked once it is there.
+
+    Raises:
+        ModelError: it has not.
+    """
+    if config.precision == "fp32" or not (config.in_process or config.address == "local"):
+        return
+    import torch
+
+    from jobs.model import default_device
+    from models.precision import check_precision
+
+    check_precision(config.precision, torch.device(default_device()))
+
+
+def _load_weights(config: EmbedConfig, err: Console) -> dict[str, Weights]:
+    """The weights of each of the run's archs."""
     from models.published import source_of
     from models.weights import load_weights
 
-    arch = arch_spec(config.arch)
-    source = source_of(arch) if config.weights == "auto" else config.weights
-    with fetch_bar(source, err) as show:
-        return load_weights(config.weights, arch, show)
+    weights = {}
+    sources = weights_by_arch(config.weights, config.archs)
+    for arch in config.archs:
+        source = sources[arch.name]
+        with fetch_bar(source_of(arch) if source == "auto" else source, err) as show:
+            weights[arch.name] = load_weights(source, arch, show)
+    return weights
 
 
-def table_spec(config: EmbedConfig, weights: Weights) -> TableSpec:
-    """The spec of the table that these settings write."""
-    arch = arch_spec(config.arch)
+def table_spec(config: EmbedConfig, weights: Mapping[str, Weights]) -> TableSpec:
+    """The spec of the table that these settings write.
+
+    Args:
+        config: the settings.
+        weights: by arch.
+    """
+    first, kind = config.archs[0], config.timestamp_kind
+    levels = timestamp_levels(kind, first) if kind else ()
+    window_s, hop_s = config.window_and_hop_s
     return TableSpec(
-        arch=arch.name,
-        weights_origin=weights.origin,
-        weights_digest=weights.digest,
-        min_samples=arch.min_samples,
+        routes=tuple(
+            Route(
+                arch=arch.name,
+                up_to_s=window_s if arch is config.archs[-1] else arch.max_window_s,
+                weights_origin=weights[arch.name].origin,
+                weights_digest=weights[arch.name].digest,
+                front_end_hop=arch.hop_samples,
+            )
+            for arch in config.archs
+        ),
+        min_samples=first.min_samples,
         embedding_dim=EMBED_DIM,
-        n_classes=arch.n_classes,
-        front_end_hop=arch.hop_samples,
-        window_s=config.window_s,
-        hop_s=config.hop_s,
+        n_classes=first.n_classes,
+        window_s=window_s,
+        hop_s=hop_s,
+        long_clips=config.long_clips,
         padding=config.padding,
         pad_short=config.pad_short,
-        tables=tuple(dict.fromkeys(("clips", *config.tables))),
-        outputs=tuple(dict.fromkeys(("embedding", *config.outputs))),
+        # In one order, whatever order they were given in.
+        tables=tuple(name for name in TABLES if name in config.tables),
+        outputs=tuple(name for name in OUTPUTS if name in config.outputs),
+        top_k=config.n_labels,
+        precision=config.precision,
+        timestamps=kind,
+        timestamp_dim=timestamp_size(levels, first.n_classes + EMBED_DIM),
+        timestamp_window=longest_window(levels) if kind else 0,
     )
 
 
 def _announce(listing: Listing, plan: Plan, table: Table, err: Console) -> None:
     spec = table.spec
-    err.print(
-        f"{len(listing.clips)} clips{skipped_note(listing.skipped)}; arch {spec.arch}, "
-        f"weights {spec.weights_origin} ({spec.weights_digest[:12]})"
+    archs = "; ".join(
+        f"arch {route.arch} to {route.up_to_s:g} s, "
+        f"weights {route.weights_origin} ({route.weights_digest[:12]})"
+        for route in spec.routes
     )
-    if spec.weights_origin.startswith("random"):
+    err.print(f"{len(listing.clips)} clips{skipped_note(listing.skipped)}; {archs}")
+    if any(route.weights_origin.startswith("random") for route in spec.routes):
         err.print("RANDOM WEIGHTS: these embeddings are for trials and mean nothing")
     if plan.done:
         err.print(
@@ -122,6 +169,13 @@ def _announce(listing: Listing, plan: Plan, table: Table, err: Console) -> None:
         )
 
 
+def _catch_up_fidelity(table: Table) -> None:
+    """A run that was killed may have left records whose fidelity is not in table.json yet."""
+    if table.spec.precision != "fp32" and table.fidelity is None:
+        for record in table.records(sorted(table.committed())):
+            table.note_fidelity(record)
+
+
 def _clear_orphans(plan: Plan, table: Table) -> None:
     """Delete what a killed run wrote but did not commit, where this run does not write it anew."""
     known = {*plan.done, *(shard.shard_id for shard in plan.todo)}
@@ -132,7 +186,7 @@ def _clear_orphans(plan: Plan, table: Table) -> None:
 def _execute(
     config: EmbedConfig,
     table: Table,
-    weights: Weights,
+    weights: dict[str, Weights],
     plan: Plan,
     monitor: Monitor,
     stop: StopRequest,
@@ -140,7 +194,8 @@ def _execute(
     # Here, because these take seconds to import: a run with nothing to do starts no Ray.
     from jobs.model import RunSpec
 
-    run = RunSpec(str(table.store.root), table.spec, config.weights)
+    sources = weights_by_arch(config.weights, config.archs)
+    run = RunSpec(str(table.store.root), table.spec, sources)
     if config.in_process:
         from jobs.local import run_in_process
 
@@ -149,7 +204,7 @@ def _execute(
         from jobs.cluster import run_on_ray
         from jobs.connect import ClusterOptions
 
-        weights.state_dict.clear()  # the actors have their own
+        weights.clear()  # the actors have their own
         options = ClusterOptions(config.address, config.actors)
         run_on_ray(run, plan.todo, monitor, options, stop)
 
@@ -164,6 +219,8 @@ def _conclude(
 ) -> int:
     counts = monitor.committed
     out.print(summary("this run", counts, monitor.wall_s, str(table.store.root)))
+    if table.fidelity:
+        out.print(Text(fidelity_text(table.fidelity)))
     in_all = Counts()
     for record in table.records(sorted(table.committed())):
         in_all.add(record.counts)

@@ -14,13 +14,13 @@ from pipeline.table import Table
 
 
 def run_in_process(
-    run: RunSpec, weights: Weights, shards: Sequence[Shard], monitor: Monitor
+    run: RunSpec, weights: dict[str, Weights], shards: Sequence[Shard], monitor: Monitor
 ) -> None:
     """Embed and commit shards.
 
     Args:
         run: what to embed with.
-        weights: loaded already.
+        weights: by arch, loaded already; emptied.
         shards: what to embed.
         monitor: told of every receipt and failure.
     """

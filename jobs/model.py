@@ -1,17 +1,28 @@
-"""The model that a process of a run holds, and what it needs to know to load it."""
+"""The model that a process of a run holds: one PaSST a route, behind the pipeline's protocol.
 
+In a precision below fp32 it measures itself: the first windows that a route sees also go through
+the same weights in fp32, and what that shows is stamped on the commits of this process.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 
-from models.archs import arch_spec
-from models.embedder import Embedder
+from models.archs import EMBED_DIM, arch_spec
+from models.embedder import Embedder, Outputs, Vectors
+from models.fidelity import Fidelity, combined, compare
+from models.labels import class_names
+from models.timestamps import timestamp_levels
 from models.weights import Weights, load_weights
 from pipeline.errors import PipelineError
 from pipeline.spec import TableSpec
+from pipeline.windows import Samples
 
-GPU_BATCH_TOKENS = 64 * 1190
-CPU_BATCH_TOKENS = 4 * 1190
+FIDELITY_WINDOWS = 8
+"""Windows of each route that fidelity is measured on, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +32,74 @@ class RunSpec:
     Attributes:
         table_root: folder of the table.
         spec: of the table.
-        weights: as given by `--weights`.
+        weights: where those of each arch come from.
     """
 
     table_root: str
     spec: TableSpec
-    weights: str
+    weights: dict[str, str]
+
+
+class RunModel:
+    """Embeds windows and timestamps, each by the arch that the table's spec has for it.
+
+    Args:
+        spec: of the table.
+        weights: by arch; emptied as soon as they are not needed any more.
+        device: torch device.
+    """
+
+    def __init__(self, spec: TableSpec, weights: dict[str, Weights], device: str) -> None:
+        self._spec = spec
+        self._device = device
+        self._embedders = [
+            self._embedder(route.arch, weights[route.arch], spec.precision) for route in spec.routes
+        ]
+        first = arch_spec(spec.routes[0].arch)
+        self._levels = timestamp_levels(spec.timestamps, first) if spec.timestamps else ()
+        self._measured: dict[str, Fidelity] = {}
+        self._unmeasured = weights
+        if spec.precision == "fp32":
+            self._unmeasured.clear()
+        self.class_names = class_names(first.classes)
+
+    @property
+    def fidelity(self) -> dict[str, Any] | None:
+        """Of the routes that have seen windows, in one; None in fp32 and before there is any."""
+        if not self._measured:
+            return None
+        return {
+            "precision": self._spec.precision,
+            "device": _device_name(self._device),
+            "archs": [route.arch for route in self._spec.routes if route.arch in self._measured],
+            **combined(list(self._measured.values()))._asdict(),
+        }
+
+    def embed(self, windows: Sequence[Samples]) -> Outputs:
+        """Embed float32 windows of any lengths, in order; each goes the route of its length."""
+        features = np.empty((len(windows), EMBED_DIM), np.float32)
+        logits = np.empty((len(windows), self._spec.n_classes), np.float32)
+        routes = [self._spec.route_index(len(window)) for window in windows]
+        for route in sorted(set(routes)):
+            rows = [row for row, each in enumerate(routes) if each == route]
+            ours = [windows[row] for row in rows]
+            features[rows], logits[rows] = self._embedders[route].embed(ours)
+            self._measure(self._spec.routes[route].arch, ours, features[rows])
+        return Outputs(features, logits)
+
+    def embed_timestamps(self, stream: Samples, n: int) -> Vectors:
+        """Embed n timestamps, by the first route's arch."""
+        return self._embedders[0].embed_timestamps(self._levels, stream, n)
+
+    def _measure(self, arch: str, windows: Sequence[Samples], features: Vectors) -> None:
+        if arch not in self._unmeasured:
+            return
+        few = windows[:FIDELITY_WINDOWS]
+        reference = self._embedder(arch, self._unmeasured.pop(arch), "fp32")
+        self._measured[arch] = compare(features[: len(few)], reference.embed(few).features)
+
+    def _embedder(self, arch: str, weights: Weights, precision: str) -> Embedder:
+        return Embedder(arch_spec(arch), weights.state_dict, self._device, precision=precision)
 
 
 def default_device() -> str:
@@ -34,15 +107,19 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
 def build_model(
-    run: RunSpec, n_threads: int | None = None, weights: Weights | None = None
-) -> Embedder:
+    run: RunSpec, n_threads: int | None = None, weights: dict[str, Weights] | None = None
+) -> RunModel:
     """The run's model on this process's device.
 
     Args:
         run: what to load.
         n_threads: torch threads; None leaves torch's own choice.
-        weights: the weights, where this process has them already.
+        weights: by arch, where this process has them already; emptied.
 
     Raises:
         PipelineError: the weights found here are not those that the run was planned with.
@@ -50,13 +127,15 @@ def build_model(
     """
     if n_threads:
         torch.set_num_threads(n_threads)
-    arch = arch_spec(run.spec.arch)
-    weights = weights or load_weights(run.weights, arch)
-    if weights.digest != run.spec.weights_digest:
-        raise PipelineError(
-            f"weights {run.weights!r} have digest {weights.digest} here, but the table's are "
-            f"{run.spec.weights_digest}; give every node the same file and the same torch"
-        )
-    device = default_device()
-    tokens = CPU_BATCH_TOKENS if device == "cpu" else GPU_BATCH_TOKENS
-    return Embedder(arch, weights.state_dict, device, tokens)
+    if weights is None:
+        weights = {
+            arch: load_weights(source, arch_spec(arch)) for arch, source in run.weights.items()
+        }
+    for route in run.spec.routes:
+        if (digest := weights[route.arch].digest) != route.weights_digest:
+            raise PipelineError(
+                f"weights {run.weights[route.arch]!r} of {route.arch} have digest {digest} here, "
+                f"but the table's are {route.weights_digest}; give every node the same file and "
+                "the same torch"
+            )
+    return RunModel(run.spec, weights, default_device())

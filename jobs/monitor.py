@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -27,6 +28,7 @@ class Monitor:
         console: where to; a bar where it is a terminal, else lines.
         n_shards: shards of this run.
         n_clips: clips of these.
+        on_commit: told of the record of every shard that is committed.
         committed: counts of the shards committed in this run.
         shards_done: how many these are.
         failed: shards given up, with the reason.
@@ -35,6 +37,7 @@ class Monitor:
     console: Console
     n_shards: int
     n_clips: int
+    on_commit: Callable[[CommitRecord], None] = lambda _: None
     committed: Counts = field(default_factory=Counts)
     shards_done: int = 0
     failed: list[tuple[Shard, str]] = field(default_factory=list)
@@ -73,6 +76,7 @@ class Monitor:
         self._running = Counts()
         self.committed.add(record.counts)
         self.shards_done += 1
+        self.on_commit(record)
 
     def shard_retried(self, shard: Shard, attempt: int, reason: str) -> None:
         """A try of a shard failed, another follows."""
@@ -132,6 +136,15 @@ def summary(title: str, counts: Counts, wall_s: float, location: str) -> RichTab
     ):
         table.add_row(name, Text(value))
     return table
+
+
+def fidelity_text(fidelity: Mapping[str, Any]) -> str:
+    """What a precision costs, in one line."""
+    return (
+        f"fidelity to fp32: cosine min {fidelity['cosine_min']:.5f} "
+        f"mean {fidelity['cosine_mean']:.5f} over {fidelity['windows']} windows "
+        f"({fidelity['precision']} on {fidelity['device']})"
+    )
 
 
 def _duration(seconds: float) -> str:

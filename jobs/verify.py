@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 
+from jobs.monitor import fidelity_text
 from pipeline.errors import UsageError
+from pipeline.report import Report
 from pipeline.source import list_sources
 from pipeline.store import LocalStore
 from pipeline.table import Table
-from pipeline.verify import Report, verify_table
+from pipeline.verify import verify_table
 
 
 def run_verify(location: str, sources: Sequence[str], as_json: bool, out: Console) -> int:
@@ -26,21 +30,36 @@ def run_verify(location: str, sources: Sequence[str], as_json: bool, out: Consol
         raise UsageError(f"table {location!r}: no passtream table there (no _passtream/table.json)")
     report = verify_table(table, list_sources(sources).clips if sources else None)
     if as_json:
-        out.print(json.dumps(report.to_json(), indent=1))
+        out.print(json.dumps(report.to_json() | _made_with(table), indent=1))
     else:
         _print(report, table, out)
     return 0 if report.passed else 1
+
+
+def _made_with(table: Table) -> dict[str, Any]:
+    return {
+        "routes": [asdict(route) for route in table.spec.routes],
+        "precision": table.spec.precision,
+        "fidelity": table.fidelity,
+    }
 
 
 def _print(report: Report, table: Table, out: Console) -> None:
     rates = ", ".join(f"{rate} Hz {n}" for rate, n in sorted(report.sample_rates_hz.items()))
     errors = ", ".join(f"{name} {n}" for name, n in sorted(report.errors.items()))
     out.print(f"table       {table.store.root}")
-    out.print(f"model       {table.spec.arch}, weights {table.spec.weights_origin}")
+    for route in table.spec.routes:
+        out.print(
+            f"model       {route.arch} to {route.up_to_s:g} s, weights {route.weights_origin}"
+        )
+    cost = f", {fidelity_text(table.fidelity)}" if table.fidelity else ""
+    out.print(f"precision   {table.spec.precision}{cost}")
     out.print(f"shards      {report.shards} committed")
     out.print(f"clips       {report.clips}, {report.audio_s / 3600:.3f} h ({rates or 'none'})")
     if "windows" in table.spec.tables:
         out.print(f"windows     {report.windows}")
+    if kind := table.spec.timestamps:
+        out.print(f"timestamps  {report.timestamps} ({kind}, {table.spec.timestamp_dim} wide)")
     out.print(f"errors      {report.errors.total()}{f' ({errors})' if errors else ''}")
     out.print(f"duplicates  {report.duplicate_vectors} embeddings")
     for note in report.notes:

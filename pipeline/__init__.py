@@ -7,11 +7,14 @@
 - `plan`: clips become `Shard`s whose ids are hashes of what they hold.
 - `decode`: one file becomes mono PCM at 32 kHz, in pieces.
 - `windows`: pieces become `WindowBlock`s; the only place that knows window arithmetic.
+- `spec`: what a table is made with, and so which model a clip goes through.
 - `packets`: the decode side of a shard as one stream of events, errors among them.
 - `assemble`: the model side: events become embeddings, and these rows, one a clip.
-- `tables`, `store`, `commit`: rows become files, and a commit record makes them count.
-- `shard`: those three steps for one shard; `verify` reads it all back.
+- `rows`, `rowfile`, `schema`: rows become files, by row groups where a clip has many.
+- `table`, `store`: where the files lie, and the commit records that make them count.
+- `shard`: those three steps for one shard.
+- `verify`, `check_rows`: everything is read back, into a `report`.
 
 Nothing here imports Ray, and the modules up to `packets` import no torch either: decode workers
-start fast and stay small. The model comes in through the `assemble.Model` protocol.
+start fast and stay small. The model comes in through the `model.Model` protocol.
 """

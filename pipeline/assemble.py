@@ -2,19 +2,22 @@
 
 Windows of many clips wait in one pool until there is enough audio for well-filled batches. A
 clip's row is the mean over its windows; it is written when the clip has ended and its last window
-has come back, so a clip that turns out damaged at its end leaves nothing behind but its error.
+has come back. Timestamps are embedded and written as they come, as a long clip has more than memory
+holds; those of a clip that turns out damaged are taken back, so that it leaves its error only.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.errors import BrokenStreamError
-from pipeline.packets import ClipDone, ClipFailed, Event, ShardEnd
+from pipeline.labels import top_labels
+from pipeline.model import Model, Vectors
+from pipeline.packets import ClipDone, ClipFailed, Event, ShardEnd, TimestampBlock
 from pipeline.progress import Progress
 from pipeline.rows import RowWriter
 from pipeline.spec import TableSpec
@@ -22,30 +25,6 @@ from pipeline.windows import Samples, WindowBlock
 
 POOL_S = 160.0
 """Seconds of windows that wait for a batch: 20 MB."""
-
-Vectors = npt.NDArray[np.float32]
-
-
-class ModelOutputs(Protocol):
-    """What a model says of n windows."""
-
-    @property
-    def features(self) -> Vectors:
-        """Float32 (n, embedding_dim)."""
-        ...
-
-    @property
-    def logits(self) -> Vectors:
-        """Float32 (n, n_classes)."""
-        ...
-
-
-class Model(Protocol):
-    """The one thing that the pipeline needs of `models`."""
-
-    def embed(self, windows: Sequence[Samples]) -> ModelOutputs:
-        """Embed float32 windows of any mix of lengths at 32 kHz, in order."""
-        ...
 
 
 @dataclass
@@ -55,7 +34,18 @@ class _OpenClip:
     n_windows: int = 0
     sums: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     windows: list[dict[str, Vectors]] = field(default_factory=list)
+    n_timestamps: int = 0
+    is_finite: bool = True
     done: ClipDone | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """It has ended, and all that was sent of it has been embedded."""
+        return (
+            self.done is not None
+            and self.n_windows >= self.done.n_windows
+            and self.n_timestamps >= self.done.n_timestamps
+        )
 
 
 class Assembler:
@@ -64,7 +54,7 @@ class Assembler:
     Args:
         clips: of the shard, in order.
         spec: of the table.
-        model: embeds windows.
+        model: embeds windows and timestamps.
         writer: takes the rows.
         on_progress: told of the counts whenever they change.
     """
@@ -88,6 +78,10 @@ class Assembler:
         self._pool: list[tuple[int, Samples]] = []
         self._pool_samples = 0
         self._windows_seen = 0
+        self._timestamps_seen = 0
+        # What is kept of a window: labels are made of logits.
+        sources = {"logits" if name == "labels" else name for name in spec.outputs}
+        self._vectors = sorted(sources)
         self._end: ShardEnd | None = None
 
     def consume(self, packets: Iterable[list[Event]]) -> None:
@@ -111,6 +105,8 @@ class Assembler:
                     self._pool_samples += len(window)
                     if self._pool_samples >= POOL_S * SAMPLE_RATE_HZ:
                         self._embed_pool()
+            case TimestampBlock():
+                self._embed_timestamps(event)
             case ClipDone():
                 self._open.setdefault(event.clip, _OpenClip()).done = event
                 self._write_if_complete(event.clip)
@@ -129,7 +125,7 @@ class Assembler:
         named = {"embedding": outputs.features, "logits": outputs.logits}
         touched = dict.fromkeys(clip for clip, _ in self._pool)
         for row, (clip, _) in enumerate(self._pool):
-            vectors = {name: named[name][row] for name in self._spec.outputs}
+            vectors = {name: named[name][row] for name in self._vectors}
             state = self._open.setdefault(clip, _OpenClip())
             state.n_windows += 1
             for name, vector in vectors.items():
@@ -142,17 +138,38 @@ class Assembler:
             self._write_if_complete(clip)
         self._on_progress(self.progress)
 
+    def _embed_timestamps(self, block: TimestampBlock) -> None:
+        self._timestamps_seen += block.n
+        state = self._open.setdefault(block.clip, _OpenClip())
+        state.n_timestamps += block.n
+        if not state.is_finite:
+            return
+        embeddings = self._model.embed_timestamps(block.pcm, block.n)
+        state.is_finite = bool(np.isfinite(embeddings).all())
+        index = np.arange(block.first_index, block.first_index + block.n)
+        self._writer.add_block(
+            "timestamps",
+            self._identity(block.clip) | {"arch": self._spec.routes[0].arch},
+            {
+                "timestamp_index": index,
+                "timestamp_ms": self._spec.timestamp_ms(index),
+                "embedding": embeddings,
+            },
+        )
+
     def _write_if_complete(self, clip: int) -> None:
         state = self._open[clip]
-        if state.done is None or state.n_windows < state.done.n_windows:
+        if not state.is_complete:
             return
         del self._open[clip]
         done = state.done
+        assert done
         means = {name: (s / done.n_windows).astype(np.float32) for name, s in state.sums.items()}
-        if not all(np.isfinite(mean).all() for mean in means.values()):
+        if not state.is_finite or not all(np.isfinite(mean).all() for mean in means.values()):
             message = f"{self._clips[clip].uri}: the model's output is not finite"
             self._fail(ClipFailed(clip, "embed", "non_finite_output", message))
             return
+        arch = self._spec.arch_for(done.n_samples)
         self._writer.add(
             "clips",
             self._identity(clip)
@@ -161,30 +178,44 @@ class Assembler:
                 "duration_s": done.n_samples / SAMPLE_RATE_HZ,
                 "sample_rate_hz": done.sample_rate_hz,
                 "channels": done.channels,
-                "arch": self._spec.arch,
+                "arch": arch,
                 "n_windows": done.n_windows,
                 "decoded_short": done.decoded_short,
             }
-            | means,
+            | self._outputs(means),
         )
-        for index, vectors in enumerate(state.windows):
-            start, end = self._rule.span(index, done.n_samples)
-            self._writer.add(
-                "windows",
-                self._identity(clip)
-                | {
-                    "arch": self._spec.arch,
-                    "window_index": index,
-                    "start_s": start / SAMPLE_RATE_HZ,
-                    "end_s": end / SAMPLE_RATE_HZ,
-                }
-                | vectors,
-            )
+        if state.windows:
+            self._write_windows(clip, arch, done.n_samples, state.windows)
         self.progress.clips += 1
         self.progress.windows += done.n_windows
         self.progress.audio_s += done.n_samples / SAMPLE_RATE_HZ
 
+    def _write_windows(
+        self, clip: int, arch: str, n_samples: int, windows: list[dict[str, Vectors]]
+    ) -> None:
+        spans = [self._rule.span(index, n_samples) for index in range(len(windows))]
+        outputs = [self._outputs(vectors) for vectors in windows]
+        self._writer.add_block(
+            "windows",
+            self._identity(clip) | {"arch": arch},
+            {
+                "window_index": range(len(windows)),
+                "start_s": [start / SAMPLE_RATE_HZ for start, _ in spans],
+                "end_s": [end / SAMPLE_RATE_HZ for _, end in spans],
+            }
+            | {name: [each[name] for each in outputs] for name in self._spec.outputs},
+        )
+
+    def _outputs(self, vectors: dict[str, Vectors]) -> dict[str, Any]:
+        """The columns of a row that the spec asks for."""
+        columns: dict[str, Any] = {n: v for n, v in vectors.items() if n in self._spec.outputs}
+        if "labels" in self._spec.outputs:
+            names = self._model.class_names
+            columns["labels"] = top_labels(vectors["logits"], self._spec.top_k, names)
+        return columns
+
     def _fail(self, failed: ClipFailed) -> None:
+        self._writer.drop(self._clips[failed.clip].clip_id)
         self._writer.add(
             "errors",
             self._identity(failed.clip)
@@ -204,7 +235,7 @@ class Assembler:
         }
 
     def _check_complete(self) -> None:
-        expected = ShardEnd(len(self._clips), self._windows_seen)
+        expected = ShardEnd(len(self._clips), self._windows_seen, self._timestamps_seen)
         if self._end != expected or self._open or self.progress.clips != len(self._clips):
             raise BrokenStreamError(
                 f"the decode stream ended with {self._end}, but brought {expected}; "

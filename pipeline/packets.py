@@ -1,9 +1,9 @@
 """The decode side of a shard as one stream: windows, and what became of each clip.
 
-Events come clip by clip in the shard's order: any number of `WindowBlock`s, then one `ClipDone` or
-`ClipFailed`; after the last clip a `ShardEnd` with the totals, by which a stream that was cut off
-shows. They travel in packets, lists of a few megabytes, because a Ray object for every short clip
-would cost more than decoding it.
+Events come clip by clip in the shard's order: any number of `WindowBlock`s and `TimestampBlock`s,
+then one `ClipDone` or `ClipFailed`; after the last clip a `ShardEnd` with the totals, by which a
+stream that was cut off shows. They travel in packets, lists of a few megabytes, because a Ray
+object for every short clip would cost more than decoding it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.decode import ClipReader
 from pipeline.errors import ClipError
-from pipeline.windows import WindowBlock, WindowCutter, WindowRule
+from pipeline.windows import Samples, WindowBlock, WindowCutter, WindowRule
 
 PACKET_BYTES = 8 << 20
 
@@ -25,18 +25,37 @@ class DecodeRule:
 
     Attributes:
         windows: how clips are cut.
-        min_samples: fewest samples at 32 kHz that the model takes.
+        min_samples: fewest samples at 32 kHz that a clip of this table may have.
         pad_short: shorter clips are padded with zeros instead of refused.
+        timestamps: how clips are cut for their timestamps; None where there are none.
     """
 
     windows: WindowRule
     min_samples: int
     pad_short: bool = False
+    timestamps: WindowRule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TimestampBlock:
+    """Consecutive timestamps of one clip, in the reflected stream that their windows lie in.
+
+    Attributes:
+        clip: the clip's place in its shard.
+        first_index: of the first timestamp.
+        n: how many.
+        pcm: float32 samples, from the start of the first one's window to the end of the last one's.
+    """
+
+    clip: int
+    first_index: int
+    n: int
+    pcm: Samples
 
 
 @dataclass(frozen=True, slots=True)
 class ClipDone:
-    """All windows of this clip have been sent."""
+    """All windows and timestamps of this clip have been sent."""
 
     clip: int
     n_samples: int
@@ -44,11 +63,12 @@ class ClipDone:
     sample_rate_hz: int
     channels: int
     decoded_short: bool
+    n_timestamps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ClipFailed:
-    """This clip cannot be embedded; windows of it that were sent do not count."""
+    """This clip cannot be embedded; windows and timestamps of it that were sent do not count."""
 
     clip: int
     stage: str
@@ -62,9 +82,10 @@ class ShardEnd:
 
     n_clips: int
     n_windows: int
+    n_timestamps: int = 0
 
 
-Event = WindowBlock | ClipDone | ClipFailed | ShardEnd
+Event = WindowBlock | TimestampBlock | ClipDone | ClipFailed | ShardEnd
 
 
 def clip_events(ref: ClipRef, clip: int, rule: DecodeRule) -> Iterator[Event]:
@@ -75,40 +96,74 @@ def clip_events(ref: ClipRef, clip: int, rule: DecodeRule) -> Iterator[Event]:
         clip: its place in the shard, written on the events.
         rule: how to cut it.
     """
-    reader, cutter = ClipReader(ref), WindowCutter(rule.windows, clip)
+    reader, cutter = ClipReader(ref), _ClipCutter(rule, clip)
     try:
         for piece in reader.pieces():
             yield from cutter.push(piece)
-        for block in cutter.finish():
-            yield _long_enough(block, ref, rule)
+        n_samples = cutter.n_samples
+        if missing := max(0, rule.min_samples - n_samples):
+            if not rule.pad_short:
+                raise _too_short(ref, n_samples, rule.min_samples)
+            yield from cutter.push(np.zeros(missing, np.float32))
+        yield from cutter.finish()
     except ClipError as error:
         yield ClipFailed(clip, error.stage, error.error_class, error.message)
         return
     yield ClipDone(
         clip,
-        cutter.n_samples,
+        n_samples,
         cutter.n_windows,
         reader.sample_rate_hz,
         reader.channels,
         reader.decoded_short,
+        cutter.n_timestamps,
     )
 
 
-def _long_enough(block: WindowBlock, ref: ClipRef, rule: DecodeRule) -> WindowBlock:
-    missing = rule.min_samples - block.length
-    if missing <= 0:
-        return block
-    if not rule.pad_short:
-        raise ClipError(
-            "window",
-            "too_short",
-            f"{ref.uri}: {block.length} samples at 32 kHz "
-            f"({block.length / SAMPLE_RATE_HZ:.4f} s), the model takes at least "
-            f"{rule.min_samples} ({rule.min_samples / SAMPLE_RATE_HZ:.4f} s); "
-            "--pad-short pads such clips with zeros",
+class _ClipCutter:
+    """Cuts one clip into windows and, where the rule has them, into timestamps."""
+
+    def __init__(self, rule: DecodeRule, clip: int) -> None:
+        self._windows = WindowCutter(rule.windows, clip)
+        self._timestamps = (
+            WindowCutter(rule.timestamps, clip, full_blocks=True) if rule.timestamps else None
         )
-    padded = np.pad(block.pcm, (0, missing))
-    return WindowBlock(block.clip, block.first_index, len(padded), block.offsets, padded)
+
+    @property
+    def n_samples(self) -> int:
+        return self._windows.n_samples
+
+    @property
+    def n_windows(self) -> int:
+        return self._windows.n_windows
+
+    @property
+    def n_timestamps(self) -> int:
+        return self._timestamps.n_windows if self._timestamps else 0
+
+    def push(self, piece: Samples) -> Iterator[Event]:
+        yield from self._windows.push(piece)
+        if self._timestamps:
+            yield from map(_timestamps, self._timestamps.push(piece))
+
+    def finish(self) -> Iterator[Event]:
+        yield from self._windows.finish()
+        if self._timestamps:
+            yield from map(_timestamps, self._timestamps.finish())
+
+
+def _timestamps(block: WindowBlock) -> TimestampBlock:
+    return TimestampBlock(block.clip, block.first_index, len(block.offsets), block.pcm)
+
+
+def _too_short(ref: ClipRef, n_samples: int, min_samples: int) -> ClipError:
+    return ClipError(
+        "window",
+        "too_short",
+        f"{ref.uri}: {n_samples} samples at 32 kHz ({n_samples / SAMPLE_RATE_HZ:.4f} s), the model "
+        f"takes at least {min_samples} ({min_samples / SAMPLE_RATE_HZ:.4f} s) for this table; "
+        "--pad-short pads such clips with zeros",
+    )
 
 
 def shard_packets(
@@ -116,15 +171,18 @@ def shard_packets(
 ) -> Iterator[list[Event]]:
     """All events of a shard, in packets of about `packet_bytes` of samples."""
     packet: list[Event] = []
-    size = n_windows = 0
+    size = n_windows = n_timestamps = 0
     for clip, ref in enumerate(clips):
         for event in clip_events(ref, clip, rule):
             packet.append(event)
+            if isinstance(event, WindowBlock | TimestampBlock):
+                size += event.pcm.nbytes
             if isinstance(event, WindowBlock):
                 n_windows += len(event.offsets)
-                size += event.pcm.nbytes
+            if isinstance(event, TimestampBlock):
+                n_timestamps += event.n
             if size >= packet_bytes:
                 yield packet
                 packet, size = [], 0
-    packet.append(ShardEnd(len(clips), n_windows))
+    packet.append(ShardEnd(len(clips), n_windows, n_timestamps))
     yield packet

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Iterable
 
-from pipeline.assemble import Assembler, Model
+from pipeline.assemble import Assembler
+from pipeline.model import Model
 from pipeline.packets import Event
 from pipeline.plan import Shard
 from pipeline.progress import Progress
@@ -23,7 +24,7 @@ def embed_shard(
     Args:
         shard: what to embed.
         packets: its events, from `pipeline.packets.shard_packets`, here or on another machine.
-        model: embeds windows.
+        model: embeds windows and timestamps.
         table: takes the rows.
         on_progress: told of the counts as they grow.
 
@@ -48,5 +49,6 @@ def embed_shard(
         audio_s=progress.audio_s,
         windows=progress.windows,
         files=files,
+        fidelity=dict(model.fidelity) if model.fidelity else None,
     )
     return table.commit(record, seconds=time.monotonic() - started)

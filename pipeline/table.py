@@ -4,6 +4,7 @@
     TABLE/_passtream/commits/<shard>.json  one a finished shard, written last, put-if-absent
     TABLE/clips/<shard>.parquet            one row a clip
     TABLE/windows/<shard>.parquet          one row a window, if asked for
+    TABLE/timestamps/<shard>.parquet       one row a timestamp, if asked for
     TABLE/errors/<shard>.parquet           one row a clip that could not be embedded, if any
 
 A shard counts once its commit record is there. Its data files have one name each and are replaced
@@ -31,7 +32,7 @@ SPEC_NAME = f"{META_DIR}/table.json"
 COMMITS_DIR = f"{META_DIR}/commits"
 CLIP_COLUMNS = ("uri", "source_version", "member")
 """The columns that a `ClipRef` is made of, in its order."""
-DATA_DIRS = ("clips", "windows", "errors")
+DATA_DIRS = ("clips", "windows", "timestamps", "errors")
 _FORMAT = "passtream table"
 
 
@@ -48,6 +49,8 @@ class CommitRecord:
         windows: windows embedded, whether or not the table holds them.
         files: size in bytes of each data file.
         replaces: ids of the shards that this one stands for.
+        fidelity: how far the model was from fp32, measured by the process that wrote this; None in
+            fp32, and before that process had seen windows; not compared.
         writer: host, process and seconds; not compared.
     """
 
@@ -59,6 +62,7 @@ class CommitRecord:
     windows: int
     files: dict[str, int]
     replaces: tuple[str, ...] = ()
+    fidelity: dict[str, Any] | None = field(default=None, compare=False)
     writer: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
@@ -87,11 +91,16 @@ class Table:
     Args:
         store: where it lies.
         spec: what its rows have in common.
+        fidelity: how far its models are from fp32, as the first commit record that knows says;
+            None in fp32, and before there is one.
     """
 
-    def __init__(self, store: LocalStore, spec: TableSpec) -> None:
+    def __init__(
+        self, store: LocalStore, spec: TableSpec, fidelity: dict[str, Any] | None = None
+    ) -> None:
         self.store = store
         self.spec = spec
+        self.fidelity = fidelity
 
     @classmethod
     def read(cls, store: LocalStore) -> "Table | None":
@@ -107,7 +116,7 @@ class Table:
             fields = json.loads(content)
             if fields["format"] != _FORMAT:
                 raise KeyError("format")
-            return cls(store, TableSpec.from_json(fields["spec"]))
+            return cls(store, TableSpec.from_json(fields["spec"]), fields.get("fidelity"))
         except (ValueError, TypeError, KeyError) as error:
             raise UsageError(
                 f"{store.path(SPEC_NAME)} is not a passtream table: {error}"
@@ -123,8 +132,7 @@ class Table:
         if store.read(SPEC_NAME) is None:
             refuse_strange_folder(store)
             store.create((COMMITS_DIR, *DATA_DIRS))
-            content = json.dumps({"format": _FORMAT, "spec": spec.to_json()}, indent=1)
-            store.put_if_absent(SPEC_NAME, content.encode())
+            store.put_if_absent(SPEC_NAME, cls(store, spec)._content())
         table = cls.read(store)
         assert table is not None
         if differences := table.spec.differences(spec):
@@ -133,6 +141,21 @@ class Table:
                 f"{'; '.join(differences)}. Run with the table's settings, or name a new table"
             )
         return table
+
+    def _content(self) -> bytes:
+        fields = {"format": _FORMAT, "fidelity": self.fidelity, "spec": self.spec.to_json()}
+        return json.dumps(fields, indent=1).encode()
+
+    def note_fidelity(self, record: CommitRecord) -> None:
+        """Keep a record's fidelity in table.json, if it is the first; only under the table's lock.
+
+        Raises:
+            StoreError: the store refused.
+        """
+        if self.fidelity is None and record.fidelity is not None:
+            self.fidelity = record.fidelity
+            with self.store.replacing(SPEC_NAME) as path:
+                path.write_bytes(self._content())
 
     def committed(self) -> set[str]:
         """Ids of the committed shards: one listing."""

@@ -5,61 +5,33 @@ A shard's id is a hash of the clips that went into it. Recomputing it from the r
 to be kept for that.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import contextlib
+import io
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, to_samples
+from pipeline.check_rows import (
+    SHOWN,
+    clip_problems,
+    label_problems,
+    matrix,
+    timestamp_problems,
+    tuples,
+    vector_problems,
+    window_problems,
+)
+from pipeline.clips import ClipRef
 from pipeline.errors import StoreError
 from pipeline.plan import shard_id
-from pipeline.rows import schemas
+from pipeline.report import Report
+from pipeline.schema import VECTOR_OUTPUTS, schemas
 from pipeline.store import TEMP_DIR
 from pipeline.table import CLIP_COLUMNS, DATA_DIRS, CommitRecord, Table, data_name
-
-_SHOWN = 5
-
-
-@dataclass
-class Report:
-    """What `verify` found.
-
-    Attributes:
-        shards: committed shards read.
-        clips: rows of `clips`.
-        windows: rows of `windows`.
-        errors: rows of `errors`, by class.
-        audio_s: seconds of audio embedded.
-        duplicate_vectors: rows of `clips` whose embedding equals an earlier row's.
-        sample_rates_hz: clips by the source's sample rate.
-        problems: what is wrong; the table passes where there is none.
-        notes: what a reader may want to know.
-    """
-
-    shards: int = 0
-    clips: int = 0
-    windows: int = 0
-    errors: Counter[str] = field(default_factory=Counter)
-    audio_s: float = 0.0
-    duplicate_vectors: int = 0
-    sample_rates_hz: Counter[int] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def passed(self) -> bool:
-        """Nothing is wrong."""
-        return not self.problems
-
-    def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
-        # Not asdict: Python 3.11's counts the items of a Counter instead of copying it.
-        return {"passed": self.passed} | vars(self)
 
 
 def verify_table(table: Table, source: Sequence[ClipRef] | None = None) -> Report:
@@ -97,7 +69,6 @@ class _Verifier:
     def __init__(self, table: Table) -> None:
         self.report = Report()
         self._table = table
-        self._rule = table.spec.window_rule
         self._schemas = schemas(table.spec)
         self._versions: dict[tuple[str, str], str] = {}
         self._vectors: set[int] = set()
@@ -105,45 +76,85 @@ class _Verifier:
     def check_shard(self, shard: str) -> None:
         try:
             record = next(self._table.records([shard]))
-            rows = {name: self._read(name, shard, record) for name in self._schemas}
+            with contextlib.ExitStack() as stack:
+                files = {
+                    name: stack.enter_context(self._open(name, shard, record))
+                    for name in self._schemas
+                }
+                self._check_files(shard, record, files)
         except (StoreError, OSError, pa.ArrowException) as error:
             self._problem(shard, str(error))
-            return
-        self.report.shards += 1
-        self._check_record(shard, record, rows)
-        self._check_identity(shard, rows)
-        for name in self._table.spec.tables:
-            self._check_vectors(shard, name, rows[name])
-        self._check_windows(shard, rows)
-        self._count(rows)
 
     def _problem(self, shard: str, text: str) -> None:
         self.report.problems.append(f"shard {shard}: {text}")
 
-    def _read(self, name: str, shard: str, record: CommitRecord) -> pa.Table:
+    def _open(self, name: str, shard: str, record: CommitRecord) -> pq.ParquetFile:
         file = data_name(name, shard)
         if file not in record.files and record.rows.get(name) == 0:
-            return self._schemas[name].empty_table()
+            return _no_rows(self._schemas[name])
         path = self._table.store.path(file)
         if not path.exists():
             raise StoreError(f"{file} is gone")
         if (size := path.stat().st_size) != record.files.get(file):
             raise StoreError(f"{file} has {size} bytes, its commit says {record.files.get(file)}")
-        rows = pq.read_table(path, partitioning=None)
-        if not rows.schema.equals(self._schemas[name]):
+        # What is buffered before it is read stays for as long as the file is open.
+        opened = pq.ParquetFile(path, pre_buffer=False)
+        if not opened.schema_arrow.equals(self._schemas[name]):
+            opened.close()
             raise StoreError(f"{file} does not have the columns of the table's spec")
-        return rows
+        return opened
 
-    def _check_record(self, shard: str, record: CommitRecord, rows: dict[str, pa.Table]) -> None:
+    def _check_files(
+        self, shard: str, record: CommitRecord, files: dict[str, pq.ParquetFile]
+    ) -> None:
+        spec = self._table.spec
+        rows = {name: file.read() for name, file in files.items() if name != "timestamps"}
+        self.report.shards += 1
+        self._check_record(shard, record, rows, files)
+        self._check_identity(shard, rows)
+        problems = [clip_problems(rows["clips"], spec)]
+        for name in ("clips", "windows"):
+            if name in rows:
+                problems += self._output_problems(name, rows[name])
+        if "windows" in rows:
+            problems.append(window_problems(rows["clips"], rows["windows"], spec))
+        if "timestamps" in files:
+            groups = _row_groups(files["timestamps"])
+            problems.append(timestamp_problems(rows["clips"], groups, spec))
+        for problem in itertools.chain.from_iterable(problems):
+            self._problem(shard, problem)
+        if "embedding" in rows["clips"].column_names:
+            self._count_duplicates(matrix(rows["clips"]["embedding"]))
+        self._count(rows, files)
+
+    def _output_problems(self, name: str, rows: pa.Table) -> list[Iterator[str]]:
+        spec = self._table.spec
+        problems = [
+            vector_problems(f"{name}.{column}", rows[column])
+            for column in VECTOR_OUTPUTS
+            if column in spec.outputs
+        ]
+        if "labels" in spec.outputs:
+            labels = rows["labels"]
+            problems.append(label_problems(f"{name}.labels", labels, spec.top_k, spec.n_classes))
+        return problems
+
+    def _check_record(
+        self,
+        shard: str,
+        record: CommitRecord,
+        rows: dict[str, pa.Table],
+        files: dict[str, pq.ParquetFile],
+    ) -> None:
         for file in (data_name(name, shard) for name in DATA_DIRS):
             if file not in record.files and self._table.store.path(file).exists():
                 self._problem(
                     shard, f"{file}: its commit does not name it, but plain readers see its rows"
                 )
-        for name, data in rows.items():
-            if data.num_rows != record.rows.get(name):
+        for name, opened in files.items():
+            if (n_rows := opened.metadata.num_rows) != record.rows.get(name):
                 self._problem(
-                    shard, f"{name} has {data.num_rows} rows, its commit {record.rows.get(name)}"
+                    shard, f"{name} has {n_rows} rows, its commit {record.rows.get(name)}"
                 )
         if (n_windows := sum(rows["clips"]["n_windows"].to_pylist())) != record.windows:
             self._problem(shard, f"clips have {n_windows} windows, its commit {record.windows}")
@@ -165,18 +176,6 @@ class _Verifier:
                 self._problem(shard, f"{ref.uri!r} is there more than once")
             self._versions[key] = ref.version
 
-    def _check_vectors(self, shard: str, name: str, rows: pa.Table) -> None:
-        for column in self._table.spec.outputs:
-            vectors = _matrix(rows[column])
-            if rows[column].null_count:
-                self._problem(shard, f"{name}.{column} has nulls")
-            if not np.isfinite(vectors).all():
-                self._problem(shard, f"{name}.{column} has NaN or infinite values")
-            if len(vectors) and not vectors.any(axis=1).all():
-                self._problem(shard, f"{name}.{column} has all-zero vectors")
-            if name == "clips" and column == self._table.spec.outputs[0]:
-                self._count_duplicates(vectors)
-
     def _count_duplicates(self, vectors: npt.NDArray[np.float32]) -> None:
         for vector in vectors:
             # 64 bits: among 100 million clips a false one has a chance of 1 in 3,700.
@@ -184,38 +183,16 @@ class _Verifier:
             self.report.duplicate_vectors += key in self._vectors
             self._vectors.add(key)
 
-    def _check_windows(self, shard: str, rows: dict[str, pa.Table]) -> None:
-        columns = ("clip_id", "duration_s", "n_windows")
-        expected = []
-        for clip_id, duration_s, n_windows in _tuples(rows["clips"], columns):
-            n_samples = to_samples(duration_s)
-            count = self._rule.count(n_samples)
-            if n_windows != count:
-                self._problem(
-                    shard, f"clip {clip_id} has n_windows {n_windows}, its duration makes {count}"
-                )
-            if "windows" in rows:
-                spans = (self._rule.span(index, n_samples) for index in range(count))
-                expected += [
-                    (clip_id, index, start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ)
-                    for index, (start, end) in enumerate(spans)
-                ]
-        if "windows" not in rows:
-            return
-        found = _tuples(rows["windows"], ("clip_id", "window_index", "start_s", "end_s"))
-        if found != expected:
-            wrong = [f"clip {row[0]} window {row[1]}" for row in set(found) ^ set(expected)]
-            detail = ", ".join(sorted(wrong)[:_SHOWN]) or "their order"
-            self._problem(shard, f"windows are not contiguous: {detail}")
-
-    def _count(self, rows: dict[str, pa.Table]) -> None:
+    def _count(self, rows: dict[str, pa.Table], files: dict[str, pq.ParquetFile]) -> None:
         report = self.report
         report.clips += rows["clips"].num_rows
         report.audio_s += sum(rows["clips"]["duration_s"].to_pylist())
         report.sample_rates_hz.update(rows["clips"]["sample_rate_hz"].to_pylist())
         report.errors.update(rows["errors"]["class"].to_pylist())
-        if "windows" in rows:
-            report.windows += rows["windows"].num_rows
+        if "windows" in files:
+            report.windows += files["windows"].metadata.num_rows
+        if "timestamps" in files:
+            report.timestamps += files["timestamps"].metadata.num_rows
 
     def check_source(self, source: Sequence[ClipRef]) -> None:
         listed = {(ref.uri, ref.member): ref.version for ref in source}
@@ -233,20 +210,20 @@ class _Verifier:
 
 
 def _refs(rows: pa.Table) -> list[ClipRef]:
-    return [ClipRef(*values) for values in _tuples(rows, CLIP_COLUMNS)]
+    return [ClipRef(*values) for values in tuples(rows, CLIP_COLUMNS)]
 
 
-def _tuples(rows: pa.Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
-    return list(zip(*(rows[name].to_pylist() for name in columns), strict=True))
+def _no_rows(schema: pa.Schema) -> pq.ParquetFile:
+    file = io.BytesIO()
+    pq.write_table(schema.empty_table(), file)
+    return pq.ParquetFile(file)
 
 
-def _matrix(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
-    width = column.type.list_size
-    chunks = [chunk.flatten().to_numpy().reshape(-1, width) for chunk in column.chunks]
-    return np.concatenate(chunks) if chunks else np.zeros((0, width), np.float32)
+def _row_groups(file: pq.ParquetFile) -> Iterator[pa.Table]:
+    return (file.read_row_group(group) for group in range(file.num_row_groups))
 
 
 def _some(uris: Iterable[str]) -> str:
     listed = sorted(uris)
-    shown = ", ".join(repr(uri) for uri in listed[:_SHOWN])
-    return f"{len(listed)} ({shown}{', ...' if len(listed) > _SHOWN else ''})"
+    shown = ", ".join(repr(uri) for uri in listed[:SHOWN])
+    return f"{len(listed)} ({shown}{', ...' if len(listed) > SHOWN else ''})"

@@ -14,9 +14,10 @@ import psutil
 import pyarrow.parquet as pq
 import soundfile
 
+from pipeline.report import Report
 from pipeline.store import LocalStore
 from pipeline.table import Table
-from pipeline.verify import Report, verify_table
+from pipeline.verify import verify_table
 
 ROOT = Path(__file__).parents[1]
 # A third of the tokens of the default arch: what is tested here does not depend on the stride.

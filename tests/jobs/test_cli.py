@@ -38,6 +38,11 @@ def test_help_groups_every_setting():
     ("options", "told"),
     [
         (["--window-s", "12"], "window_s must be at most 10.0 for arch"),
+        (
+            ["--long-clips", "route", "--window-s", "30"],
+            "window_s goes with long_clips window only",
+        ),
+        (["--outputs", "embedding,labels", "--top-k", "600"], "top_k must be 1 to 527"),
         (["--weights", "nowhere.pt"], "weights 'nowhere.pt': no such file"),
         (["--weights", "README.md"], "weights 'README.md': "),
         (["--no-such-option"], "No such option"),
@@ -90,7 +95,8 @@ def test_config_file_holds_every_option(corpus, tmp_path):
     assert n_commits(tmp_path / "table") == 2  # 3 clips, 2 a shard: the option wins
     spec = json.loads((tmp_path / "table/_passtream/table.json").read_text())["spec"]
     assert (spec["window_s"], spec["tables"]) == (5, ["clips", "windows"])
-    assert spec["weights_origin"] == "random:0"
+    (route,) = spec["routes"]
+    assert (route["weights_origin"], route["up_to_s"]) == ("random:0", 5)
 
 
 def test_config_with_an_unknown_field_is_refused(tmp_path):

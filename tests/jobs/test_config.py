@@ -13,13 +13,40 @@ GIVEN = {"sources": ("a",), "table": "b"}
     [
         ({"arch": "passt_xl"}, "unknown arch 'passt_xl'; the archs are: passt_s_swa"),
         ({"window_s": 12}, "window_s must be at most 10.0 for arch 'passt_s_swa_p16_128_ap476'"),
-        ({"window_s": 0.1}, "window_s must be at least 0.1500 for arch"),
+        ({"window_s": 0.1}, "window_s must be at least 0.1501 for arch"),
         ({"window_s": float("nan")}, "window_s: Input should be"),
         ({"hop_s": 0}, "hop_s: Input should be greater than 0 (got 0)"),
         ({"hop_s": 1e-9}, "hop_s must be at least one sample"),
         ({"padding": "zero"}, "padding: Input should be 'hear' or 'none' (got 'zero')"),
         ({"tables": "windows"}, "tables must include 'clips'"),
-        ({"tables": "clips,timestamps"}, "(got 'timestamps')"),
+        ({"tables": "clips,moments"}, "(got 'moments')"),
+        ({"precision": "fp8"}, "precision: Input should be 'fp32', 'bf16', 'fp16' or 'int8'"),
+        (
+            {"outputs": "embedding,labels", "top_k": 528},
+            "top_k must be 1 to 527, the classes of arch",
+        ),
+        (
+            {"outputs": "embedding,labels", "top_k": 0},
+            "top_k must be 1 to 527, the classes of arch",
+        ),
+        ({"outputs": "embedding,labels", "top_k": 21, "arch": "openmic"}, "must be 1 to 20"),
+        ({"top_k": 5}, "top_k needs outputs labels"),
+        ({"timestamps": "base"}, "timestamps needs its table: --tables clips,timestamps"),
+        ({"tables": "clips,timestamps", "timestamps": "mel"}, "timestamps: Input should be 'base'"),
+        # Half of 800 ms and a sample more.
+        (
+            {"tables": "clips,timestamps", "timestamps": "base2level", "window_s": 0.4},
+            "window_s must be at least 0.4001 for arch 'passt_s_swa_p16_128_ap476', timestamps",
+        ),
+        ({"long_clips": "split"}, "long_clips: Input should be 'window' or 'route'"),
+        ({"long_clips": "route", "window_s": 30}, "window_s goes with long_clips window only"),
+        ({"long_clips": "route", "hop_s": 1e-9}, "hop_s must be at least one sample"),
+        ({"long_clips": "route", "arch": "passt_20sec"}, "got 'passt_20sec': audioset, 20 s"),
+        ({"long_clips": "route", "arch": "fsd50k"}, "got 'fsd50k': fsd50k, 10 s"),
+        (
+            {"long_clips": "route", "weights": "x.pt"},
+            "weights 'x.pt': long_clips route takes ARCH=",
+        ),
         ({"outputs": "logits"}, "outputs must include 'embedding'"),
         ({"actors": "0"}, "actors must be auto or at least 1 (got 0)"),
         ({"actors": "many"}, "actors: "),
@@ -36,9 +63,26 @@ def test_what_cannot_work_is_refused_by_name(options, told):
     assert "\n" not in str(refused.value)
 
 
-def test_longer_windows_go_with_longer_archs():
-    config = load_config(None, GIVEN | {"arch": "passt_20sec", "window_s": 20})
-    assert config.window_s == 20
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, (10, 2.5)),
+        ({"arch": "passt_20sec"}, (20, 5)),
+        ({"arch": "passt_30sec"}, (30, 10)),
+        ({"long_clips": "route"}, (30, 10)),
+        ({"long_clips": "route", "hop_s": 15}, (30, 15)),
+        ({"arch": "passt_20sec", "window_s": 15, "hop_s": 1}, (15, 1)),
+    ],
+)
+def test_windows_and_hops_are_the_archs_unless_given(options, expected):
+    assert load_config(None, GIVEN | options).window_and_hop_s == expected
+
+
+def test_labels_and_timestamps_have_defaults_where_they_are_asked_for():
+    plain = load_config(None, GIVEN)
+    assert (plain.n_labels, plain.timestamp_kind) == (0, "")
+    asked = load_config(None, GIVEN | {"outputs": "embedding,labels", "tables": "clips,timestamps"})
+    assert (asked.n_labels, asked.timestamp_kind) == (5, "base")
 
 
 def test_options_win_over_the_file_and_the_file_over_defaults(tmp_path):

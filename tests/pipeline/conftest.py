@@ -22,7 +22,7 @@ from pipeline.packets import shard_packets
 from pipeline.plan import plan_shards
 from pipeline.shard import embed_shard
 from pipeline.source import file_version
-from pipeline.spec import TableSpec
+from pipeline.spec import Route, TableSpec
 from pipeline.store import LocalStore
 from pipeline.table import CommitRecord, Table
 
@@ -42,11 +42,16 @@ class Outputs:
 class StatisticsModel:
     """A real, deterministic model: four statistics of each window, and three sums of its samples.
 
-    It remembers how many windows each call brought.
+    A timestamp is the first and the last sample of its window, and the peak. It remembers how many
+    windows each call brought.
     """
 
-    def __init__(self):
+    class_names = ("first", "last", "energy")
+
+    def __init__(self, fidelity=None, timestamp_hop: int = 160):
         self.calls: list[int] = []
+        self.fidelity = fidelity
+        self.timestamp_hop = timestamp_hop
 
     def embed(self, windows: Sequence[np.ndarray]) -> Outputs:
         self.calls.append(len(windows))
@@ -58,6 +63,12 @@ class StatisticsModel:
         ]
         return Outputs(np.array(features, np.float32), np.array(logits, np.float32))
 
+    def embed_timestamps(self, stream: np.ndarray, n: int) -> np.ndarray:
+        length = len(stream) - (n - 1) * self.timestamp_hop
+        starts = range(0, n * self.timestamp_hop, self.timestamp_hop)
+        windows = [stream[start : start + length] for start in starts]
+        return np.array([(w[0], w[-1], np.abs(w).max()) for w in windows], np.float32)
+
 
 @pytest.fixture
 def model():
@@ -68,17 +79,33 @@ def model():
 def make_spec() -> Callable[..., TableSpec]:
     """A spec of 10 ms windows (320 samples) every 5 ms, of the statistics model, with changes."""
     spec = TableSpec(
-        arch="statistics",
-        weights_origin="random:0",
-        weights_digest="0" * 64,
+        routes=(Route("statistics", 0.01, "random:0", "0" * 64, 320),),
         min_samples=32,
         embedding_dim=4,
         n_classes=3,
-        front_end_hop=320,
         window_s=0.01,
         hop_s=0.005,
     )
     return lambda **changes: dataclasses.replace(spec, **changes)
+
+
+@pytest.fixture(scope="session")
+def timestamps() -> dict[str, object]:
+    """Changes of the spec: a timestamp every 5 ms, from windows of 20 ms (640 samples)."""
+    return {
+        "tables": ("clips", "timestamps"),
+        "timestamps": "base",
+        "timestamp_dim": 3,
+        "timestamp_window": 640,
+        "timestamp_hop": 160,
+    }
+
+
+@pytest.fixture(scope="session")
+def routed() -> dict[str, object]:
+    """Changes of the spec: archs for clips up to 10 and 20 ms, and for windows of 30 ms."""
+    routes = [Route(f"to_{ms}", ms / 1000, "random:0", f"{ms}" * 32, 320) for ms in (10, 20, 30)]
+    return {"routes": tuple(routes), "long_clips": "route", "window_s": 0.03, "hop_s": 0.01}
 
 
 @pytest.fixture

@@ -8,12 +8,14 @@ import pytest
 import soundfile
 
 import pipeline.assemble
+import pipeline.windows
 from pipeline.assemble import Assembler
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.errors import BrokenStreamError
+from pipeline.labels import top_labels
 from pipeline.packets import ClipDone, ClipFailed, ShardEnd, shard_packets
 from pipeline.progress import Progress
-from pipeline.rows import RowWriter
+from pipeline.rows import GROUP_BYTES, RowWriter
 from pipeline.windows import WindowBlock, WindowCutter
 
 BOTH = {"tables": ("clips", "windows"), "outputs": ("embedding", "logits")}
@@ -25,8 +27,10 @@ LENGTHS = (100, 320, 321, 1000, 3000)
 def assemble(model):
     """Assembles a stream into the files of shard `s`; gives their rows and the assembler."""
 
-    def run(table, clips, packets, model=model, on_progress=lambda _: None):
-        with RowWriter(table.store, table.spec, "s") as writer:
+    def run(
+        table, clips, packets, model=model, on_progress=lambda _: None, group_bytes=GROUP_BYTES
+    ):
+        with RowWriter(table.store, table.spec, "s", group_bytes) as writer:
             assembler = Assembler(clips, table.spec, model, writer, on_progress)
             assembler.consume(packets)
             files = writer.finish()
@@ -141,15 +145,25 @@ def test_a_clip_that_fails_at_its_end_leaves_only_its_error(
 
 
 class FailingModel:
-    """Gives no finite features for windows of the loud clip, and everything else's to `model`."""
+    """Gives no finite features for windows of the loud clip, and no finite timestamps of the other.
+
+    The loud clip has a sample of 5, the other one of 2. All else is the model's.
+    """
+
+    fidelity = None
 
     def __init__(self, model):
         self.model = model
 
+    def embed_timestamps(self, stream, n):
+        embeddings = self.model.embed_timestamps(stream, n)
+        embeddings[embeddings[:, 2] == 2] = np.inf
+        return embeddings
+
     def embed(self, windows):
         outputs = self.model.embed(windows)
         features = outputs.features.copy()
-        features[[bool(np.abs(window).max() > 1) for window in windows]] = np.nan
+        features[[bool(np.abs(window).max() > 3) for window in windows]] = np.nan
         return dataclasses.replace(outputs, features=features)
 
 
@@ -168,6 +182,92 @@ def test_output_that_is_not_finite_is_an_error(
     (error,) = rows["errors"]
     assert (error["stage"], error["class"]) == ("embed", "non_finite_output")
     assert clips[1].uri in error["message"]
+
+
+def test_timestamps_are_those_of_the_reflected_clip(
+    new_table, assemble, model, clips, noise, timestamps
+):
+    table = new_table(**timestamps)
+    packets = shard_packets(clips[2:], table.spec.decode_rule)
+    rows, _ = assemble(table, clips[2:], packets)
+    expected = []
+    for i, n_samples in list(enumerate(LENGTHS))[2:]:
+        padded = np.pad(noise(n_samples, seed=i), 320, mode="reflect")
+        for index in range(n_samples // 160 + 1):
+            window = padded[160 * index : 160 * index + 640]
+            embedding = [window[0], window[-1], np.abs(window).max()]
+            expected.append(
+                (clips[i].clip_id, clips[i].uri, "statistics", index, 5.0 * index, embedding)
+            )
+    columns = ("clip_id", "uri", "arch", "timestamp_index", "timestamp_ms", "embedding")
+    assert [tuple(row[name] for name in columns) for row in rows["timestamps"]] == expected
+    assert len(rows["clips"]) == 3
+
+
+def test_timestamps_of_failed_clips_are_taken_back(
+    tmp_path, new_table, assemble, model, noise, listed, clips, timestamps, small_pool, monkeypatch
+):
+    """One clip is damaged at its end, another's timestamps and a third's windows are no numbers."""
+    monkeypatch.setattr(pipeline.windows, "BLOCK_SAMPLES", 4000)
+    damaged, silent, loud = noise(140_000), noise(3000, seed=8), noise(3000, seed=9)
+    damaged[-1], silent[2900], loud[900] = np.nan, 2, 5
+    bad = []
+    for name, pcm in (("damaged", damaged), ("silent", silent), ("loud", loud)):
+        soundfile.write(tmp_path / f"{name}.wav", pcm, SAMPLE_RATE_HZ, subtype="FLOAT")
+        bad.append(listed(tmp_path / f"{name}.wav"))
+    order = [clips[3], *bad, clips[4]]
+    table = new_table(**timestamps)
+    packets = shard_packets(order, table.spec.decode_rule)
+    # Three floats of four bytes: 20 rows a row group, so that much is on the disk by then.
+    rows, assembler = assemble(table, order, packets, FailingModel(model), group_bytes=240)
+    good = [clips[3].uri, clips[4].uri]
+    assert [row["uri"] for row in rows["clips"]] == good
+    # 1 + 1000 // 160 and 1 + 3000 // 160 timestamps.
+    assert [row["uri"] for row in rows["timestamps"]] == [good[0]] * 7 + [good[1]] * 19
+    assert [(row["uri"], row["class"]) for row in rows["errors"]] == [
+        (bad[0].uri, "non_finite"), (bad[1].uri, "non_finite_output"),
+        (bad[2].uri, "non_finite_output"),
+    ]  # fmt: skip
+    assert assembler.progress.clips == 5
+
+
+def test_labels_are_those_of_the_mean_logits(new_table, assemble, model, clips):
+    shared = {"tables": ("clips", "windows"), "top_k": 2}
+    table = new_table(outputs=("embedding", "logits", "labels"), **shared)
+    rows, _ = assemble(table, clips, shard_packets(clips, table.spec.decode_rule))
+    for row in rows["clips"] + rows["windows"]:
+        logits = np.array(row["logits"], np.float32)
+        expected = top_labels(logits, 2, model.class_names)
+        for label in expected:
+            label["probability"] = np.float32(label["probability"])
+        assert row["labels"] == expected
+        assert row["labels"][0]["name"] == model.class_names[int(np.argmax(logits))]
+
+
+def test_labels_need_no_logits_in_the_rows(new_table, assemble, clips):
+    table = new_table(outputs=("embedding", "labels"), top_k=1)
+    rows, _ = assemble(table, clips, shard_packets(clips, table.spec.decode_rule))
+    assert all("logits" not in row and len(row["labels"]) == 1 for row in rows["clips"])
+
+
+def test_rows_carry_the_arch_of_their_clips_length(
+    tmp_path, new_table, assemble, write_clip, routed, timestamps
+):
+    # 10, 20 and 30 ms, and one sample more.
+    lengths = (330, 320, 321, 640, 641, 960, 961, 3000)
+    archs = ("to_20", "to_10", "to_20", "to_20", *["to_30"] * 4)
+    clips = [write_clip(tmp_path / f"{i}.wav", n) for i, n in enumerate(lengths)]
+    tables = {"tables": ("clips", "windows", "timestamps"), "min_samples": 320}
+    table = new_table(**routed | timestamps | tables | {"timestamp_window": 320})
+    rows, _ = assemble(table, clips, shard_packets(clips, table.spec.decode_rule))
+    by_uri = {clip.uri: arch for clip, arch in zip(clips, archs, strict=True)}
+    assert len(rows["clips"]) == len(lengths)
+    for row in rows["clips"] + rows["windows"]:
+        assert row["arch"] == by_uri[row["uri"]]
+    # Windows of 960 every 320 over 961 and 3000 samples: 1 + 961 // 320 and 1 + 3000 // 320.
+    counts = [row["n_windows"] for row in rows["clips"]]
+    assert counts == [1, 1, 1, 1, 1, 1, 4, 10]
+    assert {row["arch"] for row in rows["timestamps"]} == {"to_10"}
 
 
 def test_progress_only_grows_and_ends_at_the_total(new_table, assemble, clips, small_pool):
@@ -194,9 +294,11 @@ def test_progress_only_grows_and_ends_at_the_total(new_table, assemble, clips, s
         pytest.param(lambda packets, i: packets[:i], id="cut off"),
     ],
 )
-def test_a_stream_that_lost_or_repeated_a_packet_is_refused(new_table, assemble, clips, change):
+def test_a_stream_that_lost_or_repeated_a_packet_is_refused(
+    new_table, assemble, clips, change, timestamps
+):
     clips = [*clips, ClipRef("/nowhere.wav", "missing")]
-    table = new_table(**BOTH)
+    table = new_table(**timestamps | {"tables": ("clips", "windows", "timestamps")})
     packets = list(shard_packets(clips, table.spec.decode_rule, 1))
     assert len(packets) > len(clips)
     for i in range(len(packets)):
@@ -213,6 +315,14 @@ def test_a_stream_that_lost_or_repeated_a_packet_is_refused(new_table, assemble,
         pytest.param([ClipFailed(0, "read", "missing", "gone")], id="no end"),
         pytest.param([ClipFailed(0, "read", "missing", "gone"), ShardEnd(2, 0)], id="wrong end"),
         pytest.param([ClipDone(0, 320, 1, 32_000, 1, False), ShardEnd(1, 0)], id="no window"),
+        pytest.param(
+            [
+                WindowBlock(0, 0, 320, (0,), np.ones(320, np.float32)),
+                ClipDone(0, 320, 1, 32_000, 1, False, n_timestamps=3),
+                ShardEnd(1, 1, 0),
+            ],
+            id="no timestamp",
+        ),
         pytest.param([ClipFailed(0, "read", "missing", "gone")] * 2 + [ShardEnd(1, 0)], id="two"),
     ],
 )

@@ -1,15 +1,19 @@
 """`pipeline.packets`: every clip's events, in order, whatever becomes of the clip."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import soundfile
 
+import pipeline.windows
 from pipeline.clips import SAMPLE_RATE_HZ
 from pipeline.packets import (
     ClipDone,
     ClipFailed,
     DecodeRule,
     ShardEnd,
+    TimestampBlock,
     clip_events,
     shard_packets,
 )
@@ -17,6 +21,10 @@ from pipeline.windows import WindowBlock, WindowRule
 
 RULE = DecodeRule(WindowRule(320, 160), min_samples=32)
 PADDING_RULE = DecodeRule(WindowRule(320, 160), min_samples=32, pad_short=True)
+# A timestamp every 160 samples, from windows of 640.
+TIMESTAMPS = DecodeRule(
+    WindowRule(320, 160), min_samples=321, timestamps=WindowRule(640, 160, whole=False)
+)
 
 
 @pytest.fixture
@@ -106,3 +114,48 @@ def test_packets_change_nothing_but_where_the_stream_is_cut(tmp_path, write_clip
     # A packet goes out with the block that fills it.
     assert all(sum(packet[:-1]) < packet_bytes for packet in sizes)
     assert all(sum(packet) >= packet_bytes for packet in sizes[:-1])
+
+
+def test_timestamps_travel_beside_windows(tmp_path, noise, write_clip, monkeypatch):
+    monkeypatch.setattr(pipeline.windows, "BLOCK_SAMPLES", 1000)
+    *blocks, done = clip_events(write_clip(tmp_path / "a.wav", 1000), 3, TIMESTAMPS)
+    streams = [block for block in blocks if isinstance(block, TimestampBlock)]
+    assert {block.clip for block in blocks} == {3}
+    # 1 + 1000 // 160 of either.
+    assert (done.n_windows, done.n_timestamps) == (7, 7)
+    # A window of 640 and two steps fit in 1000 samples.
+    assert [(block.first_index, block.n) for block in streams] == [(0, 3), (3, 3), (6, 1)]
+    padded = np.pad(noise(1000), 320, mode="reflect")
+    for block in streams:
+        start = 160 * block.first_index
+        assert block.pcm.tolist() == padded[start : start + 160 * (block.n - 1) + 640].tolist()
+
+
+@pytest.mark.parametrize("n_samples", [320, 321, 640])
+def test_clips_shorter_than_a_timestamps_window(tmp_path, write_clip, n_samples):
+    *blocks, last = clip_events(write_clip(tmp_path / "a.wav", n_samples), 0, TIMESTAMPS)
+    if n_samples == 320:
+        assert not any(isinstance(block, TimestampBlock) for block in blocks)
+        assert (last.error_class, "at least 321" in last.message) == ("too_short", True)
+    else:
+        assert last.n_timestamps == 1 + n_samples // 160
+
+
+def test_short_clips_are_padded_for_their_timestamps_too(tmp_path, noise, write_clip):
+    rule = dataclasses.replace(TIMESTAMPS, pad_short=True)
+    *blocks, done = clip_events(write_clip(tmp_path / "a.wav", 31), 0, rule)
+    (stream,) = [block for block in blocks if isinstance(block, TimestampBlock)]
+    # 321 samples have three timestamps; the clip's own length stays on record.
+    assert (done.n_samples, done.n_timestamps, stream.n) == (31, 3, 3)
+    padded = np.pad(np.pad(noise(31), (0, 290)), 320, mode="reflect")
+    assert stream.pcm.tolist() == padded[: 2 * 160 + 640].tolist()
+
+
+def test_timestamps_count_in_packets_and_totals(tmp_path, write_clip):
+    clips = [write_clip(tmp_path / f"{i}.wav", 20_000 + 500 * i) for i in range(3)]
+    packets = list(shard_packets(clips, TIMESTAMPS, 5_000))
+    (expected,) = shard_packets(clips, TIMESTAMPS)
+    assert [repr(event) for packet in packets for event in packet] == list(map(repr, expected))
+    assert len(packets) > len(clips)
+    # 1 + 20000 // 160, 1 + 20500 // 160 and 1 + 21000 // 160 of either.
+    assert expected[-1] == ShardEnd(3, 126 + 129 + 132, 126 + 129 + 132)

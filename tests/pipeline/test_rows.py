@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.rows import ROW_GROUP_ROWS, RowWriter, schemas, to_table
+from pipeline.rows import GROUP_BYTES, ROW_GROUP_ROWS, RowWriter, group_rows, to_table
+from pipeline.schema import schemas
 from pipeline.store import TEMP_DIR
 from pipeline.table import DATA_DIRS
 
@@ -49,6 +50,12 @@ def error_row(i):
     return identity(i) | {"stage": "read", "class": "missing", "message": "is not there"}
 
 
+def add_window(writer, row):
+    shared = {name: value for name, value in row.items() if isinstance(value, str)}
+    columns = {name: [value] for name, value in row.items() if name not in shared}
+    writer.add_block("windows", shared, columns)
+
+
 @pytest.fixture
 def write(new_table):
     """Writes rows to the files of shard `s`; gives the table, the writer and the file sizes."""
@@ -56,9 +63,11 @@ def write(new_table):
     def run(clips=(), windows=(), errors=(), **changes):
         table = new_table(**changes)
         with RowWriter(table.store, table.spec, "s") as writer:
-            for name, rows in (("clips", clips), ("windows", windows), ("errors", errors)):
+            for name, rows in (("clips", clips), ("errors", errors)):
                 for row in rows:
                     writer.add(name, row)
+            for row in windows:
+                add_window(writer, row)
             files = writer.finish()
         return table, writer, files
 
@@ -175,7 +184,7 @@ def test_windows_go_to_disk_by_row_groups(new_table):
     n_rows = 2 * ROW_GROUP_ROWS + 10
     with RowWriter(table.store, table.spec, "s") as writer:
         for i in range(n_rows):
-            writer.add("windows", row | {"window_index": i})
+            add_window(writer, row | {"window_index": i})
             if i == ROW_GROUP_ROWS:
                 assert len(table.store.names(TEMP_DIR)) == 1
                 assert table.store.names("windows") == {}
@@ -195,12 +204,12 @@ def test_leaving_early_leaves_nothing(new_table, n_windows):
         with RowWriter(table.store, table.spec, "s") as writer:
             writer.add("clips", clip_row(0))
             for _ in range(n_windows):
-                writer.add("windows", window_row(0))
+                add_window(writer, window_row(0))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         leave_early()
-    assert [table.store.names(folder) for folder in (*DATA_DIRS, TEMP_DIR)] == [{}] * 4
+    assert [table.store.names(folder) for folder in (*DATA_DIRS, TEMP_DIR)] == [{}] * 5
 
 
 def test_tables_that_are_not_asked_for_are_not_written(write):
@@ -236,3 +245,80 @@ def test_names_of_any_unicode_are_kept(write):
 def test_no_rows_make_an_empty_table(make_spec):
     for schema in schemas(make_spec(**BOTH)).values():
         assert to_table([], schema).num_rows == 0
+
+
+def add_timestamps(writer, i, n):
+    """Adds n timestamps of clip i."""
+    index = np.arange(n)
+    columns = {
+        "timestamp_index": index,
+        "timestamp_ms": 5.0 * index,
+        "embedding": np.random.default_rng(i).normal(size=(n, 3)).astype(np.float32),
+    }
+    writer.add_block("timestamps", identity(i) | {"arch": "statistics"}, columns)
+    return columns
+
+
+def test_timestamps_are_read_as_they_were_written(new_table, timestamps):
+    table = new_table(**timestamps)
+    with RowWriter(table.store, table.spec, "s") as writer:
+        given = add_timestamps(writer, 0, 5)
+        files = writer.finish()
+    assert writer.rows == {"clips": 0, "timestamps": 5, "errors": 0}
+    assert files.keys() == {"clips/s.parquet", "timestamps/s.parquet"}
+    path = table.store.path("timestamps/s.parquet")
+    rows = pq.read_table(path).to_pylist()
+    assert [row["timestamp_index"] for row in rows] == [0, 1, 2, 3, 4]
+    assert [row["timestamp_ms"] for row in rows] == [0, 5, 10, 15, 20]
+    assert [row["embedding"] for row in rows] == given["embedding"].tolist()
+    assert {row["clip_id"] for row in rows} == {"id0"}
+    by_path = columns(path)
+    assert "BYTE_STREAM_SPLIT" in by_path["embedding.list.element"].encodings
+    assert by_path["timestamp_index"].physical_type == "INT64"
+
+
+@pytest.mark.parametrize("dropped", [(), (1,), (0, 2), (0, 1, 2)])
+def test_blocks_of_a_clip_that_failed_are_taken_back(new_table, timestamps, dropped):
+    table = new_table(**timestamps)
+    # Three floats of four bytes: ten rows a row group.
+    with RowWriter(table.store, table.spec, "s", group_bytes=120) as writer:
+        for i in range(3):
+            add_timestamps(writer, i, 25)
+            if i in dropped:
+                writer.drop(f"id{i}")
+        writer.finish()
+    path = table.store.path("timestamps/s.parquet")
+    left = [i for i in range(3) if i not in dropped]
+    assert writer.rows["timestamps"] == 25 * len(left)
+    ids = pq.read_table(path)["clip_id"].to_pylist()
+    assert ids == [f"id{i}" for i in left for _ in range(25)]
+    metadata = pq.read_metadata(path)
+    sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+    assert max(sizes) <= 10
+
+
+@pytest.mark.parametrize(
+    ("width", "rows"),
+    # 24 MB: 8192 embeddings of 768, and fewer of wider ones.
+    [(3, 8192), (768, 8192), (1295, 4858), (3358, 1873), (10**8, 1)],
+)
+def test_row_groups_are_bounded_by_rows_and_by_bytes(make_spec, timestamps, width, rows):
+    spec = make_spec(**timestamps | {"timestamp_dim": width})
+    assert group_rows(schemas(spec)["timestamps"], GROUP_BYTES) == rows
+
+
+def test_labels_are_lists_of_structs(write, make_spec):
+    outputs = {"outputs": ("embedding", "labels"), "top_k": 2}
+    labels = [{"index": 2, "name": "c", "probability": 0.75},
+              {"index": 0, "name": "a", "probability": 0.5}]  # fmt: skip
+    table, _, _ = write(clips=[clip_row(0) | {"labels": labels}], **outputs)
+    path = table.store.path("clips/s.parquet")
+    assert pq.read_table(path)["labels"].to_pylist() == [labels]
+    query = f"SELECT label.name FROM (SELECT unnest(labels) AS label FROM '{path}')"
+    assert duckdb.execute(query).fetchall() == [("c",), ("a",)]
+    kind = pq.read_schema(path).field("labels")
+    assert not kind.nullable
+    assert not kind.type.value_field.nullable
+    assert [str(field.type) for field in kind.type.value_type] == ["int32", "string", "float"]
+    assert "RLE_DICTIONARY" in columns(path)["labels.list.element.name"].encodings
+    assert "labels" not in schemas(make_spec())["clips"].names

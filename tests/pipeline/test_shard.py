@@ -1,15 +1,18 @@
 """`pipeline.shard`: a shard is committed whole, or not at all."""
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 
-from pipeline.clips import ClipRef
+from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.errors import BrokenStreamError
 from pipeline.packets import shard_packets
 from pipeline.plan import plan_shards
 from pipeline.shard import embed_shard
 from pipeline.store import TEMP_DIR
-from pipeline.table import DATA_DIRS
+from pipeline.table import DATA_DIRS, commit_name
+from pipeline.verify import verify_table
 
 BOTH = {"tables": ("clips", "windows")}
 
@@ -60,9 +63,48 @@ def test_done_twice_is_the_same_files_and_one_record(new_table, model, shard):
     ]
 
 
+def test_timestamps_done_twice_are_the_same_files(
+    new_table, model, tmp_path, write_clip, noise, listed, timestamps
+):
+    """One of the clips fails after many of its timestamps are on the disk."""
+    pcm = noise(3_000_000)
+    pcm[-1] = np.nan
+    soundfile.write(tmp_path / "nan.wav", pcm, SAMPLE_RATE_HZ, subtype="FLOAT")
+    clips = [write_clip(tmp_path / f"{n}.wav", n) for n in (500, 1000)]
+    table = new_table(**timestamps)
+    (shard,) = plan_shards([*clips, listed(tmp_path / "nan.wav")], table.spec.digest, 100)
+    records, files = [], []
+    for _ in range(2):
+        packets = shard_packets(shard.clips, table.spec.decode_rule)
+        records.append(embed_shard(shard, packets, model, table))
+        files.append(contents(table))
+    assert records[0] == records[1]
+    assert files[0] == files[1]
+    # 1 + 500 // 160 and 1 + 1000 // 160; the failed clip's 18,751 are more than a row group.
+    assert records[0].rows == {"clips": 2, "timestamps": 4 + 7, "errors": 1}
+    assert verify_table(table).passed
+
+
+@pytest.mark.parametrize("fidelity", [None, {"precision": "bf16", "cosine_min": 0.75}])
+def test_the_record_holds_the_models_fidelity_and_the_files_do_not(
+    new_table, model, shard, fidelity
+):
+    table, bare = new_table(**BOTH), None
+    for each in (type(model)(), type(model)(fidelity)):
+        packets = shard_packets(shard.clips, table.spec.decode_rule)
+        table.store.delete(commit_name(shard.shard_id))
+        record = embed_shard(shard, packets, each, table)
+        bare = bare or contents(table)
+    assert record.fidelity == fidelity
+    assert next(table.records([shard.shard_id])).fidelity == fidelity
+    assert contents(table) == bare
+
+
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), KeyboardInterrupt()])
 def test_a_model_that_fails_leaves_no_trace(new_table, shard, error):
     class Failing:
+        fidelity = None
+
         def embed(self, windows):
             raise error
 

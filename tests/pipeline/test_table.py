@@ -9,6 +9,7 @@ import pytest
 from pipeline.clips import ClipRef
 from pipeline.errors import StoreError, UsageError
 from pipeline.progress import Progress
+from pipeline.spec import Route
 from pipeline.store import META_DIR, LocalStore
 from pipeline.table import SPEC_NAME, CommitRecord, Table, commit_name, data_name
 
@@ -26,7 +27,7 @@ RECORD = CommitRecord(
 def test_a_new_table_is_made_and_then_opened(new_table, make_spec):
     made = new_table()
     before = made.store.read(SPEC_NAME)
-    opened = new_table(weights_origin="custom")
+    opened = new_table(routes=(Route("statistics", 0.01, "custom", "0" * 64, 320),))
     assert made.spec == opened.spec == Table.read(made.store).spec == make_spec()
     assert made.store.read(SPEC_NAME) == before
     assert made.committed() == set()
@@ -108,6 +109,30 @@ def test_of_two_writers_the_first_record_stands(new_table):
 
 def test_a_record_counts_as_progress():
     assert RECORD.counts == Progress(3, 4, 1.5, {"missing": 1})
+
+
+def test_the_first_fidelity_is_kept_and_makes_no_difference(new_table):
+    table = new_table(precision="bf16")
+    assert table.fidelity is None
+    table.note_fidelity(RECORD)
+    assert new_table(precision="bf16").fidelity is None
+    for cosine_min in (0.75, 0.5):
+        fidelity = {"precision": "bf16", "cosine_min": cosine_min}
+        table.note_fidelity(dataclasses.replace(RECORD, fidelity=fidelity))
+    opened = new_table(precision="bf16")
+    assert table.fidelity == opened.fidelity == {"precision": "bf16", "cosine_min": 0.75}
+    assert opened.spec == table.spec
+    # A process that knew nothing of it goes on from what is there.
+    opened.note_fidelity(dataclasses.replace(RECORD, fidelity={"cosine_min": 0.25}))
+    assert new_table(precision="bf16").fidelity["cosine_min"] == 0.75
+
+
+def test_a_records_fidelity_is_read_back(new_table):
+    record = dataclasses.replace(RECORD, fidelity={"precision": "bf16", "cosine_min": 0.75})
+    table = new_table()
+    table.commit(record, seconds=1)
+    (read,) = table.records(["5"])
+    assert read.fidelity == record.fidelity
 
 
 def test_a_record_that_is_gone_is_named(new_table):

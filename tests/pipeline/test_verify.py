@@ -9,11 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.clips import ClipRef
+from pipeline.spec import Route
 from pipeline.store import TEMP_DIR
 from pipeline.table import SPEC_NAME, commit_name, data_name
 from pipeline.verify import verify_table
 
 SPEC = {"tables": ("clips", "windows")}
+LABELS = {"outputs": ("embedding", "labels"), "top_k": 2}
 LENGTHS = (500, 320, 1000)
 
 
@@ -39,13 +41,18 @@ def shard(table):
 
 
 @pytest.fixture
-def damage(table, shard):
+def damage(table):
+    return damaging(table)
+
+
+def damaging(table):
     """Changes a file's rows, and the commit record as if they had been written so.
 
     Sizes, and with `counts` the numbers of rows, then agree: what is found is found in the rows.
     """
 
     def run(name, change, counts=True):
+        (shard,) = table.committed()
         file = data_name(name, shard)
         path = table.store.path(file)
         rows = change(pq.read_table(path))
@@ -92,11 +99,13 @@ def test_a_good_table_passes_and_is_counted(table, clips):
     assert json.loads(json.dumps(report.to_json()))["passed"] is True
 
 
-@pytest.mark.parametrize("outputs", [("embedding",), ("logits",), ("embedding", "logits")])
+@pytest.mark.parametrize(
+    "outputs", [("embedding",), ("logits",), ("embedding", "logits"), ("embedding", "labels")]
+)
 @pytest.mark.parametrize("tables", [("clips",), ("clips", "windows")])
 @pytest.mark.parametrize("padding", ["hear", "none"])
 def test_good_tables_of_every_kind_pass(new_table, embed, clips, outputs, tables, padding):
-    table = new_table(outputs=outputs, tables=tables, padding=padding)
+    table = new_table(outputs=outputs, tables=tables, padding=padding, top_k=2)
     embed(table, clips, shard_clips=2)
     report = verify_table(table, clips)
     assert report.problems == []
@@ -253,7 +262,7 @@ def test_an_empty_table(new_table):
 
 def test_a_table_whose_spec_was_changed(table):
     content = json.loads(table.store.read(SPEC_NAME))
-    content["spec"]["weights_digest"] = "f" * 64
+    content["spec"]["routes"][0]["weights_digest"] = "f" * 64
     table.store.path(SPEC_NAME).write_text(json.dumps(content))
     found = problem_of(type(table).read(table.store))
     assert "its rows are not of the clips that the shard was made of" in found
@@ -307,3 +316,121 @@ def test_temporary_files_are_a_note(table):
     assert report.passed
     assert report.notes == [f"1 temporary files in {TEMP_DIR}; a run is writing, or the next one "
                             "clears them"]  # fmt: skip
+
+
+@pytest.fixture
+def stamped(new_table, embed, clips, timestamps):
+    """A good table with timestamps: 1 + n // 160 of a clip of n samples.
+
+    The second clip is padded from 320 to 321.
+    """
+    windows = {"routes": (Route("statistics", 0.02, "random:0", "0" * 64, 320),), "window_s": 0.02}
+    table = new_table(**timestamps, **windows, pad_short=True)
+    embed(table, clips)
+    return table
+
+
+def test_a_good_table_of_timestamps_passes_and_is_counted(stamped, clips):
+    report = verify_table(stamped, clips)
+    assert report.problems == []
+    assert (report.clips, report.timestamps) == (3, 4 + 3 + 7)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param(lambda rows: drop(rows, 5),
+                     "timestamp_index is 2 in place of clip {1} timestamp 1", id="missing"),
+        pytest.param(lambda rows: drop(rows, 13),
+                     "they end before clip {2} timestamp 6", id="cut"),
+        pytest.param(lambda rows: rows.slice(0, 0),
+                     "they end before clip {0} timestamp 0", id="none"),
+        pytest.param(lambda rows: pa.concat_tables([rows, rows.slice(13)]),
+                     "there are more than the 14 of the clips", id="too many"),
+        pytest.param(lambda rows: pa.concat_tables([rows.slice(0, 6), rows.slice(5, 8)]),
+                     "timestamp_index is 1 in place of clip {1} timestamp 2", id="twice"),
+        pytest.param(lambda rows: pa.concat_tables([rows.slice(4), rows.slice(0, 4)]),
+                     "clip_id is {1} in place of clip {0} timestamp 0", id="other order"),
+        pytest.param(lambda rows: replaced(rows, "timestamp_ms", 3, 15.5),
+                     "timestamp_ms is 15.5 in place of clip {0} timestamp 3", id="other time"),
+        pytest.param(lambda rows: replaced(rows, "uri", 4, "else"),
+                     "uri is else in place of clip {1} timestamp 0", id="other uri"),
+        pytest.param(lambda rows: replaced(rows, "arch", 4, "else"),
+                     "arch is else in place of clip {1} timestamp 0", id="other arch"),
+    ],
+)  # fmt: skip
+def test_timestamps_that_are_not_where_they_should_be(stamped, clips, change, told):
+    damaging(stamped)("timestamps", change)
+    ids = [clip.clip_id for clip in clips]
+    expected = f"timestamps are not contiguous: {told.format(*ids)}"
+    assert expected in problem_of(stamped)
+
+
+@pytest.mark.parametrize("group_rows", [1, 3, 100])
+def test_timestamps_are_checked_in_row_groups_of_any_size(stamped, clips, group_rows):
+    (shard,) = stamped.committed()
+    path = stamped.store.path(data_name("timestamps", shard))
+    rows = pq.read_table(path)
+
+    def write(rows):
+        pq.write_table(rows, path, row_group_size=group_rows)
+        name = stamped.store.path(commit_name(shard))
+        record = json.loads(name.read_bytes())
+        record["files"][data_name("timestamps", shard)] = path.stat().st_size
+        name.write_text(json.dumps(record))
+
+    write(rows)
+    assert verify_table(stamped).passed
+    write(replaced(rows, "timestamp_index", 9, 8))
+    place = f"clip {clips[2].clip_id} timestamp 2"
+    assert f"timestamp_index is 8 in place of {place}" in problem_of(stamped)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [([0.5, np.nan, 1], "has NaN or infinite values"), ([0.0] * 3, "has all-zero vectors")],
+)
+def test_timestamps_that_are_no_embeddings(stamped, value, told):
+    damaging(stamped)("timestamps", lambda rows: replaced(rows, "embedding", 6, value))
+    assert f"timestamps.embedding {told}" in problem_of(stamped)
+
+
+def test_other_counts_of_timestamps_than_the_commit_says(stamped):
+    damaging(stamped)("timestamps", lambda rows: drop(rows, 13), counts=False)
+    assert "timestamps has 13 rows, its commit 14" in problem_of(stamped)
+
+
+def test_an_arch_that_is_not_the_lengths(new_table, embed, tmp_path, write_clip, routed):
+    table = new_table(**routed, **SPEC)
+    clips = [write_clip(tmp_path / f"{i}.wav", n) for i, n in enumerate((320, 321, 2000))]
+    embed(table, clips)
+    assert verify_table(table).passed
+    damaging(table)("windows", lambda rows: replaced(rows, "arch", 0, "to_30"))
+    assert f"not contiguous: clip {clips[0].clip_id} window 0" in problem_of(table)
+    damaging(table)("clips", lambda rows: replaced(rows, "arch", 1, "to_10"))
+    expected = f"clip {clips[1].clip_id} has arch 'to_10', its duration makes 'to_20'"
+    assert expected in problem_of(table)
+
+
+def label(index, probability):
+    return {"index": index, "name": "x", "probability": probability}
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ([label(0, 0.5)], "has rows with other than 2 labels"),
+        ([label(0, 0.5), label(3, 0.25)], "has classes that are none of the 3"),
+        ([label(0, 1.5), label(1, 0.25)], "has probabilities outside 0 to 1"),
+        ([label(0, float("nan")), label(1, 0.25)], "has probabilities outside 0 to 1"),
+        ([label(0, 0.25), label(1, 0.5)], "has labels that are not in order"),
+        ([label(1, 0.5), label(1, 0.25)], "has a class twice in one row"),
+    ],
+)
+def test_labels_that_are_none(new_table, embed, clips, labels, told):
+    table = new_table(**LABELS, tables=("clips", "windows"))
+    embed(table, clips)
+    assert verify_table(table).passed
+    for name in ("clips", "windows"):
+        damaging(table)(name, lambda rows: replaced(rows, "labels", 0, labels))
+        assert f"{name}.labels {told}" in problem_of(table)

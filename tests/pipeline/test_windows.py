@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pipeline.windows
 from pipeline.errors import UsageError
 from pipeline.windows import PADDINGS, WindowCutter, WindowRule
 
@@ -43,6 +44,12 @@ def whole_clip_windows(rule, pcm):
     return [pcm[start : start + rule.window] for start in starts]
 
 
+def reflected_windows(pcm, window, hop):
+    """HEAR's timestamps: every clip is reflected, however short, and cut all along."""
+    padded = np.pad(pcm, window // 2, mode="reflect")
+    return [padded[i * hop : i * hop + window] for i in range(len(pcm) // hop + 1)]
+
+
 def pieces(pcm, sizes):
     start = 0
     for size in sizes:
@@ -51,8 +58,8 @@ def pieces(pcm, sizes):
     yield pcm[start:]
 
 
-def cut(rule, chunks):
-    cutter = WindowCutter(rule, clip=7)
+def cut(rule, chunks, full_blocks=False):
+    cutter = WindowCutter(rule, 7, full_blocks)
     blocks = [block for chunk in chunks for block in cutter.push(chunk)]
     return cutter, blocks + list(cutter.finish())
 
@@ -101,6 +108,53 @@ def test_without_padding_the_first_window_is_at_0_and_the_last_is_flush(rule_and
     rule = WindowRule(rule.window, rule.hop, "none")
     assert rule.span(0, n_samples)[0] == 0
     assert rule.span(rule.count(n_samples) - 1, n_samples)[1] == n_samples
+
+
+@st.composite
+def timestamp_rules_and_lengths(draw):
+    """Even windows with clip lengths from the shortest that can be reflected on."""
+    window = 2 * draw(st.integers(1, 12))
+    rule = WindowRule(window, draw(st.integers(1, 40)), whole=False)
+    edges = st.sampled_from((window // 2 + 1, window, window + 1))
+    return rule, draw(st.one_of(edges, st.integers(window // 2 + 1, 400)))
+
+
+@given(timestamp_rules_and_lengths(), st.lists(st.integers(0, 90)), st.booleans())
+def test_where_no_clip_stays_whole_all_are_reflected_and_cut(rule_and_length, sizes, full_blocks):
+    rule, n_samples = rule_and_length
+    pcm = ramp(n_samples)
+    expected = reflected_windows(pcm, rule.window, rule.hop)
+
+    cutter, blocks = cut(rule, pieces(pcm, sizes), full_blocks)
+
+    found = [window for block in blocks for window in block.windows()]
+    assert [window.tolist() for window in found] == [window.tolist() for window in expected]
+    assert rule.count(n_samples) == cutter.n_windows == len(expected)
+    where = np.arange(n_samples, dtype=np.float32)
+    for index, window in enumerate(reflected_windows(where, rule.window, rule.hop)):
+        start, end = rule.span(index, n_samples)
+        head = start - rule.start(index, n_samples)
+        assert window[head : head + end - start].tolist() == list(range(start, end))
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 4])
+def test_a_clip_too_short_to_be_reflected_has_no_windows(n_samples):
+    rule = WindowRule(8, 2, whole=False)
+    cutter, blocks = cut(rule, [ramp(n_samples)])
+    assert not blocks
+    assert rule.count(n_samples) == cutter.n_windows == 0
+
+
+@pytest.mark.parametrize("full_blocks", [False, True])
+def test_blocks_are_bounded_by_their_samples(monkeypatch, full_blocks):
+    monkeypatch.setattr(pipeline.windows, "BLOCK_SAMPLES", 100)
+    # 20 samples and eight steps of 10 are 100; a window longer than that goes alone.
+    for window, most in ((20, 9), (300, 1)):
+        _, blocks = cut(WindowRule(window, 10), pieces(ramp(2000), [50] * 39), full_blocks)
+        if full_blocks:
+            assert {len(block.offsets) for block in blocks[:-1]} == {most}
+        assert max(len(block.offsets) for block in blocks) <= most
+        assert max(len(block.pcm) for block in blocks) <= max(100, window)
 
 
 @pytest.mark.parametrize("n_samples", [999_999, 1_000_000, 1_000_001])

@@ -1,0 +1,59 @@
+"""What the pipeline needs of a model, as a protocol: nothing here knows torch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.windows import Samples
+
+Vectors = npt.NDArray[np.float32]
+
+
+class ModelOutputs(Protocol):
+    """What a model says of n windows."""
+
+    @property
+    def features(self) -> Vectors:
+        """Float32 (n, embedding_dim)."""
+        ...
+
+    @property
+    def logits(self) -> Vectors:
+        """Float32 (n, n_classes)."""
+        ...
+
+
+class Model(Protocol):
+    """Embeds the windows and timestamps of a table."""
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """What the logits stand for, in their order."""
+        ...
+
+    @property
+    def fidelity(self) -> Mapping[str, Any] | None:
+        """How far it is from the same model in fp32, for JSON.
+
+        None in fp32, and as long as it has seen no windows.
+        """
+        ...
+
+    def embed(self, windows: Sequence[Samples]) -> ModelOutputs:
+        """Embed float32 windows of any mix of lengths at 32 kHz, in order."""
+        ...
+
+    def embed_timestamps(self, stream: Samples, n: int) -> Vectors:
+        """Embed n consecutive timestamps.
+
+        Args:
+            stream: float32 samples, from the start of the first one's longest window to the end of
+                the last one's.
+            n: how many.
+
+        Returns:
+            Float32 (n, timestamp_dim).
+        """
+        ...
