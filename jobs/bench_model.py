@@ -1,26 +1,19 @@
 """`passtream bench model`: how fast PaSST runs here, beside the reference and beside one GEMM.
 
-Contestants of a case take turns within one run and their medians are compared, because on a shared
-machine a speed alone says little. Weights are random: they cost what trained ones cost. Needs no
+Weights are random: they cost what trained ones cost. Needs no
 more than `models`; the reference package is imported only to be raced against.
 """
 
 import contextlib
-import importlib.metadata
 import io
-import os
-import platform
-import statistics
-import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from jobs.race import Case, Contestant, machine
 from models.archs import DEFAULT_ARCH, SAMPLE_RATE_HZ, ArchSpec, arch_spec
 from models.embedder import Embedder
 from models.errors import ModelError
@@ -40,39 +33,6 @@ PRECISIONS = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "bf16", "fp16")}
 CASES = ("windows", "mix", "timestamps", "long")
 
 Report = Callable[[str], None]
-Contestant = Callable[[], Any]
-
-
-@dataclass
-class Case:
-    """One piece of work and who races for it.
-
-    Attributes:
-        name: what is done.
-        contestants: by name; the order is that of the turns.
-        seconds: measured times by contestant.
-        note: said behind the times.
-    """
-
-    name: str
-    contestants: dict[str, Contestant]
-    seconds: dict[str, list[float]] = field(default_factory=dict)
-    note: str = ""
-
-    def race(self, device: torch.device, repeats: int) -> None:
-        """One unmeasured round, then `repeats` in turns."""
-        for turn in range(repeats + 1):
-            for name, work in self.contestants.items():
-                _wait_for(device)
-                started = time.perf_counter()
-                work()
-                _wait_for(device)
-                if turn:
-                    self.seconds.setdefault(name, []).append(time.perf_counter() - started)
-
-    def median_s(self, name: str) -> float:
-        """Median seconds of a contestant."""
-        return statistics.median(self.seconds[name])
 
 
 class ModelBench:
@@ -211,12 +171,12 @@ def run_bench(
     if repeats < 1:
         raise ModelError(f"repeats must be at least 1 (got {repeats})")
     bench = ModelBench(arch_spec(arch), device, against)
-    report(machine(device, against))
+    report(machine(device, (against,) if against else ()))
     report("")
     report(f"| work, {arch} | who | median s | times {OURS}'s | |")
     report("|---|---|---|---|---|")
     for case in bench.cases(cases):
-        case.race(bench.device, repeats)
+        case.race(repeats, bench.device)
         ours_s = case.median_s(OURS)
         for name in case.contestants:
             median_s = case.median_s(name)
@@ -225,28 +185,6 @@ def run_bench(
     if device == "cuda":
         report("")
         report(f"most GPU memory: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB")
-
-
-def machine(device: str, against: str | None) -> str:
-    """What the figures were measured on, in a line."""
-    parts = [f"torch {torch.__version__}", f"Python {platform.python_version()}"]
-    if against:
-        parts.append(f"{against} {importlib.metadata.version(against)}")
-    cpu = f"{_cpu_name()}, {len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads"
-    if device == "cuda":
-        return ", ".join([torch.cuda.get_device_name(), cpu, *parts])
-    return ", ".join([cpu, *parts])
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0].split(":")[1].strip() if names else platform.machine()
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def _noise(duration_s: float, seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:

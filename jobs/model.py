@@ -14,7 +14,7 @@ import torch
 from models.archs import EMBED_DIM, arch_spec
 from models.embedder import Embedder, Outputs, Vectors
 from models.fidelity import Fidelity, combined, compare
-from models.labels import class_names
+from models.labels import Label, class_names, top_labels
 from models.timestamps import timestamp_levels
 from models.weights import Weights, load_weights
 from pipeline.errors import PipelineError
@@ -61,7 +61,7 @@ class RunModel:
         self._unmeasured = weights
         if spec.precision == "fp32":
             self._unmeasured.clear()
-        self.class_names = class_names(first.classes)
+        self._class_names = class_names(first.classes)
 
     @property
     def fidelity(self) -> dict[str, Any] | None:
@@ -90,6 +90,10 @@ class RunModel:
     def embed_timestamps(self, stream: Samples, n: int) -> Vectors:
         """Embed n timestamps, by the first route's arch."""
         return self._embedders[0].embed_timestamps(self._levels, stream, n)
+
+    def top_labels(self, logits: Vectors, k: int) -> list[list[Label]]:
+        """The k most probable classes of each row of logits."""
+        return top_labels(logits, self._class_names, k)
 
     def _measure(self, arch: str, windows: Sequence[Samples], features: Vectors) -> None:
         if arch not in self._unmeasured:

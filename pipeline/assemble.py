@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.errors import BrokenStreamError
-from pipeline.labels import top_labels
 from pipeline.model import Model, Vectors
 from pipeline.packets import ClipDone, ClipFailed, Event, ShardEnd, TimestampBlock
 from pipeline.progress import Progress
 from pipeline.rows import RowWriter
+from pipeline.schema import LABEL_FIELDS
 from pipeline.spec import TableSpec
 from pipeline.windows import Samples, WindowBlock
 
@@ -210,8 +210,8 @@ class Assembler:
         """The columns of a row that the spec asks for."""
         columns: dict[str, Any] = {n: v for n, v in vectors.items() if n in self._spec.outputs}
         if "labels" in self._spec.outputs:
-            names = self._model.class_names
-            columns["labels"] = top_labels(vectors["logits"], self._spec.top_k, names)
+            labels = self._model.top_labels(vectors["logits"][None], self._spec.top_k)[0]
+            columns["labels"] = [dict(zip(LABEL_FIELDS, each, strict=True)) for each in labels]
         return columns
 
     def _fail(self, failed: ClipFailed) -> None:

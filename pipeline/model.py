@@ -29,11 +29,6 @@ class Model(Protocol):
     """Embeds the windows and timestamps of a table."""
 
     @property
-    def class_names(self) -> Sequence[str]:
-        """What the logits stand for, in their order."""
-        ...
-
-    @property
     def fidelity(self) -> Mapping[str, Any] | None:
         """How far it is from the same model in fp32, for JSON.
 
@@ -43,6 +38,15 @@ class Model(Protocol):
 
     def embed(self, windows: Sequence[Samples]) -> ModelOutputs:
         """Embed float32 windows of any mix of lengths at 32 kHz, in order."""
+        ...
+
+    def top_labels(self, logits: Vectors, k: int) -> Sequence[Sequence[tuple[int, str, float]]]:
+        """The k most probable classes of each row of logits: index, name and probability.
+
+        Args:
+            logits: float32 (n, n_classes).
+            k: how many, at most n_classes.
+        """
         ...
 
     def embed_timestamps(self, stream: Samples, n: int) -> Vectors:

@@ -21,11 +21,11 @@ _DICTIONARY_COLUMNS = (
     *("member", "arch", "stage", "class", "sample_rate_hz", "channels"),
     _LABEL_NAME,
 )
+LABEL_FIELDS = ("index", "name", "probability")
 _LABEL = pa.struct(
     [
-        pa.field("index", pa.int32(), nullable=False),
-        pa.field("name", pa.string(), nullable=False),
-        pa.field("probability", pa.float32(), nullable=False),
+        pa.field(name, kind, nullable=False)
+        for name, kind in zip(LABEL_FIELDS, (pa.int32(), pa.string(), pa.float32()), strict=True)
     ]
 )
 

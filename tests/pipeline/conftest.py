@@ -16,6 +16,7 @@ import pytest
 import soundfile
 from hypothesis import settings
 
+from models.labels import Label, top_labels
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, path_to_uri
 from pipeline.decode import ClipReader
 from pipeline.packets import shard_packets
@@ -46,8 +47,6 @@ class StatisticsModel:
     windows each call brought.
     """
 
-    class_names = ("first", "last", "energy")
-
     def __init__(self, fidelity=None, timestamp_hop: int = 160):
         self.calls: list[int] = []
         self.fidelity = fidelity
@@ -62,6 +61,9 @@ class StatisticsModel:
             (window[0], window[-1], np.square(window, dtype=np.float64).sum()) for window in windows
         ]
         return Outputs(np.array(features, np.float32), np.array(logits, np.float32))
+
+    def top_labels(self, logits: np.ndarray, k: int) -> list[list[Label]]:
+        return top_labels(logits, ("first", "last", "energy"), k)
 
     def embed_timestamps(self, stream: np.ndarray, n: int) -> np.ndarray:
         length = len(stream) - (n - 1) * self.timestamp_hop
