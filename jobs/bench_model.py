@@ -85,7 +85,7 @@ class ModelBench:
             embedder = Embedder(self.spec, self.state_dict, self.device.type, precision=precision)
             exact = self.embedder.embed(windows).features
             cosine = _cosine_min(embedder.embed(windows).features, exact)
-            note = f"cosine to fp32 at least {cosine:.4f}"
+            note = f"cosine to fp32 at least {cosine:.5f}"
         batch = torch.from_numpy(np.stack(windows))
         case = Case(
             f"{n} windows of {WINDOW_S:g} s in one batch, {precision}",
