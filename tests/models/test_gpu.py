@@ -35,7 +35,7 @@ EVERY_PRECISION = pytest.mark.parametrize("precision", TOLERANCE)
 
 @pytest.fixture(autouse=True)
 def whole_fp32(monkeypatch):
-    """cuDNN takes the patch embedding in TF32 unless told otherwise, 1e-3 off the CPU's fp32."""
+    """The patch embedding is TF32 in cuDNN unless told otherwise, 1e-3 off the CPU's fp32."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
