@@ -10,6 +10,7 @@ import torch
 
 from models.archs import ARCHS
 from models.hear.modules import HEAR_MODULES
+from models.patchout import Patchout
 
 TOLERANCE = 1e-4
 N_CLASSES, N_FEATURES, N_MEL = 527, 768, 6 * 128
@@ -215,6 +216,20 @@ def test_timestamps_equal_the_reference(name, n_samples, shallow, sounds):
 def test_timestamps_equal_the_reference_over_a_minute(shallow, sounds):
     """Longer than a block of the stream, and a sample past a hop."""
     assert_same_timestamps(shallow("base"), sounds(61 * RATE_HZ + 1))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_training_equals_the_reference_draw_by_draw(seed, build_pair, sounds, quietly):
+    """From waves on: band edges, masks and patchout are drawn in the reference's order."""
+    pair, waves = build_pair("base"), sounds(48_000)
+    pair.model.net.patchout = Patchout(unstructured=20, time=3, frequency=2)
+    pair.reference.net.u_patchout = 20
+    pair.reference.net.s_patchout_t, pair.reference.net.s_patchout_f = 3, 2
+    torch.manual_seed(seed)
+    expected = quietly(pair.reference.train(), waves)
+    torch.manual_seed(seed)
+    assert_same(pair.model.train()(waves).detach(), expected)
+    assert not torch.equal(pair.ours.get_scene_embeddings(waves, pair.model), expected)
 
 
 # One module of every arch, and every kind of timestamps.
