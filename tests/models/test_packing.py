@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from models.archs import ARCHS, DEFAULT_ARCH
 from models.embedder import Embedder
 from models.factory import front_end
-from models.packing import CPU_PACK_TOKENS, GPU_PACK_TOKENS, embed_packed, pack_tokens, packs
+from models.packing import CPU_PACK_TOKENS, embed_packed, pack_tokens, packs
 from models.passt import PaSST
 from models.weights import random_state_dict
 from models.wrapper import PasstWrapper
@@ -73,12 +73,11 @@ def test_no_two_packs_in_a_row_fit_into_one(lengths, max_tokens):
         assert sum(pack) + following[0] > max_tokens
 
 
-@pytest.mark.parametrize(("device", "n_windows"), [("cpu", 2), ("cuda", 64)])
+@pytest.mark.parametrize(("device", "n_windows"), [("cpu", 1), ("cuda", 64)])
 def test_packs_are_windows_of_ten_seconds(device, n_windows):
     # 12 x 99 patches and two tokens
     assert SPEC.n_tokens(320_000) == 1190
     assert pack_tokens(torch.device(device)) == n_windows * 1190
-    assert (CPU_PACK_TOKENS, GPU_PACK_TOKENS) == (2 * 1190, 64 * 1190)
 
 
 def test_uniform_lengths_cost_no_padding(small_spec, small_state_dict, forwards):
