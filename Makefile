@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # HEAR's validator asks for tensorflow, which it needs for tensorflow models alone: no dependencies.
 VALIDATOR := hearvalidator==2021.0.2
 
-.PHONY: demo test test-slow lint lock clean
+.PHONY: demo test test-slow test-gpu lint lock clean
 
 demo: $(STAMP)
 	$(BIN)/python -m jobs.demo
@@ -15,9 +15,13 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/pytest --durations=10
 
-# What takes minutes: a three-hour recording, and the rest of the ten kill trials.
+# What takes minutes: a three-hour recording, the rest of the ten kill trials, HEAR at full depth.
 test-slow: $(STAMP)
 	$(BIN)/pytest -m slow
+
+# What needs CUDA.
+test-gpu: $(STAMP)
+	$(BIN)/pytest -m gpu
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

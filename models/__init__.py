@@ -4,8 +4,14 @@ What to read, in the order of the data:
 
 - `models.archs`: one frozen `ArchSpec` per published checkpoint (strides, grid, hop, classes).
 - `models.preprocess`: `AugmentMelSTFT`, samples to a log-mel spectrogram, always fp32.
-- `models.passt`: `PaSST`, a spectrogram to logits and features.
-- `models.embedder`: `Embedder`, a list of windows of any lengths to arrays, batched exactly.
+- `models.passt`: `PaSST`, spectrograms to logits and features; `models.attention` and
+  `models.linear` are what it computes with, `models.patchout` what training drops.
+- `models.packing`: windows of any lengths to packs for one forward, nothing padded.
+- `models.timestamps`, `models.moments`: what a HEAR timestamp is made of, and the embedding of many.
+- `models.embedder`: `Embedder`, arrays in and arrays out, as the pipeline takes it; in any of
+  `models.precision`, whose cost `models.fidelity` measures.
+- `models.wrapper`: `PasstWrapper`, waves in and HEAR embeddings out; `models.audio` is what it
+  refuses, `models.factory` makes it by name, and `models.hear` holds the modules of that challenge.
 - `models.weights`: state dicts: where they come from, how they are checked, their digest.
 - `models.published`: the checkpoints, from a model store, the cache or the network.
 - `models.store`: folders and URIs that keep them, each with its sha256; `models.pull` fills them.
