@@ -195,7 +195,7 @@ def test_scenes_around_the_window_equal_the_reference(name, over, shallow, sound
 
 def test_scenes_of_many_windows_equal_the_reference(shallow, sounds):
     # 10 s, three hops of 2.5 s and a remainder: 17.5 // 2.5 + 1 = 8 windows
-    assert_same_scenes(shallow("base"), sounds(17 * RATE_HZ + 28_345))
+    assert_same_scenes(shallow("base"), sounds(17 * RATE_HZ + 28_345, 1))
 
 
 @EVERY_MODULE
@@ -213,6 +213,7 @@ def test_timestamps_equal_the_reference(name, n_samples, shallow, sounds):
     assert_same_timestamps(shallow(name), sounds(n_samples(MODULES[name].longest)))
 
 
+@pytest.mark.slow
 def test_timestamps_equal_the_reference_over_a_minute(shallow, sounds):
     """Longer than a block of the stream, and a sample past a hop."""
     assert_same_timestamps(shallow("base"), sounds(61 * RATE_HZ + 1))
@@ -241,7 +242,7 @@ def test_whole_modules_equal_the_reference(name, build_pair, sounds):
     pair = build_pair(name, depth=12)
     audio = sounds(MODULES[name].longest // 2 + 1)
     assert_same_timestamps(pair, audio)
-    assert_same_scenes(pair, sounds(16_000))
+    assert_same_scenes(pair, sounds(8000))
 
 
 @pytest.mark.slow
