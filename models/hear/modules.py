@@ -43,8 +43,9 @@ class HearModule:
             ModelError: weights that cannot be loaded, or options that cannot be.
         """
         weights = "auto" if _is_empty(model_file_path) else model_file_path
-        options = {"timestamps": self.spec.timestamps} | options
-        model = get_basic_model(mode, self.spec.arch, weights=weights, **options)
+        model = get_basic_model(
+            mode, self.spec.arch, weights=weights, timestamps=self.spec.timestamps, **options
+        )
         return model.cuda() if torch.cuda.is_available() else model
 
     def get_basic_model(
