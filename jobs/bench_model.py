@@ -19,11 +19,13 @@ from models.embedder import Embedder
 from models.errors import ModelError
 from models.factory import front_end
 from models.passt import PaSST
+from models.timestamps import TIMESTAMP_HOP, TIMESTAMP_WINDOW
 from models.weights import random_state_dict
 from models.wrapper import PasstWrapper
 
 REFERENCE = "hear21passt"
 OURS = "passtream"
+GEMM = "the same FLOPs as one GEMM"
 WINDOW_S = 10.0
 BATCH_WINDOWS = {"cpu": 4, "cuda": 64}
 LONG_CLIP_S = 61.0
@@ -87,15 +89,14 @@ class ModelBench:
             cosine = _cosine_min(embedder.embed(windows).features, exact)
             note = f"cosine to fp32 at least {cosine:.5f}"
         batch = torch.from_numpy(np.stack(windows))
-        case = Case(
+        flops = n * self.spec.flops(len(windows[0]))
+        return Case(
             f"{n} windows of {WINDOW_S:g} s in one batch, {precision}",
             self._rivals(lambda rival: rival(batch.to(self.device)))
-            | {OURS: lambda: embedder.embed(windows)},
+            | {OURS: lambda: embedder.embed(windows), GEMM: _gemm(flops, self.device, precision)},
+            flops,
             note=note,
         )
-        flops = n * self.spec.flops(len(windows[0]))
-        case.contestants["the same FLOPs as one GEMM"] = _gemm(flops, self.device, precision)
-        return case
 
     def _mix(self) -> Case:
         rng = np.random.default_rng(0)
@@ -109,6 +110,7 @@ class ModelBench:
         return Case(
             f"{MIX_CLIPS} clips of {MIX_S[0]} to {MIX_S[1]:g} s, shuffled",
             self._rivals(one_by_one) | {OURS: lambda: self.embedder.embed(clips)},
+            sum(self.spec.flops(len(clip)) for clip in clips),
             note=f"{seconds:.0f} s of audio",
         )
 
@@ -118,14 +120,18 @@ class ModelBench:
             f"timestamps of {WINDOW_S:g} s",
             self._rivals(lambda rival: rival.get_timestamp_embeddings(audio))
             | {OURS: lambda: self.model.get_timestamp_embeddings(audio)},
+            (audio.shape[1] // TIMESTAMP_HOP + 1) * self.spec.flops(TIMESTAMP_WINDOW),
         )
 
     def _long_clip(self) -> Case:
         audio = torch.from_numpy(_noise(LONG_CLIP_S, 0))[None]
+        # Reflected by half a window at both ends
+        n_windows = int(LONG_CLIP_S / self.spec.scene_hop_s) + 1
         return Case(
             f"scene embedding of {LONG_CLIP_S:g} s",
             self._rivals(lambda rival: rival.get_scene_embeddings(audio))
             | {OURS: lambda: self.model.get_scene_embeddings(audio)},
+            n_windows * self.spec.flops(self.model.max_model_window),
         )
 
     def _rivals(self, work: Callable[[Any], Any]) -> dict[str, Contestant]:
@@ -173,15 +179,16 @@ def run_bench(
     bench = ModelBench(arch_spec(arch), device, against)
     report(machine(device, (against,) if against else ()))
     report("")
-    report(f"| work, {arch} | who | median s | times {OURS}'s | |")
-    report("|---|---|---|---|---|")
+    report(f"| work, {arch} | who | median s | GFLOP/s | times {OURS}'s | |")
+    report("|---|---|---|---|---|---|")
     for case in bench.cases(cases):
         case.race(repeats, bench.device)
         ours_s = case.median_s(OURS)
         for name in case.contestants:
             median_s = case.median_s(name)
+            rate, ratio = case.flops / median_s / 1e9, median_s / ours_s
             note = case.note if name == OURS else ""
-            report(f"| {case.name} | {name} | {median_s:.2f} | {median_s / ours_s:.2f} | {note} |")
+            report(f"| {case.name} | {name} | {median_s:.2f} | {rate:.0f} | {ratio:.2f} | {note} |")
     if device == "cuda":
         report("")
         report(f"most GPU memory: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB")

@@ -5,12 +5,13 @@ refused here, before a model is loaded or Ray is started.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -32,6 +33,11 @@ Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 def _split_commas(value: object) -> object:
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+def _with(always: str) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
+    """Adds what is written whether or not it is asked for, and drops what is said twice."""
+    return lambda names: tuple(dict.fromkeys((always, *names)))
 
 
 class EmbedConfig(BaseModel):
@@ -74,11 +80,21 @@ class EmbedConfig(BaseModel):
         default=False, description="Pad clips too short for one patch with zeros."
     )
     tables: Annotated[
-        tuple[Literal["clips", "windows", "timestamps"], ...], BeforeValidator(_split_commas)
-    ] = Field(default=("clips",), description="Tables to write: clips, windows, timestamps.")
+        tuple[Literal["clips", "windows", "timestamps"], ...],
+        BeforeValidator(_split_commas),
+        AfterValidator(_with("clips")),
+    ] = Field(
+        default=("clips",),
+        description="Tables to write: clips (always), windows, timestamps.",
+    )
     outputs: Annotated[
-        tuple[Literal["embedding", "logits", "labels"], ...], BeforeValidator(_split_commas)
-    ] = Field(default=("embedding",), description="Columns to write: embedding, logits, labels.")
+        tuple[Literal["embedding", "logits", "labels"], ...],
+        BeforeValidator(_split_commas),
+        AfterValidator(_with("embedding")),
+    ] = Field(
+        default=("embedding",),
+        description="Columns to write: embedding (always), logits, labels.",
+    )
     top_k: int | None = Field(
         default=None, description="Labels a row, the most probable ones. [default: 5]"
     )
@@ -137,12 +153,9 @@ class EmbedConfig(BaseModel):
                     f"(got {self.n_labels})"
                 )
         elif self.top_k is not None:
-            raise ValueError("top_k needs outputs labels: --outputs embedding,labels")
+            raise ValueError("top_k needs outputs labels: --outputs labels")
         if self.timestamps and not self.timestamp_kind:
-            raise ValueError("timestamps needs its table: --tables clips,timestamps")
-        for name, required in (("tables", "clips"), ("outputs", "embedding")):
-            if required not in getattr(self, name):
-                raise ValueError(f"{name} must include {required!r}")
+            raise ValueError("timestamps needs its table: --tables timestamps")
         if self.actors != "auto" and self.actors < 1:
             raise ValueError(f"actors must be auto or at least 1 (got {self.actors})")
         return self

@@ -26,12 +26,14 @@ class Case:
     Attributes:
         name: what is done.
         contestants: by name; the order is that of the turns.
+        flops: floating-point operations of the work, to be done in whatever way.
         seconds: measured times by contestant.
         note: said behind the times.
     """
 
     name: str
     contestants: dict[str, Contestant]
+    flops: float
     seconds: dict[str, list[float]] = field(default_factory=dict)
     note: str = ""
 

@@ -42,7 +42,7 @@ def test_help_groups_every_setting():
             ["--long-clips", "route", "--window-s", "30"],
             "window_s goes with long_clips window only",
         ),
-        (["--outputs", "embedding,labels", "--top-k", "600"], "top_k must be 1 to 527"),
+        (["--outputs", "labels", "--top-k", "600"], "top_k must be 1 to 527"),
         (["--weights", "nowhere.pt"], "weights 'nowhere.pt': no such file"),
         (["--weights", "README.md"], "weights 'README.md': "),
         (["--no-such-option"], "No such option"),
