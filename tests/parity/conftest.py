@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from models.archs import ARCHS, arch_spec
-from models.hear.modules import HEAR_MODULES
+from models.hear.table import HEAR_MODULES
 from models.published import cached_path
 from models.weights import random_state_dict
 from models.wrapper import PasstWrapper

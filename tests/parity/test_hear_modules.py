@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.archs import ARCHS
-from models.hear.modules import HEAR_MODULES
+from models.hear.table import HEAR_MODULES
 from models.patchout import Patchout
 
 TOLERANCE = 1e-4
