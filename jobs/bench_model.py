@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from jobs.race import Case, Contestant, machine
 from models.archs import DEFAULT_ARCH, SAMPLE_RATE_HZ, ArchSpec, arch_spec
@@ -106,10 +107,19 @@ class ModelBench:
             for clip in clips:
                 rival.get_scene_embeddings(torch.from_numpy(clip)[None])
 
+        def in_padded_batches(rival: Any) -> None:
+            n = BATCH_WINDOWS[self.device.type]
+            for start in range(0, MIX_CLIPS, n):
+                batch = map(torch.from_numpy, clips[start : start + n])
+                rival.get_scene_embeddings(pad_sequence(list(batch), batch_first=True))
+
         seconds = sum(map(len, clips)) / SAMPLE_RATE_HZ
         return Case(
             f"{MIX_CLIPS} clips of {MIX_S[0]} to {MIX_S[1]:g} s, shuffled",
-            self._rivals(one_by_one) | {OURS: lambda: self.embedder.embed(clips)},
+            # Its batches have one length: shorter clips are embedded with their padding.
+            self._rivals(one_by_one)
+            | self._rivals(in_padded_batches, f"{REFERENCE} in padded batches")
+            | {OURS: lambda: self.embedder.embed(clips)},
             sum(self.spec.flops(len(clip)) for clip in clips),
             note=f"{seconds:.0f} s of audio",
         )
@@ -134,7 +144,7 @@ class ModelBench:
             n_windows * self.spec.flops(self.model.max_model_window),
         )
 
-    def _rivals(self, work: Callable[[Any], Any]) -> dict[str, Contestant]:
+    def _rivals(self, work: Callable[[Any], Any], name: str = REFERENCE) -> dict[str, Contestant]:
         if self.rival is None:
             return {}
 
@@ -142,7 +152,7 @@ class ModelBench:
             with torch.no_grad(), _hushed():
                 work(self.rival)
 
-        return {REFERENCE: run}
+        return {name: run}
 
 
 def run_bench(
