@@ -6,10 +6,8 @@ The rate is the header's; soxr resamples the stream. Damage that decoders pass o
 (cut-off files, NaN) is an error here.
 """
 
-import contextlib
 import itertools
 import os
-import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -20,9 +18,9 @@ import soundfile
 import soxr
 
 from pipeline.chunks import promised_and_present
-from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, uri_to_path
+from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.errors import ClipError
-from pipeline.source import stat_version
+from pipeline.opening import opened
 
 Samples = npt.NDArray[np.float32]
 PIECE_FRAMES = 1 << 17
@@ -65,7 +63,7 @@ class ClipReader:
         Raises:
             ClipError: the clip cannot be read or decoded, or is damaged.
         """
-        with _opened(self.ref) as file:
+        with opened(self.ref) as file:
             yield from self._resampled(self._mono(file))
 
     def _mono(self, file: BinaryIO) -> Iterator[Samples]:
@@ -213,37 +211,3 @@ def _open_soundfile(file: BinaryIO) -> soundfile.SoundFile:
     # By descriptor: libsndfile then reads natively, with no calls back into Python.
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     return soundfile.SoundFile(file.fileno(), closefd=False)
-
-
-@contextlib.contextmanager
-def _opened(ref: ClipRef) -> Iterator[BinaryIO]:
-    path = uri_to_path(ref.uri)
-    try:
-        opened = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (closed below)
-    except FileNotFoundError as error:
-        what = f"links to {os.readlink(path)!r}, which is" if os.path.islink(path) else "is"
-        raise ClipError("read", "missing", f"{ref.uri}: {what} not there") from error
-    except PermissionError as error:
-        raise ClipError("read", "forbidden", f"{ref.uri}: no permission to read it") from error
-    except IsADirectoryError as error:
-        raise ClipError("read", "not_a_file", f"{ref.uri}: is a folder") from error
-    except OSError as error:
-        raise ClipError("read", "unreadable", f"{ref.uri}: {error.strerror}") from error
-    with opened as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise ClipError("read", "not_a_file", f"{ref.uri}: is not a regular file")
-        if not status.st_size:
-            raise ClipError("read", "empty", f"{ref.uri}: is empty (0 bytes)")
-        if (version := stat_version(status)) != ref.version:
-            raise ClipError(
-                "read",
-                "changed",
-                f"{ref.uri}: changed since it was listed (version {ref.version}, now {version})",
-            )
-        yield file
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    # Opening a named pipe would otherwise wait for a writer for ever.
-    return os.open(path, flags | os.O_NONBLOCK)

@@ -1,0 +1,53 @@
+"""A clip's bytes as a file with a descriptor, which is what the decoders read fastest."""
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from pipeline.clips import ClipRef, uri_to_path
+from pipeline.errors import ClipError
+from pipeline.source import stat_version
+
+
+@contextlib.contextmanager
+def opened(ref: ClipRef) -> Iterator[BinaryIO]:
+    """A clip's file, positioned at its start; it has a descriptor.
+
+    Args:
+        ref: the clip.
+
+    Raises:
+        ClipError: it cannot be read, is empty, or is not of the version that was listed.
+    """
+    path = uri_to_path(ref.uri)
+    try:
+        opened = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (closed below)
+    except FileNotFoundError as error:
+        what = f"links to {os.readlink(path)!r}, which is" if os.path.islink(path) else "is"
+        raise ClipError("read", "missing", f"{ref.uri}: {what} not there") from error
+    except PermissionError as error:
+        raise ClipError("read", "forbidden", f"{ref.uri}: no permission to read it") from error
+    except IsADirectoryError as error:
+        raise ClipError("read", "not_a_file", f"{ref.uri}: is a folder") from error
+    except OSError as error:
+        raise ClipError("read", "unreadable", f"{ref.uri}: {error.strerror}") from error
+    with opened as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise ClipError("read", "not_a_file", f"{ref.uri}: is not a regular file")
+        if not status.st_size:
+            raise ClipError("read", "empty", f"{ref.uri}: is empty (0 bytes)")
+        if (version := stat_version(status)) != ref.version:
+            raise ClipError(
+                "read",
+                "changed",
+                f"{ref.uri}: changed since it was listed (version {ref.version}, now {version})",
+            )
+        yield file
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # Opening a named pipe would otherwise wait for a writer for ever.
+    return os.open(path, flags | os.O_NONBLOCK)

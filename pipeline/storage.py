@@ -1,0 +1,203 @@
+"""Filesystems of remote locations: which one, with which options, and how long to try.
+
+Everything remote goes through `Storage`, so that options and the time budget are the same for
+sources and tables, and no credential is ever shown. Filesystems are made in the process that uses
+them, as most do not survive a fork.
+"""
+
+import contextlib
+import errno
+import json
+import os
+import random
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import fsspec
+
+from pipeline.errors import StoreError, UsageError
+
+DEFAULT_TIMEOUT_S = 120.0
+"""How long a store may be out of order before what was asked of it fails."""
+_URI = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_S3 = ("s3", "s3a")
+_SECRET_ENVIRONMENT = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_SECRET_OPTION = re.compile(r"key|secret|token|pass|cred|sas|auth|sign|connection", re.IGNORECASE)
+_SHORTEST_SECRET = 4
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
+# Asking again changes none of these.
+_FINAL_ERRORS = (
+    FileNotFoundError,
+    FileExistsError,
+    PermissionError,
+    IsADirectoryError,
+    NotADirectoryError,
+    NotImplementedError,
+    ValueError,
+    TypeError,
+    ImportError,
+)
+_FINAL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EINVAL, errno.ENOTSUP}
+_FINAL_NAMES = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"}
+_CREDENTIAL_NAMES = {"AuthenticationRequired", "CredentialRetrievalError", *_FINAL_NAMES}
+
+T = TypeVar("T")
+
+
+def is_uri(location: str) -> bool:
+    """Whether a location is a URI; else it is a local path."""
+    return _URI.match(location) is not None
+
+
+def protocol_of(uri: str) -> str:
+    """`s3` of `s3://bucket/key`; empty for a local path."""
+    match = _URI.match(uri)
+    return match[1].lower() if match else ""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """How remote locations are reached.
+
+    Attributes:
+        options: for the filesystem, as fsspec takes them; never shown.
+        timeout_s: how long a failing request is repeated.
+    """
+
+    options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+    timeout_s: float = DEFAULT_TIMEOUT_S
+
+    def filesystem(self, uri: str) -> Any:
+        """The fsspec filesystem of a URI, made once a process.
+
+        Raises:
+            UsageError: no such protocol, its package is not installed, or it takes no such option.
+        """
+        protocol = protocol_of(uri)
+        key = (os.getpid(), protocol, repr(self.options), self.timeout_s)
+        if key not in _FILESYSTEMS:
+            settings = _defaults(protocol, self.timeout_s)
+            for name, value in self.options:
+                both = isinstance(value, dict) and isinstance(settings.get(name), dict)
+                settings[name] = settings[name] | value if both else value
+            try:
+                _FILESYSTEMS[key] = fsspec.filesystem(protocol, **settings)
+            except (ImportError, ValueError, TypeError) as error:
+                raise UsageError(
+                    f"{self.redacted(uri)}: {self.redacted(_first_line(error))}"
+                ) from error
+            if protocol in _S3:
+                # s3fs repeats what botocore has repeated already; the budget here is for both.
+                _FILESYSTEMS[key].retries = 1
+        return _FILESYSTEMS[key]
+
+    def tried(self, what: str, call: Callable[[], T]) -> T:
+        """Do something remote, again and again while the store is out of order.
+
+        Args:
+            what: is being done, with its URI; for the message.
+            call: does it; must be safe to repeat.
+
+        Raises:
+            FileNotFoundError, PermissionError, FileExistsError: as the store says.
+            StoreError: it did not work within `timeout_s`, or never will.
+        """
+        deadline = time.monotonic() + self.timeout_s
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return call()
+            except (FileNotFoundError, FileExistsError, PermissionError):
+                raise
+            except Exception as error:
+                reason = f"{self.redacted(what)}: {self.redacted(_first_line(error))}"
+                if type(error).__name__ in _CREDENTIAL_NAMES:
+                    raise StoreError(
+                        f"{reason}; set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
+                        "AWS_SECRET_ACCESS_KEY, or --storage-options anon=true for a public bucket"
+                    ) from error
+                if _is_final(error):
+                    raise StoreError(reason) from error
+                if time.monotonic() + pause_s > deadline:
+                    raise StoreError(
+                        f"{reason}; tried for {self.timeout_s:g} s (--store-timeout-s)"
+                    ) from error
+            time.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 (many clients, no secret)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def redacted(self, text: str) -> str:
+        """A text without the credentials that this process knows, and without those in URIs."""
+        for secret in sorted(self._secrets(), key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return _USERINFO.sub(r"\1***@", _SIGNED.sub(r"\1***", text))
+
+    def _secrets(self) -> Iterator[str]:
+        yield from (value for name in _SECRET_ENVIRONMENT if (value := os.environ.get(name)))
+        for value in _secret_texts(dict(self.options)):
+            if len(value) >= _SHORTEST_SECRET:
+                yield value
+
+
+_FILESYSTEMS: dict[tuple[Any, ...], Any] = {}
+_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
+_SIGNED = re.compile(
+    r"\b((?:X-Amz-[a-z-]+|X-Goog-[a-z-]+|AWSAccessKeyId|Signature|sig|token)=)[^&\s'\"]+",
+    re.IGNORECASE,
+)
+
+
+def parse_options(given: Iterable[str]) -> tuple[tuple[str, Any], ...]:
+    """`--storage-options k=v` as fsspec takes them; a value that is JSON is read as such.
+
+    Raises:
+        UsageError: one has no `=`.
+    """
+    options: dict[str, Any] = {}
+    for each in given:
+        name, equals, text = each.partition("=")
+        if not equals or not name:
+            raise UsageError(
+                "storage_options must be NAME=VALUE, as anon=true (got one without a name or "
+                "without =)"
+            )
+        options[name] = text
+        with contextlib.suppress(ValueError):
+            options[name] = json.loads(text)
+    return tuple(sorted(options.items()))
+
+
+def _defaults(protocol: str, timeout_s: float) -> dict[str, Any]:
+    if protocol not in _S3:
+        return {}
+    return {
+        "use_listings_cache": False,
+        "config_kwargs": {
+            "retries": {"mode": "standard", "total_max_attempts": 2},
+            "connect_timeout": min(10.0, timeout_s),
+            "read_timeout": min(30.0, timeout_s),
+        },
+    }
+
+
+def _is_final(error: Exception) -> bool:
+    return (
+        isinstance(error, _FINAL_ERRORS)
+        or type(error).__name__ in _FINAL_NAMES
+        or (isinstance(error, OSError) and error.errno in _FINAL_ERRNOS)
+    )
+
+
+def _secret_texts(options: dict[str, Any]) -> Iterator[str]:
+    for name, value in options.items():
+        if isinstance(value, dict):
+            yield from _secret_texts(value)
+        elif _SECRET_OPTION.search(name):
+            yield str(value)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
