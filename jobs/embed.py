@@ -64,11 +64,11 @@ def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> 
     table = Table.open_or_create(store, spec)
     with table.store.lock():
         plan = plan_run(
-            listing.clips, spec.digest, config.shard_clips, table.committed(), table.clips_of
+            listing.clips, spec.digest, config.shard_clips, table.committed(), table.contents_of
         )
         _announce(listing, plan, table, err)
         _clear_orphans(plan, table)
-        n_clips = sum(len(shard.clips) for shard in plan.todo)
+        n_clips = sum(shard.n_clips for shard in plan.todo)
         _catch_up_fidelity(table)
         with Monitor(err, len(plan.todo), n_clips, table.note_fidelity) as monitor:
             if plan.todo:
@@ -159,7 +159,7 @@ def _announce(listing: Listing, plan: Plan, table: Table, err: Console) -> None:
     if plan.done:
         err.print(
             f"resuming: {len(plan.done)} shards found done, {len(plan.todo)} to do "
-            f"({sum(len(shard.clips) for shard in plan.todo)} clips)"
+            f"({sum(shard.n_clips for shard in plan.todo)} clips)"
         )
     if plan.changed:
         err.print(

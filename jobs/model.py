@@ -19,6 +19,7 @@ from models.timestamps import timestamp_levels
 from models.weights import Weights, load_weights
 from pipeline.errors import PipelineError
 from pipeline.spec import TableSpec
+from pipeline.storage import DEFAULT_STORAGE, Storage
 from pipeline.windows import Samples
 
 FIDELITY_WINDOWS = 8
@@ -33,11 +34,13 @@ class RunSpec:
         table_root: folder of the table.
         spec: of the table.
         weights: where those of each arch come from.
+        storage: how remote locations are reached.
     """
 
     table_root: str
     spec: TableSpec
     weights: dict[str, str]
+    storage: Storage = DEFAULT_STORAGE
 
 
 class RunModel:

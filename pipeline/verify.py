@@ -111,7 +111,7 @@ class _Verifier:
         rows = {name: file.read() for name, file in files.items() if name != "timestamps"}
         self.report.shards += 1
         self._check_record(shard, record, rows, files)
-        self._check_identity(shard, rows)
+        self._check_identity(shard, record, rows)
         problems = [clip_problems(rows["clips"], spec)]
         for name in ("clips", "windows"):
             if name in rows:
@@ -162,10 +162,14 @@ class _Verifier:
         if found != record.clips:
             self._problem(shard, f"{record.clips} clips went in, {found} came out")
 
-    def _check_identity(self, shard: str, rows: dict[str, pa.Table]) -> None:
+    def _check_identity(self, shard: str, record: CommitRecord, rows: dict[str, pa.Table]) -> None:
         refs = [ref for name in ("clips", "errors") for ref in _refs(rows[name])]
-        if shard_id(self._table.spec.digest, refs) != shard:
+        if shard_id(self._table.spec.digest, record.container or refs) != shard:
             self._problem(shard, "its rows are not of the clips that the shard was made of")
+        if (container := record.container) and any(
+            (ref.uri, ref.version) != (container.uri, container.version) for ref in refs
+        ):
+            self._problem(shard, f"it has rows of something else than {container.uri!r}")
         for name in rows:
             stored = rows[name]["clip_id"].to_pylist()
             if stored != [ref.clip_id for ref in _refs(rows[name])]:
