@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(bench_app, name="bench")
-_MODEL, _WINDOWS = "Model", "Windows"
+_SOURCE, _MODEL, _WINDOWS = "Source", "Model", "Windows"
 _OUTPUT, _RUN = "Table", "Where it runs"
 
 
@@ -32,7 +32,7 @@ def _option(field: str, flag: str, panel: str, **kwargs: Any) -> Any:
     info = EmbedConfig.model_fields[field]
     default = ",".join(info.default) if isinstance(info.default, tuple) else str(info.default)
     help_text = info.description or ""
-    if info.annotation is not bool and info.default is not None:
+    if info.annotation is not bool and info.default not in (None, ()):
         help_text += f" [default: {default}]"
     help_text = help_text.replace("[", "\\[")
     return typer.Option(flag, help=help_text, rich_help_panel=panel, show_default=False, **kwargs)
@@ -53,6 +53,13 @@ def embed(
         Path | None,
         typer.Option(help="YAML file of these settings; given options win over it."),
     ] = None,
+    source_format: Annotated[
+        str | None, _option("source_format", "--source-format", _SOURCE)
+    ] = None,
+    include: Annotated[str | None, _option("include", "--include", _SOURCE)] = None,
+    exclude: Annotated[str | None, _option("exclude", "--exclude", _SOURCE)] = None,
+    columns: Annotated[str | None, _option("columns", "--columns", _SOURCE)] = None,
+    audio_column: Annotated[str | None, _option("audio_column", "--audio-column", _SOURCE)] = None,
     arch: Annotated[str | None, _option("arch", "--arch", _MODEL)] = None,
     weights: Annotated[str | None, _option("weights", "--weights", _MODEL)] = None,
     precision: Annotated[str | None, _option("precision", "--precision", _MODEL)] = None,

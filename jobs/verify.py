@@ -10,7 +10,7 @@ from rich.console import Console
 from jobs.monitor import fidelity_text
 from pipeline.errors import UsageError
 from pipeline.report import Report
-from pipeline.source import list_sources
+from pipeline.sources.recognize import list_sources
 from pipeline.store import LocalStore
 from pipeline.table import Table
 from pipeline.verify import verify_table
@@ -28,7 +28,7 @@ def run_verify(location: str, sources: Sequence[str], as_json: bool, out: Consol
     table = Table.read(LocalStore(location))
     if table is None:
         raise UsageError(f"table {location!r}: no passtream table there (no _passtream/table.json)")
-    report = verify_table(table, list_sources(sources).clips if sources else None)
+    report = verify_table(table, list_sources(sources) if sources else None)
     if as_json:
         out.print(json.dumps(report.to_json() | _made_with(table), indent=1))
     else:

@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from pipeline.clips import ClipRef, uri_to_path
 from pipeline.errors import ClipError
-from pipeline.source import stat_version
 from pipeline.storage import Storage
+from pipeline.versions import stat_version
 
 
 @contextlib.contextmanager

@@ -30,9 +30,9 @@ class Shard:
     container: Container | None = None
 
     @property
-    def n_clips(self) -> int:
-        """How many clips; 0 where only reading the container will tell."""
-        return (self.container.n_clips or 0) if self.container else len(self.clips)
+    def n_clips(self) -> int | None:
+        """How many clips; None where only reading the container will tell."""
+        return self.container.n_clips if self.container else len(self.clips)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,12 @@ class Plan:
     todo: tuple[Shard, ...]
     done: tuple[str, ...]
     changed: tuple[ClipRef | Container, ...] = ()
+
+    @property
+    def n_clips(self) -> int | None:
+        """Clips to embed; None where that is not known."""
+        counts = [shard.n_clips for shard in self.todo]
+        return None if None in counts else sum(count or 0 for count in counts)
 
 
 def shard_id(spec_digest: str, contents: Iterable[ClipRef] | Container) -> str:

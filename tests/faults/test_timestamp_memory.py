@@ -18,11 +18,11 @@ from pipeline.packets import shard_packets
 from pipeline.plan import plan_shards
 from pipeline.recordings import of_clips
 from pipeline.shard import embed_shard
-from pipeline.source import file_version
 from pipeline.spec import Route, TableSpec
 from pipeline.store import LocalStore
 from pipeline.table import Table
 from pipeline.verify import verify_table
+from pipeline.versions import file_version
 
 RATE_HZ = 8_000
 HOURS = (1, 10)

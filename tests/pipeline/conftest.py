@@ -23,10 +23,10 @@ from pipeline.packets import shard_packets
 from pipeline.plan import plan_shards
 from pipeline.recordings import of_clip, of_clips
 from pipeline.shard import embed_shard
-from pipeline.source import file_version
 from pipeline.spec import Route, TableSpec
 from pipeline.store import LocalStore
 from pipeline.table import CommitRecord, Table
+from pipeline.versions import file_version
 
 REPOSITORY = Path(__file__).parents[2]
 
