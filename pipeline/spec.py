@@ -197,7 +197,8 @@ def _shown(value: object) -> str:
     """A value as it would be given: lists with commas, digests by their beginning."""
     if not isinstance(value, tuple):
         return repr(value)
-    return ",".join(str(part)[:_SHOWN_DIGEST] if _is_digest(part) else str(part) for part in value)
+    shown = (str(part)[:_SHOWN_DIGEST] if _is_digest(part) else str(part) for part in value)
+    return ",".join(shown) or "none"
 
 
 def _is_digest(part: object) -> bool:
