@@ -35,3 +35,31 @@ def bench_model(
 
     names = tuple(case.strip() for case in cases.split(","))
     run_bench(arch, device, against, repeats, names, partial(print, flush=True))
+
+
+@bench_app.command("feed")
+def bench_feed(
+    source: Annotated[
+        list[str] | None,
+        typer.Argument(help="Recordings, as for embed; none: WAV, FLAC and MP3 files are made."),
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Measured rounds.")] = 5,
+) -> None:
+    """Time all but the model: recordings to packets of windows, beside the bare decoder.
+
+    Contestants take turns; printed are medians and ratios, as a Markdown table.
+    """
+    from jobs.bench_feed import run_feed_bench
+
+    run_feed_bench(tuple(source or ()), repeats, partial(print, flush=True))
+
+
+@bench_app.command("plan")
+def bench_plan(
+    objects: Annotated[int, typer.Option(help="Recordings in the made-up listing.")] = 1_000_000,
+    records: Annotated[int, typer.Option(help="Committed shards to resume from.")] = 100_000,
+) -> None:
+    """Time listing, planning and resuming, and take their memory; printed as a Markdown table."""
+    from jobs.bench_plan import run_plan_bench
+
+    run_plan_bench(objects, records, partial(print, flush=True))

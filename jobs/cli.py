@@ -47,7 +47,9 @@ def _root() -> None:
 def embed(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="SOURCE... TABLE", help="Folders, files or globs; then the table."),
+        typer.Argument(
+            metavar="SOURCE... TABLE", help="Folders, files, globs, manifests or -; then the table."
+        ),
     ] = None,
     config: Annotated[
         Path | None,

@@ -51,7 +51,9 @@ class EmbedConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sources: tuple[str, ...] = Field(
-        default=(), description="Folders, files and globs of recordings."
+        default=(),
+        description="Folders, files and globs of recordings; manifests (.csv, .jsonl, .parquet) "
+        "that name some; - for uris on standard input.",
     )
     source_format: str = Field(
         default=AUTO, description=f"What SOURCE is: {', '.join((AUTO, *FORMATS))}."

@@ -4,6 +4,8 @@ On a shared machine a speed alone says little, and two that were measured one af
 much more.
 """
 
+from __future__ import annotations
+
 import importlib.metadata
 import os
 import platform
@@ -12,9 +14,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch  # seconds to import, and not all races are of models
 
 Contestant = Callable[[], Any]
 
@@ -26,19 +29,19 @@ class Case:
     Attributes:
         name: what is done.
         contestants: by name; the order is that of the turns.
-        flops: floating-point operations of the work, to be done in whatever way.
+        flops: floating-point operations of the work, to be done in whatever way; 0 where not told.
         seconds: measured times by contestant.
         note: said behind the times.
     """
 
     name: str
     contestants: dict[str, Contestant]
-    flops: float
+    flops: float = 0.0
     seconds: dict[str, list[float]] = field(default_factory=dict)
     note: str = ""
 
-    def race(self, repeats: int, device: torch.device) -> None:
-        """One unmeasured round, then `repeats` in turns."""
+    def race(self, repeats: int, device: torch.device | None = None) -> None:
+        """One unmeasured round, then `repeats` in turns; on no device where no torch is raced."""
         for turn in range(repeats + 1):
             for name, work in self.contestants.items():
                 _wait_for(device)
@@ -60,20 +63,26 @@ def machine(device: str, packages: Sequence[str] = ()) -> str:
         device: `cpu` or `cuda`.
         packages: whose versions to name beside torch's and Python's.
     """
+    import torch
+
     parts = [f"torch {torch.__version__}", f"Python {platform.python_version()}"]
     parts += [f"{name} {importlib.metadata.version(name)}" for name in packages]
-    cpu = f"{_cpu_name()}, {len(os.sched_getaffinity(0))} cores, {torch.get_num_threads()} threads"
+    cpu = f"{cpu_name()}, {torch.get_num_threads()} threads"
     if device == "cuda":
         return ", ".join([torch.cuda.get_device_name(), cpu, *parts])
     return ", ".join([cpu, *parts])
 
 
-def _cpu_name() -> str:
+def cpu_name() -> str:
+    """The processor of this machine, and how many cores of it this process may use."""
     info = Path("/proc/cpuinfo")
     names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-    return names[0].split(":")[1].strip() if names else platform.machine()
+    name = names[0].split(":")[1].strip() if names else platform.machine()
+    return f"{name}, {len(os.sched_getaffinity(0))} cores"
 
 
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
+def _wait_for(device: torch.device | None) -> None:
+    if device is not None and device.type == "cuda":
+        import torch
+
         torch.cuda.synchronize()

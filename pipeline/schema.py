@@ -6,11 +6,13 @@ reader knows as vectors.
 """
 
 import json
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.spec import TableSpec
+from pipeline.errors import UsageError
+from pipeline.spec import OUTPUTS, TableSpec
 
 IDENTITY_COLUMNS = ("clip_id", "uri", "member", "source_version")
 """Columns that say which clip a row is of; in every table."""
@@ -88,6 +90,21 @@ def schemas(spec: TableSpec) -> dict[str, pa.Schema]:
         )
         for table in (*spec.tables, "errors")
     }
+
+
+def refuse_own(columns: Iterable[str]) -> None:
+    """Refuse to carry columns that have a name of the table's own.
+
+    Raises:
+        UsageError: one does.
+    """
+    everything = TableSpec((), 1, 1, 1, window_s=1.0, hop_s=1.0, outputs=OUTPUTS, top_k=1)
+    own = schemas(everything)["clips"].names
+    if taken := [column for column in columns if column in own]:
+        raise UsageError(
+            f"columns {', '.join(taken)}: the table has columns of these names itself; rename them "
+            "in the source, or name the columns to carry with --columns"
+        )
 
 
 def _vector(width: int) -> pa.DataType:
