@@ -80,11 +80,15 @@ class CommitRecord:
             StoreError: it is not one.
         """
         try:
-            return TypeAdapter(cls).validate_json(content)
+            return _RECORDS.validate_json(content)
         except ValidationError as error:
             problem = error.errors()[0]
             where = ".".join(str(part) for part in problem["loc"])
             raise StoreError(f"not a commit record: {where} {problem['msg']}") from error
+
+
+# Made once: to make it takes longer than to read a hundred records.
+_RECORDS = TypeAdapter(CommitRecord)
 
 
 class Table:

@@ -66,7 +66,7 @@ def _csv_rows(name: str, content: bytes) -> ManifestRows:
                 if cells:
                     yield reader.line_num, cells
         except (csv.Error, UnicodeDecodeError) as error:
-            raise _unreadable(name, f"line {reader.line_num + 1}: {error}") from error
+            raise _unreadable(name, f"after line {reader.line_num}: {error}") from error
 
     _, header = next(lines(), (1, []))
     if repeated := sorted({column for column in header if header.count(column) > 1}):

@@ -187,7 +187,7 @@ def test_fields_may_come_and_go_in_jsonl(tmp_path):
     ("name", "content", "message"),
     [
         ("m.csv", "uri,id\na,1\nb\n", "line 3: has 1 cells, the header 2"),
-        ("m.csv", 'uri,id\na,"1', "line 2: unexpected end of data"),
+        ("m.csv", 'uri,id\na,"1', "unexpected end of data"),
         ("m.csv", "uri,uri\na,b\n", "has column 'uri' more than once"),
         ("m.csv", "", "has no column 'uri', it has none"),
         ("m.csv", b"uri\n\xff.wav\n", "utf-8"),
