@@ -18,7 +18,7 @@ from pipeline.packets import DecodeRule, Event, shard_packets
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 from pipeline.shard import embed_shard
-from pipeline.store import LocalStore
+from pipeline.stores import open_store
 from pipeline.table import CommitRecord, Table
 
 BACKPRESSURE_PACKETS = 4
@@ -39,7 +39,7 @@ class EmbedActor:
 
     def __init__(self, run: RunSpec, n_threads: int) -> None:
         self._model = build_model(run, n_threads)
-        self._table = Table(LocalStore(run.table_root), run.spec)
+        self._table = Table(open_store(run.table_root, run.storage), run.spec)
         self._rule = run.spec.decode_rule
         self._lock = threading.Lock()
         self._progress = Progress()

@@ -9,7 +9,7 @@ from pipeline.errors import PipelineError
 from pipeline.packets import shard_packets
 from pipeline.plan import Shard
 from pipeline.shard import embed_shard
-from pipeline.store import LocalStore
+from pipeline.stores import open_store
 from pipeline.table import Table
 
 
@@ -25,7 +25,7 @@ def run_in_process(
         monitor: told of every receipt and failure.
     """
     model = build_model(run, weights=weights)
-    table = Table(LocalStore(run.table_root), run.spec)
+    table = Table(open_store(run.table_root, run.storage), run.spec)
     for shard in shards:
         packets = shard_packets(shard.clips, run.spec.decode_rule)
         try:

@@ -5,7 +5,7 @@ the same weights in fp32, and what that shows is stamped on the commits of this 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from models.timestamps import timestamp_levels
 from models.weights import Weights, load_weights
 from pipeline.errors import PipelineError
 from pipeline.spec import TableSpec
+from pipeline.storage import Storage
 from pipeline.windows import Samples
 
 FIDELITY_WINDOWS = 8
@@ -30,14 +31,16 @@ class RunSpec:
     """What every process of a run is told.
 
     Attributes:
-        table_root: folder of the table.
+        table_root: folder or URI of the table.
         spec: of the table.
         weights: where those of each arch come from.
+        storage: how remote locations are reached.
     """
 
     table_root: str
     spec: TableSpec
     weights: dict[str, str]
+    storage: Storage = field(default_factory=Storage)
 
 
 class RunModel:

@@ -11,13 +11,23 @@ from jobs.monitor import fidelity_text
 from pipeline.errors import UsageError
 from pipeline.report import Report
 from pipeline.source import list_sources
-from pipeline.store import LocalStore
+from pipeline.storage import Storage
+from pipeline.stores import open_store
 from pipeline.table import Table
 from pipeline.verify import verify_table
 
 
-def run_verify(location: str, sources: Sequence[str], as_json: bool, out: Console) -> int:
+def run_verify(
+    location: str, sources: Sequence[str], as_json: bool, out: Console, storage: Storage
+) -> int:
     """Verify a table and print the report.
+
+    Args:
+        location: folder or URI of the table.
+        sources: that it has to hold; none are not compared.
+        as_json: print it for programs.
+        out: takes the report.
+        storage: how remote locations are reached.
 
     Returns:
         0 where it passes, 1 where it does not.
@@ -25,7 +35,7 @@ def run_verify(location: str, sources: Sequence[str], as_json: bool, out: Consol
     Raises:
         UsageError: there is no table, or no such source.
     """
-    table = Table.read(LocalStore(location))
+    table = Table.read(open_store(location, storage))
     if table is None:
         raise UsageError(f"table {location!r}: no passtream table there (no _passtream/table.json)")
     report = verify_table(table, list_sources(sources).clips if sources else None)
@@ -47,7 +57,7 @@ def _made_with(table: Table) -> dict[str, Any]:
 def _print(report: Report, table: Table, out: Console) -> None:
     rates = ", ".join(f"{rate} Hz {n}" for rate, n in sorted(report.sample_rates_hz.items()))
     errors = ", ".join(f"{name} {n}" for name, n in sorted(report.errors.items()))
-    out.print(f"table       {table.store.root}")
+    out.print(f"table       {table.store.location}")
     for route in table.spec.routes:
         out.print(
             f"model       {route.arch} to {route.up_to_s:g} s, weights {route.weights_origin}"

@@ -19,12 +19,12 @@ from hypothesis import settings
 from models.labels import Label, top_labels
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, path_to_uri
 from pipeline.decode import ClipReader
+from pipeline.local_store import LocalStore
 from pipeline.packets import shard_packets
 from pipeline.plan import plan_shards
 from pipeline.shard import embed_shard
 from pipeline.source import file_version
 from pipeline.spec import Route, TableSpec
-from pipeline.store import LocalStore
 from pipeline.table import CommitRecord, Table
 
 REPOSITORY = Path(__file__).parents[2]
