@@ -149,8 +149,8 @@ class Lease:
         left_s = max(0.0, holder.expires_s - time.time())
         return (
             f"table {self._store.location}: another run is writing to it ({holder}; its lease "
-            f"ends in {left_s:.0f} s unless it is renewed again); wait for it, or stop it and run again; if "
-            f"it is dead, delete {self._store.locate(LEASE_NAME)}"
+            f"ends in {left_s:.0f} s unless it is renewed again); wait for it, or stop it and run "
+            f"again; if it is dead, delete {self._store.locate(LEASE_NAME)}"
         )
 
     def _content(self) -> bytes:
