@@ -7,26 +7,29 @@ end early without an error, so a shard is tried again as a whole.
 
 import copy
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import ray
 
 from jobs.model import RunSpec, build_model
-from pipeline.clips import ClipRef
 from pipeline.packets import DecodeRule, Event, shard_packets
 from pipeline.plan import Shard
 from pipeline.progress import Progress
+from pipeline.recordings import recordings
 from pipeline.shard import embed_shard
+from pipeline.storage import Storage
 from pipeline.stores import open_store
 from pipeline.table import CommitRecord, Table
 
 BACKPRESSURE_PACKETS = 4
 
 
-def decode(clips: Sequence[ClipRef], rule: DecodeRule) -> Iterator[list[Event]]:
+def decode(
+    shard: Shard, rule: DecodeRule, columns: tuple[str, ...], storage: Storage
+) -> Iterator[list[Event]]:
     """Packets of a shard; runs as a streaming task on any node."""
-    yield from shard_packets(clips, rule)
+    yield from shard_packets(recordings(shard, storage, columns), rule)
 
 
 class EmbedActor:
@@ -40,7 +43,7 @@ class EmbedActor:
     def __init__(self, run: RunSpec, n_threads: int) -> None:
         self._model = build_model(run, n_threads)
         self._table = Table(open_store(run.table_root, run.storage), run.spec)
-        self._rule = run.spec.decode_rule
+        self._run = run
         self._lock = threading.Lock()
         self._progress = Progress()
 
@@ -53,7 +56,7 @@ class EmbedActor:
             num_returns="streaming",
             max_retries=0,
             _generator_backpressure_num_objects=BACKPRESSURE_PACKETS,
-        ).remote(shard.clips, self._rule)
+        ).remote(shard, self._run.spec.decode_rule, self._run.spec.columns, self._run.storage)
         return embed_shard(shard, map(ray.get, packets), self._model, self._table, self._note)
 
     def progress(self) -> Progress:

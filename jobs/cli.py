@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(bench_app, name="bench")
-_MODEL, _WINDOWS = "Model", "Windows"
+_SOURCE, _MODEL, _WINDOWS = "Source", "Model", "Windows"
 _OUTPUT, _RUN = "Table", "Where it runs"
 
 
@@ -57,6 +57,13 @@ def embed(
         Path | None,
         typer.Option(help="YAML file of these settings; given options win over it."),
     ] = None,
+    source_format: Annotated[
+        str | None, _option("source_format", "--source-format", _SOURCE)
+    ] = None,
+    include: Annotated[str | None, _option("include", "--include", _SOURCE)] = None,
+    exclude: Annotated[str | None, _option("exclude", "--exclude", _SOURCE)] = None,
+    columns: Annotated[str | None, _option("columns", "--columns", _SOURCE)] = None,
+    audio_column: Annotated[str | None, _option("audio_column", "--audio-column", _SOURCE)] = None,
     arch: Annotated[str | None, _option("arch", "--arch", _MODEL)] = None,
     weights: Annotated[str | None, _option("weights", "--weights", _MODEL)] = None,
     precision: Annotated[str | None, _option("precision", "--precision", _MODEL)] = None,

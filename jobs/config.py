@@ -27,6 +27,8 @@ from models.errors import ModelError
 from models.timestamps import longest_window, timestamp_levels
 from pipeline.clips import to_samples
 from pipeline.errors import UsageError
+from pipeline.sources.listing import AUTO, SourceOptions
+from pipeline.sources.recognize import FORMATS
 from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 
 DEFAULT_TOP_K = 5
@@ -49,6 +51,9 @@ def _with(always: str) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
     return lambda names: tuple(dict.fromkeys((always, *names)))
 
 
+Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+
+
 class EmbedConfig(BaseModel):
     """Settings of `passtream embed`."""
 
@@ -56,6 +61,21 @@ class EmbedConfig(BaseModel):
 
     sources: tuple[str, ...] = Field(
         default=(), description="Folders, files and globs of recordings."
+    )
+    source_format: str = Field(
+        default=AUTO, description=f"What SOURCE is: {', '.join((AUTO, *FORMATS))}."
+    )
+    include: Names = Field(
+        default=(), description="Take only files whose path below SOURCE matches, as '*.wav'."
+    )
+    exclude: Names = Field(
+        default=(), description="Pass over files whose path below SOURCE matches."
+    )
+    columns: Names | None = Field(
+        default=None, description="What the source says of its clips, to carry into the table."
+    )
+    audio_column: str | None = Field(
+        default=None, description="Column of Parquet files that holds the audio."
     )
     table: str = Field(default="", description="Folder or URI of the table.")
     arch: str = Field(default=DEFAULT_ARCH, description="The PaSST to embed with.")
@@ -153,6 +173,18 @@ class EmbedConfig(BaseModel):
         """As given, or as the longest arch has them."""
         longest = self.archs[-1]
         return self.window_s or longest.max_window_s, self.hop_s or longest.scene_hop_s
+
+    @property
+    def source_options(self) -> SourceOptions:
+        """How the sources are to be taken."""
+        return SourceOptions(
+            format=self.source_format,
+            columns=self.columns,
+            audio_column=self.audio_column,
+            include=self.include,
+            exclude=self.exclude,
+            storage=self.storage,
+        )
 
     @property
     def n_labels(self) -> int:

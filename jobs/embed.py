@@ -17,7 +17,8 @@ from models.archs import EMBED_DIM
 from models.timestamps import longest_window, timestamp_levels, timestamp_size
 from pipeline.plan import Plan, plan_run
 from pipeline.progress import Progress as Counts
-from pipeline.source import Listing, list_sources, skipped_note
+from pipeline.sources.listing import Listing
+from pipeline.sources.recognize import list_sources
 from pipeline.spec import OUTPUTS, TABLES, Route, TableSpec
 from pipeline.stores import open_store
 from pipeline.table import Table, refuse_strange_folder
@@ -55,24 +56,28 @@ def run_embed(config: EmbedConfig, out: Console, err: Console, stop: StopRequest
 
 
 def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> int:
-    listing = list_sources(config.sources)
+    listing = list_sources(config.sources, config.source_options)
     store = open_store(config.table, config.storage)
     refuse_strange_folder(store)
     _check_precision(config)
     weights = _load_weights(config, err)
-    spec = table_spec(config, weights)
+    spec = table_spec(config, weights, listing.columns)
     table = Table.open_or_create(store, spec)
     for note in table.store.notes():
         err.print(note)
     with table.store.lock(err.print, stop.signal):
         plan = plan_run(
-            listing.clips, spec.digest, config.shard_clips, table.committed(), table.clips_of
+            listing.clips,
+            spec.digest,
+            config.shard_clips,
+            table.committed(),
+            table.contents_of,
+            listing.containers,
         )
         _announce(listing, plan, table, err)
         _clear_orphans(plan, table)
-        n_clips = sum(len(shard.clips) for shard in plan.todo)
         _catch_up_fidelity(table)
-        with Monitor(err, len(plan.todo), n_clips, table.note_fidelity) as monitor:
+        with Monitor(err, len(plan.todo), plan.n_clips, table.note_fidelity) as monitor:
             if plan.todo:
                 _execute(config, table, weights, plan, monitor, stop)
         return _conclude(config, table, plan, monitor, out, stop)
@@ -108,12 +113,15 @@ def _load_weights(config: EmbedConfig, err: Console) -> dict[str, Weights]:
     return weights
 
 
-def table_spec(config: EmbedConfig, weights: Mapping[str, Weights]) -> TableSpec:
+def table_spec(
+    config: EmbedConfig, weights: Mapping[str, Weights], columns: tuple[str, ...] = ()
+) -> TableSpec:
     """The spec of the table that these settings write.
 
     Args:
         config: the settings.
         weights: by arch.
+        columns: that the clips carry.
     """
     first, kind = config.archs[0], config.timestamp_kind
     levels = timestamp_levels(kind, first) if kind else ()
@@ -142,6 +150,7 @@ def table_spec(config: EmbedConfig, weights: Mapping[str, Weights]) -> TableSpec
         outputs=tuple(name for name in OUTPUTS if name in config.outputs),
         top_k=config.n_labels,
         precision=config.precision,
+        columns=columns,
         timestamps=kind,
         timestamp_dim=timestamp_size(levels, first.n_classes + EMBED_DIM),
         timestamp_window=longest_window(levels) if kind else 0,
@@ -155,17 +164,17 @@ def _announce(listing: Listing, plan: Plan, table: Table, err: Console) -> None:
         f"weights {route.weights_origin} ({route.weights_digest[:12]})"
         for route in spec.routes
     )
-    err.print(f"{len(listing.clips)} clips{skipped_note(listing.skipped)}; {archs}")
+    err.print(f"{listing.text()}; {archs}")
     if any(route.weights_origin.startswith("random") for route in spec.routes):
         err.print("RANDOM WEIGHTS: these embeddings are for trials and mean nothing")
     if plan.done:
         err.print(
-            f"resuming: {len(plan.done)} shards found done, {len(plan.todo)} to do "
-            f"({sum(len(shard.clips) for shard in plan.todo)} clips)"
+            f"resuming: {len(plan.done)} shards found done, {len(plan.todo)} to do"
+            + (f" ({plan.n_clips} clips)" if plan.n_clips is not None else "")
         )
     if plan.changed:
         err.print(
-            f"WARNING: {len(plan.changed)} clips changed since they were embedded, "
+            f"WARNING: {len(plan.changed)} of these changed since they were embedded, "
             f"{plan.changed[0].uri!r} among them; their old rows are kept. Embed into a new table "
             "to have them anew"
         )

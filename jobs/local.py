@@ -8,6 +8,7 @@ from models.weights import Weights
 from pipeline.errors import PipelineError
 from pipeline.packets import shard_packets
 from pipeline.plan import Shard
+from pipeline.recordings import recordings
 from pipeline.shard import embed_shard
 from pipeline.stores import open_store
 from pipeline.table import Table
@@ -27,7 +28,9 @@ def run_in_process(
     model = build_model(run, weights=weights)
     table = Table(open_store(run.table_root, run.storage), run.spec)
     for shard in shards:
-        packets = shard_packets(shard.clips, run.spec.decode_rule)
+        packets = shard_packets(
+            recordings(shard, run.storage, run.spec.columns), run.spec.decode_rule
+        )
         try:
             record = embed_shard(
                 shard, packets, model, table, lambda progress: monitor.in_flight([progress])

@@ -5,7 +5,7 @@ the same weights in fp32, and what that shows is stamped on the commits of this 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from models.timestamps import timestamp_levels
 from models.weights import Weights, load_weights
 from pipeline.errors import PipelineError
 from pipeline.spec import TableSpec
-from pipeline.storage import Storage
+from pipeline.storage import DEFAULT_STORAGE, Storage
 from pipeline.windows import Samples
 
 FIDELITY_WINDOWS = 8
@@ -40,7 +40,7 @@ class RunSpec:
     table_root: str
     spec: TableSpec
     weights: dict[str, str]
-    storage: Storage = field(default_factory=Storage)
+    storage: Storage = DEFAULT_STORAGE
 
 
 class RunModel:

@@ -27,7 +27,7 @@ class Monitor:
     Attributes:
         console: where to; a bar where it is a terminal, else lines.
         n_shards: shards of this run.
-        n_clips: clips of these.
+        n_clips: clips of these; None where only reading will tell.
         on_commit: told of the record of every shard that is committed.
         committed: counts of the shards committed in this run.
         shards_done: how many these are.
@@ -36,7 +36,7 @@ class Monitor:
 
     console: Console
     n_shards: int
-    n_clips: int
+    n_clips: int | None
     on_commit: Callable[[CommitRecord], None] = lambda _: None
     committed: Counts = field(default_factory=Counts)
     shards_done: int = 0
@@ -98,13 +98,21 @@ class Monitor:
         counts.add(self.committed)
         counts.add(self._running)
         wall_s = max(self.wall_s, 1e-9)
-        share = counts.clips / self.n_clips if self.n_clips else 1.0
+        share = self._share(counts.clips)
         left = f", about {_duration(wall_s / share * (1 - share))} left" if 0 < share < 1 else ""
+        of_all = "" if self.n_clips is None else f"/{self.n_clips}"
         return (
-            f"shards {self.shards_done}/{self.n_shards}, clips {counts.clips}/{self.n_clips}, "
+            f"shards {self.shards_done}/{self.n_shards}, clips {counts.clips}{of_all}, "
             f"audio {counts.audio_s / 3600:.2f} h, {counts.audio_s / wall_s:.1f} x real time, "
             f"errors {counts.errors.total()}{left}"
         )
+
+    def _share(self, n_clips: int) -> float:
+        """How much of the run is done, by clips where they are known, else by shards."""
+        done, in_all = (
+            (self.shards_done, self.n_shards) if self.n_clips is None else (n_clips, self.n_clips)
+        )
+        return done / in_all if in_all else 1.0
 
     def _show(self) -> None:
         is_terminal = self.console.is_terminal
@@ -112,7 +120,7 @@ class Monitor:
             if is_terminal:
                 done = self.committed.clips + self._running.clips
                 rows = RichTable.grid()
-                rows.add_row(ProgressBar(total=self.n_clips, completed=done))
+                rows.add_row(ProgressBar(total=1, completed=self._share(done)))
                 rows.add_row(Text(self.line()))
                 self._live.update(rows, refresh=True)
             else:

@@ -10,15 +10,20 @@ from rich.console import Console
 from jobs.monitor import fidelity_text
 from pipeline.errors import UsageError
 from pipeline.report import Report
-from pipeline.source import list_sources
-from pipeline.storage import Storage
+from pipeline.sources.listing import Listing, SourceOptions
+from pipeline.sources.recognize import list_sources
+from pipeline.storage import DEFAULT_STORAGE, Storage
 from pipeline.stores import open_store
 from pipeline.table import Table
 from pipeline.verify import verify_table
 
 
 def run_verify(
-    location: str, sources: Sequence[str], as_json: bool, out: Console, storage: Storage
+    location: str,
+    sources: Sequence[str],
+    as_json: bool,
+    out: Console,
+    storage: Storage = DEFAULT_STORAGE,
 ) -> int:
     """Verify a table and print the report.
 
@@ -38,12 +43,16 @@ def run_verify(
     table = Table.read(open_store(location, storage))
     if table is None:
         raise UsageError(f"table {location!r}: no passtream table there (no _passtream/table.json)")
-    report = verify_table(table, list_sources(sources).clips if sources else None)
+    report = verify_table(table, _listed(sources, storage))
     if as_json:
         out.print(json.dumps(report.to_json() | _made_with(table), indent=1))
     else:
         _print(report, table, out)
     return 0 if report.passed else 1
+
+
+def _listed(sources: Sequence[str], storage: Storage) -> Listing | None:
+    return list_sources(sources, SourceOptions(storage=storage)) if sources else None
 
 
 def _made_with(table: Table) -> dict[str, Any]:

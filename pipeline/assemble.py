@@ -16,7 +16,8 @@ import numpy.typing as npt
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.errors import BrokenStreamError
 from pipeline.model import Model, Vectors
-from pipeline.packets import ClipDone, ClipFailed, Event, ShardEnd, TimestampBlock
+from pipeline.packets import ClipDone, ClipFailed, ClipStart, Event, ShardEnd, TimestampBlock
+from pipeline.plan import Shard
 from pipeline.progress import Progress
 from pipeline.rows import RowWriter
 from pipeline.schema import LABEL_FIELDS
@@ -29,8 +30,9 @@ POOL_S = 160.0
 
 @dataclass
 class _OpenClip:
-    """A clip between its first window and its row."""
+    """A clip between its start and its row."""
 
+    ref: ClipRef
     n_windows: int = 0
     sums: dict[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     windows: list[dict[str, Vectors]] = field(default_factory=list)
@@ -52,7 +54,7 @@ class Assembler:
     """Turns the events of one shard into its rows.
 
     Args:
-        clips: of the shard, in order.
+        shard: what is embedded.
         spec: of the table.
         model: embeds windows and timestamps.
         writer: takes the rows.
@@ -61,14 +63,15 @@ class Assembler:
 
     def __init__(
         self,
-        clips: Sequence[ClipRef],
+        shard: Shard,
         spec: TableSpec,
         model: Model,
         writer: RowWriter,
         on_progress: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self.progress = Progress()
-        self._clips = clips
+        self._shard = shard
+        self._n_started = 0
         self._spec = spec
         self._rule = spec.window_rule
         self._model = model
@@ -98,6 +101,8 @@ class Assembler:
 
     def _take(self, event: Event) -> None:
         match event:
+            case ClipStart():
+                self._start(event)
             case WindowBlock():
                 for window in event.windows():
                     self._windows_seen += 1
@@ -108,15 +113,30 @@ class Assembler:
             case TimestampBlock():
                 self._embed_timestamps(event)
             case ClipDone():
-                self._open.setdefault(event.clip, _OpenClip()).done = event
+                self._state(event.clip).done = event
                 self._write_if_complete(event.clip)
             case ClipFailed():
-                self._open.pop(event.clip, None)
                 self._pool = [entry for entry in self._pool if entry[0] != event.clip]
                 self._pool_samples = sum(len(window) for _, window in self._pool)
                 self._fail(event)
             case ShardEnd():
                 self._end = event
+
+    def _start(self, event: ClipStart) -> None:
+        listed = self._shard.clips
+        expected = listed[event.clip] if event.clip < len(listed) else None
+        if event.clip != self._n_started or (listed and event.ref != expected):
+            raise BrokenStreamError(
+                f"the decode stream brought clip {event.clip}, {event.ref.uri!r}, in place of "
+                f"clip {self._n_started}"
+            )
+        self._n_started += 1
+        self._open[event.clip] = _OpenClip(event.ref)
+
+    def _state(self, clip: int) -> _OpenClip:
+        if clip not in self._open:
+            raise BrokenStreamError(f"the decode stream brought parts of clip {clip} out of place")
+        return self._open[clip]
 
     def _embed_pool(self) -> None:
         if not self._pool:
@@ -126,7 +146,7 @@ class Assembler:
         touched = dict.fromkeys(clip for clip, _ in self._pool)
         for row, (clip, _) in enumerate(self._pool):
             vectors = {name: named[name][row] for name in self._vectors}
-            state = self._open.setdefault(clip, _OpenClip())
+            state = self._state(clip)
             state.n_windows += 1
             for name, vector in vectors.items():
                 total = state.sums.setdefault(name, np.zeros(len(vector)))
@@ -140,7 +160,7 @@ class Assembler:
 
     def _embed_timestamps(self, block: TimestampBlock) -> None:
         self._timestamps_seen += block.n
-        state = self._open.setdefault(block.clip, _OpenClip())
+        state = self._state(block.clip)
         state.n_timestamps += block.n
         if not state.is_finite:
             return
@@ -149,7 +169,7 @@ class Assembler:
         index = np.arange(block.first_index, block.first_index + block.n)
         self._writer.add_block(
             "timestamps",
-            self._identity(block.clip) | {"arch": self._spec.routes[0].arch},
+            _identity(state.ref) | {"arch": self._spec.routes[0].arch},
             {
                 "timestamp_index": index,
                 "timestamp_ms": self._spec.timestamp_ms(index),
@@ -159,22 +179,21 @@ class Assembler:
 
     def _write_if_complete(self, clip: int) -> None:
         state = self._open[clip]
-        if not state.is_complete:
-            return
-        del self._open[clip]
         done = state.done
-        assert done
+        if not done or not state.is_complete:
+            return
         means = {name: (s / done.n_windows).astype(np.float32) for name, s in state.sums.items()}
         if not state.is_finite or not all(np.isfinite(mean).all() for mean in means.values()):
-            message = f"{self._clips[clip].uri}: the model's output is not finite"
+            message = f"{state.ref.uri}: the model's output is not finite"
             self._fail(ClipFailed(clip, "embed", "non_finite_output", message))
             return
+        del self._open[clip]
         arch = self._spec.arch_for(done.n_samples)
         self._writer.add(
             "clips",
-            self._identity(clip)
+            _identity(state.ref)
+            | _place(state.ref, self._spec.columns)
             | {
-                "start_s": 0.0,
                 "duration_s": done.n_samples / SAMPLE_RATE_HZ,
                 "sample_rate_hz": done.sample_rate_hz,
                 "channels": done.channels,
@@ -185,21 +204,19 @@ class Assembler:
             | self._outputs(means),
         )
         if state.windows:
-            self._write_windows(clip, arch, done.n_samples, state.windows)
+            self._write_windows(state, arch, done.n_samples)
         self.progress.clips += 1
         self.progress.windows += done.n_windows
         self.progress.audio_s += done.n_samples / SAMPLE_RATE_HZ
 
-    def _write_windows(
-        self, clip: int, arch: str, n_samples: int, windows: list[dict[str, Vectors]]
-    ) -> None:
-        spans = [self._rule.span(index, n_samples) for index in range(len(windows))]
-        outputs = [self._outputs(vectors) for vectors in windows]
+    def _write_windows(self, state: _OpenClip, arch: str, n_samples: int) -> None:
+        spans = [self._rule.span(index, n_samples) for index in range(len(state.windows))]
+        outputs = [self._outputs(vectors) for vectors in state.windows]
         self._writer.add_block(
             "windows",
-            self._identity(clip) | {"arch": arch},
+            _identity(state.ref) | {"arch": arch},
             {
-                "window_index": range(len(windows)),
+                "window_index": range(len(outputs)),
                 "start_s": [start / SAMPLE_RATE_HZ for start, _ in spans],
                 "end_s": [end / SAMPLE_RATE_HZ for _, end in spans],
             }
@@ -215,29 +232,44 @@ class Assembler:
         return columns
 
     def _fail(self, failed: ClipFailed) -> None:
-        self._writer.drop(self._clips[failed.clip].clip_id)
+        ref = self._state(failed.clip).ref
+        del self._open[failed.clip]
+        self._writer.drop(ref.clip_id)
         self._writer.add(
             "errors",
-            self._identity(failed.clip)
+            _identity(ref)
             | {"stage": failed.stage, "class": failed.error_class, "message": failed.message},
         )
         self.progress.clips += 1
         self.progress.errors[failed.error_class] += 1
         self._on_progress(self.progress)
 
-    def _identity(self, clip: int) -> dict[str, str]:
-        ref = self._clips[clip]
-        return {
-            "clip_id": ref.clip_id,
-            "uri": ref.uri,
-            "member": ref.member,
-            "source_version": ref.version,
-        }
-
     def _check_complete(self) -> None:
-        expected = ShardEnd(len(self._clips), self._windows_seen, self._timestamps_seen)
-        if self._end != expected or self._open or self.progress.clips != len(self._clips):
+        n_clips = self._n_started if self._shard.container else len(self._shard.clips)
+        expected = ShardEnd(n_clips, self._windows_seen, self._timestamps_seen)
+        if self._end != expected or self._open or self.progress.clips != n_clips:
             raise BrokenStreamError(
                 f"the decode stream ended with {self._end}, but brought {expected}; "
                 f"{len(self._open)} clips are unfinished, {self.progress.clips} have a row"
             )
+
+
+def _identity(ref: ClipRef) -> dict[str, str]:
+    return {
+        "clip_id": ref.clip_id,
+        "uri": ref.uri,
+        "member": ref.member,
+        "source_version": ref.version,
+    }
+
+
+def _place(ref: ClipRef, columns: Sequence[str]) -> dict[str, Any]:
+    """Where the clip lies in its recording or container, and what the source says of it."""
+    offset, size = ref.byte_range or (None, None)
+    carried = ref.carried or (None,) * len(columns)
+    return {
+        "start_s": ref.span[0] if ref.span else 0.0,
+        "member_offset": offset,
+        "member_bytes": size,
+        **dict(zip(columns, carried, strict=True)),
+    }

@@ -1,8 +1,8 @@
-"""A clip: one recording, its stable id, and the version its embedding belongs to."""
+"""What is embedded: a clip with its stable id and version, or a container that holds many."""
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_to_bytes
 
 SAMPLE_RATE_HZ = 32_000
@@ -13,23 +13,51 @@ _FILE_URI = "file://"
 
 @dataclass(frozen=True, slots=True, order=True)
 class ClipRef:
-    """One recording as the listing found it.
+    """One recording as the listing, or the reader of its container, found it.
 
     Attributes:
-        uri: absolute path; for names that are not UTF-8 a percent-encoded `file://` URI.
-        version: size and mtime of the file, `missing` where it could not be looked at.
-        member: name inside a container; empty for a plain file.
+        uri: absolute path; for names that are not UTF-8 a percent-encoded `file://` URI; or where
+            it lies in a store.
+        version: what changes when the content does: an etag, or size and mtime; `missing` where it
+            could not be looked at. Of the container, where there is one.
+        member: which part of it: a name in a tar, `row=N` of Parquet, `t=START,END` of a span;
+            empty for a whole file.
+        span: start and end in seconds where the clip is a part of the recording.
+        byte_range: first byte and size in the container, where it lies there in one piece.
+        carried: values of the table's carried columns, in their order; empty for none.
     """
 
     uri: str
     version: str
     member: str = ""
+    span: tuple[float, float] | None = field(default=None, compare=False)
+    byte_range: tuple[int, int] | None = field(default=None, compare=False)
+    carried: tuple[str | None, ...] = field(default=(), compare=False)
 
     @property
     def clip_id(self) -> str:
         """128-bit hex id of uri and member: the same in every run, whatever the version."""
         key = f"{self.uri}\0{self.member}".encode()
         return hashlib.blake2b(key, digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Container:
+    """A file of many clips that is read in one pass; its clips are known once it has been read.
+
+    Attributes:
+        uri: where it lies, as that of a clip.
+        version: as that of a clip.
+        part: which part of it is meant, in the words of its reader; empty for the whole.
+        kind: which reader knows it.
+        n_clips: how many clips it holds, where that is known beforehand.
+    """
+
+    uri: str
+    version: str
+    part: str = ""
+    kind: str = field(default="", compare=False)
+    n_clips: int | None = field(default=None, compare=False)
 
 
 def to_samples(duration_s: float) -> int:

@@ -18,9 +18,9 @@ import soundfile
 import soxr
 
 from pipeline.chunks import promised_and_present
-from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
+from pipeline.clips import SAMPLE_RATE_HZ
 from pipeline.errors import ClipError
-from pipeline.opening import opened
+from pipeline.recordings import Recording
 
 Samples = npt.NDArray[np.float32]
 PIECE_FRAMES = 1 << 17
@@ -43,7 +43,7 @@ class ClipReader:
     """Decodes one clip; iterate over `pieces` once, then read the attributes.
 
     Args:
-        ref: the clip.
+        recording: the clip.
 
     Attributes:
         sample_rate_hz: the file's own rate.
@@ -51,8 +51,9 @@ class ClipReader:
         decoded_short: a little less audio was there than the header promised.
     """
 
-    def __init__(self, ref: ClipRef) -> None:
-        self.ref = ref
+    def __init__(self, recording: Recording) -> None:
+        self.ref = recording.ref
+        self._open = recording.open
         self.sample_rate_hz = 0
         self.channels = 0
         self.decoded_short = False
@@ -63,7 +64,7 @@ class ClipReader:
         Raises:
             ClipError: the clip cannot be read or decoded, or is damaged.
         """
-        with opened(self.ref) as file:
+        with self._open() as file:
             yield from self._resampled(self._mono(file))
 
     def _mono(self, file: BinaryIO) -> Iterator[Samples]:

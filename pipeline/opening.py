@@ -8,15 +8,17 @@ from typing import BinaryIO
 
 from pipeline.clips import ClipRef, uri_to_path
 from pipeline.errors import ClipError
-from pipeline.source import stat_version
+from pipeline.storage import Storage
+from pipeline.versions import stat_version
 
 
 @contextlib.contextmanager
-def opened(ref: ClipRef) -> Iterator[BinaryIO]:
+def opened(ref: ClipRef, storage: Storage) -> Iterator[BinaryIO]:
     """A clip's file, positioned at its start; it has a descriptor.
 
     Args:
         ref: the clip.
+        storage: how remote locations are reached.
 
     Raises:
         ClipError: it cannot be read, is empty, or is not of the version that was listed.

@@ -1,12 +1,12 @@
 """The decode side of a shard as one stream: windows, and what became of each clip.
 
-Events come clip by clip in the shard's order: any number of `WindowBlock`s and `TimestampBlock`s,
-then one `ClipDone` or `ClipFailed`; after the last clip a `ShardEnd` with the totals, by which a
-stream that was cut off shows. They travel in packets, lists of a few megabytes, because a Ray
-object for every short clip would cost more than decoding it.
+Events come clip by clip in the shard's order: a `ClipStart`, any number of `WindowBlock`s and
+`TimestampBlock`s, then one `ClipDone` or `ClipFailed`; after the last clip a `ShardEnd` with
+the totals, by which a stream that was cut off shows. They travel in packets, lists of a few
+megabytes, because a Ray object for every short clip would cost more than decoding it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.decode import ClipReader
 from pipeline.errors import ClipError
+from pipeline.recordings import Recording
 from pipeline.windows import Samples, WindowBlock, WindowCutter, WindowRule
 
 PACKET_BYTES = 8 << 20
@@ -34,6 +35,19 @@ class DecodeRule:
     min_samples: int
     pad_short: bool = False
     timestamps: WindowRule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClipStart:
+    """What follows is of this clip.
+
+    Attributes:
+        clip: its place in the shard.
+        ref: which clip it is; a container's clips are not known before.
+    """
+
+    clip: int
+    ref: ClipRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +99,26 @@ class ShardEnd:
     n_timestamps: int = 0
 
 
-Event = WindowBlock | TimestampBlock | ClipDone | ClipFailed | ShardEnd
+Event = ClipStart | WindowBlock | TimestampBlock | ClipDone | ClipFailed | ShardEnd
 
 
-def clip_events(ref: ClipRef, clip: int, rule: DecodeRule) -> Iterator[Event]:
+def clip_events(recording: Recording, clip: int, rule: DecodeRule) -> Iterator[Event]:
     """Events of one clip.
 
     Args:
-        ref: the clip.
+        recording: the clip.
         clip: its place in the shard, written on the events.
         rule: how to cut it.
     """
-    reader, cutter = ClipReader(ref), _ClipCutter(rule, clip)
+    yield ClipStart(clip, recording.ref)
+    reader, cutter = ClipReader(recording), _ClipCutter(rule, clip)
     try:
         for piece in reader.pieces():
             yield from cutter.push(piece)
         n_samples = cutter.n_samples
         if missing := max(0, rule.min_samples - n_samples):
             if not rule.pad_short:
-                raise _too_short(ref, n_samples, rule.min_samples)
+                raise _too_short(recording.ref, n_samples, rule.min_samples)
             yield from cutter.push(np.zeros(missing, np.float32))
         yield from cutter.finish()
     except ClipError as error:
@@ -167,13 +182,14 @@ def _too_short(ref: ClipRef, n_samples: int, min_samples: int) -> ClipError:
 
 
 def shard_packets(
-    clips: Sequence[ClipRef], rule: DecodeRule, packet_bytes: int = PACKET_BYTES
+    recordings: Iterable[Recording], rule: DecodeRule, packet_bytes: int = PACKET_BYTES
 ) -> Iterator[list[Event]]:
     """All events of a shard, in packets of about `packet_bytes` of samples."""
     packet: list[Event] = []
-    size = n_windows = n_timestamps = 0
-    for clip, ref in enumerate(clips):
-        for event in clip_events(ref, clip, rule):
+    size = n_clips = n_windows = n_timestamps = 0
+    for clip, recording in enumerate(recordings):
+        n_clips += 1
+        for event in clip_events(recording, clip, rule):
             packet.append(event)
             if isinstance(event, WindowBlock | TimestampBlock):
                 size += event.pcm.nbytes
@@ -184,5 +200,5 @@ def shard_packets(
             if size >= packet_bytes:
                 yield packet
                 packet, size = [], 0
-    packet.append(ShardEnd(len(clips), n_windows, n_timestamps))
+    packet.append(ShardEnd(n_clips, n_windows, n_timestamps))
     yield packet

@@ -1,9 +1,10 @@
 """A listing to shards, and which of them are still to do.
 
-Clips are sorted and cut into runs of N; a shard's id hashes the table spec and its clips' uris and
-versions, never a position, so the same listing in any order plans the same shards and resuming is
-one listing of commit records. Only where records are found that this plan does not know (the
-source grew, or N changed) are the finished clips looked up one by one.
+Clips are sorted and cut into runs of N, a container is a shard of its own; a shard's id hashes the
+table spec and its clips' (or its container's) uris and versions, never a position, so the same
+listing in any order plans the same shards and resuming is one listing of commit records. Only where
+records are found that this plan does not know (the source grew, or N changed) is it looked up what
+these hold.
 """
 
 import hashlib
@@ -11,7 +12,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.clips import ClipRef
+from pipeline.clips import ClipRef, Container
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +20,19 @@ class Shard:
     """The unit of work, of retry and of commit.
 
     Attributes:
-        shard_id: 128-bit hex hash of spec and clips.
-        clips: in the order of their rows.
+        shard_id: 128-bit hex hash of spec and clips, or spec and container.
+        clips: in the order of their rows; none where there is a container.
+        container: what the clips are read from.
     """
 
     shard_id: str
     clips: tuple[ClipRef, ...]
+    container: Container | None = None
+
+    @property
+    def n_clips(self) -> int | None:
+        """How many clips; None where only reading the container will tell."""
+        return self.container.n_clips if self.container else len(self.clips)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +42,45 @@ class Plan:
     Attributes:
         todo: shards to embed.
         done: ids of the shards that are committed already.
-        changed: clips whose committed rows belong to an older version of the file.
+        changed: clips and containers whose committed rows belong to an older version of the file.
     """
 
     todo: tuple[Shard, ...]
     done: tuple[str, ...]
-    changed: tuple[ClipRef, ...] = ()
+    changed: tuple[ClipRef | Container, ...] = ()
+
+    @property
+    def n_clips(self) -> int | None:
+        """Clips to embed; None where that is not known."""
+        counts = [shard.n_clips for shard in self.todo]
+        return None if None in counts else sum(count or 0 for count in counts)
 
 
-def shard_id(spec_digest: str, clips: Iterable[ClipRef]) -> str:
-    """Id of the shard that holds these clips, whatever their order."""
-    rows = sorted((clip.uri, clip.member, clip.version) for clip in clips)
-    content = json.dumps([spec_digest, rows], ensure_ascii=False, separators=(",", ":"))
+def shard_id(spec_digest: str, contents: Iterable[ClipRef] | Container) -> str:
+    """Id of the shard that holds these clips, whatever their order, or this container."""
+    if isinstance(contents, Container):
+        key: list[object] = [spec_digest, contents.uri, contents.part, contents.version]
+    else:
+        key = [spec_digest, sorted((clip.uri, clip.member, clip.version) for clip in contents)]
+    content = json.dumps(key, ensure_ascii=False, separators=(",", ":"))
     return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 
-def plan_shards(clips: Sequence[ClipRef], spec_digest: str, shard_clips: int) -> list[Shard]:
-    """Cut a listing into shards of at most `shard_clips` clips."""
-    ordered = sorted(set(clips))
+def plan_shards(
+    clips: Iterable[ClipRef],
+    spec_digest: str,
+    shard_clips: int,
+    containers: Iterable[Container] = (),
+) -> list[Shard]:
+    """Cut a listing into shards of at most `shard_clips` clips, and one a container."""
+    # By a key: a million comparisons of dataclasses take half a minute.
+    ordered = sorted(set(clips), key=lambda clip: (clip.uri, clip.version, clip.member))
     runs = (tuple(ordered[i : i + shard_clips]) for i in range(0, len(ordered), shard_clips))
-    return [Shard(shard_id(spec_digest, run), run) for run in runs]
+    shards = [Shard(shard_id(spec_digest, run), run) for run in runs]
+    return shards + [
+        Shard(shard_id(spec_digest, container), (), container)
+        for container in sorted(set(containers))
+    ]
 
 
 def plan_run(
@@ -61,7 +88,8 @@ def plan_run(
     spec_digest: str,
     shard_clips: int,
     committed: set[str],
-    clips_of: Callable[[str], Iterable[ClipRef]],
+    contents_of: Callable[[str], Sequence[ClipRef] | Container],
+    containers: Sequence[Container] = (),
 ) -> Plan:
     """What is left to do for a listing.
 
@@ -70,18 +98,35 @@ def plan_run(
         spec_digest: of the table.
         shard_clips: most clips a shard.
         committed: ids of the committed shards.
-        clips_of: the clips of a committed shard; called only where `committed` holds shards that
+        contents_of: the clips or the container of a committed shard; called only for those that
             the listing alone does not explain.
+        containers: of the listing.
     """
-    shards = plan_shards(clips, spec_digest, shard_clips)
+    shards = {
+        shard.shard_id: shard for shard in plan_shards(clips, spec_digest, shard_clips, containers)
+    }
     done = tuple(sorted(committed))
-    if committed <= {shard.shard_id for shard in shards}:
-        return Plan(tuple(s for s in shards if s.shard_id not in committed), done)
-    versions = {(clip.uri, clip.member): clip.version for each in done for clip in clips_of(each)}
-    new = [clip for clip in clips if (clip.uri, clip.member) not in versions]
+    if committed <= shards.keys():
+        return Plan(tuple(s for s in shards.values() if s.shard_id not in committed), done)
+    versions: dict[tuple[str, str], str] = {}
+    for each in done:
+        known = shards.get(each)
+        contents = (known.container or known.clips) if known else contents_of(each)
+        for part in (contents,) if isinstance(contents, Container) else contents:
+            versions[_key(part)] = part.version
     changed = tuple(
-        clip
-        for clip in clips
-        if versions.get((clip.uri, clip.member), clip.version) != clip.version
+        each
+        for each in (*clips, *containers)
+        if versions.get(_key(each), each.version) != each.version
     )
-    return Plan(tuple(plan_shards(new, spec_digest, shard_clips)), done, changed)
+    new = plan_shards(
+        (clip for clip in clips if _key(clip) not in versions),
+        spec_digest,
+        shard_clips,
+        (container for container in containers if _key(container) not in versions),
+    )
+    return Plan(tuple(new), done, changed)
+
+
+def _key(part: ClipRef | Container) -> tuple[str, str]:
+    return part.uri, part.part if isinstance(part, Container) else part.member

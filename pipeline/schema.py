@@ -43,12 +43,15 @@ def schemas(spec: TableSpec) -> dict[str, pa.Schema]:
         "clips": {
             **identity,
             "start_s": pa.float64(),
+            "member_offset": pa.int64(),
+            "member_bytes": pa.int64(),
             "duration_s": pa.float64(),
             "sample_rate_hz": pa.int32(),
             "channels": pa.int32(),
             "arch": pa.string(),
             "n_windows": pa.int32(),
             "decoded_short": pa.bool_(),
+            **{name: pa.string() for name in spec.columns},
             **outputs,
         },
         "windows": {
@@ -73,10 +76,14 @@ def schemas(spec: TableSpec) -> dict[str, pa.Schema]:
             "message": pa.string(),
         },
     }
+    nullable = {"member_offset", "member_bytes", *spec.columns}
     metadata = {"passtream": json.dumps(spec.to_json())}
     return {
         table: pa.schema(
-            [pa.field(name, kind, nullable=False) for name, kind in columns[table].items()],
+            [
+                pa.field(name, kind, nullable=name in nullable)
+                for name, kind in columns[table].items()
+            ],
             metadata,
         )
         for table in (*spec.tables, "errors")

@@ -37,18 +37,19 @@ def embed_shard(
     """
     started = time.monotonic()
     with RowWriter(table.store, table.spec, shard.shard_id) as writer:
-        assembler = Assembler(shard.clips, table.spec, model, writer, on_progress)
+        assembler = Assembler(shard, table.spec, model, writer, on_progress)
         assembler.consume(packets)
         files = writer.finish()
     progress = assembler.progress
     record = CommitRecord(
         shard=shard.shard_id,
-        clips=len(shard.clips),
+        clips=progress.clips,
         rows=writer.rows,
         errors=dict(sorted(progress.errors.items())),
         audio_s=progress.audio_s,
         windows=progress.windows,
         files=files,
+        container=shard.container,
         fidelity=dict(model.fidelity) if model.fidelity else None,
     )
     return table.commit(record, seconds=time.monotonic() - started)

@@ -64,6 +64,7 @@ class TableSpec:
         outputs: which of `OUTPUTS` the rows of `clips` and `windows` hold.
         top_k: how many `labels` a row has; 0 where it has none.
         precision: that the models run in: `fp32`, `bf16`, `fp16` or `int8`.
+        columns: what the source says of a clip and its row in `clips` carries, as text.
         timestamps: `base`, `base2level` or `base2levelmel`; empty where there are none.
         timestamp_dim: width of a timestamp's embedding.
         timestamp_window: samples of the longest window around a timestamp.
@@ -85,6 +86,7 @@ class TableSpec:
     outputs: tuple[str, ...] = ("embedding",)
     top_k: int = 0
     precision: str = "fp32"
+    columns: tuple[str, ...] = ()
     timestamps: str = ""
     timestamp_dim: int = 0
     timestamp_window: int = 0
@@ -187,7 +189,7 @@ class TableSpec:
         routes = tuple(Route(**route) for route in fields["routes"])
         if not routes:
             raise ValueError("its spec names no arch")
-        tuples = {name: tuple(fields[name]) for name in ("tables", "outputs")}
+        tuples = {name: tuple(fields[name]) for name in ("tables", "outputs", "columns")}
         return cls(**{**fields, **tuples, "routes": routes})
 
 
@@ -195,7 +197,8 @@ def _shown(value: object) -> str:
     """A value as it would be given: lists with commas, digests by their beginning."""
     if not isinstance(value, tuple):
         return repr(value)
-    return ",".join(str(part)[:_SHOWN_DIGEST] if _is_digest(part) else str(part) for part in value)
+    shown = (str(part)[:_SHOWN_DIGEST] if _is_digest(part) else str(part) for part in value)
+    return ",".join(shown) or "none"
 
 
 def _is_digest(part: object) -> bool:

@@ -3,11 +3,11 @@
 from pipeline.clips import uri_to_path
 from pipeline.local_store import LocalStore
 from pipeline.remote_store import RemoteStore
-from pipeline.storage import Storage, is_uri, protocol_of
+from pipeline.storage import DEFAULT_STORAGE, Storage, is_uri, protocol_of
 from pipeline.store import TableStore
 
 
-def open_store(location: str, storage: Storage) -> TableStore:
+def open_store(location: str, storage: Storage = DEFAULT_STORAGE) -> TableStore:
     """The store of a table; nothing is made or asked yet.
 
     Args:

@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.clips import ClipRef
+from pipeline.clips import ClipRef, Container
 from pipeline.errors import StoreError, UsageError
 from pipeline.progress import Progress
 from pipeline.spec import TableSpec
@@ -49,6 +49,7 @@ class CommitRecord:
         windows: windows embedded, whether or not the table holds them.
         files: size in bytes of each data file.
         replaces: ids of the shards that this one stands for.
+        container: what the clips were read from, where they were not listed one by one.
         fidelity: how far the model was from fp32, measured by the process that wrote this; None in
             fp32, and before that process had seen windows; not compared.
         writer: host, process and seconds; not compared.
@@ -62,6 +63,7 @@ class CommitRecord:
     windows: int
     files: dict[str, int]
     replaces: tuple[str, ...] = ()
+    container: Container | None = None
     fidelity: dict[str, Any] | None = field(default=None, compare=False)
     writer: dict[str, Any] = field(default_factory=dict, compare=False)
 
@@ -191,6 +193,14 @@ class Table:
         if self.store.put_if_absent(commit_name(record.shard), json.dumps(content).encode()):
             return record
         return next(self.records([record.shard]))
+
+    def contents_of(self, shard: str) -> list[ClipRef] | Container:
+        """What a committed shard was planned with.
+
+        Raises:
+            StoreError: its record is gone or damaged.
+        """
+        return next(self.records([shard])).container or self.clips_of(shard)
 
     def clips_of(self, shard: str) -> list[ClipRef]:
         """The clips of a committed shard, from its `clips` and `errors` rows."""

@@ -8,7 +8,7 @@ to be kept for that.
 import contextlib
 import io
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -30,16 +30,18 @@ from pipeline.errors import StoreError
 from pipeline.plan import shard_id
 from pipeline.report import Report
 from pipeline.schema import VECTOR_OUTPUTS, schemas
+from pipeline.sources.listing import Listing
 from pipeline.store import TEMP_DIR
 from pipeline.table import CLIP_COLUMNS, DATA_DIRS, CommitRecord, Table, data_name
 
 
-def verify_table(table: Table, source: Sequence[ClipRef] | None = None) -> Report:
+def verify_table(table: Table, source: Listing | None = None) -> Report:
     """Read a table back and check all of it.
 
     Args:
         table: the table.
-        source: the source's listing, to check that the table holds exactly it.
+        source: the source's listing, to check that the table holds exactly it. What is in a
+            container is not read again: its version is compared.
     """
     committed = table.committed()
     verifier = _Verifier(table)
@@ -75,7 +77,10 @@ class _Verifier:
             for folder in DATA_DIRS
             for name, size in table.store.names(folder).items()
         }
+        self._ids: set[str] = set()
+        # Of what a listing names: clips by member, containers by part.
         self._versions: dict[tuple[str, str], str] = {}
+        self._containers: dict[tuple[str, str], str] = {}
         self._vectors: set[int] = set()
 
     def check_shard(self, shard: str) -> None:
@@ -114,7 +119,7 @@ class _Verifier:
         rows = {name: file.read() for name, file in files.items() if name != "timestamps"}
         self.report.shards += 1
         self._check_record(shard, record, rows, files)
-        self._check_identity(shard, rows)
+        self._check_identity(shard, record, rows)
         problems = [clip_problems(rows["clips"], spec)]
         for name in ("clips", "windows"):
             if name in rows:
@@ -165,19 +170,27 @@ class _Verifier:
         if found != record.clips:
             self._problem(shard, f"{record.clips} clips went in, {found} came out")
 
-    def _check_identity(self, shard: str, rows: dict[str, pa.Table]) -> None:
+    def _check_identity(self, shard: str, record: CommitRecord, rows: dict[str, pa.Table]) -> None:
         refs = [ref for name in ("clips", "errors") for ref in _refs(rows[name])]
-        if shard_id(self._table.spec.digest, refs) != shard:
+        if shard_id(self._table.spec.digest, record.container or refs) != shard:
             self._problem(shard, "its rows are not of the clips that the shard was made of")
+        container = record.container
+        if container and any(
+            (ref.uri, ref.version) != (container.uri, container.version) for ref in refs
+        ):
+            self._problem(shard, f"it has rows of something else than {container.uri!r}")
         for name in rows:
             stored = rows[name]["clip_id"].to_pylist()
             if stored != [ref.clip_id for ref in _refs(rows[name])]:
                 self._problem(shard, f"{name}: clip ids do not belong to their uris")
+        if container:
+            self._containers[container.uri, container.part] = container.version
         for ref in refs:
-            key = (ref.uri, ref.member)
-            if key in self._versions:
-                self._problem(shard, f"{ref.uri!r} is there more than once")
-            self._versions[key] = ref.version
+            if ref.clip_id in self._ids:
+                self._problem(shard, f"{_name(ref)} is there more than once")
+            self._ids.add(ref.clip_id)
+            if not container:
+                self._versions[ref.uri, ref.member] = ref.version
 
     def _count_duplicates(self, vectors: npt.NDArray[np.float32]) -> None:
         for vector in vectors:
@@ -197,13 +210,13 @@ class _Verifier:
         if "timestamps" in files:
             report.timestamps += files["timestamps"].metadata.num_rows
 
-    def check_source(self, source: Sequence[ClipRef]) -> None:
-        listed = {(ref.uri, ref.member): ref.version for ref in source}
-        missing = [uri for uri, member in listed if (uri, member) not in self._versions]
-        changed = [
-            key[0] for key, version in listed.items() if self._versions.get(key, version) != version
-        ]
-        gone = [uri for uri, member in self._versions if (uri, member) not in listed]
+    def check_source(self, source: Listing) -> None:
+        found = self._versions | self._containers
+        listed = {(ref.uri, ref.member): ref.version for ref in source.clips}
+        listed |= {(each.uri, each.part): each.version for each in source.containers}
+        missing = [uri for uri, part in listed if (uri, part) not in found]
+        changed = [key[0] for key, version in listed.items() if found.get(key, version) != version]
+        gone = [uri for uri, part in found if (uri, part) not in listed]
         if missing:
             self.report.problems.append(f"clips of the source not in the table: {_some(missing)}")
         if changed:
@@ -230,3 +243,7 @@ def _some(uris: Iterable[str]) -> str:
     listed = sorted(uris)
     shown = ", ".join(repr(uri) for uri in listed[:SHOWN])
     return f"{len(listed)} ({shown}{', ...' if len(listed) > SHOWN else ''})"
+
+
+def _name(ref: ClipRef) -> str:
+    return f"{ref.uri!r} {ref.member}" if ref.member else repr(ref.uri)

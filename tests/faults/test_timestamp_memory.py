@@ -17,11 +17,12 @@ from pipeline.clips import ClipRef
 from pipeline.local_store import LocalStore
 from pipeline.packets import shard_packets
 from pipeline.plan import plan_shards
+from pipeline.recordings import of_clips
 from pipeline.shard import embed_shard
-from pipeline.source import file_version
 from pipeline.spec import Route, TableSpec
 from pipeline.table import Table
 from pipeline.verify import verify_table
+from pipeline.versions import file_version
 
 RATE_HZ = 8_000
 HOURS = (1, 10)
@@ -82,7 +83,9 @@ def _embed_and_verify(folder, hours, result):
     table = Table.open_or_create(LocalStore(folder / f"table-{hours}"), SPEC)
     clip = ClipRef(str(path), file_version(str(path)))
     (shard,) = plan_shards([clip], table.spec.digest, 1)
-    record = embed_shard(shard, shard_packets(shard.clips, SPEC.decode_rule), WideModel(), table)
+    record = embed_shard(
+        shard, shard_packets(of_clips(shard.clips), SPEC.decode_rule), WideModel(), table
+    )
     embedded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     report = verify_table(table)
     verified = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -22,10 +22,11 @@ from pipeline.decode import ClipReader
 from pipeline.local_store import LocalStore
 from pipeline.packets import shard_packets
 from pipeline.plan import plan_shards
+from pipeline.recordings import of_clip, of_clips
 from pipeline.shard import embed_shard
-from pipeline.source import file_version
 from pipeline.spec import Route, TableSpec
 from pipeline.table import CommitRecord, Table
+from pipeline.versions import file_version
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -129,7 +130,7 @@ def decoded(listed) -> Callable[[Path], tuple[np.ndarray, ClipReader]]:
     """All samples of a file, and the reader that read them."""
 
     def decode(path):
-        reader = ClipReader(listed(path))
+        reader = ClipReader(of_clip(listed(path)))
         return np.concatenate(list(reader.pieces())), reader
 
     return decode
@@ -159,7 +160,9 @@ def embed() -> Callable[..., list[CommitRecord]]:
     def run(table: Table, clips: Sequence[ClipRef], model=None, shard_clips: int = 100):
         model = model or StatisticsModel()
         return [
-            embed_shard(shard, shard_packets(shard.clips, table.spec.decode_rule), model, table)
+            embed_shard(
+                shard, shard_packets(of_clips(shard.clips), table.spec.decode_rule), model, table
+            )
             for shard in plan_shards(clips, table.spec.digest, shard_clips)
         ]
 

@@ -12,12 +12,16 @@ import pipeline.windows
 from pipeline.assemble import Assembler
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.errors import BrokenStreamError
-from pipeline.packets import ClipDone, ClipFailed, ShardEnd, shard_packets
+from pipeline.packets import ClipDone, ClipFailed, ClipStart, ShardEnd, shard_packets
+from pipeline.plan import Shard
 from pipeline.progress import Progress
+from pipeline.recordings import of_clips
 from pipeline.rows import GROUP_BYTES, RowWriter
 from pipeline.windows import WindowBlock, WindowCutter
 
 BOTH = {"tables": ("clips", "windows"), "outputs": ("embedding", "logits")}
+START = ClipStart(0, ClipRef("/a.wav", "1-1"))
+FAILED = ClipFailed(0, "read", "missing", "gone")
 # Around the window of 320: whole, just cut, several windows, and many.
 LENGTHS = (100, 320, 321, 1000, 3000)
 
@@ -30,7 +34,7 @@ def assemble(model):
         table, clips, packets, model=model, on_progress=lambda _: None, group_bytes=GROUP_BYTES
     ):
         with RowWriter(table.store, table.spec, "s", group_bytes) as writer:
-            assembler = Assembler(clips, table.spec, model, writer, on_progress)
+            assembler = Assembler(Shard("s", tuple(clips)), table.spec, model, writer, on_progress)
             assembler.consume(packets)
             files = writer.finish()
         rows = {file.split("/")[0]: pq.read_table(table.store.path(file)) for file in files}
@@ -58,7 +62,7 @@ def windows_of(spec, pcm):
 
 def test_a_clips_row_is_the_mean_over_its_windows(new_table, assemble, model, clips, noise):
     table = new_table(**BOTH)
-    rows, _ = assemble(table, clips, shard_packets(clips, table.spec.decode_rule))
+    rows, _ = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule))
     assert [row["uri"] for row in rows["clips"]] == [clip.uri for clip in clips]
     for i, row in enumerate(rows["clips"]):
         outputs = model.embed(windows_of(table.spec, noise(LENGTHS[i], seed=i)))
@@ -74,7 +78,7 @@ def test_what_is_known_of_a_clip_is_in_its_row(new_table, assemble):
     clips = [ClipRef("/corpus/a.tar", "1-2", "b.wav")]
     block = WindowBlock(0, 0, 320, (0,), np.ones(320, np.float32))
     done = ClipDone(0, 320, 1, 44_100, 2, decoded_short=True)
-    rows, _ = assemble(table, clips, [[block, done], [ShardEnd(1, 1)]])
+    rows, _ = assemble(table, clips, [[ClipStart(0, clips[0]), block, done], [ShardEnd(1, 1)]])
     assert rows["clips"] == [
         {
             "clip_id": clips[0].clip_id,
@@ -82,6 +86,8 @@ def test_what_is_known_of_a_clip_is_in_its_row(new_table, assemble):
             "member": "b.wav",
             "source_version": "1-2",
             "start_s": 0.0,
+            "member_offset": None,
+            "member_bytes": None,
             "duration_s": 0.01,
             "sample_rate_hz": 44_100,
             "channels": 2,
@@ -96,7 +102,7 @@ def test_what_is_known_of_a_clip_is_in_its_row(new_table, assemble):
 
 def test_windows_are_in_order_with_their_spans(new_table, assemble, model, clips, noise):
     table = new_table(**BOTH)
-    rows, _ = assemble(table, clips, shard_packets(clips, table.spec.decode_rule))
+    rows, _ = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule))
     expected = []
     for i, n_samples in enumerate(LENGTHS):
         features = model.embed(windows_of(table.spec, noise(n_samples, seed=i))).features
@@ -111,11 +117,11 @@ def test_windows_are_in_order_with_their_spans(new_table, assemble, model, clips
 
 def test_batches_of_any_size_give_the_same_rows(new_table, assemble, model, clips, small_pool):
     table = new_table(**BOTH)
-    in_small, _ = assemble(table, clips, shard_packets(clips, table.spec.decode_rule, 1))
+    in_small, _ = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule, 1))
     assert max(model.calls) == 2 + 1  # three of 100 to 320 samples fill 0.02 s
     pipeline.assemble.POOL_S = 160.0
     model.calls.clear()
-    in_one, _ = assemble(table, clips, shard_packets(clips, table.spec.decode_rule))
+    in_one, _ = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule))
     assert len(model.calls) == 1
     # Clips are written as they are completed, in batches of any size in the shard's order.
     assert in_small == in_one
@@ -129,7 +135,7 @@ def test_a_clip_that_fails_at_its_end_leaves_only_its_error(
     soundfile.write(tmp_path / "nan.wav", pcm, SAMPLE_RATE_HZ, subtype="FLOAT")
     clips = [clips[3], listed(tmp_path / "nan.wav"), clips[4]]
     table = new_table(**BOTH)
-    rows, assembler = assemble(table, clips, shard_packets(clips, table.spec.decode_rule))
+    rows, assembler = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule))
     # Most of its 873 windows had been embedded when it failed.
     assert sum(model.calls) > 800
     good = [clips[0].uri, clips[2].uri]
@@ -174,7 +180,7 @@ def test_output_that_is_not_finite_is_an_error(
     soundfile.write(tmp_path / "loud.wav", pcm, SAMPLE_RATE_HZ, subtype="FLOAT")
     clips = [clips[0], listed(tmp_path / "loud.wav"), clips[1]]
     table = new_table(**BOTH)
-    packets = shard_packets(clips, table.spec.decode_rule)
+    packets = shard_packets(of_clips(clips), table.spec.decode_rule)
     rows, _ = assemble(table, clips, packets, FailingModel(model))
     assert [row["uri"] for row in rows["clips"]] == [clips[0].uri, clips[2].uri]
     assert len(rows["windows"]) == 2
@@ -187,7 +193,7 @@ def test_timestamps_are_those_of_the_reflected_clip(
     new_table, assemble, model, clips, noise, timestamps
 ):
     table = new_table(**timestamps)
-    packets = shard_packets(clips[2:], table.spec.decode_rule)
+    packets = shard_packets(of_clips(clips[2:]), table.spec.decode_rule)
     rows, _ = assemble(table, clips[2:], packets)
     expected = []
     for i, n_samples in list(enumerate(LENGTHS))[2:]:
@@ -216,7 +222,7 @@ def test_timestamps_of_failed_clips_are_taken_back(
         bad.append(listed(tmp_path / f"{name}.wav"))
     order = [clips[3], *bad, clips[4]]
     table = new_table(**timestamps)
-    packets = shard_packets(order, table.spec.decode_rule)
+    packets = shard_packets(of_clips(order), table.spec.decode_rule)
     # Three floats of four bytes: 20 rows a row group, so that much is on the disk by then.
     rows, assembler = assemble(table, order, packets, FailingModel(model), group_bytes=240)
     good = [clips[3].uri, clips[4].uri]
@@ -233,7 +239,7 @@ def test_timestamps_of_failed_clips_are_taken_back(
 def test_labels_are_those_of_the_mean_logits(new_table, assemble, model, clips):
     shared = {"tables": ("clips", "windows"), "top_k": 2}
     table = new_table(outputs=("embedding", "logits", "labels"), **shared)
-    rows, _ = assemble(table, clips, shard_packets(clips, table.spec.decode_rule))
+    rows, _ = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule))
     for row in rows["clips"] + rows["windows"]:
         logits = np.array(row["logits"], np.float32)
         expected = model.top_labels(logits[None], 2)[0]
@@ -246,7 +252,7 @@ def test_labels_are_those_of_the_mean_logits(new_table, assemble, model, clips):
 
 def test_labels_need_no_logits_in_the_rows(new_table, assemble, clips):
     table = new_table(outputs=("embedding", "labels"), top_k=1)
-    rows, _ = assemble(table, clips, shard_packets(clips, table.spec.decode_rule))
+    rows, _ = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule))
     assert all("logits" not in row and len(row["labels"]) == 1 for row in rows["clips"])
 
 
@@ -259,7 +265,7 @@ def test_rows_carry_the_arch_of_their_clips_length(
     clips = [write_clip(tmp_path / f"{i}.wav", n) for i, n in enumerate(lengths)]
     tables = {"tables": ("clips", "windows", "timestamps"), "min_samples": 320}
     table = new_table(**routed | timestamps | tables | {"timestamp_window": 320})
-    rows, _ = assemble(table, clips, shard_packets(clips, table.spec.decode_rule))
+    rows, _ = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule))
     by_uri = {clip.uri: arch for clip, arch in zip(clips, archs, strict=True)}
     assert len(rows["clips"]) == len(lengths)
     for row in rows["clips"] + rows["windows"]:
@@ -277,7 +283,7 @@ def test_progress_only_grows_and_ends_at_the_total(new_table, assemble, clips, s
     assemble(
         table,
         clips,
-        shard_packets(clips, table.spec.decode_rule),
+        shard_packets(of_clips(clips), table.spec.decode_rule),
         on_progress=lambda progress: seen.append(dataclasses.replace(progress)),
     )
     assert [p.clips for p in seen] == sorted(p.clips for p in seen)
@@ -299,7 +305,7 @@ def test_a_stream_that_lost_or_repeated_a_packet_is_refused(
 ):
     clips = [*clips, ClipRef("/nowhere.wav", "missing")]
     table = new_table(**timestamps | {"tables": ("clips", "windows", "timestamps")})
-    packets = list(shard_packets(clips, table.spec.decode_rule, 1))
+    packets = list(shard_packets(of_clips(clips), table.spec.decode_rule, 1))
     assert len(packets) > len(clips)
     for i in range(len(packets)):
         with pytest.raises(BrokenStreamError):
@@ -312,23 +318,29 @@ def test_a_stream_that_lost_or_repeated_a_packet_is_refused(
     [
         pytest.param([], id="nothing"),
         pytest.param([ShardEnd(1, 0)], id="no clip"),
-        pytest.param([ClipFailed(0, "read", "missing", "gone")], id="no end"),
-        pytest.param([ClipFailed(0, "read", "missing", "gone"), ShardEnd(2, 0)], id="wrong end"),
-        pytest.param([ClipDone(0, 320, 1, 32_000, 1, False), ShardEnd(1, 0)], id="no window"),
+        pytest.param([FAILED, ShardEnd(1, 0)], id="no start"),
+        pytest.param([START, START, FAILED, ShardEnd(1, 0)], id="two starts"),
+        pytest.param([ClipStart(0, ClipRef("/b.wav", "1-1")), FAILED, ShardEnd(1, 0)], id="other"),
+        pytest.param([START, FAILED], id="no end"),
+        pytest.param([START, FAILED, ShardEnd(2, 0)], id="wrong end"),
+        pytest.param(
+            [START, ClipDone(0, 320, 1, 32_000, 1, False), ShardEnd(1, 0)], id="no window"
+        ),
         pytest.param(
             [
+                START,
                 WindowBlock(0, 0, 320, (0,), np.ones(320, np.float32)),
                 ClipDone(0, 320, 1, 32_000, 1, False, n_timestamps=3),
                 ShardEnd(1, 1, 0),
             ],
             id="no timestamp",
         ),
-        pytest.param([ClipFailed(0, "read", "missing", "gone")] * 2 + [ShardEnd(1, 0)], id="two"),
+        pytest.param([START, FAILED, FAILED, ShardEnd(1, 0)], id="two"),
     ],
 )
 def test_streams_that_do_not_account_for_the_clip_are_refused(new_table, assemble, events):
     with pytest.raises(BrokenStreamError):
-        assemble(new_table(), [ClipRef("/a.wav", "1-1")], [events])
+        assemble(new_table(), [START.ref], [events])
 
 
 def test_a_shard_of_no_clips(new_table, assemble):

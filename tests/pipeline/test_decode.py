@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.decode import PIECE_FRAMES, ClipReader, down_mix
 from pipeline.errors import ClipError
+from pipeline.recordings import of_clip
 
 RATE_HZ = 32_000
 DURATION_S = 1.5
@@ -72,7 +73,7 @@ def refused(listed):
 
     def run(path):
         with pytest.raises(ClipError) as raised:
-            for _ in ClipReader(listed(path)).pieces():
+            for _ in ClipReader(of_clip(listed(path))).pieces():
                 pass
         assert str(path) in raised.value.message
         return raised.value.stage, raised.value.error_class
@@ -99,7 +100,7 @@ def test_every_format_gives_the_signal_it_was_made_from(files, decoded, name):
 @pytest.mark.parametrize("name", ["u8.wav", "s16.wav", "s24.wav", "float.wav", "a.flac", "a.aiff"])
 def test_both_decoders_give_the_same_samples(files, decoded, listed, name):
     _, by_libsndfile = decoded(files / name)
-    by_ffmpeg = ClipReader(listed(files / name))
+    by_ffmpeg = ClipReader(of_clip(listed(files / name)))
     with open(files / name, "rb") as file:
         frames = np.concatenate(list(by_ffmpeg._frames_by_ffmpeg(file, reason="")))
     expected, _ = soundfile.read(files / name, dtype="float32", always_2d=True)
@@ -113,7 +114,7 @@ def test_ffmpeg_gives_all_channels(tmp_path, listed, noise, channels):
     # More than eight made PyAV read beyond its planes, and crash.
     pcm = noise(5000 * channels).reshape(-1, channels)
     soundfile.write(tmp_path / "a.wav", pcm, RATE_HZ, subtype="FLOAT")
-    reader = ClipReader(listed(tmp_path / "a.wav"))
+    reader = ClipReader(of_clip(listed(tmp_path / "a.wav")))
     with open(tmp_path / "a.wav", "rb") as file:
         frames = np.concatenate(list(reader._frames_by_ffmpeg(file, reason="")))
     assert reader.channels == channels
@@ -137,7 +138,7 @@ def test_resampling_in_pieces_is_resampling_the_whole(tmp_path, decoded, noise, 
 def test_pieces_stay_small_at_the_lowest_rates(tmp_path, listed):
     # 20,000 samples at 50 Hz make 640 times as many: 12.8 million, and soxr holds a few back.
     soundfile.write(tmp_path / "a.wav", np.full(20_000, 0.1), 50)
-    lengths = [len(piece) for piece in ClipReader(listed(tmp_path / "a.wav")).pieces()]
+    lengths = [len(piece) for piece in ClipReader(of_clip(listed(tmp_path / "a.wav"))).pieces()]
     assert sum(lengths) == 640 * 20_000
     assert max(lengths) < 8 * PIECE_FRAMES
 
@@ -221,7 +222,7 @@ def test_one_sample_that_is_not_a_number(tmp_path, listed, noise, value):
     pcm[-10] = value
     soundfile.write(tmp_path / "a.wav", pcm, RATE_HZ, subtype="FLOAT")
     with pytest.raises(ClipError, match=f"sample {len(pcm) - 10} is NaN or infinite") as raised:
-        list(ClipReader(listed(tmp_path / "a.wav")).pieces())
+        list(ClipReader(of_clip(listed(tmp_path / "a.wav"))).pieces())
     assert raised.value.error_class == "non_finite"
 
 
@@ -265,7 +266,7 @@ def test_a_file_that_changed_since_it_was_listed(tmp_path, write_clip):
     ref = write_clip(tmp_path / "a.wav", 1000)
     write_clip(tmp_path / "a.wav", 1001)
     with pytest.raises(ClipError, match="changed since it was listed") as raised:
-        list(ClipReader(ref).pieces())
+        list(ClipReader(of_clip(ref)).pieces())
     assert (raised.value.stage, raised.value.error_class) == ("read", "changed")
 
 
@@ -301,7 +302,7 @@ def test_any_content_ends_in_samples_or_a_clip_error(
     path.write_bytes(content + garbage)
     n_samples = 0
     try:
-        for piece in ClipReader(listed(path)).pieces():
+        for piece in ClipReader(of_clip(listed(path))).pieces():
             n_samples += len(piece)
             if n_samples > 100 * PIECE_FRAMES:  # a damaged rate can make hours of it
                 return

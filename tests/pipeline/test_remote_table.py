@@ -93,7 +93,7 @@ from pathlib import Path
 from pipeline.packets import shard_packets
 from pipeline.plan import Shard, plan_run
 from pipeline.shard import embed_shard
-from pipeline.source import list_sources
+from pipeline.sources.recognize import list_sources
 from pipeline.storage import Storage
 from pipeline.stores import open_store
 from pipeline.table import Table
@@ -101,9 +101,9 @@ from tests.pipeline.conftest import StatisticsModel
 
 uri, options, folder, stop_after = sys.argv[1:]
 table = Table.read(open_store(uri, Storage(tuple(json.loads(options).items()))))
-clips = list_sources([folder]).clips
+listing = list_sources([folder])
 with table.store.lock():
-    plan = plan_run(clips, table.spec.digest, 1, table.committed(), table.clips_of)
+    plan = plan_run(listing.clips, table.spec.digest, 1, table.committed(), table.contents_of)
     for n, shard in enumerate(plan.todo):
         if n == int(stop_after):
             # Written but not committed, as of a run that is killed between the two.

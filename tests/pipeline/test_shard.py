@@ -9,6 +9,7 @@ from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.errors import BrokenStreamError
 from pipeline.packets import shard_packets
 from pipeline.plan import plan_shards
+from pipeline.recordings import of_clips
 from pipeline.shard import embed_shard
 from pipeline.store import TEMP_DIR
 from pipeline.table import DATA_DIRS, commit_name
@@ -36,7 +37,7 @@ def contents(table):
 
 def test_the_record_counts_what_is_in_the_table(new_table, model, shard):
     table = new_table(**BOTH)
-    packets = shard_packets(shard.clips, table.spec.decode_rule)
+    packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
     record = embed_shard(shard, packets, model, table)
     assert record.shard == shard.shard_id
     assert record.clips == 4
@@ -53,7 +54,7 @@ def test_done_twice_is_the_same_files_and_one_record(new_table, model, shard):
     table = new_table(**BOTH)
     records, files = [], []
     for _ in range(2):
-        packets = shard_packets(shard.clips, table.spec.decode_rule)
+        packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
         records.append(embed_shard(shard, packets, model, table))
         files.append(contents(table))
     assert records[0] == records[1]
@@ -75,7 +76,7 @@ def test_timestamps_done_twice_are_the_same_files(
     (shard,) = plan_shards([*clips, listed(tmp_path / "nan.wav")], table.spec.digest, 100)
     records, files = [], []
     for _ in range(2):
-        packets = shard_packets(shard.clips, table.spec.decode_rule)
+        packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
         records.append(embed_shard(shard, packets, model, table))
         files.append(contents(table))
     assert records[0] == records[1]
@@ -91,7 +92,7 @@ def test_the_record_holds_the_models_fidelity_and_the_files_do_not(
 ):
     table, bare = new_table(**BOTH), None
     for each in (type(model)(), type(model)(fidelity)):
-        packets = shard_packets(shard.clips, table.spec.decode_rule)
+        packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
         table.store.delete(commit_name(shard.shard_id))
         record = embed_shard(shard, packets, each, table)
         bare = bare or contents(table)
@@ -109,7 +110,7 @@ def test_a_model_that_fails_leaves_no_trace(new_table, shard, error):
             raise error
 
     table = new_table(**BOTH)
-    packets = shard_packets(shard.clips, table.spec.decode_rule)
+    packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
     with pytest.raises(type(error)):
         embed_shard(shard, packets, Failing(), table)
     assert contents(table) == table.store.names(TEMP_DIR) == {}
@@ -118,7 +119,7 @@ def test_a_model_that_fails_leaves_no_trace(new_table, shard, error):
 
 def test_a_stream_that_ends_early_leaves_no_trace(new_table, model, shard):
     table = new_table(**BOTH)
-    packets = list(shard_packets(shard.clips, table.spec.decode_rule, 1))
+    packets = list(shard_packets(of_clips(shard.clips), table.spec.decode_rule, 1))
     with pytest.raises(BrokenStreamError):
         embed_shard(shard, packets[:-1], model, table)
     assert contents(table) == table.store.names(TEMP_DIR) == {}
@@ -127,6 +128,6 @@ def test_a_stream_that_ends_early_leaves_no_trace(new_table, model, shard):
 
 def test_progress_is_told_up_to_the_end(new_table, model, shard):
     table, seen = new_table(**BOTH), []
-    packets = shard_packets(shard.clips, table.spec.decode_rule)
+    packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
     record = embed_shard(shard, packets, model, table, lambda p: seen.append(p.clips))
     assert seen[-1] == record.clips == 4

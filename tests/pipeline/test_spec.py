@@ -26,6 +26,7 @@ OTHERS = {
     "outputs": (("embedding", "logits"), "embedding, embedding,logits"),
     "top_k": (5, "0, 5"),
     "precision": ("bf16", "'fp32', 'bf16'"),
+    "columns": (("label", "split"), "none, label,split"),
     "timestamps": ("base", "'', 'base'"),
     "timestamp_dim": (1295, "0, 1295"),
     "timestamp_window": (5120, "0, 5120"),

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.clips import ClipRef
+from pipeline.sources.listing import Listing
 from pipeline.spec import Route
 from pipeline.store import TEMP_DIR
 from pipeline.table import SPEC_NAME, commit_name, data_name
@@ -80,14 +81,14 @@ def drop(rows, index):
 
 def problem_of(table, source=None):
     """All that is wrong, on one line; and that something is."""
-    report = verify_table(table, source)
+    report = verify_table(table, Listing(source) if source is not None else None)
     assert not report.passed
     assert report.to_json()["passed"] is False
     return " | ".join(report.problems)
 
 
 def test_a_good_table_passes_and_is_counted(table, clips):
-    report = verify_table(table, clips)
+    report = verify_table(table, Listing(clips))
     assert report.problems == report.notes == []
     assert report.passed
     # Windows: 1 + 500 // 160, 1 and 1 + 1000 // 160.
@@ -107,7 +108,7 @@ def test_a_good_table_passes_and_is_counted(table, clips):
 def test_good_tables_of_every_kind_pass(new_table, embed, clips, outputs, tables, padding):
     table = new_table(outputs=outputs, tables=tables, padding=padding, top_k=2)
     embed(table, clips, shard_clips=2)
-    report = verify_table(table, clips)
+    report = verify_table(table, Listing(clips))
     assert report.problems == []
     assert report.shards == 2
 
@@ -286,7 +287,7 @@ def test_a_clip_that_changed_since(table, clips):
 
 
 def test_a_clip_that_left_the_source_is_a_note(table, clips):
-    report = verify_table(table, clips[1:])
+    report = verify_table(table, Listing(clips[1:]))
     assert report.passed
     assert report.notes == [f"clips in the table no longer in the source: 1 ({clips[0].uri!r})"]
 
@@ -331,7 +332,7 @@ def stamped(new_table, embed, clips, timestamps):
 
 
 def test_a_good_table_of_timestamps_passes_and_is_counted(stamped, clips):
-    report = verify_table(stamped, clips)
+    report = verify_table(stamped, Listing(clips))
     assert report.problems == []
     assert (report.clips, report.timestamps) == (3, 4 + 3 + 7)
 

@@ -1,4 +1,4 @@
-"""`pipeline.source`: what is taken from folders, files and globs, under which name, and once."""
+"""`pipeline.sources.files`: what is taken from folders, files and globs, and under which name."""
 
 import os
 import random
@@ -8,7 +8,9 @@ import pytest
 
 from pipeline.clips import uri_to_path
 from pipeline.errors import UsageError
-from pipeline.source import MISSING, file_version, list_sources, skipped_note
+from pipeline.sources.listing import skipped_note
+from pipeline.sources.recognize import list_sources
+from pipeline.versions import MISSING, file_version
 
 
 @pytest.fixture
@@ -184,7 +186,7 @@ def test_a_folder_without_audio_is_refused_and_says_what_it_holds(corpus):
 LIST_WITHOUT_PRIVILEGE = """
 import sys
 from pipeline.errors import UsageError
-from pipeline.source import list_sources
+from pipeline.sources.recognize import list_sources
 try:
     list_sources(sys.argv[1:])
 except UsageError as error:

@@ -1,4 +1,4 @@
-"""A folder, a file or a glob to a listing of clips.
+"""Folders, files and globs: every file is a clip.
 
 Folders are walked once each, however many links lead there, and real folders before linked ones,
 so a loop of links ends and a file has the name that a person would give it. From a folder the
@@ -11,10 +11,11 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 
-from pipeline.clips import ClipRef, path_to_uri
+from pipeline.clips import ClipRef, Container, path_to_uri
 from pipeline.errors import UsageError
+from pipeline.sources.listing import SourceOptions
+from pipeline.versions import file_version
 
 # fmt: off
 AUDIO_ENDINGS = frozenset({
@@ -23,66 +24,54 @@ AUDIO_ENDINGS = frozenset({
     ".rf64", ".w64", ".wav", ".wave", ".webm", ".wma", ".wv",
 })
 # fmt: on
-MISSING = "missing"
 
 
-@dataclass
-class Listing:
-    """Clips of all sources, sorted by uri, each once.
-
-    Attributes:
-        clips: the clips.
-        skipped: files passed over in folders, counted by ending.
-    """
-
-    clips: list[ClipRef] = field(default_factory=list)
-    skipped: Counter[str] = field(default_factory=Counter)
-
-
-def list_sources(sources: Sequence[str]) -> Listing:
-    """List every clip of the sources, which may overlap and come in any order.
+class FilesSource:
+    """Local folders (walked down), files and globs (`**` crosses folders).
 
     Args:
-        sources: local folders (walked down), files and globs (`**` crosses folders).
-
-    Raises:
-        UsageError: a source that does not exist, a glob that matches nothing, a folder that
-            cannot be listed, or no clip at all.
+        locations: of all sources that are files.
+        options: how to take them.
     """
-    listing = Listing()
-    expanded = [path for source in sources for path in _expand(source)]
-    folders = [path for path in expanded if os.path.isdir(path)]
-    paths = {os.path.abspath(path) for path in expanded if not os.path.isdir(path)}
-    paths.update(_walk(folders, listing.skipped))
-    if not paths:
-        raise UsageError(
-            f"no audio files in {', '.join(sources)}{skipped_note(listing.skipped)}; "
-            "name files or a glob to take them whatever their ending"
-        )
-    listing.clips = sorted(ClipRef(path_to_uri(path), file_version(path)) for path in paths)
-    return listing
 
+    def __init__(self, locations: Sequence[str], options: SourceOptions) -> None:
+        self._locations = locations
+        self._options = options
+        self._skipped: Counter[str] = Counter()
 
-def skipped_note(skipped: Counter[str]) -> str:
-    """What was passed over, for people: ` (skipped 12 files: .txt 10, .md 2)`, or nothing."""
-    if not skipped:
-        return ""
-    endings = ", ".join(f"{ending or 'no ending'} {n}" for ending, n in skipped.most_common(5))
-    return f" (skipped {skipped.total()} other files: {endings})"
+    def clips(self) -> Iterator[ClipRef]:
+        """Every file once.
 
+        Raises:
+            UsageError: a source that does not exist, a glob that matches nothing, or a folder that
+                cannot be listed.
+        """
+        expanded = [path for source in self._locations for path in _expand(source)]
+        folders = [path for path in expanded if os.path.isdir(path)]
+        paths = {os.path.abspath(path) for path in expanded if not os.path.isdir(path)}
+        paths.update(_walk(folders, self._skipped))
+        return (ClipRef(path_to_uri(path), file_version(path)) for path in paths)
 
-def file_version(path: str) -> str:
-    """Size and mtime of a file, which change when its content does; `missing` without a file."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return MISSING
-    return stat_version(status)
+    def containers(self) -> tuple[Container, ...]:
+        """None: every file is a clip."""
+        return ()
 
+    def columns(self) -> tuple[str, ...]:
+        """None: files say nothing of themselves.
 
-def stat_version(status: os.stat_result) -> str:
-    """The version that a file with this status has."""
-    return f"{status.st_size}-{status.st_mtime_ns}"
+        Raises:
+            UsageError: the options ask for some.
+        """
+        if self._options.columns:
+            raise UsageError(
+                f"columns {', '.join(self._options.columns)}: plain files have none to carry; "
+                "name a manifest, Parquet or tar files as the source"
+            )
+        return ()
+
+    def skipped(self) -> Counter[str]:
+        """Files in folders without an audio ending, by ending."""
+        return self._skipped
 
 
 def _expand(source: str) -> list[str]:

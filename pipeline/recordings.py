@@ -1,0 +1,53 @@
+"""A shard as a stream of recordings: which clip it is, and how to open its bytes.
+
+A listed clip is opened where it lies. A container is read once, from its start to its end, by the
+reader of its kind; what cannot be read of it is a recording that cannot be opened, so that it ends
+in `errors` like any other.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import BinaryIO, NamedTuple
+
+from pipeline.clips import ClipRef
+from pipeline.opening import opened
+from pipeline.plan import Shard
+from pipeline.storage import DEFAULT_STORAGE, Storage
+
+
+class Recording(NamedTuple):
+    """One clip of a shard.
+
+    Attributes:
+        ref: the clip.
+        open: its bytes as a file with a descriptor, for as long as the stream of recordings stands
+            at it. Raises ClipError.
+    """
+
+    ref: ClipRef
+    open: Callable[[], AbstractContextManager[BinaryIO]]
+
+
+def recordings(
+    shard: Shard, storage: Storage, columns: tuple[str, ...] = ()
+) -> Iterator[Recording]:
+    """The recordings of a shard, in order.
+
+    Args:
+        shard: what to read.
+        storage: how remote locations are reached.
+        columns: of the table, that containers are to carry.
+    """
+    assert shard.container is None, f"no reader of {shard.container.kind!r}"
+    yield from of_clips(shard.clips, storage)
+
+
+def of_clip(ref: ClipRef, storage: Storage = DEFAULT_STORAGE) -> Recording:
+    """A listed clip as a recording."""
+    return Recording(ref, partial(opened, ref, storage))
+
+
+def of_clips(clips: Iterable[ClipRef], storage: Storage = DEFAULT_STORAGE) -> Iterator[Recording]:
+    """Listed clips as recordings."""
+    return (of_clip(ref, storage) for ref in clips)
