@@ -19,7 +19,7 @@ from pipeline.progress import Progress
 from pipeline.recordings import recordings
 from pipeline.shard import embed_shard
 from pipeline.storage import Storage
-from pipeline.store import LocalStore
+from pipeline.stores import open_store
 from pipeline.table import CommitRecord, Table
 
 BACKPRESSURE_PACKETS = 4
@@ -42,7 +42,7 @@ class EmbedActor:
 
     def __init__(self, run: RunSpec, n_threads: int) -> None:
         self._model = build_model(run, n_threads)
-        self._table = Table(LocalStore(run.table_root), run.spec)
+        self._table = Table(open_store(run.table_root, run.storage), run.spec)
         self._run = run
         self._lock = threading.Lock()
         self._progress = Progress()

@@ -18,12 +18,12 @@ from pathlib import Path
 from jobs.race import cpu_name
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
+from pipeline.local_store import LocalStore
 from pipeline.plan import Plan, plan_run, plan_shards
 from pipeline.progress import Progress
 from pipeline.sources.listing import Listing
 from pipeline.sources.recognize import join_sources
 from pipeline.spec import Route, TableSpec
-from pipeline.store import LocalStore
 from pipeline.table import CommitRecord, Table, commit_name
 
 SHARD_CLIPS = 256
@@ -108,7 +108,7 @@ def _resume(root: Path, n_objects: int, n_records: int, report: Report) -> None:
         files = {f"clips/{shard.shard_id}.parquet": 3072 * n}
         record = CommitRecord(shard.shard_id, n, {"clips": n, "errors": 0}, {}, 10.0 * n, n, files)
         # Not by the table: waiting for the disk each time takes minutes, and is not measured.
-        table.store.path(commit_name(shard.shard_id)).write_text(
+        Path(table.store.locate(commit_name(shard.shard_id))).write_text(
             json.dumps(dataclasses.asdict(record))
         )
     counts = Progress()

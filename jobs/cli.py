@@ -13,6 +13,7 @@ from jobs.models import models_app
 from jobs.stop import stop_signals
 from models.errors import ModelError
 from pipeline.errors import PipelineError, UsageError
+from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 
 app = typer.Typer(
     name="passtream",
@@ -48,7 +49,8 @@ def embed(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="SOURCE... TABLE", help="Folders, files, globs, manifests or -; then the table."
+            metavar="SOURCE... TABLE",
+            help="Folders, files, globs, manifests or -; then the folder or URI of the table.",
         ),
     ] = None,
     config: Annotated[
@@ -82,10 +84,17 @@ def embed(
     shard_clips: Annotated[int | None, _option("shard_clips", "--shard-clips", _RUN)] = None,
     actors: Annotated[str | None, _option("actors", "--actors", _RUN)] = None,
     address: Annotated[str | None, _option("address", "--address", _RUN)] = None,
+    storage_options: Annotated[
+        list[str] | None, _option("storage_options", "--storage-options", _RUN)
+    ] = None,
+    store_timeout_s: Annotated[
+        float | None, _option("store_timeout_s", "--store-timeout-s", _RUN)
+    ] = None,
     in_process: Annotated[bool | None, _option("in_process", "--in-process/--on-ray", _RUN)] = None,
 ) -> None:
     """Embed SOURCE... into TABLE, or go on where a run of the same command ended."""
     options = {name: value for name, value in locals().items() if name not in ("paths", "config")}
+    options["storage_options"] = storage_options or None
     if paths:
         options |= {"sources": tuple(paths[:-1]), "table": paths[-1]}
     settings = load_config(config, options)
@@ -98,17 +107,24 @@ def embed(
 
 @app.command()
 def verify(
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder of the table.")],
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder or URI of the table.")],
     source: Annotated[
         list[str] | None,
         typer.Option(help="Also check that the table holds exactly this source; repeatable."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    storage_options: Annotated[
+        list[str] | None, _option("storage_options", "--storage-options", _RUN)
+    ] = None,
+    store_timeout_s: Annotated[
+        float, _option("store_timeout_s", "--store-timeout-s", _RUN, min=0.1)
+    ] = DEFAULT_TIMEOUT_S,
 ) -> None:
     """Prove that TABLE is whole: every clip once, every row sound. Exit code 0 or 1."""
     from jobs.verify import run_verify
 
-    raise typer.Exit(run_verify(table, tuple(source or ()), as_json, _console(sys.stdout)))
+    storage = Storage(parse_options(storage_options or ()), store_timeout_s)
+    raise typer.Exit(run_verify(table, tuple(source or ()), as_json, _console(sys.stdout), storage))
 
 
 def _console(stream: Any) -> Console:

@@ -4,6 +4,7 @@ An option that is given wins over the file, the file over the default. Whatever 
 refused here, before a model is loaded or Ray is started.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ from pipeline.clips import to_samples
 from pipeline.errors import UsageError
 from pipeline.sources.listing import AUTO, SourceOptions
 from pipeline.sources.recognize import FORMATS
+from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 
 DEFAULT_TOP_K = 5
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
@@ -35,6 +37,13 @@ Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 def _split_commas(value: object) -> object:
     return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+def _as_pairs(value: object) -> object:
+    """A YAML file may also have them as a mapping."""
+    if isinstance(value, Mapping):
+        return tuple(f"{name}={json.dumps(each)}" for name, each in value.items())
+    return (value,) if isinstance(value, str) else value
 
 
 def _with(always: str) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
@@ -70,7 +79,7 @@ class EmbedConfig(BaseModel):
     audio_column: str | None = Field(
         default=None, description="Column of Parquet files that holds the audio."
     )
-    table: str = Field(default="", description="Folder of the table.")
+    table: str = Field(default="", description="Folder or URI of the table.")
     arch: str = Field(default=DEFAULT_ARCH, description="The PaSST to embed with.")
     weights: str = Field(
         default="auto",
@@ -133,12 +142,28 @@ class EmbedConfig(BaseModel):
         default="local", description="local (a Ray of its own), auto (the running one), or a URL."
     )
     in_process: bool = Field(default=False, description="Run without Ray, in this process.")
+    storage_options: Annotated[tuple[str, ...], BeforeValidator(_as_pairs)] = Field(
+        default=(),
+        repr=False,
+        description="NAME=VALUE for the filesystem of URIs, as endpoint_url=... or anon=true; "
+        "repeatable.",
+    )
+    store_timeout_s: float = Field(
+        default=DEFAULT_TIMEOUT_S,
+        gt=0,
+        description="How long a store may be out of order before a shard fails, in seconds.",
+    )
     max_error_ratio: float = Field(
         default=0.05,
         ge=0,
         le=1,
         description="Share of clips in errors above which the exit code is 4.",
     )
+
+    @property
+    def storage(self) -> Storage:
+        """How remote locations are reached."""
+        return Storage(parse_options(self.storage_options), self.store_timeout_s)
 
     @property
     def archs(self) -> tuple[ArchSpec, ...]:
@@ -160,6 +185,7 @@ class EmbedConfig(BaseModel):
             audio_column=self.audio_column,
             include=self.include,
             exclude=self.exclude,
+            storage=self.storage,
         )
 
     @property
@@ -176,6 +202,7 @@ class EmbedConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "EmbedConfig":
+        parse_options(self.storage_options)
         weights_by_arch(self.weights, self.archs)
         self._check_windows(self.archs[0])
         if "labels" in self.outputs:
@@ -256,4 +283,6 @@ def _explained(problem: Any) -> str:
         known = ", ".join(EmbedConfig.model_fields)
         return f"unknown setting {name!r}; the settings are: {known}"
     message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["loc"][:1] == ("storage_options",):
+        return f"{name}: {message}"  # what was given may be a credential
     return f"{name}: {message} (got {problem['input']!r})" if name else message

@@ -23,7 +23,7 @@ from jobs.embed import run_embed
 from jobs.stop import stop_signals
 from jobs.verify import run_verify
 from models.errors import WeightsUnavailableError
-from pipeline.store import LocalStore
+from pipeline.local_store import LocalStore
 from pipeline.table import Table
 
 Samples = npt.NDArray[np.float32]

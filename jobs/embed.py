@@ -21,7 +21,7 @@ from pipeline.schema import refuse_own
 from pipeline.sources.listing import Listing
 from pipeline.sources.recognize import list_sources
 from pipeline.spec import OUTPUTS, TABLES, Route, TableSpec
-from pipeline.store import LocalStore
+from pipeline.stores import open_store
 from pipeline.table import Table, refuse_strange_folder
 
 if TYPE_CHECKING:
@@ -59,13 +59,15 @@ def run_embed(config: EmbedConfig, out: Console, err: Console, stop: StopRequest
 def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> int:
     listing = list_sources(config.sources, config.source_options)
     refuse_own(listing.columns)
-    store = LocalStore(config.table)
+    store = open_store(config.table, config.storage)
     refuse_strange_folder(store)
     _check_precision(config)
     weights = _load_weights(config, err)
     spec = table_spec(config, weights, listing.columns)
     table = Table.open_or_create(store, spec)
-    with table.store.lock():
+    for note in table.store.notes():
+        err.print(note)
+    with table.store.lock(err.print, stop.signal):
         plan = plan_run(
             listing.clips,
             spec.digest,
@@ -206,7 +208,7 @@ def _execute(
     from jobs.model import RunSpec
 
     sources = weights_by_arch(config.weights, config.archs)
-    run = RunSpec(str(table.store.root), table.spec, sources)
+    run = RunSpec(table.store.location, table.spec, sources, config.storage)
     if config.in_process:
         from jobs.local import run_in_process
 
@@ -229,7 +231,7 @@ def _conclude(
     stop: StopRequest,
 ) -> int:
     counts = monitor.committed
-    out.print(summary("this run", counts, monitor.wall_s, str(table.store.root)))
+    out.print(summary("this run", counts, monitor.wall_s, table.store.location))
     if table.fidelity:
         out.print(Text(fidelity_text(table.fidelity)))
     in_all = Counts()
@@ -239,7 +241,7 @@ def _conclude(
     out.print(
         Text(
             f"the table now: {in_all.clips - n_errors:,} clips, {in_all.audio_s / 3600:.3f} h, "
-            f"{n_errors} errors; passtream verify {table.store.root}"
+            f"{n_errors} errors; passtream verify {table.store.location}"
         )
     )
     if stop.requested:
@@ -250,7 +252,7 @@ def _conclude(
     if in_all.clips and n_errors / in_all.clips > config.max_error_ratio:
         out.print(
             f"{n_errors} of {in_all.clips} clips are errors, more than --max-error-ratio "
-            f"{config.max_error_ratio}; they are in {table.store.path('errors')}"
+            f"{config.max_error_ratio}; they are in {table.store.locate('errors')}"
         )
         return EXIT_TOO_MANY_ERRORS
     return EXIT_OK

@@ -10,7 +10,7 @@ from pipeline.packets import shard_packets
 from pipeline.plan import Shard
 from pipeline.recordings import recordings
 from pipeline.shard import embed_shard
-from pipeline.store import LocalStore
+from pipeline.stores import open_store
 from pipeline.table import Table
 
 
@@ -26,7 +26,7 @@ def run_in_process(
         monitor: told of every receipt and failure.
     """
     model = build_model(run, weights=weights)
-    table = Table(LocalStore(run.table_root), run.spec)
+    table = Table(open_store(run.table_root, run.storage), run.spec)
     for shard in shards:
         packets = shard_packets(
             recordings(shard, run.storage, run.spec.columns), run.spec.decode_rule

@@ -31,7 +31,7 @@ class RunSpec:
     """What every process of a run is told.
 
     Attributes:
-        table_root: folder of the table.
+        table_root: folder or URI of the table.
         spec: of the table.
         weights: where those of each arch come from.
         storage: how remote locations are reached.

@@ -6,6 +6,7 @@ signal is noted instead, so that what is nearly finished can still be committed.
 """
 
 import contextlib
+import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
@@ -32,6 +33,10 @@ class StopRequest:
         """Take over the signals; again after a library has taken them for itself."""
         for number in SIGNALS:
             signal.signal(number, self._handle)
+
+    def signal(self) -> None:
+        """Stop the run from any of its threads, as if SIGTERM had come."""
+        os.kill(os.getpid(), signal.SIGTERM)
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:

@@ -10,14 +10,29 @@ from rich.console import Console
 from jobs.monitor import fidelity_text
 from pipeline.errors import UsageError
 from pipeline.report import Report
+from pipeline.sources.listing import Listing, SourceOptions
 from pipeline.sources.recognize import list_sources
-from pipeline.store import LocalStore
+from pipeline.storage import DEFAULT_STORAGE, Storage
+from pipeline.stores import open_store
 from pipeline.table import Table
 from pipeline.verify import verify_table
 
 
-def run_verify(location: str, sources: Sequence[str], as_json: bool, out: Console) -> int:
+def run_verify(
+    location: str,
+    sources: Sequence[str],
+    as_json: bool,
+    out: Console,
+    storage: Storage = DEFAULT_STORAGE,
+) -> int:
     """Verify a table and print the report.
+
+    Args:
+        location: folder or URI of the table.
+        sources: that it has to hold; none are not compared.
+        as_json: print it for programs.
+        out: takes the report.
+        storage: how remote locations are reached.
 
     Returns:
         0 where it passes, 1 where it does not.
@@ -25,15 +40,19 @@ def run_verify(location: str, sources: Sequence[str], as_json: bool, out: Consol
     Raises:
         UsageError: there is no table, or no such source.
     """
-    table = Table.read(LocalStore(location))
+    table = Table.read(open_store(location, storage))
     if table is None:
         raise UsageError(f"table {location!r}: no passtream table there (no _passtream/table.json)")
-    report = verify_table(table, list_sources(sources) if sources else None)
+    report = verify_table(table, _listed(sources, storage))
     if as_json:
         out.print(json.dumps(report.to_json() | _made_with(table), indent=1))
     else:
         _print(report, table, out)
     return 0 if report.passed else 1
+
+
+def _listed(sources: Sequence[str], storage: Storage) -> Listing | None:
+    return list_sources(sources, SourceOptions(storage=storage)) if sources else None
 
 
 def _made_with(table: Table) -> dict[str, Any]:
@@ -47,7 +66,7 @@ def _made_with(table: Table) -> dict[str, Any]:
 def _print(report: Report, table: Table, out: Console) -> None:
     rates = ", ".join(f"{rate} Hz {n}" for rate, n in sorted(report.sample_rates_hz.items()))
     errors = ", ".join(f"{name} {n}" for name, n in sorted(report.errors.items()))
-    out.print(f"table       {table.store.root}")
+    out.print(f"table       {table.store.location}")
     for route in table.spec.routes:
         out.print(
             f"model       {route.arch} to {route.up_to_s:g} s, weights {route.weights_origin}"

@@ -11,7 +11,9 @@
 - `packets`: the decode side of a shard as one stream of events, errors among them.
 - `assemble`: the model side: events become embeddings, and these rows, one a clip.
 - `rows`, `rowfile`, `schema`: rows become files, by row groups where a clip has many.
-- `table`, `store`: where the files lie, and the commit records that make them count.
+- `table`: the names of the files, and the commit records that make them count.
+- `store`, `stores`: where they lie: `local_store`, or `remote_store` over fsspec, whose parts are
+  `storage`, `remote_client`, `remote_file`, `upload`, `exclusive` and `lease`.
 - `shard`: those three steps for one shard.
 - `verify`, `check_rows`: everything is read back, into a `report`.
 

@@ -25,6 +25,7 @@ class ClipRef:
         span: start and end in seconds where the clip is a part of the recording.
         byte_range: first byte and size in the container, where it lies there in one piece.
         carried: values of the table's carried columns, in their order; empty for none.
+        read_uri: what to read it by, where that is a secret: a signed URL. Never shown or kept.
     """
 
     uri: str
@@ -33,6 +34,7 @@ class ClipRef:
     span: tuple[float, float] | None = field(default=None, compare=False)
     byte_range: tuple[int, int] | None = field(default=None, compare=False)
     carried: tuple[str | None, ...] = field(default=(), compare=False)
+    read_uri: str = field(default="", compare=False, repr=False)
 
     @property
     def clip_id(self) -> str:

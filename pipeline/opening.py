@@ -1,4 +1,7 @@
-"""A clip's bytes as a file with a descriptor, which is what the decoders read fastest."""
+"""A clip's bytes as a file with a descriptor, which is what the decoders read fastest.
+
+A local file is opened where it lies, a remote one is copied first: see `remote_opening`.
+"""
 
 import contextlib
 import os
@@ -8,7 +11,8 @@ from typing import BinaryIO
 
 from pipeline.clips import ClipRef, uri_to_path
 from pipeline.errors import ClipError
-from pipeline.storage import Storage
+from pipeline.remote_opening import fetched
+from pipeline.storage import Storage, is_remote
 from pipeline.versions import stat_version
 
 
@@ -22,7 +26,12 @@ def opened(ref: ClipRef, storage: Storage) -> Iterator[BinaryIO]:
 
     Raises:
         ClipError: it cannot be read, is empty, or is not of the version that was listed.
+        StoreError: the store that it lies in is out of order.
     """
+    if is_remote(ref.uri):
+        with fetched(ref, storage) as file:
+            yield file
+        return
     path = uri_to_path(ref.uri)
     try:
         opened = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (closed below)

@@ -5,6 +5,8 @@ reader of its kind; what cannot be read of it is a recording that cannot be open
 in `errors` like any other.
 """
 
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -13,7 +15,9 @@ from typing import BinaryIO, NamedTuple
 from pipeline.clips import ClipRef
 from pipeline.opening import opened
 from pipeline.plan import Shard
-from pipeline.storage import DEFAULT_STORAGE, Storage
+from pipeline.prefetch import N_AHEAD, Job, Prefetcher
+from pipeline.remote_opening import fetched
+from pipeline.storage import DEFAULT_STORAGE, Storage, is_remote
 
 
 class Recording(NamedTuple):
@@ -49,5 +53,21 @@ def of_clip(ref: ClipRef, storage: Storage = DEFAULT_STORAGE) -> Recording:
 
 
 def of_clips(clips: Iterable[ClipRef], storage: Storage = DEFAULT_STORAGE) -> Iterator[Recording]:
-    """Listed clips as recordings."""
-    return (of_clip(ref, storage) for ref in clips)
+    """Listed clips as recordings; remote ones are fetched some ahead."""
+    prefetcher = Prefetcher(lambda ref, admit: fetched(ref, storage, admit))
+    rest = iter(clips)
+    ahead = deque[tuple[ClipRef, Job | None]]()
+    try:
+        while True:
+            for ref in itertools.islice(rest, N_AHEAD - len(ahead)):
+                ahead.append((ref, prefetcher.start(ref) if is_remote(ref.uri) else None))
+            if not ahead:
+                return
+            ref, job = ahead.popleft()
+            if job is None:
+                yield of_clip(ref, storage)
+                continue
+            with prefetcher.turn(job) as open_it:
+                yield Recording(ref, open_it)
+    finally:
+        prefetcher.close()

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import StoreError
 from pipeline.schema import parquet_writer
-from pipeline.store import LocalStore
+from pipeline.store import TableStore
 
 
 class RowFile:
@@ -26,7 +26,7 @@ class RowFile:
         group_rows: rows of a row group: the most that is held in memory.
     """
 
-    def __init__(self, store: LocalStore, name: str, schema: pa.Schema, group_rows: int) -> None:
+    def __init__(self, store: TableStore, name: str, schema: pa.Schema, group_rows: int) -> None:
         self._store = store
         self._name = name
         self._schema = schema
@@ -81,7 +81,7 @@ class RowFile:
             self._file[0].write_table(group, self._group_rows)
         except OSError as error:
             raise StoreError(
-                f"{self._store.path(self._name)} cannot be written: {error}"
+                f"{self._store.locate(self._name)} cannot be written: {error}"
             ) from error
         self._n_flushed += group.num_rows
         self._flushed_clips.update(pc.unique(group["clip_id"]).to_pylist())

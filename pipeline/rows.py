@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.errors import StoreError
 from pipeline.rowfile import RowFile
 from pipeline.schema import parquet_writer, schemas
 from pipeline.spec import TableSpec
-from pipeline.store import LocalStore
+from pipeline.store import TableStore
 from pipeline.table import data_name
 
 ROW_GROUP_ROWS = 8192
@@ -39,7 +40,7 @@ class RowWriter:
     """
 
     def __init__(
-        self, store: LocalStore, spec: TableSpec, shard: str, group_bytes: int = GROUP_BYTES
+        self, store: TableStore, spec: TableSpec, shard: str, group_bytes: int = GROUP_BYTES
     ) -> None:
         self.rows: dict[str, int] = {}
         self._shard = shard
@@ -111,7 +112,10 @@ class RowWriter:
                     continue
                 with self._store.replacing(name) as path, parquet_writer(path, schema) as writer:
                     writer.write_table(to_table(rows, schema), ROW_GROUP_ROWS)
-            files[name] = self._store.path(name).stat().st_size
+            size = self._store.size(name)
+            if size is None:
+                raise StoreError(f"{self._store.locate(name)}: was written, and is gone")
+            files[name] = size
         return files
 
 

@@ -23,7 +23,7 @@ from pipeline.errors import StoreError, UsageError
 DEFAULT_TIMEOUT_S = 120.0
 """How long a store may be out of order before what was asked of it fails."""
 _URI = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
-_S3 = ("s3", "s3a")
+S3_PROTOCOLS = ("s3", "s3a")
 _SECRET_ENVIRONMENT = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _SECRET_OPTION = re.compile(r"key|secret|token|pass|cred|sas|auth|sign|connection", re.IGNORECASE)
 _SHORTEST_SECRET = 4
@@ -43,6 +43,17 @@ _FINAL_ERRORS = (
 _FINAL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EINVAL, errno.ENOTSUP}
 _FINAL_NAMES = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"}
 _CREDENTIAL_NAMES = {"AuthenticationRequired", "CredentialRetrievalError", *_FINAL_NAMES}
+# Asked by HEAD, a server says 403 to these as it does to a file that one may not read.
+_CREDENTIAL_CODES = {
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "RequestExpired",
+    "RequestTimeTooSkewed",
+    "SignatureDoesNotMatch",
+    "TokenRefreshRequired",
+}
 
 T = TypeVar("T")
 
@@ -56,6 +67,11 @@ def protocol_of(uri: str) -> str:
     """`s3` of `s3://bucket/key`; empty for a local path."""
     match = _URI.match(uri)
     return match[1].lower() if match else ""
+
+
+def is_remote(location: str) -> bool:
+    """Whether a location is reached through a `Storage`: a URI, but not that of a local file."""
+    return protocol_of(location) not in ("", "file", "local")
 
 
 @dataclass(frozen=True)
@@ -89,7 +105,7 @@ class Storage:
                 raise UsageError(
                     f"{self.redacted(uri)}: {self.redacted(_first_line(error))}"
                 ) from error
-            if protocol in _S3:
+            if protocol in S3_PROTOCOLS:
                 # s3fs repeats what botocore has repeated already; the budget here is for both.
                 _FILESYSTEMS[key].retries = 1
         return _FILESYSTEMS[key]
@@ -145,7 +161,8 @@ DEFAULT_STORAGE = Storage()
 _FILESYSTEMS: dict[tuple[Any, ...], Any] = {}
 _USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
 _SIGNED = re.compile(
-    r"\b((?:X-Amz-[a-z-]+|X-Goog-[a-z-]+|AWSAccessKeyId|Signature|sig|token)=)[^&\s'\"]+",
+    r"\b((?:X-Amz-[a-z-]+|X-Goog-[a-z-]+|AWSAccessKeyId|sig|hmac|auth|"
+    r"[\w-]*(?:signature|token|secret|password|api_?key))=)[^&\s'\"]+",
     re.IGNORECASE,
 )
 
@@ -170,10 +187,30 @@ def parse_options(given: Iterable[str]) -> tuple[tuple[str, Any], ...]:
     return tuple(sorted(options.items()))
 
 
+def is_credential_error(error: BaseException) -> bool:
+    """Whether there are no credentials, or the store knows none like them."""
+    cause = error.__cause__ if isinstance(error, StoreError) else error
+    if type(cause).__name__ in _CREDENTIAL_NAMES:
+        return True
+    return any(code in _CREDENTIAL_CODES for code in _store_codes(error))
+
+
+def _store_codes(error: BaseException | None) -> Iterator[str]:
+    """What an S3 server calls an error and those that it came from."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):
+            yield str(response.get("Error", {}).get("Code", ""))
+        error = error.__cause__ or error.__context__
+
+
 def _defaults(protocol: str, timeout_s: float) -> dict[str, Any]:
-    if protocol not in _S3:
+    if protocol not in S3_PROTOCOLS:
         return {}
+    region = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
     return {
+        # botocore reads AWS_DEFAULT_REGION alone, where other tools of AWS read AWS_REGION.
+        "client_kwargs": {"region_name": region} if region else {},
         "use_listings_cache": False,
         "config_kwargs": {
             "retries": {"mode": "standard", "total_max_attempts": 2},

@@ -1,156 +1,97 @@
-"""Where a table lies: a local folder, written so that a kill at any moment leaves whole files.
+"""Where a table lies: what every kind of store gives to it, in the same words.
 
-Data files are written beside their place and renamed into it once they are on the disk; records
-that decide something (the spec, the commits) are created exclusively. One run at a time writes to
-a table: it holds a lock that the system drops when the process dies, however it dies.
+A file of a table appears whole or not at all, and one that decides something (the spec, a commit)
+has one writer who created it. Each store keeps these two promises in its own way; one contract
+suite (`tests/contracts/test_table_stores.py`) holds all of them to it.
 """
 
-import contextlib
-import fcntl
-import json
-import os
-import socket
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Protocol
 
-from pipeline.errors import StoreError, UsageError
+import pyarrow as pa
 
 META_DIR = "_passtream"
 TEMP_DIR = f"{META_DIR}/tmp"  # noqa: S108 (in the table, not in /tmp)
-LOCK_NAME = f"{META_DIR}/lock"
 
 
-class LocalStore:
-    """Files of one table below a folder; names are relative, with `/`.
+def ignore(*_: object) -> None:
+    """Take no notice."""
 
-    Args:
-        root: the folder; made by `create`.
-    """
 
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root).absolute()
+class TableStore(Protocol):
+    """Files of one table; names are relative to it, with `/`."""
 
-    def path(self, name: str) -> Path:
-        """Local path of a file of the table."""
-        return self.root / name
+    @property
+    def location(self) -> str:
+        """The table's absolute path or URI: opens the same table in any process."""
+
+    @property
+    def has_conditional_put(self) -> bool:
+        """Whether `put_if_absent` has one winner however many try at once."""
+
+    def notes(self) -> list[str]:
+        """What whoever writes here has to know, a line each."""
+
+    def locate(self, name: str) -> str:
+        """Where a file is, for messages."""
+
+    def entries(self) -> list[str]:
+        """Names of what lies directly in the place; empty where there is nothing.
+
+        Raises:
+            UsageError: the place is a file, or there is no such bucket.
+        """
 
     def create(self, folders: tuple[str, ...]) -> None:
         """Make the table's folders; a table that is there stays as it is.
 
         Raises:
-            UsageError: the place cannot be written to, or a file is in the way.
+            UsageError: the place cannot be written to.
         """
-        try:
-            for folder in (*folders, TEMP_DIR):
-                self.path(folder).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"table {self.root}: cannot be made: {error.strerror}") from error
 
     def names(self, folder: str) -> dict[str, int]:
         """Files of a folder and their sizes in bytes; empty where there is no such folder."""
-        try:
-            with os.scandir(self.path(folder)) as entries:
-                return {e.name: e.stat().st_size for e in entries if e.is_file()}
-        except FileNotFoundError:
-            return {}
+
+    def size(self, name: str) -> int | None:
+        """Size of a file in bytes, None where it is not there."""
 
     def read(self, name: str) -> bytes | None:
-        """Content of a file, None where it is not there."""
-        try:
-            return self.path(name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        """Content of a small file, None where it is not there."""
 
-    @contextlib.contextmanager
-    def replacing(self, name: str) -> Iterator[Path]:
-        """A path to write to; at the end of the block it becomes `name`, whole and durable.
+    def open(self, name: str) -> pa.NativeFile:
+        """A file for reading, seekable and a context manager; OSError where it is not there."""
+
+    def replacing(self, name: str) -> AbstractContextManager[Path]:
+        """A local path to write to; at the end of the block it becomes `name`, whole and durable.
+
+        Where the block is left with an error, `name` is as it was.
 
         Raises:
-            StoreError: the disk refused (full, say); `name` is as it was.
+            StoreError: the store refused, or was out of order for too long.
         """
-        temp = self._temp(name)
-        try:
-            yield temp
-            _sync(temp)
-            os.replace(temp, self.path(name))
-            _sync(self.path(name).parent)
-        except OSError as error:
-            raise StoreError(f"{self.path(name)} cannot be written: {error}") from error
-        finally:
-            temp.unlink(missing_ok=True)
 
     def put_if_absent(self, name: str, content: bytes) -> bool:
-        """Create a file with this content; False, and no change, where it is already there."""
-        temp = self._temp(name)
-        try:
-            temp.write_bytes(content)
-            _sync(temp)
-            # A hard link is the one call that creates a file whole and refuses an old one.
-            os.link(temp, self.path(name))
-            _sync(self.path(name).parent)
-        except FileExistsError:
-            return False
-        except OSError as error:
-            raise StoreError(f"{self.path(name)} cannot be created: {error}") from error
-        finally:
-            temp.unlink(missing_ok=True)
-        return True
+        """Create a file; False, and no change, where one with another content is there.
+
+        Contents of different writers have to differ: that is how a writer whose reply was lost
+        knows its own.
+        """
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there."""
-        self.path(name).unlink(missing_ok=True)
 
-    def _temp(self, name: str) -> Path:
-        prefix = name.replace("/", "_") + "."
-        try:
-            handle, temp = tempfile.mkstemp(prefix=prefix, dir=self.path(TEMP_DIR))
-        except OSError as error:
-            raise StoreError(f"{self.path(name)} cannot be created: {error}") from error
-        os.close(handle)
-        os.chmod(temp, 0o666 & ~_umask())
-        return Path(temp)
-
-    @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(
+        self, say: Callable[[str], None] = ignore, on_lost: Callable[[], None] = ignore
+    ) -> AbstractContextManager[None]:
         """Hold the table for writing; also clears what a killed run left half-written.
+
+        Args:
+            say: told what is waited for.
+            on_lost: called from another thread should the table be another run's all of a sudden.
 
         Raises:
             UsageError: another run holds it; the message says which.
+            StoreError: at the end, where it was lost.
         """
-        try:
-            file = open(self.path(LOCK_NAME), "a+")  # noqa: SIM115 (closed below)
-        except OSError as error:
-            raise UsageError(f"table {self.root}: cannot be written: {error.strerror}") from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise UsageError(
-                    f"table {self.root}: another run is writing to it ({file.read().strip()}); "
-                    "wait for it, or stop it and run again"
-                ) from None
-            file.truncate(0)
-            file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
-            file.flush()
-            for leftover in self.names(TEMP_DIR):
-                self.delete(f"{TEMP_DIR}/{leftover}")
-            yield
-
-
-def _umask() -> int:
-    # Linux tells the mask of a process without setting it, which is not safe among threads.
-    with contextlib.suppress(OSError), open("/proc/self/status") as status:
-        for line in status:
-            if line.startswith("Umask:"):
-                return int(line.split()[1], 8)
-    return 0o022
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -26,7 +26,7 @@ from pipeline.clips import ClipRef, Container
 from pipeline.errors import StoreError, UsageError
 from pipeline.progress import Progress
 from pipeline.spec import TableSpec
-from pipeline.store import META_DIR, LocalStore
+from pipeline.store import META_DIR, TableStore
 
 SPEC_NAME = f"{META_DIR}/table.json"
 COMMITS_DIR = f"{META_DIR}/commits"
@@ -102,14 +102,14 @@ class Table:
     """
 
     def __init__(
-        self, store: LocalStore, spec: TableSpec, fidelity: dict[str, Any] | None = None
+        self, store: TableStore, spec: TableSpec, fidelity: dict[str, Any] | None = None
     ) -> None:
         self.store = store
         self.spec = spec
         self.fidelity = fidelity
 
     @classmethod
-    def read(cls, store: LocalStore) -> "Table | None":
+    def read(cls, store: TableStore) -> "Table | None":
         """The table that is there, None where there is none.
 
         Raises:
@@ -125,11 +125,11 @@ class Table:
             return cls(store, TableSpec.from_json(fields["spec"]), fields.get("fidelity"))
         except (ValueError, TypeError, KeyError) as error:
             raise UsageError(
-                f"{store.path(SPEC_NAME)} is not a passtream table: {error}"
+                f"{store.locate(SPEC_NAME)} is not a passtream table: {error}"
             ) from error
 
     @classmethod
-    def open_or_create(cls, store: LocalStore, spec: TableSpec) -> "Table":
+    def open_or_create(cls, store: TableStore, spec: TableSpec) -> "Table":
         """The table for a run with this spec, made if there is none.
 
         Raises:
@@ -143,7 +143,7 @@ class Table:
         assert table is not None
         if differences := table.spec.differences(spec):
             raise UsageError(
-                f"table {store.root} was made with other settings (table, this run): "
+                f"table {store.location} was made with other settings (table, this run): "
                 f"{'; '.join(differences)}. Run with the table's settings, or name a new table"
             )
         return table
@@ -177,11 +177,11 @@ class Table:
         for shard in shards:
             content = self.store.read(commit_name(shard))
             if content is None:
-                raise StoreError(f"{self.store.path(commit_name(shard))}: is gone")
+                raise StoreError(f"{self.store.locate(commit_name(shard))}: is gone")
             try:
                 yield CommitRecord.from_bytes(content)
             except StoreError as error:
-                raise StoreError(f"{self.store.path(commit_name(shard))}: {error}") from error
+                raise StoreError(f"{self.store.locate(commit_name(shard))}: {error}") from error
 
     def commit(self, record: CommitRecord, seconds: float) -> CommitRecord:
         """Make a shard count; the record that stands, which may be an earlier writer's.
@@ -210,10 +210,11 @@ class Table:
         """The clips of a committed shard, from its `clips` and `errors` rows."""
         clips = []
         for table in ("clips", "errors"):
-            path = self.store.path(data_name(table, shard))
-            if not path.exists():
+            name = data_name(table, shard)
+            if self.store.size(name) is None:
                 continue
-            rows = pq.read_table(path, columns=list(CLIP_COLUMNS), partitioning=None)
+            with self.store.open(name) as file:
+                rows = pq.read_table(file, columns=list(CLIP_COLUMNS), partitioning=None)
             columns = (rows[name].to_pylist() for name in CLIP_COLUMNS)
             clips += [ClipRef(*values) for values in zip(*columns, strict=True)]
         return clips
@@ -238,7 +239,7 @@ def data_name(table: str, shard: str) -> str:
     return f"{table}/{shard}.parquet"
 
 
-def refuse_strange_folder(store: LocalStore) -> None:
+def refuse_strange_folder(store: TableStore) -> None:
     """Refuse a place that is neither a table nor free for one.
 
     Raises:
@@ -246,12 +247,10 @@ def refuse_strange_folder(store: LocalStore) -> None:
     """
     if store.read(SPEC_NAME) is not None:
         return
-    if store.root.exists() and not store.root.is_dir():
-        raise UsageError(f"table {store.root}: is a file; name a new or empty folder")
-    strangers = [] if not store.root.exists() else sorted(os.listdir(store.root))
+    strangers = store.entries()
     # A run killed between making the folders and the spec leaves these.
     if set(strangers) - {META_DIR, *DATA_DIRS}:
         raise UsageError(
-            f"table {store.root}: holds other files ({', '.join(strangers[:3])}, ...) and is no "
-            "passtream table; name a new or empty folder"
+            f"table {store.location}: holds other files ({', '.join(strangers[:3])}, ...) and is "
+            "no passtream table; name a new or empty folder"
         )

@@ -43,8 +43,8 @@ def verify_table(table: Table, source: Listing | None = None) -> Report:
         source: the source's listing, to check that the table holds exactly it. What is in a
             container is not read again: its version is compared.
     """
-    verifier = _Verifier(table)
     committed = table.committed()
+    verifier = _Verifier(table)
     for shard in sorted(committed):
         verifier.check_shard(shard)
     report = verifier.report
@@ -72,6 +72,11 @@ class _Verifier:
         self.report = Report()
         self._table = table
         self._schemas = schemas(table.spec)
+        self._sizes = {
+            f"{folder}/{name}": size
+            for folder in DATA_DIRS
+            for name, size in table.store.names(folder).items()
+        }
         self._ids: set[str] = set()
         # Of what a listing names: clips by member, containers by part.
         self._versions: dict[tuple[str, str], str] = {}
@@ -82,10 +87,7 @@ class _Verifier:
         try:
             record = next(self._table.records([shard]))
             with contextlib.ExitStack() as stack:
-                files = {
-                    name: stack.enter_context(self._open(name, shard, record))
-                    for name in self._schemas
-                }
+                files = {name: self._open(name, shard, record, stack) for name in self._schemas}
                 self._check_files(shard, record, files)
         except (StoreError, OSError, pa.ArrowException) as error:
             self._problem(shard, str(error))
@@ -93,19 +95,20 @@ class _Verifier:
     def _problem(self, shard: str, text: str) -> None:
         self.report.problems.append(f"shard {shard}: {text}")
 
-    def _open(self, name: str, shard: str, record: CommitRecord) -> pq.ParquetFile:
+    def _open(
+        self, name: str, shard: str, record: CommitRecord, stack: contextlib.ExitStack
+    ) -> pq.ParquetFile:
         file = data_name(name, shard)
         if file not in record.files and record.rows.get(name) == 0:
             return _no_rows(self._schemas[name])
-        path = self._table.store.path(file)
-        if not path.exists():
+        if (size := self._sizes.get(file)) is None:
             raise StoreError(f"{file} is gone")
-        if (size := path.stat().st_size) != record.files.get(file):
+        if size != record.files.get(file):
             raise StoreError(f"{file} has {size} bytes, its commit says {record.files.get(file)}")
         # What is buffered before it is read stays for as long as the file is open.
-        opened = pq.ParquetFile(path, pre_buffer=False)
+        source = stack.enter_context(self._table.store.open(file))
+        opened = pq.ParquetFile(source, pre_buffer=False)
         if not opened.schema_arrow.equals(self._schemas[name]):
-            opened.close()
             raise StoreError(f"{file} does not have the columns of the table's spec")
         return opened
 
@@ -152,7 +155,7 @@ class _Verifier:
         files: dict[str, pq.ParquetFile],
     ) -> None:
         for file in (data_name(name, shard) for name in DATA_DIRS):
-            if file not in record.files and self._table.store.path(file).exists():
+            if file not in record.files and file in self._sizes:
                 self._problem(
                     shard, f"{file}: its commit does not name it, but plain readers see its rows"
                 )

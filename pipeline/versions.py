@@ -2,9 +2,22 @@
 
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 MISSING = "missing"
+
+_ETAGS = ("ETag", "etag", "md5Hash", "content_md5")
+_TIMES = (
+    "LastModified",
+    "Last-Modified",
+    "last_modified",
+    "updated",
+    "mtime",
+    "modified",
+    "modificationTime",
+    "created",
+)
 
 
 def file_version(path: str) -> str:
@@ -22,13 +35,22 @@ def stat_version(status: os.stat_result) -> str:
 
 
 def info_version(info: Mapping[str, Any]) -> str:
-    """The version of a remote file, from what its filesystem says of it.
+    """The version of a remote file, the same from a listing and from a look at it alone.
 
     Its etag; else its size and when it was written, as far as these are known.
+
+    Args:
+        info: what its filesystem says of it.
     """
-    for name in ("ETag", "etag", "md5Hash", "content_md5"):
+    for name in _ETAGS:
         if etag := info.get(name):
-            return str(etag).strip('"')
-    times = ("LastModified", "last_modified", "updated", "mtime", "created")
-    written = next((info[name] for name in times if info.get(name)), "")
+            return str(etag).removeprefix("W/").strip('"')
+    written = next((_as_text(info[name]) for name in _TIMES if info.get(name)), "")
     return f"{info.get('size')}-{written}"
+
+
+def _as_text(time: Any) -> str:
+    # Listings have seconds where a look at one file has a datetime.
+    if isinstance(time, datetime):
+        time = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    return f"{time:.6f}" if isinstance(time, int | float) else str(time)

@@ -1,4 +1,4 @@
-"""What the tests of the model share: the reference implementation, and audio for both.
+"""What the tests share: the reference implementation, audio for both, and S3 servers.
 
 The published weights cannot be had here, so parity is shown on random state dicts, loaded into
 both implementations.
@@ -17,8 +17,26 @@ import torch
 from torch import Tensor, nn
 
 from models.archs import DEFAULT_ARCH, ArchSpec
+from tests.servers import S3Server, is_ci, missing_ceph_programs, moto_server, rados_gateway
 
 ReferenceNet = Callable[..., nn.Module]
+
+
+@pytest.fixture(scope="session")
+def moto(tmp_path_factory) -> Iterator[S3Server]:
+    """A stand-in for S3."""
+    with moto_server(tmp_path_factory.mktemp("moto")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory) -> Iterator[S3Server]:
+    """A real S3 server; must be there in CI."""
+    if missing := missing_ceph_programs():
+        reason = f"no {', '.join(missing)}: apt-get install radosgw ceph-mon ceph-osd"
+        pytest.fail(reason) if is_ci() else pytest.skip(reason)
+    with rados_gateway(tmp_path_factory.mktemp("rgw")) as server:
+        yield server
 
 
 @contextlib.contextmanager

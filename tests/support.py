@@ -14,8 +14,8 @@ import psutil
 import pyarrow.parquet as pq
 import soundfile
 
+from pipeline.local_store import LocalStore
 from pipeline.report import Report
-from pipeline.store import LocalStore
 from pipeline.table import Table
 from pipeline.verify import verify_table
 

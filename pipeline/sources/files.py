@@ -3,7 +3,7 @@
 Folders are walked once each, however many links lead there, and real folders before linked ones,
 so a loop of links ends and a file has the name that a person would give it. From a folder the
 files with an audio ending are taken, and what was passed over is counted; a file that is named,
-or matched by a glob, is taken whatever its ending.
+or matched by a glob, is taken whatever its ending. Remote ones are listed by `remote_files`.
 """
 
 import glob
@@ -12,22 +12,17 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from pipeline.clips import ClipRef, Container, path_to_uri
+from pipeline.clips import ClipRef, Container, path_to_uri, uri_to_path
 from pipeline.errors import UsageError
 from pipeline.sources.listing import SourceOptions
+from pipeline.sources.patterns import Sieve, folder_of_glob
+from pipeline.sources.remote_files import remote_clips
+from pipeline.storage import is_remote, is_uri
 from pipeline.versions import file_version
-
-# fmt: off
-AUDIO_ENDINGS = frozenset({
-    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".flac",
-    ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".oga", ".ogg", ".opus",
-    ".rf64", ".w64", ".wav", ".wave", ".webm", ".wma", ".wv",
-})
-# fmt: on
 
 
 class FilesSource:
-    """Local folders (walked down), files and globs (`**` crosses folders).
+    """Folders (walked down), files and globs (`**` crosses folders), local and remote.
 
     Args:
         locations: of all sources that are files.
@@ -37,7 +32,7 @@ class FilesSource:
     def __init__(self, locations: Sequence[str], options: SourceOptions) -> None:
         self._locations = locations
         self._options = options
-        self._skipped: Counter[str] = Counter()
+        self._sieve = Sieve(options)
 
     def clips(self) -> Iterator[ClipRef]:
         """Every file once.
@@ -45,12 +40,22 @@ class FilesSource:
         Raises:
             UsageError: a source that does not exist, a glob that matches nothing, or a folder that
                 cannot be listed.
+            StoreError: a store is out of order.
         """
-        expanded = [path for source in self._locations for path in _expand(source)]
-        folders = [path for path in expanded if os.path.isdir(path)]
-        paths = {os.path.abspath(path) for path in expanded if not os.path.isdir(path)}
-        paths.update(_walk(folders, self._skipped))
-        return (ClipRef(path_to_uri(path), file_version(path)) for path in paths)
+        remote = [source for source in self._locations if is_remote(source)]
+        local = [_local_path(source) for source in self._locations if source not in remote]
+        named = [(path, below) for source in local for path, below in _expand(source)]
+        folders = [path for path, _ in named if os.path.isdir(path)]
+        paths = {
+            os.path.abspath(path)
+            for path, below in named
+            if not os.path.isdir(path) and self._sieve.takes(below, is_named=True)
+        }
+        paths.update(_walk(folders, self._sieve))
+        for path in paths:
+            yield ClipRef(path_to_uri(path), file_version(path))
+        for source in remote:
+            yield from remote_clips(source, self._options.storage, self._sieve)
 
     def containers(self) -> tuple[Container, ...]:
         """None: every file is a clip."""
@@ -70,33 +75,38 @@ class FilesSource:
         return ()
 
     def skipped(self) -> Counter[str]:
-        """Files in folders without an audio ending, by ending."""
-        return self._skipped
+        """Files without an audio ending, or not let through by the patterns; by ending."""
+        return self._sieve.skipped
 
 
-def _expand(source: str) -> list[str]:
-    if "://" in source:
-        raise UsageError(f"source {source!r}: only local folders, files and globs can be read")
+def _local_path(source: str) -> str:
+    return uri_to_path(f"file://{source.partition('://')[2]}") if is_uri(source) else source
+
+
+def _expand(source: str) -> list[tuple[str, str]]:
+    """Paths that a source names, each with what the patterns are held against."""
     if os.path.lexists(source):
-        return [source]
+        return [(source, os.path.basename(os.path.abspath(source)))]
     if glob.has_magic(source):
         matches = sorted(glob.glob(source, recursive=True, include_hidden=True))
+        root = folder_of_glob(source)
         if matches:
-            return matches
+            return [(path, path.removeprefix(root)) for path in matches]
         raise UsageError(f"source {source!r}: the glob matches no file")
     raise UsageError(f"source {source!r}: no such file or folder")
 
 
-def _walk(roots: Sequence[str], skipped: Counter[str]) -> Iterator[str]:
+def _walk(roots: Sequence[str], sieve: Sieve) -> Iterator[str]:
     walked: set[tuple[int, int]] = set()
     # All roots in one walk, sorted: a clip's name must not depend on which was named first.
-    real_folders, linked_folders = list[str](), list[str]()
+    # Each with its root, below which the patterns look.
+    real_folders, linked_folders = list[tuple[str, str]](), list[tuple[str, str]]()
     for root in sorted(roots, key=os.path.abspath):
         is_real = os.path.realpath(root) == os.path.abspath(root)
-        (real_folders if is_real else linked_folders).append(root)
+        (real_folders if is_real else linked_folders).append((root, root))
     real_folders.reverse()
     while real_folders or linked_folders:
-        folder = real_folders.pop() if real_folders else linked_folders.pop(0)
+        folder, root = real_folders.pop() if real_folders else linked_folders.pop(0)
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in walked:
             continue
@@ -108,16 +118,13 @@ def _walk(roots: Sequence[str], skipped: Counter[str]) -> Iterator[str]:
                 f"folder {folder!r} cannot be listed: {error.strerror}; give read permission, or "
                 "name the sources without it"
             ) from error
-        below: list[str] = []
+        below: list[tuple[str, str]] = []
         for entry in entries:
             if _is_folder(entry):
-                (linked_folders if entry.is_symlink() else below).append(entry.path)
+                (linked_folders if entry.is_symlink() else below).append((entry.path, root))
                 continue
-            ending = os.path.splitext(entry.name)[1].lower()
-            if ending in AUDIO_ENDINGS:
+            if sieve.takes(os.path.relpath(entry.path, root)):
                 yield os.path.abspath(entry.path)
-            else:
-                skipped[ending] += 1
         real_folders.extend(reversed(below))
 
 

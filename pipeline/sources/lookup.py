@@ -4,36 +4,60 @@ A request for each of a million objects would take hours; where many lie in one 
 the folder is listed.
 """
 
+import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import NamedTuple
 
 from pipeline.clips import path_to_uri, uri_to_path
-from pipeline.storage import Storage, is_uri, protocol_of
+from pipeline.errors import UsageError
+from pipeline.objects import FsspecObject
+from pipeline.signed import refuse_password, without_signature
+from pipeline.sources.remote_files import SAME_PROTOCOLS
+from pipeline.storage import Storage, is_credential_error, is_remote, is_uri, protocol_of
 from pipeline.versions import MISSING, file_version, info_version
 
 _LISTED_FROM = 20
 """Objects of one folder that are worth a listing, which tells of a thousand at a time."""
 _N_THREADS = 16
 _WITHOUT_LISTINGS = ("http", "https")
-_NOT_THERE = (FileNotFoundError, PermissionError)
 
 
-def located(location: str, folder: str) -> str:
-    """The URI of a location as somebody wrote it.
+class Located(NamedTuple):
+    """Where a recording lies.
+
+    Attributes:
+        uri: the same however it was written, without a signature.
+        read_uri: with its signature; empty where it has none.
+    """
+
+    uri: str
+    read_uri: str = ""
+
+
+def located(location: str, folder: str) -> Located:
+    """A location as somebody wrote it.
 
     Args:
         location: an absolute path, a URI, or a path relative to `folder`.
         folder: a local folder or the URI of a remote one.
+
+    Raises:
+        UsageError: it has a password in it.
     """
     if protocol_of(location) == "file":
-        return path_to_uri(uri_to_path(location))
+        return Located(path_to_uri(uri_to_path(location)))
     if is_uri(location):
-        return location
-    if is_uri(folder) and not location.startswith("/"):
-        return _joined(folder, location)
-    return path_to_uri(f"{folder}/{location}" if not location.startswith("/") else location)
+        refuse_password(location)
+        scheme, _, path = location.partition("://")
+        uri = f"{SAME_PROTOCOLS.get(scheme.lower(), scheme.lower())}://{path}"
+        shown = without_signature(uri)
+        return Located(shown, uri if uri != shown else "")
+    if is_remote(folder) and not location.startswith("/"):
+        return Located(_joined(folder, location))
+    return Located(path_to_uri(os.path.join(folder, location)))
 
 
 def folder_of(uri: str) -> str:
@@ -53,30 +77,29 @@ def _joined(folder: str, location: str) -> str:
     return f"{scheme}://{'/'.join(parts)}"
 
 
-def versions_of(uris: Iterable[str], storage: Storage) -> dict[str, str]:
+def versions_of(found: Mapping[str, str], storage: Storage) -> dict[str, str]:
     """The version of each recording; `missing` for what is not there or may not be looked at.
 
     Args:
-        uris: as `located` writes them.
+        found: the `read_uri` of each `uri`, as `located` tells them.
         storage: how remote ones are reached.
 
     Raises:
         UsageError: a remote one cannot be reached at all.
         StoreError: a store is out of order.
     """
-    versions = {}
+    versions = {uri: file_version(uri_to_path(uri)) for uri in found if not is_remote(uri)}
     folders = defaultdict[str, list[str]](list)
-    for uri in uris:
-        if is_uri(uri) and protocol_of(uri) != "file":
+    for uri in found:
+        if uri not in versions:
             folders[folder_of(uri)].append(uri)
-        else:
-            versions[uri] = file_version(uri_to_path(uri))
     with ThreadPoolExecutor(_N_THREADS) as threads:
-        for folder, ours in folders.items():
-            known = _listed(folder, ours, storage)
+        for folder, uris in folders.items():
+            known = _listed(folder, uris, storage)
             if known is None:
-                asked = threads.map(partial(_version, storage=storage), ours)
-                known = dict(zip(ours, asked, strict=True))
+                read_uris = [found[uri] or uri for uri in uris]
+                looks = threads.map(partial(_version, storage=storage), read_uris)
+                known = dict(zip(uris, looks, strict=True))
             versions.update(known)
     return versions
 
@@ -92,14 +115,21 @@ def _listed(folder: str, uris: list[str], storage: Storage) -> dict[str, str] | 
         return None
     except FileNotFoundError:
         infos = []
-    by_name = {info["name"]: info for info in infos}
-    found = {uri: by_name.get(files._strip_protocol(uri)) for uri in uris}
-    return {uri: info_version(info) if info else MISSING for uri, info in found.items()}
+    versions = {info["name"]: info_version(info) for info in infos if info["type"] == "file"}
+    return {uri: versions.get(files._strip_protocol(uri), MISSING) for uri in uris}
 
 
 def _version(uri: str, storage: Storage) -> str:
-    files = storage.filesystem(uri)
+    shown = without_signature(uri)
     try:
-        return info_version(storage.tried(f"looking at {uri}", lambda: files.info(uri)))
-    except _NOT_THERE:
+        found = storage.tried(f"looking at {shown}", lambda: FsspecObject(uri, storage))
+    except FileNotFoundError:
         return MISSING
+    except PermissionError as error:
+        if is_credential_error(error):
+            raise UsageError(
+                f"{shown} cannot be looked at: {storage.redacted(str(error))}; set other "
+                "credentials, or --storage-options anon=true for a public bucket"
+            ) from error
+        return MISSING
+    return found.version

@@ -23,8 +23,8 @@ MANIFEST_ENDINGS = tuple(READERS)
 URI_COLUMN = "uri"
 _SPAN_COLUMNS = ("start_s", "end_s")
 
-_Named = tuple[Span | None, tuple[str | None, ...], ManifestRows, int]
-"""Of one clip: span, carried values, and the row that names it."""
+_Named = tuple[str, Span | None, tuple[str | None, ...], ManifestRows, int]
+"""Of one clip: what to read it by, span, carried values, and the row that names it."""
 
 
 class ManifestSource:
@@ -47,10 +47,11 @@ class ManifestSource:
                 name one clip and differ in what they say of it.
         """
         named = self._named()
-        versions = versions_of({uri for uri, _ in named}, self._options.storage)
+        found = {uri: read_uri for (uri, _), (read_uri, *_) in named.items()}
+        versions = versions_of(found, self._options.storage)
         return (
-            ClipRef(uri, versions[uri], member, span, carried=carried)
-            for (uri, member), (span, carried, *_) in named.items()
+            ClipRef(uri, versions[uri], member, span, carried=carried, read_uri=read_uri)
+            for (uri, member), (read_uri, span, carried, *_) in named.items()
         )
 
     def containers(self) -> tuple[Container, ...]:
@@ -102,13 +103,14 @@ class ManifestSource:
                         f"{rows.place(number)}: uri must be a path or a URI (got {uri!r})"
                     )
                 try:
+                    place, read_uri = located(uri, folder)
                     member, span = span_of(start_s, end_s)
                 except UsageError as error:
                     raise UsageError(f"{rows.place(number)}: {error}") from error
                 carried = _carried(values, columns, rows, number)
-                key = located(uri, folder), member
-                known = named.setdefault(key, (span, carried, rows, number))
-                if known[1] != carried:
+                key = place, member
+                known = named.setdefault(key, (read_uri, span, carried, rows, number))
+                if known[2] != carried:
                     raise UsageError(_conflict(key, known, columns, carried, rows.place(number)))
         return named
 
@@ -133,7 +135,7 @@ def _conflict(
     carried: Sequence[str | None],
     place: str,
 ) -> str:
-    _, before, rows, number = known
+    _, _, before, rows, number = known
     differing = next(i for i in range(len(columns)) if before[i] != carried[i])
     return (
         f"{rows.place(number)} and {place} name the same clip, {' '.join(key).strip()!r}, with "

@@ -42,9 +42,9 @@ class StdinSource:
             )
         folder = os.getcwd()
         lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
-        uris = {located(line, folder) for line in lines if line.strip()}
-        versions = versions_of(uris, self._options.storage)
-        return (ClipRef(uri, version) for uri, version in versions.items())
+        found = dict(located(line, folder) for line in lines if line.strip())
+        versions = versions_of(found, self._options.storage)
+        return (ClipRef(uri, versions[uri], read_uri=found[uri]) for uri in found)
 
     def containers(self) -> tuple[Container, ...]:
         """None: every line is a clip."""

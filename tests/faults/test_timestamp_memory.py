@@ -14,12 +14,12 @@ import pytest
 import soundfile
 
 from pipeline.clips import ClipRef
+from pipeline.local_store import LocalStore
 from pipeline.packets import shard_packets
 from pipeline.plan import plan_shards
 from pipeline.recordings import of_clips
 from pipeline.shard import embed_shard
 from pipeline.spec import Route, TableSpec
-from pipeline.store import LocalStore
 from pipeline.table import Table
 from pipeline.verify import verify_table
 from pipeline.versions import file_version

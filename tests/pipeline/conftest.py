@@ -19,12 +19,12 @@ from hypothesis import settings
 from models.labels import Label, top_labels
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, path_to_uri
 from pipeline.decode import ClipReader
+from pipeline.local_store import LocalStore
 from pipeline.packets import shard_packets
 from pipeline.plan import plan_shards
 from pipeline.recordings import of_clip, of_clips
 from pipeline.shard import embed_shard
 from pipeline.spec import Route, TableSpec
-from pipeline.store import LocalStore
 from pipeline.table import CommitRecord, Table
 from pipeline.versions import file_version
 

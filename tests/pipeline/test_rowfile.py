@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import StoreError
+from pipeline.local_store import LocalStore
 from pipeline.rowfile import RowFile
-from pipeline.store import TEMP_DIR, LocalStore
+from pipeline.store import TEMP_DIR
 
 SCHEMA = pa.schema(
     [pa.field("clip_id", pa.string(), nullable=False), pa.field("n", pa.int64(), nullable=False)],

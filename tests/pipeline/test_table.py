@@ -8,9 +8,10 @@ import pytest
 
 from pipeline.clips import ClipRef
 from pipeline.errors import StoreError, UsageError
+from pipeline.local_store import LocalStore
 from pipeline.progress import Progress
 from pipeline.spec import Route
-from pipeline.store import META_DIR, LocalStore
+from pipeline.store import META_DIR
 from pipeline.table import SPEC_NAME, CommitRecord, Table, commit_name, data_name
 
 RECORD = CommitRecord(

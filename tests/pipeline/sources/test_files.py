@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.clips import uri_to_path
 from pipeline.errors import UsageError
-from pipeline.sources.listing import skipped_note
+from pipeline.sources.listing import SourceOptions, skipped_note
 from pipeline.sources.recognize import list_sources
 from pipeline.versions import MISSING, file_version
 
@@ -164,8 +164,8 @@ def test_a_version_changes_with_size_and_with_time(corpus):
     [
         ("nothing.wav", "no such file or folder"),
         ("no*thing", "matches no file"),
-        ("s3://bucket/corpus", "only local"),
-        ("file:///corpus", "only local"),
+        ("file:///nothing", "no such file or folder"),
+        ("nosuch://bucket/corpus", "nosuch"),
     ],
 )
 def test_sources_that_cannot_be_read_are_named(corpus, monkeypatch, source, said):
@@ -173,7 +173,40 @@ def test_sources_that_cannot_be_read_are_named(corpus, monkeypatch, source, said
     touch(corpus, "a.wav")
     with pytest.raises(UsageError, match=said) as raised:
         list_sources(["a.wav", source])
-    assert repr(source) in str(raised.value)
+    assert source in str(raised.value)
+
+
+def test_a_file_uri_is_the_path(corpus):
+    touch(corpus, "Ä b#c.wav", "sub/d%20.wav")
+    uri = corpus.as_uri()
+    assert found(corpus, uri) == ["sub/d%20.wav", "Ä b#c.wav"]
+    assert found(corpus, f"{uri}/sub/d%2520.wav") == ["sub/d%20.wav"]
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "expected"),
+    [
+        (("*.wav",), (), ["a.wav", "noise/c.wav", "x/noise/d.wav"]),
+        ((), ("noise/",), ["a.wav", "b.mp3", "x/noise/d.wav"]),
+        ((), ("*/noise/*",), ["a.wav", "b.mp3", "noise/c.wav"]),
+        (("x/*", "b*"), ("*.mp3",), ["x/noise/d.wav"]),
+        (("./a.wav", "/noise/*"), (), ["a.wav", "noise/c.wav"]),
+        (("[ab].*",), (), ["a.wav", "b.mp3"]),
+    ],
+)
+def test_patterns_are_held_against_the_path_below_the_source(corpus, include, exclude, expected):
+    touch(corpus, "a.wav", "b.mp3", "noise/c.wav", "x/noise/d.wav")
+    listing = list_sources([str(corpus)], SourceOptions(include=include, exclude=exclude))
+    paths = [os.path.relpath(clip.uri, corpus) for clip in listing.clips]
+    assert paths == expected
+    assert listing.skipped.total() == 4 - len(expected)
+
+
+def test_patterns_hold_for_named_files_and_globs_too(corpus):
+    touch(corpus, "a.wav", "sub/b.wav", "sub/c.wav")
+    options = SourceOptions(exclude=("b.wav", "sub/c*"))
+    sources = [str(corpus / "**" / "*.wav"), str(corpus / "sub" / "b.wav")]
+    assert [clip.uri for clip in list_sources(sources, options).clips] == [str(corpus / "a.wav")]
 
 
 def test_a_folder_without_audio_is_refused_and_says_what_it_holds(corpus):

@@ -9,9 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.clips import ClipRef
-from pipeline.errors import UsageError
+from pipeline.errors import PipelineError, UsageError
 from pipeline.sources.listing import SourceOptions
+from pipeline.sources.lookup import located
 from pipeline.sources.recognize import format_of, list_sources
+from pipeline.storage import Storage
 from pipeline.versions import MISSING, file_version
 
 
@@ -300,3 +302,21 @@ def test_many_objects_of_a_folder_are_one_listing(bucket, monkeypatch):
 def test_a_manifest_that_is_not_there(tmp_path, bucket):
     assert "No such file" in refused(tmp_path / "m.csv")
     assert "memory://nowhere/m.csv" in refused("memory://nowhere/m.csv")
+
+
+def test_one_object_by_other_names_and_signed_urls(tmp_path):
+    rows = [{"uri": "s3a://b/x.wav"}, {"uri": "S3://b/x.wav"}]
+    manifest = write_jsonl(tmp_path / "m.jsonl", rows)
+    storage = Storage((("endpoint_url", "http://127.0.0.1:9"),), timeout_s=0)
+    with pytest.raises(PipelineError, match=r"looking at s3://b/x\.wav"):
+        listed(manifest, storage=storage)
+    assert located("https://h/x.wav?v=1&X-Amz-Signature=abc", "/") == (
+        "https://h/x.wav?v=1",
+        "https://h/x.wav?v=1&X-Amz-Signature=abc",
+    )
+
+
+def test_passwords_in_uris_are_refused(tmp_path):
+    message = refused(write_jsonl(tmp_path / "m.jsonl", [{"uri": "ftp://me:secret@h/x.wav"}]))
+    assert "line 1: source 'ftp://***@h/x.wav': has a password in it" in message
+    assert ":secret@" not in message

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.store import META_DIR, TEMP_DIR, LocalStore
+from pipeline.local_store import LocalStore
+from pipeline.store import META_DIR, TEMP_DIR
 
 
 @pytest.fixture
@@ -96,7 +97,7 @@ def test_one_of_many_threads_wins(store):
 
 PUT = """
 import sys
-from pipeline.store import LocalStore
+from pipeline.local_store import LocalStore
 print("ready", flush=True)
 sys.stdin.readline()
 store = LocalStore(sys.argv[1])
@@ -119,7 +120,7 @@ def test_one_of_many_processes_wins(store, start_python):
 
 HOLD = """
 import sys
-from pipeline.store import LocalStore
+from pipeline.local_store import LocalStore
 with LocalStore(sys.argv[1]).lock():
     print("held", flush=True)
     sys.stdin.readline()

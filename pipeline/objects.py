@@ -1,0 +1,95 @@
+"""Remote objects over fsspec: what a store says of one, and its bytes in pieces."""
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
+
+from pipeline.storage import Storage, protocol_of
+from pipeline.versions import info_version
+
+PIECE_BYTES = 8 << 20
+_HTTP = ("http", "https")
+_NOT_THERE = (404, 410)
+_FORBIDDEN = (401, 403)
+# Files of fsspec's memory:// have one position for all of their readers.
+_MEMORY_LOCK = threading.Lock()
+
+T = TypeVar("T")
+
+
+class RemoteObject(Protocol):
+    """An object as it was found.
+
+    Attributes:
+        size: in bytes; None where the store does not say.
+        version: as `pipeline.versions.info_version` of its listing.
+    """
+
+    size: int | None
+    version: str
+
+    def pieces(self) -> Iterator[bytes | memoryview]:
+        """Its bytes from start to end, some megabytes at a time."""
+        ...
+
+
+class FsspecObject:
+    """An object of any store that fsspec reaches, looked at once.
+
+    Args:
+        uri: where it lies.
+        storage: how it is reached.
+
+    Raises:
+        FileNotFoundError, PermissionError: it is not there, or not for us.
+        Exception: the store is out of order; of whatever kind it raises.
+    """
+
+    def __init__(self, uri: str, storage: Storage) -> None:
+        self._protocol = protocol_of(uri)
+        self._files = storage.filesystem(uri)
+        self._uri = uri
+        info = self._asked(self._info)
+        if info["type"] != "file":
+            raise FileNotFoundError(f"{uri} is a folder")
+        self.size: int | None = info.get("size")
+        self.version = info_version(info)
+
+    def _info(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = self._files.info(self._uri)
+        except PermissionError:
+            # The reply to HEAD has no body and so no reason; that to GET has one.
+            self._files.cat_file(self._uri, start=0, end=1)
+            raise
+        return found
+
+    def pieces(self) -> Iterator[bytes]:
+        """Its bytes from start to end, some megabytes at a time."""
+        if self._protocol == "memory":
+            with _MEMORY_LOCK:
+                yield self._files.cat_file(self._uri)
+        elif self.size is not None and self.size <= PIECE_BYTES:
+            yield self._asked(lambda: self._files.cat_file(self._uri))
+        else:
+            with self._files.open(
+                self._uri, "rb", block_size=PIECE_BYTES, cache_type="none"
+            ) as file:
+                while piece := self._asked(lambda: file.read(PIECE_BYTES)):
+                    yield piece
+
+    def _asked(self, call: Callable[[], T]) -> T:
+        """Do something; over HTTP, tell what is not there from what could not be asked."""
+        try:
+            return call()
+        except Exception as error:
+            if self._protocol not in _HTTP:
+                raise
+            # fsspec says "not found" whatever went wrong.
+            cause = error.__cause__ if isinstance(error, FileNotFoundError) else error
+            if cause is None or (status := getattr(cause, "status", None)) in _NOT_THERE:
+                raise
+            if status in _FORBIDDEN:
+                raise PermissionError(f"HTTP status {status}") from error
+            reason = f"HTTP status {status}" if status else str(cause) or type(cause).__name__
+            raise OSError(reason) from error

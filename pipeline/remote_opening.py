@@ -1,0 +1,142 @@
+"""A remote clip's bytes, copied to where they have a descriptor: memory, or the disk if large.
+
+What was copied is what was listed: its size is held to what the store says, and its version is the
+same before and after. An etag that is the MD5 of the bytes proves both at once, and that no bit
+was turned on the way.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from typing import BinaryIO
+
+from pipeline.clips import ClipRef
+from pipeline.errors import ClipError, StoreError
+from pipeline.objects import FsspecObject, RemoteObject
+from pipeline.s3_reader import FAST_ERRORS, s3_reader
+from pipeline.storage import Storage, is_credential_error
+
+MEMORY_BYTES = 64 << 20
+"""Larger objects go to the disk, in TMPDIR."""
+
+Look = Callable[[], RemoteObject]
+
+
+def fetched(
+    ref: ClipRef, storage: Storage, admit: Callable[[int], None] = lambda _: None
+) -> BinaryIO:
+    """A remote clip as a local file without a name, positioned at its start.
+
+    Args:
+        ref: the clip.
+        storage: how it is reached.
+        admit: called with the size in bytes before they are read, in each attempt; may wait.
+
+    Raises:
+        ClipError: it is not there, not for us, empty, or not of the version that was listed.
+        StoreError: the store is out of order; or it knows no such credentials.
+    """
+    what = f"{ref.uri} cannot be read"
+    storage.filesystem(ref.uri)  # a UsageError is not to be tried again
+    try:
+        outcome = storage.tried(what, lambda: _attempt(ref, storage, admit))
+    except FileNotFoundError as error:
+        raise ClipError("read", "missing", f"{ref.uri}: is not there") from error
+    except PermissionError as error:
+        said = storage.redacted(str(error))
+        if is_credential_error(error):
+            raise StoreError(f"{what}: {said}; renew the credentials, and go on") from error
+        raise ClipError(
+            "read", "forbidden", f"{ref.uri}: no permission to read it ({said})"
+        ) from error
+    if isinstance(outcome, ClipError):
+        raise outcome
+    return outcome
+
+
+def _attempt(ref: ClipRef, storage: Storage, admit: Callable[[int], None]) -> BinaryIO | ClipError:
+    """A ClipError is returned: what is raised is tried again."""
+    uri = ref.read_uri or ref.uri
+    fast = s3_reader(uri, storage)
+    try:
+        if fast:
+            with contextlib.suppress(*FAST_ERRORS):
+                file = _copied(ref, lambda: fast.look(uri), admit)
+                fast.note(succeeded=True)
+                return file
+        file = _copied(ref, lambda: FsspecObject(uri, storage), admit)
+        if fast:
+            fast.note(succeeded=False)
+    except ClipError as error:
+        return error
+    return file
+
+
+def _copied(ref: ClipRef, look: Look, admit: Callable[[int], None]) -> BinaryIO:
+    found = look()
+    if found.size == 0:
+        raise ClipError("read", "empty", f"{ref.uri}: is empty (0 bytes)")
+    _check_version(ref, found)
+    admit(found.size or 0)
+    descriptor = _new_file(found.size)
+    try:
+        try:
+            digest = _copy(found, descriptor)
+        except OSError:
+            # Some stores break off where the object is replaced meanwhile.
+            _check_version(ref, look())
+            raise
+        if digest != ref.version:
+            _check_version(ref, look())
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _copy(found: RemoteObject, descriptor: int) -> str:
+    """Copy an object to a file; its MD5, hex."""
+    digest = hashlib.md5(usedforsecurity=False)
+    n_bytes = 0
+    for piece in found.pieces():
+        digest.update(piece)
+        n_bytes += len(piece)
+        _write(descriptor, piece)
+    if found.size is not None and n_bytes != found.size:
+        raise OSError(f"{n_bytes} bytes came of {found.size}")
+    return digest.hexdigest()
+
+
+def _check_version(ref: ClipRef, found: RemoteObject) -> None:
+    if found.version != ref.version:
+        raise ClipError(
+            "read",
+            "changed",
+            f"{ref.uri}: changed since it was listed (version {ref.version}, now {found.version})",
+        )
+
+
+def _new_file(size: int | None) -> int:
+    """Descriptor of a file without a name."""
+    if size is not None and size <= MEMORY_BYTES and hasattr(os, "memfd_create"):
+        return os.memfd_create("clip")
+    descriptor, path = tempfile.mkstemp(prefix="passtream-")
+    os.unlink(path)
+    return descriptor
+
+
+def _write(descriptor: int, piece: bytes | memoryview) -> None:
+    view = memoryview(piece)
+    try:
+        while view:
+            view = view[os.write(descriptor, view) :]
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OSError(
+            errno.ENOSPC, f"no space for it in {tempfile.gettempdir()} (TMPDIR)"
+        ) from error

@@ -1,0 +1,64 @@
+"""Which files of a folder are taken: those with an audio ending that the patterns let through."""
+
+import os
+import re
+from collections import Counter
+from fnmatch import fnmatchcase
+
+from pipeline.sources.listing import SourceOptions
+
+# fmt: off
+AUDIO_ENDINGS = frozenset({
+    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".flac",
+    ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".oga", ".ogg", ".opus",
+    ".rf64", ".w64", ".wav", ".wave", ".webm", ".wma", ".wv",
+})
+# fmt: on
+
+
+class Sieve:
+    """Takes files and counts those that it passes over, by ending.
+
+    A pattern with a `/` is held against the path below the source, one without against the name
+    alone; `*` stands for anything, `/` too, and `folder/` for all that lies in it.
+
+    Args:
+        options: with the patterns.
+        endings: that files in folders must have, lower case.
+    """
+
+    def __init__(self, options: SourceOptions, endings: frozenset[str] = AUDIO_ENDINGS) -> None:
+        self._include = options.include
+        self._exclude = options.exclude
+        self._endings = endings
+        self.skipped: Counter[str] = Counter()
+
+    def takes(self, below: str, is_named: bool = False) -> bool:
+        """Whether a file is taken; it is counted where it is not.
+
+        Args:
+            below: its path below the source, with `/`.
+            is_named: by a person, or by a glob: its ending does not matter.
+        """
+        ending = os.path.splitext(below)[1].lower()
+        taken = (
+            (is_named or ending in self._endings)
+            and (not self._include or any(_fits(below, each) for each in self._include))
+            and not any(_fits(below, each) for each in self._exclude)
+        )
+        if not taken:
+            self.skipped[ending] += 1
+        return taken
+
+
+def _fits(below: str, pattern: str) -> bool:
+    if "/" not in pattern:
+        return fnmatchcase(below.rpartition("/")[2], pattern)
+    pattern = pattern.removeprefix("./").removeprefix("/")
+    return fnmatchcase(below, f"{pattern}*" if pattern.endswith("/") else pattern)
+
+
+def folder_of_glob(pattern: str) -> str:
+    """The folder that a glob starts from, with its `/`: `a/b/` of `a/b/c*/d`."""
+    fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
+    return fixed[: fixed.rfind("/") + 1]

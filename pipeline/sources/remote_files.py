@@ -1,0 +1,166 @@
+"""Remote folders, files and globs as clips: one listing each, which tells the versions as well."""
+
+import glob
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pipeline.clips import ClipRef
+from pipeline.errors import StoreError, UsageError
+from pipeline.objects import FsspecObject
+from pipeline.signed import refuse_password, without_signature
+from pipeline.sources.patterns import Sieve, folder_of_glob
+from pipeline.storage import Storage, is_credential_error
+from pipeline.versions import info_version
+
+_WITHOUT_LISTINGS = ("http", "https")
+SAME_PROTOCOLS = {"s3a": "s3", "gcs": "gs"}
+"""Other names, and the one that URIs are kept with."""
+_CREDENTIALS = (
+    "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (s3://), or --storage-options; "
+    "anon=true for a public bucket"
+)
+
+
+class RemoteFile(NamedTuple):
+    """A file as a listing found it.
+
+    Attributes:
+        uri: the same on every machine, without a signature.
+        version: its etag, else size and time.
+        below: its path below the source, which patterns are held against.
+        is_named: by a person or by a glob, and not found in a folder.
+        read_uri: the URI with its signature; empty where it has none.
+    """
+
+    uri: str
+    version: str
+    below: str
+    is_named: bool
+    read_uri: str = ""
+
+
+def remote_clips(source: str, storage: Storage, sieve: Sieve) -> Iterator[ClipRef]:
+    """The files of a remote source that the sieve takes, as clips.
+
+    Args:
+        source: a URI of a folder (listed down to the last file), a file, or a glob of these.
+        storage: how it is reached.
+        sieve: takes files, and counts the others.
+
+    Raises:
+        UsageError: it is not there, or may not be listed; or there are no such URIs.
+        StoreError: the store is out of order.
+    """
+    for file in find_remote(source, storage):
+        if sieve.takes(file.below, file.is_named):
+            yield ClipRef(file.uri, file.version, read_uri=file.read_uri)
+
+
+def find_remote(source: str, storage: Storage) -> Iterator[RemoteFile]:
+    """The files of a remote folder, file or glob, whatever their ending.
+
+    Args:
+        source: its URI.
+        storage: how it is reached.
+
+    Raises:
+        UsageError: it is not there, or may not be listed; or there are no such URIs.
+        StoreError: the store is out of order.
+    """
+    refuse_password(source)
+    scheme, _, path = source.partition("://")
+    protocol = SAME_PROTOCOLS.get(scheme.lower(), scheme.lower())
+    # Not the scheme in capitals, which fsspec takes for a part of the path.
+    located = f"{protocol}://{path}"
+    if protocol in _WITHOUT_LISTINGS:
+        yield _by_http(located, storage)
+        return
+    infos, root = _infos(source, located, storage)
+    files = storage.filesystem(located)
+    top = files._strip_protocol(root).strip("/")
+    for info, is_named in infos:
+        name = info["name"].lstrip("/")
+        below = name.removeprefix(top).lstrip("/") or name.rpartition("/")[2]
+        yield RemoteFile(f"{protocol}://{name}", info_version(info), below, is_named)
+
+
+def _infos(
+    source: str, located: str, storage: Storage
+) -> tuple[list[tuple[dict[str, Any], bool]], str]:
+    """What the store says of each file, and whether it is named; and where the paths begin."""
+    files = storage.filesystem(located)
+
+    def found(folder: str) -> list[dict[str, Any]]:
+        return [info for info in files.find(folder, detail=True).values() if _is_file(info)]
+
+    def is_there(path: str) -> bool:
+        try:
+            files.info(path)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def listed() -> tuple[list[tuple[dict[str, Any], bool]], str]:
+        if glob.has_magic(located) and not is_there(located):
+            taken: list[tuple[dict[str, Any], bool]] = []
+            for path, info in files.glob(located, detail=True).items():
+                if _is_file(info):
+                    taken.append((info, True))
+                elif info["type"] == "directory":
+                    taken += [(each, False) for each in found(path)]
+            return taken, folder_of_glob(located)
+        in_folder = found(located)
+        root = files._strip_protocol(located).strip("/")
+        is_file = len(in_folder) == 1 and in_folder[0]["name"].strip("/") == root
+        return [(info, is_file) for info in in_folder], located
+
+    try:
+        infos, root = storage.tried(f"source {source!r} cannot be listed", listed)
+    except FileNotFoundError as error:
+        raise _refused(source, storage, "no such file, folder or bucket") from error
+    except PermissionError as error:
+        way_out = _CREDENTIALS if is_credential_error(error) else "ask for the right to list it"
+        said = storage.redacted(str(error))
+        raise _refused(source, storage, f"no permission to list it ({said}); {way_out}") from error
+    except StoreError as error:
+        if is_credential_error(error):
+            raise UsageError(str(error)) from error
+        raise
+    if infos:
+        return infos, root
+    if glob.has_magic(source):
+        raise _refused(source, storage, "the glob matches no file")
+    raise _refused(
+        source,
+        storage,
+        f"no such file, or folder with files; a part of a name goes with *: {source}*",
+    )
+
+
+def _by_http(url: str, storage: Storage) -> RemoteFile:
+    shown = without_signature(url)
+    if shown.endswith("/"):
+        raise _refused(
+            shown, storage, "folders cannot be listed over http; name files, or a manifest of them"
+        )
+    try:
+        found = storage.tried(f"source {shown!r}", lambda: FsspecObject(url, storage))
+    except FileNotFoundError as error:
+        raise _refused(
+            shown, storage, "no such file (404); over http each file is named, without globs"
+        ) from error
+    except PermissionError as error:
+        raise _refused(
+            shown, storage, "no permission to read it; a signed URL may have expired"
+        ) from error
+    name = shown.partition("?")[0].rpartition("/")[2]
+    return RemoteFile(shown, found.version, name, True, url if url != shown else "")
+
+
+def _is_file(info: dict[str, Any]) -> bool:
+    # Object stores mark folders by empty objects whose names end in a slash.
+    return info["type"] == "file" and not info["name"].endswith("/")
+
+
+def _refused(source: str, storage: Storage, reason: str) -> UsageError:
+    return UsageError(f"source {storage.redacted(source)!r}: {storage.redacted(reason)}")

@@ -1,0 +1,278 @@
+"""Object stores on loopback for the tests, and a proxy that makes them fail.
+
+moto is a stand-in that starts in two seconds; the RADOS Gateway is a real S3 server: a monitor and
+an in-memory OSD of Ceph, and the gateway before them, a process each.
+"""
+
+import contextlib
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from pipeline.storage import Storage
+
+KEY, SECRET = "testkey", "very-secret-of-the-tests"
+CEPH_PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin")
+START_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """An S3 endpoint."""
+
+    url: str
+
+    @property
+    def options(self) -> dict[str, object]:
+        return {"key": KEY, "secret": SECRET, "endpoint_url": self.url}
+
+    def storage(self, timeout_s: float = 60.0) -> Storage:
+        return Storage(tuple(sorted(self.options.items())), timeout_s)
+
+    def new_bucket(self) -> str:
+        """URI of a bucket of its own."""
+        uri = f"s3://b{uuid.uuid4().hex[:12]}"
+        self.storage().filesystem(uri).mkdir(uri)
+        return uri
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def moto_server(folder: Path) -> Iterator[S3Server]:
+    """The stand-in for S3."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    with _processes(folder) as start:
+        process = start("moto", sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", port)
+        _wait(lambda: _answers(url), process, folder)
+        yield S3Server(url)
+
+
+@contextlib.contextmanager
+def rados_gateway(folder: Path) -> Iterator[S3Server]:
+    """Ceph's S3 server, with nothing on disk but its configuration."""
+    mon, port = f"v2:127.0.0.1:{free_port()}", free_port()
+    url = f"http://127.0.0.1:{port}"
+    config = folder / "ceph.conf"
+    config.write_text(_CEPH_CONFIG.format(folder=folder, mon=mon, port=port, fsid=uuid.uuid4()))
+    for name in ("mon", "osd", "rgw"):
+        (folder / name).mkdir()
+    flags = ("-c", config)
+
+    def ask(program: str, *arguments: object) -> str:
+        command = [program, *map(str, (*flags, *arguments))]
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=START_TIMEOUT_S
+        ).stdout
+
+    with _processes(folder) as start:
+        monmap = folder / "monmap"
+        ask("monmaptool", "--create", "--clobber", "--addv", "a", f"[{mon}]", monmap)
+        ask("ceph-mon", "-i", "a", "--mkfs", "--monmap", monmap)
+        start("mon", "ceph-mon", *flags, "-i", "a", "-f")
+        osd = uuid.uuid4()
+        ask("ceph", "osd", "new", osd)  # waits for the monitor
+        ask("ceph-osd", "-i", 0, "--mkfs", "--osd-uuid", osd)
+        ask("ceph", "osd", "crush", "add", "osd.0", 1, "root=default", "host=here")
+        process = start("osd", "ceph-osd", *flags, "-i", 0, "-f")
+        _wait(lambda: "1 up" in ask("ceph", "osd", "stat"), process, folder)
+        user = ("--uid=tests", "--display-name=tests", f"--access-key={KEY}")
+        ask("radosgw-admin", "user", "create", *user, f"--secret-key={SECRET}")
+        process = start("gateway", "radosgw", *flags, "-n", "client.rgw", "-f")
+        _wait(lambda: _answers(url), process, folder)
+        yield S3Server(url)
+
+
+_CEPH_CONFIG = """
+[global]
+fsid = {fsid}
+mon host = [{mon}]
+ms bind msgr1 = false
+public addr = 127.0.0.1
+cluster addr = 127.0.0.1
+auth cluster required = none
+auth service required = none
+auth client required = none
+run dir = {folder}
+admin socket = {folder}/$name.asok
+log file = {folder}/$name.log
+mon data = {folder}/mon
+osd data = {folder}/osd
+osd objectstore = memstore
+memstore device bytes = 2147483648
+osd crush chooseleaf type = 0
+osd pool default size = 1
+osd pool default min size = 1
+osd pool default pg num = 1
+osd pool default pg autoscale mode = off
+mon allow pool size one = true
+mon max pg per osd = 1000
+[client.rgw]
+rgw data = {folder}/rgw
+rgw frontends = beast endpoint=127.0.0.1:{port}
+rgw thread pool size = 32
+rgw run sync thread = false
+"""
+
+
+def missing_ceph_programs() -> list[str]:
+    return [name for name in CEPH_PROGRAMS if shutil.which(name) is None]
+
+
+@contextlib.contextmanager
+def _processes(folder: Path) -> Iterator:
+    """Starts processes that write their logs to a folder; they end with the block."""
+    running = []
+
+    def start(name: str, *command: object) -> subprocess.Popen:
+        with (folder / f"{name}.out").open("w") as log:
+            running.append(
+                subprocess.Popen(list(map(str, command)), stdout=log, stderr=log, cwd=folder)
+            )
+        return running[-1]
+
+    try:
+        yield start
+    finally:
+        for process in reversed(running):
+            process.kill()
+            process.wait()
+
+
+def _wait(condition, process: subprocess.Popen, folder: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not condition():
+        logs = [log.read_text()[-2000:] for log in folder.glob("*.out")]
+        assert process.poll() is None, logs
+        assert time.monotonic() < deadline, logs
+        time.sleep(0.1)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+
+
+@dataclass
+class Fault:
+    """What becomes of the next `times` requests with this method and this in their path.
+
+    Attributes:
+        kind: `unavailable` (503), `conflict` (409), `ignore_condition` (If-None-Match does not
+            reach the server), or `lost` (the server does it, and the reply never comes).
+    """
+
+    kind: str
+    method: str
+    part: str
+    times: int = 1
+    seen: int = 0
+
+
+@dataclass
+class FaultProxy:
+    """An HTTP proxy before a server; requests that a fault fits go wrong."""
+
+    upstream: str
+    url: str = ""
+    faults: list[Fault] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fault_for(self, method: str, path: str) -> str:
+        with self.lock:
+            for fault in self.faults:
+                if fault.method == method and fault.part in path and fault.seen < fault.times:
+                    fault.seen += 1
+                    return fault.kind
+        return ""
+
+
+@contextlib.contextmanager
+def fault_proxy(server: S3Server) -> Iterator[FaultProxy]:
+    """A proxy before a server, for the length of the block."""
+    proxy = FaultProxy(server.url.removeprefix("http://"))
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def handle_any(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            kind = proxy.fault_for(self.command, self.path)
+            self.close_connection = True
+            if kind in _REPLIES:
+                status, code = _REPLIES[kind]
+                content = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
+                self._reply(status, [("Content-Type", "application/xml")], content)
+                return
+            headers = {
+                name: value
+                for name, value in self.headers.items()
+                if name.lower() not in ("connection", "expect")
+                and not (kind == "ignore_condition" and name.lower() == "if-none-match")
+            }
+            connection = http.client.HTTPConnection(proxy.upstream, timeout=60)
+            with contextlib.closing(connection):
+                connection.request(self.command, self.path, body, headers)
+                response = connection.getresponse()
+                content = response.read()
+            if kind == "lost":
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            unwanted = ("transfer-encoding", "connection", "content-length")
+            kept = [pair for pair in response.getheaders() if pair[0].lower() not in unwanted]
+            length = response.getheader("Content-Length") if self.command == "HEAD" else None
+            self._reply(response.status, kept, content, length)
+
+        def _reply(self, status, headers, content, length=None) -> None:
+            self.send_response_only(status)
+            for name, value in headers:
+                self.send_header(name, value)
+            self.send_header("Content-Length", length or str(len(content)))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
+        proxy.url = f"http://127.0.0.1:{listener.server_address[1]}"
+        thread = threading.Thread(target=listener.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield proxy
+        finally:
+            listener.shutdown()
+            thread.join()
+
+
+_REPLIES = {
+    "unavailable": (503, "SlowDown"),
+    "conflict": (409, "ConditionalRequestConflict"),
+}
+
+
+def is_ci() -> bool:
+    return os.environ.get("CI") == "true"
