@@ -49,6 +49,9 @@ def schemas(spec: TableSpec) -> dict[str, pa.Schema]:
             "arch": pa.string(),
             "n_windows": pa.int32(),
             "decoded_short": pa.bool_(),
+            "rms_dbfs": pa.float32(),
+            "peak_dbfs": pa.float32(),
+            "clipped_ratio": pa.float32(),
             **outputs,
         },
         "windows": {

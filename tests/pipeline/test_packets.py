@@ -17,6 +17,7 @@ from pipeline.packets import (
     clip_events,
     shard_packets,
 )
+from pipeline.quality import QualityMeter
 from pipeline.windows import WindowBlock, WindowRule
 
 RULE = DecodeRule(WindowRule(320, 160), min_samples=32)
@@ -40,7 +41,10 @@ def test_windows_come_first_then_what_became_of_the_clip(tmp_path, noise, write_
     *blocks, done = clip_events(write_clip(tmp_path / "a.wav", 1000), 3, RULE)
     windows = [window for block in blocks for window in block.windows()]
     # 1000 samples and half a window at either end, in steps of 160: 1 + 1000 // 160.
-    assert done == ClipDone(3, 1000, 7, SAMPLE_RATE_HZ, 1, decoded_short=False)
+    meter = QualityMeter()
+    meter.add(noise(1000)[:, None], noise(1000))
+    quality = meter.result()
+    assert done == ClipDone(3, 1000, 7, SAMPLE_RATE_HZ, 1, decoded_short=False, quality=quality)
     assert {block.clip for block in blocks} == {3}
     assert len(windows) == 7
     assert windows[1].tolist() == noise(1000)[:320].tolist()
