@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
+from pipeline.cutting import Cut
 from pipeline.decoders import (
     DECODER_ERRORS,
     PIECE_FRAMES,
@@ -73,9 +74,10 @@ class ClipReader:
                 raise self._error(error.error_class, str(error)) from error
 
     def _mono(self, sound: Sound, promise: Promise | None) -> Iterator[Samples]:
-        self._check_duration(sound.n_frames or 0, "its header says")
+        cut = Cut(self.ref.span, sound.sample_rate_hz)
+        self._check_duration(cut.frames_within(sound.n_frames or 0), "its header says")
         n_frames = 0
-        for frames in self._frames(sound, promise):
+        for frames in self._frames(sound, cut, promise):
             mono = down_mix(frames)
             if not np.isfinite(mono).all():
                 first = n_frames + int(np.argmin(np.isfinite(mono)))
@@ -90,16 +92,21 @@ class ClipReader:
         if not n_frames:
             raise self._error("empty", "holds no samples")
 
-    def _frames(self, sound: Sound, promise: Promise | None) -> Iterator[Samples]:
-        n_frames = 0
+    def _frames(self, sound: Sound, cut: Cut, promise: Promise | None) -> Iterator[Samples]:
         try:
-            for frames in sound.pieces:
-                n_frames += len(frames)
-                yield frames
+            yield from cut.pieces(sound)
         except DECODER_ERRORS as error:
-            self._check_length(sound, promise, n_frames)
+            self._check_length(sound, promise, cut.at)
             raise self._error("undecodable", reason_of(error)) from error
-        self._check_length(sound, promise, n_frames)
+        if cut.at >= cut.end:
+            return  # whether the recording is whole does not matter to the clip
+        self._check_length(sound, promise, cut.at)
+        if 0 < cut.at <= cut.first:
+            raise self._error(
+                "empty_span",
+                f"ends at {cut.at / sound.sample_rate_hz:.3f} s, before the clip's start at "
+                f"{cut.first / sound.sample_rate_hz:.3f} s",
+            )
 
     def _check_duration(self, n_frames: int, known: str) -> None:
         duration_s = n_frames / max(1, self.sample_rate_hz)

@@ -9,9 +9,12 @@ those of an MP3 that does not are guessed here. Nothing is mixed.
 import contextlib
 import dataclasses
 import itertools
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
 from typing import Any, BinaryIO
 
 import av
@@ -40,6 +43,10 @@ _UNKNOWN_LENGTH_FRAMES = 1 << 60
 _FASTER_BY_FFMPEG = ("vorbis", "opus")
 # Containers whose headers give the length, and by how much: MP4 counts in blocks of its codec.
 _SLACK = {"flac": 0, "mov": 2048}
+_SEEKABLE = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
+_SEEKABLE_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+_RUN_UP_S = 1.0
+"""Vorbis is exact from its second block on, and a page, where seeking ends, has up to a second."""
 _MOST_PLANES = 8
 _JOINED_FRAMES = 1 << 15
 _MOST_FILLING = 8192
@@ -59,6 +66,10 @@ class CannotDecodeError(Exception):
         self.error_class = error_class
 
 
+def _from_the_start(frame: int) -> int:
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Sound:
     """An open recording.
@@ -70,6 +81,8 @@ class Sound:
         n_frames: as its header says, None where that is not exact.
         slack: how many frames less than that count as all of them.
         decoder: who decodes it.
+        seek: called before the first of `pieces`, has them begin at this frame or before, where
+            they still are what they would be from the start; returns where.
     """
 
     sample_rate_hz: int
@@ -78,6 +91,7 @@ class Sound:
     decoder: str
     n_frames: int | None = None
     slack: int = 0
+    seek: Callable[[int], int] = _from_the_start
 
 
 @contextlib.contextmanager
@@ -156,7 +170,16 @@ def by_libsndfile(file: BinaryIO) -> Iterator[Sound]:
             _read(sound, at_once),
             _LIBSNDFILE,
             sound.frames if is_exact else None,
+            seek=partial(_seek, sound) if is_exact else _from_the_start,
         )
+
+
+def _seek(sound: soundfile.SoundFile, frame: int) -> int:
+    # In MP3 libsndfile ends up elsewhere, by up to a second, and says nothing.
+    if sound.format not in _SEEKABLE or not sound.subtype.startswith(_SEEKABLE_SUBTYPES):
+        return 0
+    at: int = sound.seek(min(frame, sound.frames))
+    return at
 
 
 def _read(sound: soundfile.SoundFile, at_once: int) -> Iterator[Samples]:
@@ -176,9 +199,8 @@ def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
     """
     audio = ogg_audio(file)
     end = ogg_end(file, audio) if audio else None
-    file.seek(0)
-    # metadata_errors: a tag in a strange encoding is no reason to lose the audio.
-    with av.open(file, "r", metadata_errors="replace") as container:
+    with contextlib.ExitStack() as stack:
+        container = stack.enter_context(_container(file))
         if not container.streams.audio:
             raise CannotDecodeError("no_audio", "has no audio stream")
         stream = container.streams.audio[0]
@@ -198,9 +220,57 @@ def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
         elif end and end.position and first.pts is not None and first.time_base:
             # One recorded from a running stream does not begin at 0.
             n_frames = end.position - max(0, round(first.pts * first.time_base * rate_hz))
-        arrays = _arrays(itertools.chain([first], frames), rate_hz, channels)
-        pieces = _joined(arrays, n_frames)
-        yield Sound(rate_hz, channels, pieces, _FFMPEG, n_frames, _SLACK.get(family, 0))
+        decoded = _Decoded(itertools.chain([first], frames))
+        arrays = _arrays(decoded, rate_hz, channels)
+
+        def seek(frame: int) -> int:
+            if (audio and audio.codec == "vorbis" and n_frames) and first.pts is not None:
+                near = max(0, min(frame, n_frames) - round(_RUN_UP_S * rate_hz))
+                if decoded.seek(container, first, near) <= frame:
+                    return decoded.at
+                again = stack.enter_context(_container(file))
+                decoded.frames, decoded.at = again.decode(again.streams.audio[0]), 0
+            return 0
+
+        pieces = _joined(arrays, n_frames, decoded)
+        yield Sound(rate_hz, channels, pieces, _FFMPEG, n_frames, _SLACK.get(family, 0), seek)
+
+
+def _container(file: BinaryIO) -> Any:
+    file.seek(0)
+    # metadata_errors: a tag in a strange encoding is no reason to lose the audio.
+    return av.open(file, "r", metadata_errors="replace")
+
+
+class _Decoded:
+    """Decoded frames, from the start or from somewhere else.
+
+    Attributes:
+        frames: still to come.
+        at: how many samples were passed over before them.
+    """
+
+    def __init__(self, frames: Iterator[Any]) -> None:
+        self.frames = frames
+        self.at = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.frames
+
+    def seek(self, container: Any, first: Any, near: int) -> float:
+        """Go to a sample or before it; where the frames then begin, infinite where unknown."""
+        stream = container.streams.audio[0]
+        start = first.pts * first.time_base
+        container.seek(
+            int((start + Fraction(near, first.sample_rate)) / stream.time_base), stream=stream
+        )
+        frames = container.decode(stream)
+        found = next(frames, None)
+        if found is None or found.pts is None:
+            return math.inf
+        self.at = round((found.pts * found.time_base - start) * first.sample_rate)
+        self.frames = itertools.chain([found], frames)
+        return self.at if self.at >= 0 else math.inf
 
 
 def _arrays(frames: Iterable[Any], rate_hz: int, channels: int) -> Iterator[Samples]:
@@ -220,10 +290,12 @@ def _arrays(frames: Iterable[Any], rate_hz: int, channels: int) -> Iterator[Samp
             yield samples.reshape(-1, channels)
 
 
-def _joined(arrays: Iterator[Samples], n_frames: int | None) -> Iterator[Samples]:
+def _joined(
+    arrays: Iterator[Samples], n_frames: int | None, decoded: _Decoded
+) -> Iterator[Samples]:
     """Small arrays as larger ones, without what fills the last block behind `n_frames`."""
     held: list[Samples] = []
-    n_held = n = 0
+    n_held, n = 0, decoded.at
     for array in arrays:
         held.append(array)
         n_held += len(array)
