@@ -112,13 +112,13 @@ def plan_run(
     for each in done:
         known = shards.get(each)
         contents = (known.container or known.clips) if known else contents_of(each)
-        for part in (contents,) if isinstance(contents, Container) else contents:
+        parts: Iterable[ClipRef | Container] = (
+            (contents,) if isinstance(contents, Container) else contents
+        )
+        for part in parts:
             versions[_key(part)] = part.version
-    changed = tuple(
-        each
-        for each in (*clips, *containers)
-        if versions.get(_key(each), each.version) != each.version
-    )
+    listed: tuple[ClipRef | Container, ...] = (*clips, *containers)
+    changed = tuple(p for p in listed if versions.get(_key(p), p.version) != p.version)
     new = plan_shards(
         (clip for clip in clips if _key(clip) not in versions),
         spec_digest,
