@@ -53,6 +53,7 @@ class EmbedConfig(BaseModel):
     sources: tuple[str, ...] = Field(
         default=(), description="Folders, files and globs of recordings."
     )
+    table: str = Field(default="", description="Folder of the table.")
     source_format: str = Field(
         default=AUTO, description=f"What SOURCE is: {', '.join((AUTO, *FORMATS))}."
     )
@@ -68,7 +69,6 @@ class EmbedConfig(BaseModel):
     audio_column: str | None = Field(
         default=None, description="Column of Parquet files that holds the audio."
     )
-    table: str = Field(default="", description="Folder of the table.")
     arch: str = Field(default=DEFAULT_ARCH, description="The PaSST to embed with.")
     weights: str = Field(
         default="auto",
