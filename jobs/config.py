@@ -65,7 +65,7 @@ class EmbedConfig(BaseModel):
         description="Folders, files and globs of recordings; manifests (.csv, .jsonl, .parquet) "
         "that name some; - for uris on standard input.",
     )
-    table: str = Field(default="", description="Folder of the table.")
+    table: str = Field(default="", description="Folder or URI of the table.")
     source_format: str = Field(
         default=AUTO, description=f"What SOURCE is: {', '.join((AUTO, *FORMATS))}."
     )
@@ -81,10 +81,6 @@ class EmbedConfig(BaseModel):
     audio_column: str | None = Field(
         default=None, description="Column of Parquet files that holds the audio."
     )
-<<<<<<< HEAD
-    table: str = Field(default="", description="Folder or URI of the table.")
-=======
->>>>>>> main
     arch: str = Field(default=DEFAULT_ARCH, description="The PaSST to embed with.")
     weights: str = Field(
         default="auto",

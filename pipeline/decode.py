@@ -180,13 +180,12 @@ def down_mix(frames: Samples) -> Samples:
     Channel by channel, which is an order of magnitude faster than a reduction over the short axis.
     """
     n_channels = frames.shape[1]
-    mono = np.ascontiguousarray(frames[:, 0])
     if n_channels == 1:
-        return mono
-    mono = mono.copy()
+        return np.ascontiguousarray(frames[:, 0])
     # Infinite values, and sums of huge ones, are found in the mean; numpy need not warn.
     with np.errstate(invalid="ignore", over="ignore"):
-        for channel in range(1, n_channels):
+        mono: Samples = frames[:, 0] + frames[:, 1]
+        for channel in range(2, n_channels):
             mono += frames[:, channel]
     mono /= np.float32(n_channels)
     return mono

@@ -1,10 +1,10 @@
-"""`passtream bench model`: that it runs and prints its table; what the figures are is no test."""
+"""`passtream bench`: that it runs and prints its tables; what the figures are is no test."""
 
 import re
 
 import pytest
 
-from tests.support import FAST_ARCH, passtream
+from tests.support import FAST_ARCH, passtream, write_tones
 
 
 def test_races_the_reference_in_turns():
@@ -36,3 +36,40 @@ def test_what_cannot_be_measured_is_refused(option, value, message):
     assert run.returncode == 2
     assert message in run.stderr
     assert len(run.stderr.splitlines()) == 1
+
+
+def test_a_large_listing_is_planned_and_resumed():
+    run = passtream("bench", "plan", "--objects", "3000", "--records", "100")
+    assert run.returncode == 0, run.stderr
+    steps = re.findall(r"\| (.+?) \| ([\d.]+) \| (\d+) \|", run.stdout)
+    assert [step for step, *_ in steps] == [
+        "list 3,000 objects and plan them",
+        "the same in another order",
+        "resume: find 100 commit records",
+        "resume: list and plan 3,000 objects around them",
+        "read 100 commit records for the totals",
+    ]
+    assert run.stdout.splitlines()[-1] == "the plan in another order is the same"
+
+
+def test_the_feed_races_the_bare_decoder(tmp_path):
+    write_tones(tmp_path, (1.0, 2.0, 3.0), 44_100)
+    run = passtream("bench", "feed", tmp_path, "--repeats", "1")
+    assert run.returncode == 0, run.stderr
+    (row,) = re.findall(r"\| \.wav \| (\d+) \| ([\d.]+) \| (\d+) \| (\d+) \|", run.stdout)
+    assert row[:2] == ("3", "0.00")
+    assert all(int(speed) > 0 for speed in row[2:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("plan", "--objects", "5", "--records", "6"), "records must be 1 to objects, 5"),
+        (("feed", "--repeats", "0"), "repeats must be at least 1 (got 0)"),
+        (("feed", "/nothing/there"), "source '/nothing/there': no such file or folder"),
+    ],
+)
+def test_what_cannot_be_timed_is_refused(arguments, message):
+    run = passtream("bench", *arguments)
+    assert run.returncode == 2
+    assert message in run.stderr

@@ -1,6 +1,7 @@
 """`pipeline.decode`: every format gives the signal it was made from, or the error it deserves."""
 
 import dataclasses
+import math
 import os
 
 import av
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.decode import ClipReader, down_mix
-from pipeline.decoders import PIECE_FRAMES
+from pipeline.decoders import PIECE_FRAMES, open_sound
 from pipeline.errors import ClipError
 from pipeline.limits import Limits
 from pipeline.recordings import of_clip
@@ -326,3 +327,48 @@ def test_any_content_ends_in_samples_or_a_clip_error(
         return
     assert 0 < n_samples <= 61 * RATE_HZ
     assert np.isfinite(list(dataclasses.astuple(reader.quality))).all()
+
+
+@pytest.mark.parametrize("name", ["s16.wav", "a.flac", "a.mp3", "a.ogg"])
+@pytest.mark.parametrize("span", [(0.25, 0.75), (1.0, 99.0), (0.5, math.inf)])
+def test_a_span_is_a_file_of_its_own(files, decoded, listed, tmp_path, name, span):
+    ref = dataclasses.replace(listed(files / name), member="t=", span=span)
+    reader = ClipReader(of_clip(ref))
+    part = np.concatenate(list(reader.pieces()))
+    with open(files / name, "rb") as file, open_sound(file) as sound:
+        rate_hz, frames = sound.sample_rate_hz, np.concatenate(list(sound.pieces))
+    end = min(len(frames), span[1] * rate_hz)
+    cut = frames[round(span[0] * rate_hz) : round(end)]
+    soundfile.write(tmp_path / "cut.wav", cut, rate_hz, subtype="FLOAT")
+    expected, of_file = decoded(tmp_path / "cut.wav")
+    assert part.tobytes() == expected.tobytes()
+    assert reader.quality == of_file.quality
+    assert not reader.decoded_short
+
+
+def test_a_span_behind_the_end_is_empty(files, listed):
+    ref = dataclasses.replace(listed(files / "s16.wav"), span=(DURATION_S, 2 * DURATION_S))
+    with pytest.raises(
+        ClipError, match=r"ends at 1\.500 s, before the clip's start at 1\.500 s"
+    ) as e:
+        list(ClipReader(of_clip(ref)).pieces())
+    assert (e.value.stage, e.value.error_class) == ("decode", "empty_span")
+
+
+def test_limits_are_held_against_the_span(files, listed):
+    ref = dataclasses.replace(listed(files / "s16.wav"), span=(0.5, 1.0))
+    assert sum(map(len, ClipReader(of_clip(ref), Limits(max_clip_s=0.5)).pieces())) == RATE_HZ // 2
+    with pytest.raises(ClipError, match=r"more than the 0\.4 s"):
+        list(ClipReader(of_clip(ref), Limits(max_clip_s=0.4)).pieces())
+
+
+def test_damage_behind_a_span_does_not_matter(files, listed, tmp_path):
+    path = tmp_path / "cut.wav"
+    path.write_bytes((files / "s16.wav").read_bytes()[:-20_000])
+    whole = ClipReader(of_clip(listed(path)))
+    with pytest.raises(ClipError, match="the header promises"):
+        list(whole.pieces())
+    span = dataclasses.replace(listed(path), span=(0.1, 0.3))
+    reader = ClipReader(of_clip(span))
+    assert sum(map(len, reader.pieces())) == round(0.2 * RATE_HZ)
+    assert not reader.decoded_short

@@ -18,6 +18,9 @@ clip_refs = st.builds(
     member=st.sampled_from(("", "m")),
 )
 listings = st.lists(clip_refs, max_size=30, unique_by=lambda clip: (clip.uri, clip.member))
+containers = st.builds(
+    Container, uri=st.text(max_size=8), version=st.just("1-1"), part=st.sampled_from(("", "0-7"))
+)
 sizes = st.integers(1, 7)
 
 
@@ -35,6 +38,15 @@ def run_again(listing, earlier, shard_clips=4):
 def test_any_order_of_the_listing_plans_the_same(listing, shard_clips, random):
     shuffled = random.sample(listing, len(listing))
     assert plan_shards(shuffled, DIGEST, shard_clips) == plan_shards(listing, DIGEST, shard_clips)
+
+
+@given(listings, st.lists(containers, max_size=8), sizes, st.randoms())
+def test_any_order_of_clips_and_containers_plans_the_same(listing, found, shard_clips, random):
+    planned = plan_shards(listing, DIGEST, shard_clips, found)
+    for given_in in (found[::-1], found * 2, random.sample(found, len(found))):
+        shuffled = random.sample(listing, len(listing))
+        assert plan_shards(shuffled, DIGEST, shard_clips, given_in) == planned
+    assert len({shard.shard_id for shard in planned}) == len(planned)
 
 
 @given(listings, sizes)

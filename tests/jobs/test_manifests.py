@@ -1,0 +1,61 @@
+"""Manifests and standard input, from the command to the rows of the table."""
+
+import subprocess
+
+import pyarrow.parquet as pq
+
+from tests.support import FAST, ROOT, command, passtream, verified, write_tones
+
+
+def test_parts_of_recordings_with_what_the_manifest_says(tmp_path):
+    write_tones(tmp_path / "corpus", (1.5, 2.0))
+    manifest = tmp_path / "corpus" / "m.csv"
+    manifest.write_text(
+        "uri,speaker,start_s,end_s\n"
+        "000.wav,Ann,0,0.5\n"
+        "000.wav,Bob,0.50,9\n"
+        "001.wav,,,\n"
+        "001.wav,Eve,7,8\n"
+        "gone.wav,Dan,,\n"
+    )
+    table = tmp_path / "table"
+    run = passtream("embed", manifest, table, *FAST, "--in-process", "--max-error-ratio", "1")
+    assert run.returncode == 0, run.stderr
+    names = ["uri", "member", "start_s", "duration_s", "speaker", "decoded_short"]
+    rows = pq.read_table(table / "clips", columns=names).to_pylist()
+    one, other = (str(tmp_path / "corpus" / name) for name in ("000.wav", "001.wav"))
+    assert [tuple(row.values()) for row in rows] == [
+        (one, "t=0.0,0.5", 0.0, 0.5, "Ann", False),
+        (one, "t=0.5,9.0", 0.5, 1.0, "Bob", False),
+        (other, "", 0.0, 2.0, None, False),
+    ]
+    errors = pq.read_table(table / "errors", columns=["member", "class"]).to_pylist()
+    assert [tuple(row.values()) for row in errors] == [("t=7.0,8.0", "empty_span"), ("", "missing")]
+    verified(table)
+    check = passtream("verify", table, "--source", manifest)
+    assert check.returncode == 0, check.stdout
+    assert "note: clips in the table" not in check.stdout
+
+
+def test_columns_of_the_tables_own_are_refused(tmp_path):
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text('{"uri": "a.wav", "arch": "x", "labels": "y", "id": "z"}\n')
+    run = passtream("embed", manifest, tmp_path / "table", *FAST, "--in-process")
+    assert run.returncode == 2
+    assert "columns arch, labels: the table has columns of these names itself" in run.stderr
+
+
+def test_uris_on_standard_input(tmp_path):
+    paths = write_tones(tmp_path / "corpus", (0.5, 1.0))
+    table, uris = tmp_path / "table", "".join(f"{path}\n" for path in paths)
+    for arguments in (
+        ("embed", "-", table, *FAST, "--in-process"),
+        ("verify", table, "--source", "-"),
+    ):
+        run = subprocess.run(
+            command(*arguments), cwd=ROOT, input=uris, capture_output=True, text=True, timeout=600
+        )
+        assert run.returncode == 0, run.stderr + run.stdout
+    assert pq.read_table(table / "clips", columns=["uri"])["uri"].to_pylist() == list(
+        map(str, paths)
+    )
