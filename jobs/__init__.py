@@ -6,7 +6,7 @@
 - `local`: the run's shards in this process; `cluster`, `connect` and `actor`: the same on Ray.
 - `routing`: which archs a run embeds with, and the weights of each.
 - `model`: the model that a process of a run holds; `stop`: being told to stop.
-- `bench`: `passtream bench`; `bench_model` and `race` are how.
+- `bench`: `passtream bench`; `bench_model`, `bench_feed`, `bench_plan` and `race` are how.
 - `monitor`: progress for people; `verify`: the check; `demo`: the tour behind `make demo`.
 
 Ray is imported here and nowhere else.

@@ -3,9 +3,11 @@
     source ─▶ plan ─▶ decode ─▶ windows ─▶ packets ─▶ assemble ─▶ tables ─▶ commit
     ClipRef   Shard   PCM 32k   blocks     lists      rows        Parquet   record
 
-- `source`: files become `ClipRef`s, each with an id and a version.
+- `sources`: files, and what manifests and standard input name, become `ClipRef`s, each with an id
+  and a version.
 - `plan`: clips become `Shard`s whose ids are hashes of what they hold.
-- `decode`: one file becomes mono PCM at 32 kHz, in pieces: by `decoders`, `resample`, `quality`.
+- `decode`: one file becomes mono PCM at 32 kHz, in pieces: by `decoders`, `cutting` (of a part),
+  `resample`, `quality`.
 - `promised`, `chunks`, `mpeg`, `ogg`: how much audio a file says it has, to find damage by.
 - `windows`: pieces become `WindowBlock`s; the only place that knows window arithmetic.
 - `spec`: what a table is made with, and so which model a clip goes through.
