@@ -26,6 +26,7 @@ FAST_ERRORS = (OSError, pa.ArrowException)
 # What s3fs may be told and this reader understands, or need not know.
 _OPTIONS = {"key", "secret", "token", "anon", "endpoint_url", "profile", "client_kwargs", "use_ssl"}
 _CLIENT_OPTIONS = {"region_name", "endpoint_url", "use_ssl"}
+_CA_BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")  # botocore heeds both
 _FAILURES_IN_A_ROW = 3
 _AWS = (".amazonaws.com", ".amazonaws.com.cn")
 
@@ -83,8 +84,10 @@ class S3Reader:
         """Whether Arrow's client can do what s3fs does here."""
         host = self._endpoint.hostname or ""
         is_behind_proxy = self._endpoint.scheme in getproxies() and not proxy_bypass(host)
+        has_own_ca = self._endpoint.scheme == "https" and any(map(os.environ.get, _CA_BUNDLES))
         has_credentials = bool(self._options.get("anon") or self._keys()[0])
-        return has_credentials and not is_behind_proxy and self._endpoint.path in ("", "/")
+        is_plain = self._endpoint.path in ("", "/") and not (is_behind_proxy or has_own_ca)
+        return has_credentials and is_plain
 
     def look(self, uri: str) -> S3Object:
         """Ask for an object, without its bytes.
@@ -153,8 +156,6 @@ def _made_for(uri: str, storage: Storage) -> S3Reader | None:
     options = dict(storage.options)
     client_options = options.get("client_kwargs") or {}
     if not options.keys() <= _OPTIONS or not client_options.keys() <= _CLIENT_OPTIONS:
-        return None
-    if os.environ.get("AWS_CA_BUNDLE"):
         return None
     try:
         reader = S3Reader(storage.filesystem(uri), storage)
