@@ -67,8 +67,8 @@ def test_a_damaged_table_is_told(place, make_spec, embed, clips):
         path.write_bytes(content[:-1])
     assert any("bytes, its commit says" in each for each in verify_table(table).problems)
     with table.store.replacing(name) as path:
-        path.write_bytes(content[:1000] + b"x" + content[1001:])
-    assert not verify_table(table).passed
+        path.write_bytes(bytes(len(content)))
+    assert any("Parquet magic bytes" in each for each in verify_table(table).problems)
     table.store.delete(name)
     assert any("is gone" in problem for problem in verify_table(table).problems)
 
@@ -128,7 +128,9 @@ def test_a_killed_run_is_gone_on_with(request, server, make_spec, clips, tmp_pat
     assert len(table.committed()) == 3
     assert len(rows(place, "clips")) == 4
     # Its lease is still there; that its process is not is seen at once.
-    assert start_python(EMBED, *arguments, -1).wait(120) == 0
+    again = start_python(EMBED, *arguments, -1)
+    again.communicate()
+    assert again.returncode == 0
     report = verify_table(table, Listing(clips))
     assert report.passed, report.problems
     found = rows(place, "clips")
