@@ -51,7 +51,7 @@ GIVEN = {"sources": ("a",), "table": "b"}
         ({"actors": "many"}, "actors: "),
         ({"shard_clips": 0}, "shard_clips: Input should be greater than or equal to 1 (got 0)"),
         ({"max_error_ratio": 2}, "max_error_ratio: Input should be less than or equal to 1"),
-        ({"widnow_s": 2}, "unknown setting 'widnow_s'; the settings are: sources, table, arch"),
+        ({"widnow_s": 2}, "unknown setting 'widnow_s'; the settings are: sources, table, "),
         ({"table": None}, "passtream embed SOURCE... TABLE"),
     ],
 )
