@@ -62,6 +62,7 @@ class EmbedConfig(BaseModel):
     sources: tuple[str, ...] = Field(
         default=(), description="Folders, files and globs of recordings."
     )
+    table: str = Field(default="", description="Folder or URI of the table.")
     source_format: str = Field(
         default=AUTO, description=f"What SOURCE is: {', '.join((AUTO, *FORMATS))}."
     )
@@ -77,7 +78,6 @@ class EmbedConfig(BaseModel):
     audio_column: str | None = Field(
         default=None, description="Column of Parquet files that holds the audio."
     )
-    table: str = Field(default="", description="Folder or URI of the table.")
     arch: str = Field(default=DEFAULT_ARCH, description="The PaSST to embed with.")
     weights: str = Field(
         default="auto",

@@ -109,15 +109,14 @@ def plan_run(
     if committed <= shards.keys():
         return Plan(tuple(s for s in shards.values() if s.shard_id not in committed), done)
     versions: dict[tuple[str, str], str] = {}
-    for each in done:
-        known = shards.get(each)
-        contents = (known.container or known.clips) if known else contents_of(each)
+    for shard in done:
+        known = shards.get(shard)
+        contents = (known.container or known.clips) if known else contents_of(shard)
         for part in (contents,) if isinstance(contents, Container) else contents:
             versions[_key(part)] = part.version
+    listed: list[ClipRef | Container] = [*clips, *containers]
     changed = tuple(
-        each
-        for each in (*clips, *containers)
-        if versions.get(_key(each), each.version) != each.version
+        each for each in listed if versions.get(_key(each), each.version) != each.version
     )
     new = plan_shards(
         (clip for clip in clips if _key(clip) not in versions),

@@ -103,6 +103,7 @@ _CEPH_CONFIG = """
 fsid = {fsid}
 mon host = [{mon}]
 ms bind msgr1 = false
+ms mon client mode = crc
 public addr = 127.0.0.1
 cluster addr = 127.0.0.1
 auth cluster required = none

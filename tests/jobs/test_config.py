@@ -4,6 +4,7 @@ import pytest
 
 from jobs.config import EmbedConfig, load_config
 from pipeline.errors import UsageError
+from pipeline.storage import Storage
 
 GIVEN = {"sources": ("a",), "table": "b"}
 
@@ -50,7 +51,7 @@ GIVEN = {"sources": ("a",), "table": "b"}
         ({"actors": "many"}, "actors: "),
         ({"shard_clips": 0}, "shard_clips: Input should be greater than or equal to 1 (got 0)"),
         ({"max_error_ratio": 2}, "max_error_ratio: Input should be less than or equal to 1"),
-        ({"widnow_s": 2}, "unknown setting 'widnow_s'; the settings are: sources, table, arch"),
+        ({"widnow_s": 2}, "unknown setting 'widnow_s'; the settings are: sources, table, "),
         ({"table": None}, "passtream embed SOURCE... TABLE"),
     ],
 )
@@ -110,3 +111,25 @@ def test_what_is_always_written_need_not_be_asked_for(given):
     assert set(config.tables) == {"clips", "windows"}
     assert len(config.tables) == 2
     assert config.outputs == ("embedding", "labels")
+
+
+def test_storage_options_are_read_from_pairs_and_from_a_mapping(tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text("storage_options: {anon: true, client_kwargs: {region_name: eu-1}}")
+    options = {"anon": True, "client_kwargs": {"region_name": "eu-1"}}
+    assert dict(load_config(config, GIVEN).storage.options) == options
+    pairs = ["anon=true", 'client_kwargs={"region_name": "eu-1"}']
+    given = load_config(None, GIVEN | {"storage_options": pairs, "store_timeout_s": 7.5})
+    assert dict(given.storage.options) == options
+    assert given.storage.timeout_s == 7.5
+    assert load_config(None, GIVEN).storage == Storage()
+
+
+def test_credentials_among_the_settings_are_not_shown(tmp_path):
+    given = load_config(None, GIVEN | {"storage_options": ["secret=do-not-show"]})
+    assert "do-not-show" not in repr(given) + repr(given.storage)
+    for wrong in (["do-not-show"], [["secret", "do-not-show"]]):
+        with pytest.raises(UsageError) as raised:
+            load_config(None, GIVEN | {"storage_options": wrong})
+        assert "storage_options" in str(raised.value)
+        assert "do-not-show" not in str(raised.value)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.clips import ClipRef
+from pipeline.clips import ClipRef, Container
 from pipeline.plan import Shard, plan_run, plan_shards, shard_id
 
 DIGEST = "d" * 64
@@ -119,3 +119,42 @@ def test_a_shrunken_source_has_nothing_to_do():
 def test_a_shard_is_its_id_and_its_clips():
     (shard,) = plan_shards(clips(2), DIGEST, 4)
     assert shard == Shard(shard_id(DIGEST, clips(2)), tuple(clips(2)))
+
+
+TARS = [Container(f"/corpus/{i}.tar", "1-1", n_clips=i) for i in range(3)]
+
+
+def test_a_container_is_a_shard_of_its_own():
+    shards = plan_shards(clips(2), DIGEST, 4, TARS[::-1] * 2)
+    assert [shard.container for shard in shards] == [None, *TARS]
+    assert [shard.clips for shard in shards[1:]] == [()] * 3
+    assert [shard.n_clips for shard in shards] == [2, 0, 1, 2]
+    assert len({shard.shard_id for shard in shards}) == 4
+
+
+def test_the_id_of_a_containers_shard_never_changes():
+    assert shard_id(DIGEST, TARS[0]) == shard_id(DIGEST, dataclasses.replace(TARS[0], n_clips=9))
+    assert shard_id(DIGEST, TARS[0]) == "1b08101696ae0ce746ffe215711b2711"
+
+
+@pytest.mark.parametrize("field", ["uri", "version", "part"])
+def test_ids_change_with_each_part_of_a_container(field):
+    changed = dataclasses.replace(TARS[0], **{field: "else"})
+    assert shard_id(DIGEST, changed) != shard_id(DIGEST, TARS[0])
+
+
+def test_containers_are_planned_once_and_reported_when_they_change():
+    earlier = plan_shards(clips(3), DIGEST, 4, TARS[:2])
+    contents = {shard.shard_id: shard.container or shard.clips for shard in earlier}
+    touched = dataclasses.replace(TARS[1], version="9-9")
+    plan = plan_run(
+        clips(3), DIGEST, 4, set(contents), contents.__getitem__, [TARS[0], touched, TARS[2]]
+    )
+    assert [shard.container for shard in plan.todo] == [TARS[2]]
+    assert plan.changed == (touched,)
+    assert plan.n_clips == 2
+
+
+def test_how_many_clips_there_are_is_not_known_before_all_containers_are():
+    unknown = dataclasses.replace(TARS[0], n_clips=None)
+    assert plan_run(clips(1), DIGEST, 4, set(), {}.__getitem__, [unknown]).n_clips is None
