@@ -42,7 +42,7 @@ class S3Object:
     def __init__(self, files: Any, path: str) -> None:
         self._file = files.open_input_file(path)
         self.size: int | None = self._file.size()
-        metadata = {name.decode(): value.decode() for name, value in self._file.metadata().items()}
+        metadata = {_text(name): _text(value) for name, value in self._file.metadata().items()}
         self.version = info_version({"size": self.size} | metadata)
 
     def pieces(self) -> Iterator[memoryview]:
@@ -50,6 +50,10 @@ class S3Object:
         with self._file:
             while len(piece := self._file.read_buffer(PIECE_BYTES)):
                 yield memoryview(piece)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 class S3Reader:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
+from pipeline.signed import without_signature
 from pipeline.sources.files import FilesSource
 from pipeline.sources.listing import AUTO, Listing, Source, SourceOptions, skipped_note
 
@@ -31,8 +32,9 @@ def list_sources(sources: Sequence[str], options: SourceOptions = SourceOptions(
         listing.columns += tuple(c for c in source.columns() if c not in listing.columns)
         listing.skipped.update(source.skipped())
     if not clips and not containers:
+        shown = ", ".join(options.storage.redacted(without_signature(s)) for s in sources)
         raise UsageError(
-            f"no audio files in {', '.join(sources)}{skipped_note(listing.skipped)}; "
+            f"no audio files in {shown}{skipped_note(listing.skipped)}; "
             "name files or a glob to take them whatever their ending"
         )
     listing.clips = sorted(clips, key=lambda clip: (clip.uri, clip.version, clip.member))
