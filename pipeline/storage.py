@@ -159,7 +159,10 @@ class Storage:
 
 DEFAULT_STORAGE = Storage()
 _FILESYSTEMS: dict[tuple[Any, ...], Any] = {}
-_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
+# Secret keys of AWS have slashes; `:80/` is a port.
+_USERINFO = re.compile(
+    r"(\b[a-z][a-z0-9+.-]*://)(?:[^/@\s]+|[^/@\s:]*:(?!\d*(?:/|\s|$))[^@\s]*)@", re.IGNORECASE
+)
 _SIGNED = re.compile(
     r"\b((?:X-Amz-[a-z-]+|X-Goog-[a-z-]+|AWSAccessKeyId|sig|hmac|auth|"
     r"[\w-]*(?:signature|token|secret|password|api_?key))=)[^&\s'\"]+",

@@ -257,7 +257,8 @@ def fault_proxy(server: S3Server) -> Iterator[FaultProxy]:
             self.send_header("Content-Length", length or str(len(content)))
             self.send_header("Connection", "close")
             self.end_headers()
-            self.wfile.write(content)
+            if self.command != "HEAD":
+                self.wfile.write(content)
 
         do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any  # noqa: N815
 

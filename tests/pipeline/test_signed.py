@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.signed import refuse_password, without_signature
+from pipeline.storage import Storage
 
 
 @pytest.mark.parametrize(
@@ -24,12 +25,15 @@ def test_a_signature_goes_and_the_rest_stays(url, kept):
     assert without_signature(url) == kept
 
 
-@pytest.mark.parametrize("uri", ["https://u:s3cret@h/a.wav", "s3://KEY:s3cret@bucket/a"])
+@pytest.mark.parametrize(
+    "uri", ["https://u:s3cret@h/a.wav", "s3://KEY:s3cret@bucket/a", "s3://KEY:a/s3cret+/@bucket/a"]
+)
 def test_a_password_is_refused_and_not_repeated(uri):
     with pytest.raises(UsageError, match="--storage-options") as raised:
         refuse_password(uri)
     assert "s3cret" not in str(raised.value)
     assert "KEY" not in str(raised.value)
+    assert "s3cret" not in Storage().redacted(f"source {uri} cannot be listed")
 
 
 @pytest.mark.parametrize("uri", ["https://h:80/a@b.wav", "s3://bucket/a:b@c", "az://c@account/a"])
