@@ -4,6 +4,7 @@
     ClipRef   Shard   PCM 32k   blocks     lists      rows        Parquet   record
 
 - `source`: files become `ClipRef`s, each with an id and a version.
+- `opening`, `remote_opening`, `prefetch`: a clip's bytes, local or from a store, as a file.
 - `plan`: clips become `Shard`s whose ids are hashes of what they hold.
 - `decode`: one file becomes mono PCM at 32 kHz, in pieces.
 - `windows`: pieces become `WindowBlock`s; the only place that knows window arithmetic.

@@ -386,3 +386,32 @@ def test_a_clip_ref_shows_no_secret():
     ref = ClipRef("https://host/a.wav", "v", read_uri="https://host/a.wav?sig=abc")
     assert "abc" not in repr(ref)
     assert ref == ClipRef("https://host/a.wav", "v")
+
+
+def test_over_http_a_server_out_of_order_is_not_a_missing_file(moto):
+    bucket = moto.new_bucket()
+    place = remote_place(f"{bucket}/corpus", moto.storage())
+    place.put("a b.wav", b"content")
+    with fault_proxy(moto) as proxy:
+        signed = moto.storage().filesystem(bucket).sign(f"{bucket}/corpus/a b.wav")
+        # The stand-in does not check what a signature is of.
+        url = signed.replace(moto.url, proxy.url)
+        options = SourceOptions(storage=Storage(timeout_s=1.0))
+        (clip,) = list_sources([url], options).clips
+        assert clip.uri == f"{proxy.url}/{bucket.removeprefix('s3://')}/corpus/a%20b.wav"
+        assert (clip.read_uri, clip.version) == (url, place.clip("a b.wav").version)
+        with opened(clip, options.storage) as file:
+            assert file.read() == b"content"
+        proxy.faults += [Fault("unavailable", each, "b.wav", 1000) for each in ("HEAD", "GET")]
+        with pytest.raises(StoreError, match="HTTP status 503"):
+            opened(clip, options.storage).__enter__()
+        with pytest.raises(StoreError, match="HTTP status 503"):
+            list_sources([url], options)
+        proxy.faults[:] = [Fault("denied", each, "b.wav", 1000) for each in ("HEAD", "GET")]
+        with pytest.raises(ClipError, match="no permission") as raised:
+            opened(clip, options.storage).__enter__()
+        assert raised.value.error_class == "forbidden"
+    place.delete("a b.wav")
+    direct = dataclasses.replace(clip, read_uri=signed)
+    with pytest.raises(ClipError, match="is not there"):
+        opened(direct, options.storage).__enter__()
