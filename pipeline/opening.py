@@ -13,15 +13,16 @@ from pipeline.versions import stat_version
 
 
 @contextlib.contextmanager
-def opened(ref: ClipRef, storage: Storage) -> Iterator[BinaryIO]:
+def opened(ref: ClipRef, storage: Storage, max_bytes: int) -> Iterator[BinaryIO]:
     """A clip's file, positioned at its start; it has a descriptor.
 
     Args:
         ref: the clip.
         storage: how remote locations are reached.
+        max_bytes: largest file that is read.
 
     Raises:
-        ClipError: it cannot be read, is empty, or is not of the version that was listed.
+        ClipError: it cannot be read, is empty, too large, or not of the version that was listed.
     """
     path = uri_to_path(ref.uri)
     try:
@@ -41,6 +42,13 @@ def opened(ref: ClipRef, storage: Storage) -> Iterator[BinaryIO]:
             raise ClipError("read", "not_a_file", f"{ref.uri}: is not a regular file")
         if not status.st_size:
             raise ClipError("read", "empty", f"{ref.uri}: is empty (0 bytes)")
+        if status.st_size > max_bytes:
+            raise ClipError(
+                "read",
+                "too_large",
+                f"{ref.uri}: {status.st_size} bytes, more than the {max_bytes} that a clip may "
+                "have; cut it, or raise --max-clip-bytes",
+            )
         if (version := stat_version(status)) != ref.version:
             raise ClipError(
                 "read",
