@@ -24,7 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(bench_app, name="bench")
-_SOURCE, _MODEL, _WINDOWS = "Source", "Model", "Windows"
+_SOURCE, _MODEL, _WINDOWS, _CLIPS = "Source", "Model", "Windows", "Clips"
 _OUTPUT, _RUN = "Table", "Where it runs"
 
 
@@ -73,6 +73,13 @@ def embed(
     padding: Annotated[str | None, _option("padding", "--padding", _WINDOWS)] = None,
     pad_short: Annotated[
         bool | None, _option("pad_short", "--pad-short/--no-pad-short", _WINDOWS)
+    ] = None,
+    max_clip_s: Annotated[float | None, _option("max_clip_s", "--max-clip-s", _CLIPS)] = None,
+    max_clip_bytes: Annotated[
+        int | None, _option("max_clip_bytes", "--max-clip-bytes", _CLIPS)
+    ] = None,
+    short_tolerance: Annotated[
+        float | None, _option("short_tolerance", "--short-tolerance", _CLIPS)
     ] = None,
     tables: Annotated[str | None, _option("tables", "--tables", _OUTPUT)] = None,
     outputs: Annotated[str | None, _option("outputs", "--outputs", _OUTPUT)] = None,

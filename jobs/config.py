@@ -27,6 +27,7 @@ from models.errors import ModelError
 from models.timestamps import longest_window, timestamp_levels
 from pipeline.clips import to_samples
 from pipeline.errors import UsageError
+from pipeline.limits import DEFAULT_MAX_CLIP_BYTES, DEFAULT_MAX_CLIP_S, DEFAULT_SHORT_TOLERANCE
 from pipeline.sources.listing import AUTO, SourceOptions
 from pipeline.sources.recognize import FORMATS
 from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
@@ -107,6 +108,23 @@ class EmbedConfig(BaseModel):
     )
     pad_short: bool = Field(
         default=False, description="Pad clips too short for one patch with zeros."
+    )
+    max_clip_s: float = Field(
+        default=DEFAULT_MAX_CLIP_S,
+        gt=0,
+        allow_inf_nan=False,
+        description="Longest clip, in seconds; a longer one is an error, and not decoded further.",
+    )
+    max_clip_bytes: int = Field(
+        default=DEFAULT_MAX_CLIP_BYTES,
+        ge=1,
+        description="Largest file, in bytes; a larger one is an error, and not read.",
+    )
+    short_tolerance: float = Field(
+        default=DEFAULT_SHORT_TOLERANCE,
+        ge=0,
+        le=1,
+        description="Share of a clip that may be missing of what its file promises.",
     )
     tables: Annotated[
         tuple[Literal["clips", "windows", "timestamps"], ...],

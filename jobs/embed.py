@@ -150,6 +150,9 @@ def table_spec(
         long_clips=config.long_clips,
         padding=config.padding,
         pad_short=config.pad_short,
+        max_clip_s=config.max_clip_s,
+        max_clip_bytes=config.max_clip_bytes,
+        short_tolerance=config.short_tolerance,
         # In one order, whatever order they were given in.
         tables=tuple(name for name in TABLES if name in config.tables),
         outputs=tuple(name for name in OUTPUTS if name in config.outputs),

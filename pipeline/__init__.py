@@ -6,7 +6,8 @@
 - `source`: files become `ClipRef`s, each with an id and a version.
 - `opening`, `remote_opening`, `prefetch`: a clip's bytes, local or from a store, as a file.
 - `plan`: clips become `Shard`s whose ids are hashes of what they hold.
-- `decode`: one file becomes mono PCM at 32 kHz, in pieces.
+- `decode`: one file becomes mono PCM at 32 kHz, in pieces: by `decoders`, `resample`, `quality`.
+- `promised`, `chunks`, `mpeg`, `ogg`: how much audio a file says it has, to find damage by.
 - `windows`: pieces become `WindowBlock`s; the only place that knows window arithmetic.
 - `spec`: what a table is made with, and so which model a clip goes through.
 - `packets`: the decode side of a shard as one stream of events, errors among them.

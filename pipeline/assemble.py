@@ -6,6 +6,7 @@ has come back. Timestamps are embedded and written as they come, as a long clip 
 holds; those of a clip that turns out damaged are taken back, so that it leaves its error only.
 """
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -201,6 +202,7 @@ class Assembler:
                 "n_windows": done.n_windows,
                 "decoded_short": done.decoded_short,
             }
+            | dataclasses.asdict(done.quality)
             | self._outputs(means),
         )
         if state.windows:

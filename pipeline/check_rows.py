@@ -13,11 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.clips import SAMPLE_RATE_HZ, to_samples
+from pipeline.quality import FLOOR_DBFS
 from pipeline.schema import IDENTITY_COLUMNS
 from pipeline.spec import TableSpec
 
 SHOWN = 5
 """Examples that a problem names."""
+_ROUNDING_DB = 0.01
 
 
 def vector_problems(name: str, column: pa.ChunkedArray) -> Iterator[str]:
@@ -53,7 +55,8 @@ def label_problems(name: str, column: pa.ChunkedArray, top_k: int, n_classes: in
 
 
 def clip_problems(clips: pa.Table, spec: TableSpec) -> Iterator[str]:
-    """Rows of `clips`: as many windows as the duration makes, and the arch that is for it."""
+    """Rows of `clips`: as many windows as the duration makes, its arch, sound quality columns."""
+    yield from _quality_problems(clips)
     columns = ("clip_id", "duration_s", "n_windows", "arch")
     for clip_id, duration_s, n_windows, arch in tuples(clips, columns):
         n_samples = to_samples(duration_s)
@@ -61,6 +64,20 @@ def clip_problems(clips: pa.Table, spec: TableSpec) -> Iterator[str]:
             yield f"clip {clip_id} has n_windows {n_windows}, its duration makes {count}"
         if arch != (expected := spec.arch_for(n_samples)):
             yield f"clip {clip_id} has arch {arch!r}, its duration makes {expected!r}"
+
+
+def _quality_problems(clips: pa.Table) -> Iterator[str]:
+    """Quality columns of `clips`: finite, in range, and no mix louder than the loudest channel."""
+    rms, peak, clipped = (
+        clips[name].to_numpy() for name in ("rms_dbfs", "peak_dbfs", "clipped_ratio")
+    )
+    for name, values in (("rms_dbfs", rms), ("peak_dbfs", peak)):
+        if not (np.isfinite(values) & (values >= FLOOR_DBFS)).all():
+            yield f"{name} has values that are not finite or below {FLOOR_DBFS:g}"
+    if not ((clipped >= 0) & (clipped <= 1)).all():
+        yield "clipped_ratio has values outside 0 to 1"
+    if (rms > peak + _ROUNDING_DB).any():
+        yield "rms_dbfs is above peak_dbfs"
 
 
 def window_problems(clips: pa.Table, windows: pa.Table, spec: TableSpec) -> Iterator[str]:

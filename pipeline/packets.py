@@ -14,6 +14,8 @@ import numpy as np
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.decode import ClipReader
 from pipeline.errors import ClipError
+from pipeline.limits import DEFAULT_LIMITS, Limits
+from pipeline.quality import SILENCE, Quality
 from pipeline.recordings import Recording
 from pipeline.windows import Samples, WindowBlock, WindowCutter, WindowRule
 
@@ -29,12 +31,14 @@ class DecodeRule:
         min_samples: fewest samples at 32 kHz that a clip of this table may have.
         pad_short: shorter clips are padded with zeros instead of refused.
         timestamps: how clips are cut for their timestamps; None where there are none.
+        limits: what a clip may cost, and how much of it may be missing.
     """
 
     windows: WindowRule
     min_samples: int
     pad_short: bool = False
     timestamps: WindowRule | None = None
+    limits: Limits = DEFAULT_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,7 @@ class ClipDone:
     channels: int
     decoded_short: bool
     n_timestamps: int = 0
+    quality: Quality = SILENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +116,7 @@ def clip_events(recording: Recording, clip: int, rule: DecodeRule) -> Iterator[E
         rule: how to cut it.
     """
     yield ClipStart(clip, recording.ref)
-    reader, cutter = ClipReader(recording), _ClipCutter(rule, clip)
+    reader, cutter = ClipReader(recording, rule.limits), _ClipCutter(rule, clip)
     try:
         for piece in reader.pieces():
             yield from cutter.push(piece)
@@ -132,6 +137,7 @@ def clip_events(recording: Recording, clip: int, rule: DecodeRule) -> Iterator[E
         reader.channels,
         reader.decoded_short,
         cutter.n_timestamps,
+        reader.quality,
     )
 
 

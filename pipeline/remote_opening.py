@@ -39,7 +39,8 @@ def fetched(
     Args:
         ref: the clip.
         storage: how it is reached.
-        admit: called with the size in bytes before they are read, in each attempt; may wait.
+        admit: called with the size in bytes before they are read, in each attempt, or where the
+            store does not tell it with what has come so far; may wait, or raise a ClipError.
 
     Raises:
         ClipError: it is not there, not for us, empty, or not of the version that was listed.
@@ -61,6 +62,21 @@ def fetched(
     if isinstance(outcome, ClipError):
         raise outcome
     return outcome
+
+
+def check_size(ref: ClipRef, max_bytes: int, n_bytes: int) -> None:
+    """See that a clip is not larger than it may be.
+
+    Raises:
+        ClipError: it is.
+    """
+    if n_bytes > max_bytes:
+        raise ClipError(
+            "read",
+            "too_large",
+            f"{ref.uri}: {n_bytes} bytes, more than the {max_bytes} that a clip may have; cut it, "
+            "or raise --max-clip-bytes",
+        )
 
 
 def _attempt(ref: ClipRef, storage: Storage, admit: Callable[[int], None]) -> BinaryIO | ClipError:
@@ -86,11 +102,12 @@ def _copied(ref: ClipRef, look: Look, admit: Callable[[int], None]) -> BinaryIO:
     if found.size == 0:
         raise ClipError("read", "empty", f"{ref.uri}: is empty (0 bytes)")
     _check_version(ref, found)
-    admit(found.size or 0)
+    if found.size is not None:
+        admit(found.size)
     descriptor = _new_file(found.size)
     try:
         try:
-            digest = _digest(found, partial(_write, descriptor))
+            digest = _digest(found, partial(_write, descriptor), admit)
         except OSError:
             # Some stores break off where the object is replaced meanwhile.
             _check_version(ref, look())
@@ -106,13 +123,19 @@ def _copied(ref: ClipRef, look: Look, admit: Callable[[int], None]) -> BinaryIO:
         raise
 
 
-def _digest(found: RemoteObject, write: Callable[[Piece], None] = lambda _: None) -> str:
+def _digest(
+    found: RemoteObject,
+    write: Callable[[Piece], None] = lambda _: None,
+    admit: Callable[[int], None] = lambda _: None,
+) -> str:
     """Read an object to its end; its MD5, hex."""
     digest = hashlib.md5(usedforsecurity=False)
     n_bytes = 0
     for piece in found.pieces():
         digest.update(piece)
         n_bytes += len(piece)
+        if found.size is None:
+            admit(n_bytes)
         write(piece)
     if found.size is not None and n_bytes != found.size:
         raise OSError(f"{n_bytes} bytes came of {found.size}")

@@ -16,10 +16,16 @@ import numpy.typing as npt
 
 from pipeline.clips import SAMPLE_RATE_HZ, to_samples
 from pipeline.errors import UsageError
+from pipeline.limits import (
+    DEFAULT_MAX_CLIP_BYTES,
+    DEFAULT_MAX_CLIP_S,
+    DEFAULT_SHORT_TOLERANCE,
+    Limits,
+)
 from pipeline.packets import DecodeRule
 from pipeline.windows import WindowRule
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TABLES = ("clips", "windows", "timestamps")
 OUTPUTS = ("embedding", "logits", "labels")
 TIMESTAMP_HOP = 1600
@@ -60,6 +66,9 @@ class TableSpec:
         long_clips: `window` (one route) or `route`.
         padding: `hear` or `none`.
         pad_short: clips too short for the table are padded with zeros.
+        max_clip_s: longest clip in seconds; longer ones are errors.
+        max_clip_bytes: largest file of a clip; larger ones are errors.
+        short_tolerance: share of a clip that may be missing of what its file promises.
         tables: which of `TABLES` are written.
         outputs: which of `OUTPUTS` the rows of `clips` and `windows` hold.
         top_k: how many `labels` a row has; 0 where it has none.
@@ -82,6 +91,9 @@ class TableSpec:
     long_clips: str = "window"
     padding: str = "hear"
     pad_short: bool = False
+    max_clip_s: float = DEFAULT_MAX_CLIP_S
+    max_clip_bytes: int = DEFAULT_MAX_CLIP_BYTES
+    short_tolerance: float = DEFAULT_SHORT_TOLERANCE
     tables: tuple[str, ...] = ("clips",)
     outputs: tuple[str, ...] = ("embedding",)
     top_k: int = 0
@@ -118,7 +130,13 @@ class TableSpec:
     @property
     def decode_rule(self) -> DecodeRule:
         """What the decode side needs."""
-        return DecodeRule(self.window_rule, self.shortest_clip, self.pad_short, self.timestamp_rule)
+        return DecodeRule(
+            self.window_rule,
+            self.shortest_clip,
+            self.pad_short,
+            self.timestamp_rule,
+            Limits(self.max_clip_s, self.max_clip_bytes, self.short_tolerance),
+        )
 
     def n_timestamps(self, n_samples: int) -> int:
         """Timestamps of a clip of `n_samples`."""

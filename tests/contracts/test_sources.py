@@ -26,6 +26,7 @@ from tests.servers import Fault, S3Server, fault_proxy
 
 # What a server says to s3fs that Arrow's client cannot be told: all goes through s3fs.
 BY_S3FS = ("requester_pays", False)
+ANY_SIZE = 1 << 40
 ODD_NAMES = (
     "with space.wav",
     "Möwe.wav",
@@ -63,7 +64,7 @@ class Place:
         return clip
 
     def read(self, ref):
-        with opened(ref, self.storage) as file:
+        with opened(ref, self.storage, ANY_SIZE) as file:
             return file.read()
 
 
@@ -188,7 +189,7 @@ def test_a_clip_is_read_whole_and_in_ranges(place, monkeypatch):
     content = np.random.default_rng(0).bytes(100_003)
     place.put("a.wav", content)
     clip = place.clip("a.wav")
-    with opened(clip, place.storage) as file:
+    with opened(clip, place.storage, ANY_SIZE) as file:
         assert file.read() == content
         for start, size in ((0, 10), (99_990, 100), (5000, 0), (777, 50_000)):
             file.seek(start)
@@ -199,11 +200,11 @@ def test_a_clip_is_read_whole_and_in_ranges(place, monkeypatch):
 def test_a_large_clip_goes_to_the_disk(remote, monkeypatch):
     monkeypatch.setattr(remote_opening, "MEMORY_BYTES", 10)
     remote.put("a.wav", b"0123456789A")
-    with opened(remote.clip("a.wav"), remote.storage) as file:
+    with opened(remote.clip("a.wav"), remote.storage, ANY_SIZE) as file:
         assert "memfd" not in os.readlink(f"/proc/self/fd/{file.fileno()}")
         assert file.read() == b"0123456789A"
     remote.put("b.wav", b"0123456789")
-    with opened(remote.clip("b.wav"), remote.storage) as file:
+    with opened(remote.clip("b.wav"), remote.storage, ANY_SIZE) as file:
         assert "memfd" in os.readlink(f"/proc/self/fd/{file.fileno()}")
 
 
@@ -221,6 +222,21 @@ def test_an_empty_clip_is_told(place):
     with pytest.raises(ClipError, match="0 bytes") as raised:
         place.read(place.clip("a.wav"))
     assert raised.value.error_class == "empty"
+
+
+def test_a_clip_that_is_too_large_is_told_and_the_next_goes_on(place):
+    for name, size in (("a.wav", 10), ("b.wav", 11), ("c.wav", 9)):
+        place.put(name, bytes(size))
+    with pytest.raises(ClipError, match="11 bytes, more than the 10 that"):
+        opened(place.clip("b.wav"), place.storage, 10).__enter__()
+    outcomes = []
+    for recording in of_clips(place.listing().clips, place.storage):
+        try:
+            with recording.open(10) as file:
+                outcomes.append(len(file.read()))
+        except ClipError as error:
+            outcomes.append(error.error_class)
+    assert outcomes == [10, "too_large", 9]
 
 
 def test_a_clip_of_another_version_is_changed(place):
@@ -268,7 +284,7 @@ def test_many_are_read_in_order_whatever_is_ahead(place):
         place.put(name, content)
     read = {}
     for recording in of_clips(place.listing().clips, place.storage):
-        with recording.open() as file:
+        with recording.open(ANY_SIZE) as file:
             read[recording.ref.uri.rpartition("/")[2]] = file.read()
     assert list(read.items()) == list(contents.items())
 
@@ -283,7 +299,7 @@ def test_clips_here_and_there_keep_their_order(remote, tmp_path):
     outcomes = []
     for recording in of_clips([gone, local, remote.clip("b.wav"), local], remote.storage):
         try:
-            with recording.open() as file:
+            with recording.open(ANY_SIZE) as file:
                 outcomes.append(file.read())
         except ClipError as error:
             outcomes.append(error.error_class)
@@ -295,7 +311,7 @@ def test_a_stream_that_is_closed_early_leaves_nothing_open(remote):
         remote.put(f"{i:02}.wav", b"content")
     stream = of_clips(remote.listing().clips, remote.storage)
     before = threading.active_count()
-    with next(stream).open() as file:
+    with next(stream).open(ANY_SIZE) as file:
         assert file.read() == b"content"
     next(stream)
     assert file.closed
@@ -400,18 +416,18 @@ def test_over_http_a_server_out_of_order_is_not_a_missing_file(moto):
         (clip,) = list_sources([url], options).clips
         assert clip.uri == f"{proxy.url}/{bucket.removeprefix('s3://')}/corpus/a%20b.wav"
         assert (clip.read_uri, clip.version) == (url, place.clip("a b.wav").version)
-        with opened(clip, options.storage) as file:
+        with opened(clip, options.storage, ANY_SIZE) as file:
             assert file.read() == b"content"
         proxy.faults += [Fault("unavailable", each, "b.wav", 1000) for each in ("HEAD", "GET")]
         with pytest.raises(StoreError, match="HTTP status 503"):
-            opened(clip, options.storage).__enter__()
+            opened(clip, options.storage, ANY_SIZE).__enter__()
         with pytest.raises(StoreError, match="HTTP status 503"):
             list_sources([url], options)
         proxy.faults[:] = [Fault("denied", each, "b.wav", 1000) for each in ("HEAD", "GET")]
         with pytest.raises(ClipError, match="no permission") as raised:
-            opened(clip, options.storage).__enter__()
+            opened(clip, options.storage, ANY_SIZE).__enter__()
         assert raised.value.error_class == "forbidden"
     place.delete("a b.wav")
     direct = dataclasses.replace(clip, read_uri=signed)
     with pytest.raises(ClipError, match="is not there"):
-        opened(direct, options.storage).__enter__()
+        opened(direct, options.storage, ANY_SIZE).__enter__()

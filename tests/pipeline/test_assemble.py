@@ -15,6 +15,7 @@ from pipeline.errors import BrokenStreamError
 from pipeline.packets import ClipDone, ClipFailed, ClipStart, ShardEnd, shard_packets
 from pipeline.plan import Shard
 from pipeline.progress import Progress
+from pipeline.quality import Quality
 from pipeline.recordings import of_clips
 from pipeline.rows import GROUP_BYTES, RowWriter
 from pipeline.windows import WindowBlock, WindowCutter
@@ -77,7 +78,8 @@ def test_what_is_known_of_a_clip_is_in_its_row(new_table, assemble):
     table = new_table()
     clips = [ClipRef("/corpus/a.tar", "1-2", "b.wav")]
     block = WindowBlock(0, 0, 320, (0,), np.ones(320, np.float32))
-    done = ClipDone(0, 320, 1, 44_100, 2, decoded_short=True)
+    quality = Quality(rms_dbfs=-20.5, peak_dbfs=-3.25, clipped_ratio=0.25)
+    done = ClipDone(0, 320, 1, 44_100, 2, decoded_short=True, quality=quality)
     rows, _ = assemble(table, clips, [[ClipStart(0, clips[0]), block, done], [ShardEnd(1, 1)]])
     assert rows["clips"] == [
         {
@@ -94,6 +96,9 @@ def test_what_is_known_of_a_clip_is_in_its_row(new_table, assemble):
             "arch": "statistics",
             "n_windows": 1,
             "decoded_short": True,
+            "rms_dbfs": -20.5,
+            "peak_dbfs": -3.25,
+            "clipped_ratio": 0.25,
             # Mean, peak and deviation of ones, and how many.
             "embedding": [1, 1, 0, 320],
         }

@@ -18,6 +18,7 @@ from pipeline.packets import (
     clip_events,
     shard_packets,
 )
+from pipeline.quality import QualityMeter
 from pipeline.recordings import of_clip, of_clips
 from pipeline.windows import WindowBlock, WindowRule
 
@@ -44,7 +45,10 @@ def test_a_clip_its_windows_and_then_what_became_of_it(tmp_path, noise, write_cl
     assert start == ClipStart(3, clip)
     windows = [window for block in blocks for window in block.windows()]
     # 1000 samples and half a window at either end, in steps of 160: 1 + 1000 // 160.
-    assert done == ClipDone(3, 1000, 7, SAMPLE_RATE_HZ, 1, decoded_short=False)
+    meter = QualityMeter()
+    meter.add(noise(1000)[:, None], noise(1000))
+    quality = meter.result()
+    assert done == ClipDone(3, 1000, 7, SAMPLE_RATE_HZ, 1, decoded_short=False, quality=quality)
     assert {block.clip for block in blocks} == {3}
     assert len(windows) == 7
     assert windows[1].tolist() == noise(1000)[:320].tolist()

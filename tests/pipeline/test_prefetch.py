@@ -2,11 +2,12 @@
 
 import io
 import threading
+from concurrent import futures
 
 import pytest
 
 from pipeline.clips import ClipRef
-from pipeline.errors import StoreError
+from pipeline.errors import ClipError, StoreError
 from pipeline.prefetch import Prefetcher
 
 
@@ -43,7 +44,7 @@ def test_what_is_ahead_is_bounded_and_a_large_one_gets_its_turn():
     jobs = [prefetcher.start(ClipRef(str(size), "")) for size in sizes]
     read = []
     for job in jobs:
-        with prefetcher.turn(job) as open_it, open_it() as file:
+        with prefetcher.turn(job) as open_it, open_it(100) as file:
             read.append(len(file.read()))
     prefetcher.close()
     assert read == sizes
@@ -52,18 +53,32 @@ def test_what_is_ahead_is_bounded_and_a_large_one_gets_its_turn():
     assert fetch.held == 0
 
 
+def test_what_is_larger_than_allowed_is_not_fetched():
+    fetch = Fetch()
+    prefetcher = Prefetcher(fetch, bytes_ahead=10)
+    small, large = prefetcher.start(ClipRef("6", "")), prefetcher.start(ClipRef("50", ""))
+    for job in (small, large):
+        with (
+            prefetcher.turn(job) as open_it,
+            pytest.raises(ClipError, match="more than the 5"),
+            open_it(5),
+        ):
+            pass
+    prefetcher.close()
+    assert fetch.most == 6
+
+
 def test_what_waits_for_room_is_let_go_by_close():
     fetch = Fetch()
     prefetcher = Prefetcher(fetch, n_threads=2, bytes_ahead=10)
-    before = threading.active_count()
     jobs = [prefetcher.start(ClipRef(size, "")) for size in ("8", "9", "9")]
     assert fetch.admitted.wait(60)
     prefetcher.close()
     for job in jobs:
-        assert job.file.cancelled() or isinstance(job.file.exception(60), BaseException | None)
+        futures.wait([job.file], 60)
     for thread in prefetcher._threads:
         thread.join(60)
-    assert threading.active_count() == before
+        assert not thread.is_alive()
     assert fetch.held == 0
 
 
@@ -73,6 +88,6 @@ def test_what_goes_wrong_is_raised_where_the_clip_is_opened():
 
     prefetcher = Prefetcher(fetch)
     job = prefetcher.start(ClipRef("a", ""))
-    with prefetcher.turn(job) as open_it, pytest.raises(StoreError, match="a cannot"), open_it():
+    with prefetcher.turn(job) as open_it, pytest.raises(StoreError, match="a cannot"), open_it(100):
         pass
     prefetcher.close()

@@ -40,6 +40,9 @@ def clip_row(i):
         "arch": "statistics",
         "n_windows": 1,
         "decoded_short": False,
+        "rms_dbfs": -20.5,
+        "peak_dbfs": -3.25,
+        "clipped_ratio": 0.25,
     }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.limits import Limits
 from pipeline.packets import DecodeRule
 from pipeline.spec import SCHEMA_VERSION, Route, TableSpec
 from pipeline.windows import WindowRule
@@ -22,6 +23,9 @@ OTHERS = {
     "long_clips": ("route", "'window', 'route'"),
     "padding": ("none", "'hear', 'none'"),
     "pad_short": (True, "False, True"),
+    "max_clip_s": (60.0, "86400.0, 60.0"),
+    "max_clip_bytes": (1000, f"{16 << 30}, 1000"),
+    "short_tolerance": (0.5, "0.01, 0.5"),
     "tables": (("clips", "windows"), "clips, clips,windows"),
     "outputs": (("embedding", "logits"), "embedding, embedding,logits"),
     "top_k": (5, "0, 5"),
@@ -118,6 +122,8 @@ def test_rules_are_in_samples(make_spec):
     spec = make_spec(window_s=0.010, hop_s=0.0025, padding="none", min_samples=7, pad_short=True)
     assert spec.window_rule == WindowRule(320, 80, "none")
     assert spec.decode_rule == DecodeRule(spec.window_rule, 7, pad_short=True)
+    limits = {"max_clip_s": 60.0, "max_clip_bytes": 1000, "short_tolerance": 0.5}
+    assert make_spec(**limits).decode_rule.limits == Limits(**limits)
 
 
 @pytest.mark.parametrize(

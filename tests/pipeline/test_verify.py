@@ -195,6 +195,21 @@ def test_another_duration(table, damage, clips):
     assert f"clip {clips[0].clip_id} has n_windows 4" in problem_of(table)
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("rms_dbfs", np.nan, "rms_dbfs has values that are not finite or below -120"),
+        ("peak_dbfs", -np.inf, "peak_dbfs has values that are not finite or below -120"),
+        ("peak_dbfs", -60.0, "rms_dbfs is above peak_dbfs"),
+        ("clipped_ratio", 1.5, "clipped_ratio has values outside 0 to 1"),
+        ("clipped_ratio", np.nan, "clipped_ratio has values outside 0 to 1"),
+    ],
+)
+def test_a_quality_that_cannot_be(table, damage, column, value, told):
+    damage("clips", lambda rows: replaced(rows, column, 0, value))
+    assert told in problem_of(table)
+
+
 def test_a_column_of_another_type(table, damage):
     damage("clips", lambda rows: rows.drop_columns(["channels"]))
     assert "does not have the columns of the table's spec" in problem_of(table)

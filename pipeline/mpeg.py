@@ -1,0 +1,105 @@
+"""How many samples an MP3 says it has, in the frame that encoders put first to describe the rest.
+
+Xing (called Info where the bit rate is constant) and VBRI count the frames; LAME's extension of the
+first, which FFmpeg writes too, has the samples that the encoder put before and after the audio and
+that both decoders take off again. An MP3 without any of these promises nothing, and both decoders
+leave in what is in front of the audio; LAME's delay is then the best guess at how much that is.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import BinaryIO
+
+UNTOLD_DELAY = 576 + 529
+"""LAME's delay, and that of the filter bank of every decoder, in samples."""
+_ID3_HEADER = 10
+_MOST_ID3 = 16
+_HEAD_BYTES = 4
+_TAG_BYTES = 4096
+_MPEG1, _LAYER_III, _MONO = 3, 1, 3
+_HAS_FRAMES, _HAS_BYTES, _HAS_TOC, _HAS_QUALITY = 1, 2, 4, 8
+_VBRI_AT = 36
+_DELAYS_AT = 21
+"""Behind the quality field come encoder (9), method, low pass, gains (8), flags and bit rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class MpegAudio:
+    """What the first frame of an MP3 says.
+
+    Attributes:
+        frame_samples: samples that a frame decodes to.
+        has_tag: it describes the rest.
+        n_samples: that the whole decodes to, less what the encoder added; None where it is not
+            said.
+    """
+
+    frame_samples: int
+    has_tag: bool
+    n_samples: int | None
+
+
+def after_id3(file: BinaryIO) -> int:
+    """Where the audio begins, behind any ID3v2 tags.
+
+    Args:
+        file: opened for reading; its position is moved.
+    """
+    start = 0
+    for _ in range(_MOST_ID3):
+        file.seek(start)
+        head = file.read(_ID3_HEADER)
+        if len(head) < _ID3_HEADER or head[:3] != b"ID3" or max(head[6:10]) > 0x7F:
+            break
+        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
+        has_footer = bool(head[5] & 0x10)
+        start += _ID3_HEADER + size + (_ID3_HEADER if has_footer else 0)
+    return start
+
+
+def mpeg_audio(file: BinaryIO) -> MpegAudio | None:
+    """What the first frame says; None where the file is no MP3.
+
+    Args:
+        file: opened for reading; its position is moved.
+    """
+    file.seek(after_id3(file))
+    frame = file.read(_TAG_BYTES)
+    if len(frame) < _HEAD_BYTES or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0:
+        return None
+    version, layer = frame[1] >> 3 & 3, frame[1] >> 1 & 3
+    if layer != _LAYER_III:
+        return None
+    is_mono = frame[3] >> 6 == _MONO
+    samples = 1152 if version == _MPEG1 else 576
+    side_info = (17 if is_mono else 32) if version == _MPEG1 else (9 if is_mono else 17)
+    xing, vbri = frame[_HEAD_BYTES + side_info :], frame[_VBRI_AT:]
+    has_tag = xing[:4] in (b"Xing", b"Info") or vbri[:4] == b"VBRI"
+    counted = _xing(xing) or _vbri(vbri)
+    if counted is None:
+        return MpegAudio(samples, has_tag, None)
+    n_frames, delays = counted
+    return MpegAudio(samples, has_tag, max(0, n_frames * samples - delays))
+
+
+def _xing(tag: bytes) -> tuple[int, int] | None:
+    """Frames, and samples that are none of the audio's."""
+    if tag[:4] not in (b"Xing", b"Info") or len(tag) < 12:
+        return None
+    flags, n_frames = struct.unpack(">II", tag[4:12])
+    if not flags & _HAS_FRAMES or not n_frames:
+        return None
+    end = 12
+    end += 4 if flags & _HAS_BYTES else 0
+    end += 100 if flags & _HAS_TOC else 0
+    end += 4 if flags & _HAS_QUALITY else 0
+    packed = tag[end + _DELAYS_AT : end + _DELAYS_AT + 3]
+    before_and_after = int.from_bytes(packed, "big") if len(packed) == 3 else 0
+    return n_frames, (before_and_after >> 12) + (before_and_after & 0xFFF)
+
+
+def _vbri(tag: bytes) -> tuple[int, int] | None:
+    if tag[:4] != b"VBRI" or len(tag) < 18:
+        return None
+    delay, _, _, n_frames = struct.unpack(">HHII", tag[6:18])
+    return (n_frames, delay) if n_frames else None

@@ -1,0 +1,134 @@
+"""What an Ogg file holds, and what its last page says of its end; the format is RFC 3533's.
+
+The last page of a stream carries a flag, and the stream's position at its end. A file that was cut
+off lacks the flag, and nobody can say how much of it is missing.
+"""
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+_MAGIC = b"OggS"
+_HEADER_BYTES = 27
+_MOST_PAGE_BYTES = _HEADER_BYTES + 255 + 255 * 255
+_TAIL_BYTES = 2 * _MOST_PAGE_BYTES
+_FIRST, _LAST = 2, 4
+_NO_POSITION = -1
+_MOST_STREAMS = 64
+_CODECS = {
+    b"\x01vorbis": "vorbis",
+    b"OpusHead": "opus",
+    b"\x7fFLAC": "flac",
+    b"Speex   ": "speex",
+}
+_PRE_SKIP_AT = 10
+
+
+@dataclass(frozen=True, slots=True)
+class OggAudio:
+    """The first audio stream of an Ogg file.
+
+    Attributes:
+        serial: its number.
+        codec: `vorbis`, `opus`, `flac` or `speex`.
+        pre_skip: positions at its start that are not played.
+    """
+
+    serial: int
+    codec: str
+    pre_skip: int
+
+
+@dataclass(frozen=True, slots=True)
+class OggEnd:
+    """The end of an Ogg file.
+
+    Attributes:
+        is_marked: the last page says that it is the last.
+        position: of the audio stream's end in samples (Opus: at 48 kHz), less its pre-skip. None
+            where other streams follow it, or the last pages do not say.
+        is_one_page: all of the audio is on one page.
+    """
+
+    is_marked: bool
+    position: int | None
+    is_one_page: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    flags: int
+    position: int
+    serial: int
+    body: bytes
+    size: int
+
+
+def ogg_audio(file: BinaryIO) -> OggAudio | None:
+    """The first audio stream; None where the file is no Ogg, or has no audio that we know.
+
+    Args:
+        file: opened for reading; its position is moved.
+    """
+    start = 0
+    for _ in range(_MOST_STREAMS):
+        file.seek(start)
+        page = _page(file.read(_MOST_PAGE_BYTES))
+        if page is None or not page.flags & _FIRST:
+            return None
+        for magic, codec in _CODECS.items():
+            if page.body.startswith(magic):
+                pre_skip = page.body[_PRE_SKIP_AT : _PRE_SKIP_AT + 2] if codec == "opus" else b""
+                return OggAudio(page.serial, codec, int.from_bytes(pre_skip, "little"))
+        start += page.size
+    return None
+
+
+def ogg_end(file: BinaryIO, audio: OggAudio) -> OggEnd | None:
+    """What the last whole pages say; None where there is no page of the audio among them.
+
+    Args:
+        file: opened for reading; its position is moved.
+        audio: its audio stream.
+    """
+    size = os.fstat(file.fileno()).st_size
+    file.seek(max(0, size - _TAIL_BYTES))
+    pages = list(_pages_from_the_end(file.read(_TAIL_BYTES)))
+    if not pages:
+        return None
+    own = [page for page in pages if page.serial == audio.serial]
+    if not own:
+        # A stream after the first one: how long they are together is told nowhere.
+        is_chain = all(page.serial == pages[0].serial for page in pages)
+        return OggEnd(bool(pages[0].flags & _LAST), None) if is_chain else None
+    position = next((page.position for page in own if page.position != _NO_POSITION), None)
+    if any(page.flags & _FIRST for page in pages[: pages.index(own[0])]):
+        position = None
+    # The heads, on pages of their own, have position 0.
+    n_audio_pages = sum(page.position != 0 for page in own)
+    return OggEnd(
+        bool(own[0].flags & _LAST),
+        None if position is None else max(0, position - audio.pre_skip),
+        is_one_page=size <= _TAIL_BYTES and n_audio_pages == 1,
+    )
+
+
+def _page(content: bytes) -> _Page | None:
+    """The page that begins here, if all of it is there."""
+    if len(content) < _HEADER_BYTES or content[:5] != _MAGIC + b"\0":
+        return None
+    flags, position, serial = struct.unpack_from("<BqI", content, 5)
+    body_at = _HEADER_BYTES + content[26]
+    size = body_at + sum(content[_HEADER_BYTES:body_at])
+    if len(content) < size:
+        return None
+    return _Page(flags, position, serial, content[body_at:size], size)
+
+
+def _pages_from_the_end(tail: bytes) -> Iterator[_Page]:
+    at = len(tail)
+    while (at := tail.rfind(_MAGIC, 0, at)) >= 0:
+        if page := _page(tail[at : at + _MOST_PAGE_BYTES]):
+            yield page
