@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,11 @@ from models.timestamps import longest_window, timestamp_levels, timestamp_size
 from pipeline.plan import Plan, plan_run
 from pipeline.progress import Progress as Counts
 from pipeline.schema import refuse_own
+from pipeline.signed import without_signature
 from pipeline.sources.listing import Listing
 from pipeline.sources.recognize import list_sources
 from pipeline.spec import OUTPUTS, TABLES, Route, TableSpec
+from pipeline.storage import Storage
 from pipeline.stores import open_store
 from pipeline.table import Table, refuse_strange_folder
 
@@ -32,6 +35,7 @@ EXIT_OK = 0
 EXIT_SHARD_FAILED = 3
 EXIT_TOO_MANY_ERRORS = 4
 EXIT_STOPPED = 130
+SOURCES_SHOWN = 5
 
 
 def run_embed(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> int:
@@ -76,6 +80,7 @@ def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> 
             table.contents_of,
             listing.containers,
         )
+        _announce_sources(listing, config.storage, err)
         _announce(listing, plan, table, err)
         _clear_orphans(plan, table)
         _catch_up_fidelity(table)
@@ -160,6 +165,14 @@ def table_spec(
         timestamp_dim=timestamp_size(levels, first.n_classes + EMBED_DIM),
         timestamp_window=longest_window(levels) if kind else 0,
     )
+
+
+def _announce_sources(listing: Listing, storage: Storage, err: Console) -> None:
+    """What each source was taken for; of many, the first ones."""
+    for source, format_ in itertools.islice(listing.formats.items(), SOURCES_SHOWN):
+        err.print(f"{storage.redacted(without_signature(source))}: {format_}")
+    if (n_more := len(listing.formats) - SOURCES_SHOWN) > 0:
+        err.print(f"and {n_more} more sources")
 
 
 def _announce(listing: Listing, plan: Plan, table: Table, err: Console) -> None:

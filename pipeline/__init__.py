@@ -5,6 +5,7 @@
 
 - `sources`: files, and what manifests and standard input name, become `ClipRef`s, each with an id
   and a version.
+- `opening`, `remote_opening`, `prefetch`: a clip's bytes, local or from a store, as a file.
 - `plan`: clips become `Shard`s whose ids are hashes of what they hold.
 - `decode`: one file becomes mono PCM at 32 kHz, in pieces: by `decoders`, `cutting` (of a part),
   `resample`, `quality`.

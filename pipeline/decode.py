@@ -6,9 +6,7 @@ silence (cut-off files, NaN) is an error here, and so is a clip beyond the limit
 before more of it is decoded than they allow.
 """
 
-import os
 from collections.abc import Iterator
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -67,8 +65,7 @@ class ClipReader:
         Raises:
             ClipError: the clip cannot be read or decoded, is damaged, or is beyond the limits.
         """
-        with self._open() as file:
-            self._check_size(file)
+        with self._open(self._limits.max_clip_bytes) as file:
             promise = promise_of(file)
             try:
                 with open_sound(file) as sound:
@@ -76,16 +73,6 @@ class ClipReader:
                     yield from self._at_32_khz(self._mono(sound, promise))
             except CannotDecodeError as error:
                 raise self._error(error.error_class, str(error)) from error
-
-    def _check_size(self, file: BinaryIO) -> None:
-        size, most = os.fstat(file.fileno()).st_size, self._limits.max_clip_bytes
-        if size > most:
-            raise ClipError(
-                "read",
-                "too_large",
-                f"{self.ref.uri}: {size} bytes, more than the {most} that a clip may have; cut it, "
-                "or raise --max-clip-bytes",
-            )
 
     def _mono(self, sound: Sound, promise: Promise | None) -> Iterator[Samples]:
         cut = Cut(self.ref.span, sound.sample_rate_hz)

@@ -104,6 +104,8 @@ def ogg_end(file: BinaryIO, audio: OggAudio) -> OggEnd | None:
         is_chain = all(page.serial == pages[0].serial for page in pages)
         return OggEnd(bool(pages[0].flags & _LAST), None) if is_chain else None
     position = next((page.position for page in own if page.position != _NO_POSITION), None)
+    if any(page.flags & _FIRST for page in pages[: pages.index(own[0])]):
+        position = None
     # The heads, on pages of their own, have position 0.
     n_audio_pages = sum(page.position != 0 for page in own)
     return OggEnd(

@@ -7,29 +7,31 @@ import contextlib
 import os
 import stat
 from collections.abc import Iterator
+from functools import partial
 from typing import BinaryIO
 
 from pipeline.clips import ClipRef, uri_to_path
 from pipeline.errors import ClipError
-from pipeline.remote_opening import fetched
+from pipeline.remote_opening import check_size, fetched
 from pipeline.storage import Storage, is_remote
 from pipeline.versions import stat_version
 
 
 @contextlib.contextmanager
-def opened(ref: ClipRef, storage: Storage) -> Iterator[BinaryIO]:
+def opened(ref: ClipRef, storage: Storage, max_bytes: int) -> Iterator[BinaryIO]:
     """A clip's file, positioned at its start; it has a descriptor.
 
     Args:
         ref: the clip.
         storage: how remote locations are reached.
+        max_bytes: largest file that is read.
 
     Raises:
-        ClipError: it cannot be read, is empty, or is not of the version that was listed.
+        ClipError: it cannot be read, is empty, too large, or not of the version that was listed.
         StoreError: the store that it lies in is out of order.
     """
     if is_remote(ref.uri):
-        with fetched(ref, storage) as file:
+        with fetched(ref, storage, partial(check_size, ref, max_bytes)) as file:
             yield file
         return
     path = uri_to_path(ref.uri)
@@ -50,6 +52,7 @@ def opened(ref: ClipRef, storage: Storage) -> Iterator[BinaryIO]:
             raise ClipError("read", "not_a_file", f"{ref.uri}: is not a regular file")
         if not status.st_size:
             raise ClipError("read", "empty", f"{ref.uri}: is empty (0 bytes)")
+        check_size(ref, max_bytes, status.st_size)
         if (version := stat_version(status)) != ref.version:
             raise ClipError(
                 "read",

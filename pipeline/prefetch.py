@@ -1,7 +1,7 @@
 """Remote clips are fetched some ahead, by a few threads, so that decoding waits for no reply.
 
-What is ahead is bounded by count and by bytes; the one whose turn it is always gets through, so
-that a large one waits for nobody. Threads, as what they do is to wait.
+What is ahead is bounded by count and by bytes; the one that is opened always gets through, so that
+a large one waits for nobody. Threads, as what they do is to wait.
 """
 
 import contextlib
@@ -15,9 +15,13 @@ from queue import SimpleQueue
 from typing import BinaryIO
 
 from pipeline.clips import ClipRef
+from pipeline.remote_opening import check_size
 
 Fetch = Callable[[ClipRef, Callable[[int], None]], BinaryIO]
 """Fetches a clip; calls the function with its size before the bytes are read."""
+
+Open = Callable[[int], contextlib.AbstractContextManager[BinaryIO]]
+"""Opens a file of at most so many bytes."""
 
 N_THREADS = 8
 N_AHEAD = 32
@@ -32,10 +36,10 @@ class _Closed(BaseException):
 class Job:
     """A clip that is, or will be, fetched."""
 
-    place: int
     ref: ClipRef
     file: Future[BinaryIO] = field(default_factory=Future)
     n_bytes: int = 0
+    max_bytes: int | None = None  # told when it is opened
     is_over: bool = False
 
 
@@ -58,14 +62,11 @@ class Prefetcher:
         self._jobs: deque[Job] = deque()
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
-        self._n_asked = 0
-        self._turn = 0
         self._held_bytes = 0
 
     def start(self, ref: ClipRef) -> Job:
         """Have a clip fetched."""
-        job = Job(self._n_asked, ref)
-        self._n_asked += 1
+        job = Job(ref)
         self._jobs.append(job)
         if len(self._threads) < self._n_threads:
             # Daemons: one that waits for a store that is down must not keep the process alive.
@@ -75,16 +76,23 @@ class Prefetcher:
         return job
 
     @contextlib.contextmanager
-    def turn(self, job: Job) -> Iterator[Callable[[], contextlib.AbstractContextManager[BinaryIO]]]:
-        """While it is a job's turn: opens its file, which is gone afterwards."""
-        with self._changed:
-            self._turn = job.place
-            self._changed.notify_all()
+    def turn(self, job: Job) -> Iterator[Open]:
+        """While it is a job's turn: what opens its file, which is gone afterwards."""
         try:
-            yield lambda: _at_start(job.file)
+            yield lambda max_bytes: self._opened(job, max_bytes)
         finally:
             self._jobs.remove(job)
             self._let_go(job)
+
+    @contextlib.contextmanager
+    def _opened(self, job: Job, max_bytes: int) -> Iterator[BinaryIO]:
+        with self._changed:
+            job.max_bytes = max_bytes
+            self._changed.notify_all()
+        file = job.file.result()
+        check_size(job.ref, max_bytes, job.n_bytes)
+        file.seek(0)
+        yield file
 
     def close(self) -> None:
         """Fetch no more, and let go of what was fetched."""
@@ -112,25 +120,20 @@ class Prefetcher:
                 job.file.set_exception(error)
 
     def _admit(self, job: Job, n_bytes: int) -> None:
-        """Wait until there is room for a job's bytes, or it is its turn."""
+        """Wait until there is room for a job's bytes, or it is opened."""
 
         def may_go() -> bool:
             ahead = self._held_bytes - job.n_bytes + n_bytes
-            return job.is_over or job.place <= self._turn or ahead <= self._bytes_ahead
+            return job.is_over or job.max_bytes is not None or ahead <= self._bytes_ahead
 
         with self._changed:
             self._changed.wait_for(may_go)
             if job.is_over:
                 raise _Closed
+            if job.max_bytes is not None:
+                check_size(job.ref, job.max_bytes, n_bytes)
             self._held_bytes += n_bytes - job.n_bytes
             job.n_bytes = n_bytes
-
-
-@contextlib.contextmanager
-def _at_start(file: Future[BinaryIO]) -> Iterator[BinaryIO]:
-    opened = file.result()
-    opened.seek(0)
-    yield opened
 
 
 def _close(file: Future[BinaryIO]) -> None:

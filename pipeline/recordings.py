@@ -25,12 +25,12 @@ class Recording(NamedTuple):
 
     Attributes:
         ref: the clip.
-        open: its bytes as a file with a descriptor, for as long as the stream of recordings stands
-            at it. Raises ClipError.
+        open: its bytes, of which there may be so many, as a file with a descriptor, for as long as
+            the stream of recordings stands at it. Raises ClipError.
     """
 
     ref: ClipRef
-    open: Callable[[], AbstractContextManager[BinaryIO]]
+    open: Callable[[int], AbstractContextManager[BinaryIO]]
 
 
 def recordings(

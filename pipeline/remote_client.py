@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.storage import Storage, protocol_of
-from pipeline.upload import NO_BUCKET
+from pipeline.storage import Storage, first_line, protocol_of
+from pipeline.upload import is_no_bucket
 
 # Files of fsspec's memory:// have one position for all of its readers, and creating is two steps.
 _MEMORY_LOCK = threading.RLock()
@@ -51,15 +51,15 @@ class RemoteClient:
             with self._guard:
                 return self._storage.tried(what, call)
         except FileNotFoundError as error:
-            if NO_BUCKET.search(str(error)):
+            if is_no_bucket(error):
                 raise UsageError(
                     f"table {self._uri}: there is no such bucket; make it, or name another"
                 ) from error
             raise
         except PermissionError as error:
             raise StoreError(
-                f"{what}: no permission ({self._storage.redacted(str(error))}); the credentials "
-                "have to allow reading, writing, deleting and listing here"
+                f"{what}: no permission ({self._storage.redacted(first_line(error))}); the "
+                "credentials have to allow reading, writing, deleting and listing here"
             ) from error
 
     def listed(self, path: str) -> list[dict[str, Any]]:

@@ -2,15 +2,17 @@
 
 What was copied is what was listed: its size is held to what the store says, and its version is the
 same before and after. An etag that is the MD5 of the bytes proves both at once, and that no bit
-was turned on the way.
+was turned on the way; where it is not, that is so for a bucket once two readings agree.
 """
 
 import contextlib
 import errno
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from typing import BinaryIO
 
 from pipeline.clips import ClipRef
@@ -23,6 +25,10 @@ MEMORY_BYTES = 64 << 20
 """Larger objects go to the disk, in TMPDIR."""
 
 Look = Callable[[], RemoteObject]
+Piece = bytes | memoryview
+_MD5 = re.compile(r"[0-9a-f]{32}")
+# Buckets whose etags look like an MD5 and are none.
+_OTHER_ETAGS = set[str]()
 
 
 def fetched(
@@ -33,7 +39,8 @@ def fetched(
     Args:
         ref: the clip.
         storage: how it is reached.
-        admit: called with the size in bytes before they are read, in each attempt; may wait.
+        admit: called with the size in bytes before they are read, in each attempt, or where the
+            store does not tell it with what has come so far; may wait, or raise a ClipError.
 
     Raises:
         ClipError: it is not there, not for us, empty, or not of the version that was listed.
@@ -55,6 +62,21 @@ def fetched(
     if isinstance(outcome, ClipError):
         raise outcome
     return outcome
+
+
+def check_size(ref: ClipRef, max_bytes: int, n_bytes: int) -> None:
+    """See that a clip is not larger than it may be.
+
+    Raises:
+        ClipError: it is.
+    """
+    if n_bytes > max_bytes:
+        raise ClipError(
+            "read",
+            "too_large",
+            f"{ref.uri}: {n_bytes} bytes, more than the {max_bytes} that a clip may have; cut it, "
+            "or raise --max-clip-bytes",
+        )
 
 
 def _attempt(ref: ClipRef, storage: Storage, admit: Callable[[int], None]) -> BinaryIO | ClipError:
@@ -80,17 +102,20 @@ def _copied(ref: ClipRef, look: Look, admit: Callable[[int], None]) -> BinaryIO:
     if found.size == 0:
         raise ClipError("read", "empty", f"{ref.uri}: is empty (0 bytes)")
     _check_version(ref, found)
-    admit(found.size or 0)
+    if found.size is not None:
+        admit(found.size)
     descriptor = _new_file(found.size)
     try:
         try:
-            digest = _copy(found, descriptor)
+            digest = _digest(found, partial(_write, descriptor), admit)
         except OSError:
             # Some stores break off where the object is replaced meanwhile.
             _check_version(ref, look())
             raise
         if digest != ref.version:
-            _check_version(ref, look())
+            again = look()
+            _check_version(ref, again)
+            _check_digest(ref, digest, again)
         os.lseek(descriptor, 0, os.SEEK_SET)
         return os.fdopen(descriptor, "rb")
     except BaseException:
@@ -98,17 +123,33 @@ def _copied(ref: ClipRef, look: Look, admit: Callable[[int], None]) -> BinaryIO:
         raise
 
 
-def _copy(found: RemoteObject, descriptor: int) -> str:
-    """Copy an object to a file; its MD5, hex."""
+def _digest(
+    found: RemoteObject,
+    write: Callable[[Piece], None] = lambda _: None,
+    admit: Callable[[int], None] = lambda _: None,
+) -> str:
+    """Read an object to its end; its MD5, hex."""
     digest = hashlib.md5(usedforsecurity=False)
     n_bytes = 0
     for piece in found.pieces():
         digest.update(piece)
         n_bytes += len(piece)
-        _write(descriptor, piece)
+        if found.size is None:
+            admit(n_bytes)
+        write(piece)
     if found.size is not None and n_bytes != found.size:
         raise OSError(f"{n_bytes} bytes came of {found.size}")
     return digest.hexdigest()
+
+
+def _check_digest(ref: ClipRef, digest: str, again: RemoteObject) -> None:
+    """Where the MD5 is not the etag: encrypted buckets have other etags, or a bit was turned."""
+    bucket = "/".join(ref.uri.split("/")[:3])
+    if not _MD5.fullmatch(ref.version) or bucket in _OTHER_ETAGS:
+        return
+    if _digest(again) != digest:
+        raise OSError("came differently twice")
+    _OTHER_ETAGS.add(bucket)
 
 
 def _check_version(ref: ClipRef, found: RemoteObject) -> None:
@@ -129,7 +170,7 @@ def _new_file(size: int | None) -> int:
     return descriptor
 
 
-def _write(descriptor: int, piece: bytes | memoryview) -> None:
+def _write(descriptor: int, piece: Piece) -> None:
     view = memoryview(piece)
     try:
         while view:

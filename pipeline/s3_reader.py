@@ -26,6 +26,7 @@ FAST_ERRORS = (OSError, pa.ArrowException)
 # What s3fs may be told and this reader understands, or need not know.
 _OPTIONS = {"key", "secret", "token", "anon", "endpoint_url", "profile", "client_kwargs", "use_ssl"}
 _CLIENT_OPTIONS = {"region_name", "endpoint_url", "use_ssl"}
+_CA_BUNDLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")  # botocore heeds both
 _FAILURES_IN_A_ROW = 3
 _AWS = (".amazonaws.com", ".amazonaws.com.cn")
 
@@ -41,7 +42,7 @@ class S3Object:
     def __init__(self, files: Any, path: str) -> None:
         self._file = files.open_input_file(path)
         self.size: int | None = self._file.size()
-        metadata = {name.decode(): value.decode() for name, value in self._file.metadata().items()}
+        metadata = {_text(name): _text(value) for name, value in self._file.metadata().items()}
         self.version = info_version({"size": self.size} | metadata)
 
     def pieces(self) -> Iterator[memoryview]:
@@ -49,6 +50,10 @@ class S3Object:
         with self._file:
             while len(piece := self._file.read_buffer(PIECE_BYTES)):
                 yield memoryview(piece)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 class S3Reader:
@@ -83,8 +88,10 @@ class S3Reader:
         """Whether Arrow's client can do what s3fs does here."""
         host = self._endpoint.hostname or ""
         is_behind_proxy = self._endpoint.scheme in getproxies() and not proxy_bypass(host)
+        has_own_ca = self._endpoint.scheme == "https" and any(map(os.environ.get, _CA_BUNDLES))
         has_credentials = bool(self._options.get("anon") or self._keys()[0])
-        return has_credentials and not is_behind_proxy and self._endpoint.path in ("", "/")
+        is_plain = self._endpoint.path in ("", "/") and not (is_behind_proxy or has_own_ca)
+        return has_credentials and is_plain
 
     def look(self, uri: str) -> S3Object:
         """Ask for an object, without its bytes.
@@ -153,8 +160,6 @@ def _made_for(uri: str, storage: Storage) -> S3Reader | None:
     options = dict(storage.options)
     client_options = options.get("client_kwargs") or {}
     if not options.keys() <= _OPTIONS or not client_options.keys() <= _CLIENT_OPTIONS:
-        return None
-    if os.environ.get("AWS_CA_BUNDLE"):
         return None
     try:
         reader = S3Reader(storage.filesystem(uri), storage)

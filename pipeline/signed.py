@@ -19,7 +19,8 @@ _SIGNATURE = re.compile(
 _SHARED_ACCESS = re.compile(
     r"s[veprtsi]|srt|sip|spr|sdd|ske|skt|sks|skv|skoid|sktid|saoid|suoid|scid"
 )
-_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/@?#]*:[^/@?#]*@", re.IGNORECASE)
+# Secret keys of AWS have slashes; `:80/` is a port.
+_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/@?#:]*:(?!\d*(?:/|$))[^@]*@", re.IGNORECASE)
 _HTTP = ("http", "https")
 
 

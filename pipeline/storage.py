@@ -103,7 +103,7 @@ class Storage:
                 _FILESYSTEMS[key] = fsspec.filesystem(protocol, **settings)
             except (ImportError, ValueError, TypeError) as error:
                 raise UsageError(
-                    f"{self.redacted(uri)}: {self.redacted(_first_line(error))}"
+                    f"{self.redacted(uri)}: {self.redacted(first_line(error))}"
                 ) from error
             if protocol in S3_PROTOCOLS:
                 # s3fs repeats what botocore has repeated already; the budget here is for both.
@@ -129,7 +129,7 @@ class Storage:
             except (FileNotFoundError, FileExistsError, PermissionError):
                 raise
             except Exception as error:
-                reason = f"{self.redacted(what)}: {self.redacted(_first_line(error))}"
+                reason = f"{self.redacted(what)}: {self.redacted(first_line(error))}"
                 if type(error).__name__ in _CREDENTIAL_NAMES:
                     raise StoreError(
                         f"{reason}; set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
@@ -159,7 +159,10 @@ class Storage:
 
 DEFAULT_STORAGE = Storage()
 _FILESYSTEMS: dict[tuple[Any, ...], Any] = {}
-_USERINFO = re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/@\s]+@", re.IGNORECASE)
+# Secret keys of AWS have slashes; `:80/` is a port.
+_USERINFO = re.compile(
+    r"(\b[a-z][a-z0-9+.-]*://)(?:[^/@\s]+|[^/@\s:]*:(?!\d*(?:/|\s|$))[^@\s]*)@", re.IGNORECASE
+)
 _SIGNED = re.compile(
     r"\b((?:X-Amz-[a-z-]+|X-Goog-[a-z-]+|AWSAccessKeyId|sig|hmac|auth|"
     r"[\w-]*(?:signature|token|secret|password|api_?key))=)[^&\s'\"]+",
@@ -236,6 +239,9 @@ def _secret_texts(options: dict[str, Any]) -> Iterator[str]:
             yield str(value)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; some servers send a code and no message."""
+    if str(error) == "None" and error.__cause__:
+        error = error.__cause__
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -12,8 +12,12 @@ S3 = ("s3", "s3a")
 PART_BYTES = 16 << 20
 """Of an upload in parts to S3; what has less than two goes in one PUT."""
 _PARTS_AT_ONCE = 4
-NO_BUCKET = re.compile(r"bucket does not exist|NoSuchBucket", re.IGNORECASE)
-"""In the message of a FileNotFoundError."""
+_NO_BUCKET = re.compile(r"bucket does not exist|NoSuchBucket", re.IGNORECASE)
+
+
+def is_no_bucket(error: FileNotFoundError) -> bool:
+    """Whether it is the bucket that is not there; some servers say so by a code alone."""
+    return bool(_NO_BUCKET.search(f"{error} {error.__cause__}"))
 
 
 def upload(filesystem: Any, protocol: str, local: str, path: str) -> None:
@@ -34,7 +38,7 @@ def upload(filesystem: Any, protocol: str, local: str, path: str) -> None:
         try:
             filesystem.put_file(local, path, chunksize=PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
         except FileNotFoundError as error:
-            if NO_BUCKET.search(str(error)):
+            if is_no_bucket(error):
                 raise
             # The completion of an upload is tried again, and finds no upload, where its reply was
             # lost. The file may be there; it is replaced by itself.

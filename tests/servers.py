@@ -103,6 +103,7 @@ _CEPH_CONFIG = """
 fsid = {fsid}
 mon host = [{mon}]
 ms bind msgr1 = false
+ms mon client mode = crc
 public addr = 127.0.0.1
 cluster addr = 127.0.0.1
 auth cluster required = none
@@ -178,8 +179,10 @@ class Fault:
     """What becomes of the next `times` requests with this method and this in their path.
 
     Attributes:
-        kind: `unavailable` (503), `conflict` (409), `ignore_condition` (If-None-Match does not
-            reach the server), or `lost` (the server does it, and the reply never comes).
+        kind: `unavailable` (503), `conflict` (409), `denied` or `expired` (403),
+            `ignore_condition` (If-None-Match does not reach the server), `lost` (the server does
+            it, and the reply never comes), `truncated` (half of the body comes), or `flipped` (one
+            bit of it is another).
     """
 
     kind: str
@@ -238,9 +241,13 @@ def fault_proxy(server: S3Server) -> Iterator[FaultProxy]:
             if kind == "lost":
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
+            if kind == "flipped":
+                content = content[:-1] + bytes([content[-1] ^ 1])
             unwanted = ("transfer-encoding", "connection", "content-length")
             kept = [pair for pair in response.getheaders() if pair[0].lower() not in unwanted]
             length = response.getheader("Content-Length") if self.command == "HEAD" else None
+            if kind == "truncated":
+                content, length = content[: len(content) // 2], str(len(content))
             self._reply(response.status, kept, content, length)
 
         def _reply(self, status, headers, content, length=None) -> None:
@@ -250,7 +257,8 @@ def fault_proxy(server: S3Server) -> Iterator[FaultProxy]:
             self.send_header("Content-Length", length or str(len(content)))
             self.send_header("Connection", "close")
             self.end_headers()
-            self.wfile.write(content)
+            if self.command != "HEAD":
+                self.wfile.write(content)
 
         do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any  # noqa: N815
 
@@ -271,6 +279,8 @@ def fault_proxy(server: S3Server) -> Iterator[FaultProxy]:
 _REPLIES = {
     "unavailable": (503, "SlowDown"),
     "conflict": (409, "ConditionalRequestConflict"),
+    "denied": (403, "AccessDenied"),
+    "expired": (403, "ExpiredToken"),
 }
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
+from pipeline.signed import without_signature
 from pipeline.sources.files import FilesSource
 from pipeline.sources.listing import AUTO, Listing, Source, SourceOptions, skipped_note
 from pipeline.sources.manifest import MANIFEST_ENDINGS, URI_COLUMN, ManifestSource
@@ -43,8 +44,9 @@ def list_sources(sources: Sequence[str], options: SourceOptions = SourceOptions(
     ]
     join_sources(made, listing)
     if not listing.clips and not listing.containers:
+        shown = ", ".join(options.storage.redacted(without_signature(s)) for s in sources)
         raise UsageError(
-            f"no audio files in {', '.join(sources)}{skipped_note(listing.skipped)}; "
+            f"no audio files in {shown}{skipped_note(listing.skipped)}; "
             "name files or a glob to take them whatever their ending"
         )
     return listing

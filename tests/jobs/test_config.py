@@ -4,6 +4,7 @@ import pytest
 
 from jobs.config import EmbedConfig, load_config
 from pipeline.errors import UsageError
+from pipeline.storage import Storage
 
 GIVEN = {"sources": ("a",), "table": "b"}
 
@@ -115,3 +116,25 @@ def test_what_is_always_written_need_not_be_asked_for(given):
     assert set(config.tables) == {"clips", "windows"}
     assert len(config.tables) == 2
     assert config.outputs == ("embedding", "labels")
+
+
+def test_storage_options_are_read_from_pairs_and_from_a_mapping(tmp_path):
+    config = tmp_path / "run.yaml"
+    config.write_text("storage_options: {anon: true, client_kwargs: {region_name: eu-1}}")
+    options = {"anon": True, "client_kwargs": {"region_name": "eu-1"}}
+    assert dict(load_config(config, GIVEN).storage.options) == options
+    pairs = ["anon=true", 'client_kwargs={"region_name": "eu-1"}']
+    given = load_config(None, GIVEN | {"storage_options": pairs, "store_timeout_s": 7.5})
+    assert dict(given.storage.options) == options
+    assert given.storage.timeout_s == 7.5
+    assert load_config(None, GIVEN).storage == Storage()
+
+
+def test_credentials_among_the_settings_are_not_shown(tmp_path):
+    given = load_config(None, GIVEN | {"storage_options": ["secret=do-not-show"]})
+    assert "do-not-show" not in repr(given) + repr(given.storage)
+    for wrong in (["do-not-show"], [["secret", "do-not-show"]]):
+        with pytest.raises(UsageError) as raised:
+            load_config(None, GIVEN | {"storage_options": wrong})
+        assert "storage_options" in str(raised.value)
+        assert "do-not-show" not in str(raised.value)

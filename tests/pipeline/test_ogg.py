@@ -72,6 +72,13 @@ def test_streams_one_after_another_have_no_length_together(look):
     assert look(chain + page(LAST, 999, 2))[1] == OggEnd(True, None)
 
 
+def test_a_short_stream_behind_is_not_filling(look):
+    one = page(FIRST, body=VORBIS) + page(0, 500) + page(LAST, 900)
+    assert look(one + page(FIRST, body=VORBIS, serial=2) + page(LAST, 9, 2))[1] == OggEnd(
+        True, None
+    )
+
+
 @pytest.mark.parametrize("content", [b"", b"OggS", b"RIFF" + bytes(99), page(body=VORBIS)])
 def test_what_is_no_ogg_with_audio(look, content):
     assert look(content) == (None, None)

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.sources.listing import Listing
 from pipeline.storage import Storage
 from pipeline.stores import open_store
 from pipeline.table import Table, refuse_strange_folder
@@ -49,7 +50,7 @@ def test_a_table_is_embedded_and_verified(place, make_spec, embed, clips, timest
         records = embed(table, clips, shard_clips=2)
     again = Table.read(open_store(*place))
     assert again.spec == spec
-    report = verify_table(again, clips)
+    report = verify_table(again, Listing(clips))
     assert report.passed, report.problems
     assert (report.shards, report.clips) == (3, 6)
     assert sorted(row["uri"] for row in rows(place, "clips")) == sorted(c.uri for c in clips)
@@ -66,8 +67,8 @@ def test_a_damaged_table_is_told(place, make_spec, embed, clips):
         path.write_bytes(content[:-1])
     assert any("bytes, its commit says" in each for each in verify_table(table).problems)
     with table.store.replacing(name) as path:
-        path.write_bytes(content[:1000] + b"x" + content[1001:])
-    assert not verify_table(table).passed
+        path.write_bytes(bytes(len(content)))
+    assert any("Parquet magic bytes" in each for each in verify_table(table).problems)
     table.store.delete(name)
     assert any("is gone" in problem for problem in verify_table(table).problems)
 
@@ -91,7 +92,8 @@ EMBED = """
 import json, sys
 from pathlib import Path
 from pipeline.packets import shard_packets
-from pipeline.plan import Shard, plan_run
+from pipeline.plan import plan_run
+from pipeline.recordings import of_clips
 from pipeline.shard import embed_shard
 from pipeline.sources.recognize import list_sources
 from pipeline.storage import Storage
@@ -108,7 +110,7 @@ with table.store.lock():
         if n == int(stop_after):
             # Written but not committed, as of a run that is killed between the two.
             table.commit = lambda *_, **__: (print("stuck", flush=True), sys.stdin.readline())
-        packets = shard_packets(shard.clips, table.spec.decode_rule)
+        packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
         embed_shard(shard, packets, StatisticsModel(), table)
 """
 
@@ -126,8 +128,10 @@ def test_a_killed_run_is_gone_on_with(request, server, make_spec, clips, tmp_pat
     assert len(table.committed()) == 3
     assert len(rows(place, "clips")) == 4
     # Its lease is still there; that its process is not is seen at once.
-    assert start_python(EMBED, *arguments, -1).wait(120) == 0
-    report = verify_table(table, clips)
+    again = start_python(EMBED, *arguments, -1)
+    again.communicate()
+    assert again.returncode == 0
+    report = verify_table(table, Listing(clips))
     assert report.passed, report.problems
     found = rows(place, "clips")
     assert sorted(row["uri"] for row in found) == sorted(clip.uri for clip in clips)

@@ -1,0 +1,433 @@
+"""Every place that recordings lie in keeps the same promises, from the listing to the last byte."""
+
+import dataclasses
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import remote_opening
+from pipeline.clips import ClipRef
+from pipeline.errors import ClipError, StoreError, UsageError
+from pipeline.opening import opened
+from pipeline.recordings import of_clips
+from pipeline.remote_opening import fetched
+from pipeline.s3_reader import s3_reader
+from pipeline.sources.listing import SourceOptions
+from pipeline.sources.recognize import list_sources
+from pipeline.storage import Storage
+from tests.servers import Fault, S3Server, fault_proxy
+
+# What a server says to s3fs that Arrow's client cannot be told: all goes through s3fs.
+BY_S3FS = ("requester_pays", False)
+ANY_SIZE = 1 << 40
+ODD_NAMES = (
+    "with space.wav",
+    "Möwe.wav",
+    "number#1.wav",
+    "why?.wav",
+    "50%25 off.wav",
+    "take[1].wav",
+    "star*.wav",
+    "a+b=c&d.wav",
+    "'quoted\".wav",
+)
+
+
+@dataclass
+class Place:
+    """A folder of recordings somewhere."""
+
+    root: str
+    storage: Storage
+    put: Callable[[str, bytes], None]
+    delete: Callable[[str], None]
+
+    def listing(self, *below, **options):
+        sources = [f"{self.root}/{each}" if each else self.root for each in below or ("",)]
+        return list_sources(sources, SourceOptions(storage=self.storage, **options))
+
+    def found(self, *below, **options):
+        """Paths below the root."""
+        clips = self.listing(*below, **options).clips
+        assert all(clip.uri.startswith(f"{self.root}/") for clip in clips)
+        return [clip.uri.removeprefix(f"{self.root}/") for clip in clips]
+
+    def clip(self, name):
+        (clip,) = [c for c in self.listing().clips if c.uri == f"{self.root}/{name}"]
+        return clip
+
+    def read(self, ref):
+        with opened(ref, self.storage, ANY_SIZE) as file:
+            return file.read()
+
+
+def remote_place(root: str, storage: Storage) -> Place:
+    # Requests of their own: the place's may go through a proxy that fails.
+    files = storage.filesystem(root)
+    return Place(
+        root,
+        storage,
+        lambda name, content: files.pipe_file(f"{root}/{name}", content),
+        lambda name: files.rm_file(f"{root}/{name}"),
+    )
+
+
+@pytest.fixture(params=["local", "memory", "moto", "gateway", "gateway by s3fs"])
+def place(request, tmp_path) -> Place:
+    kind, name = request.param, uuid.uuid4().hex
+    if kind == "local":
+
+        def put(name: str, content: bytes) -> None:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+        return Place(str(tmp_path), Storage(), put, lambda name: (tmp_path / name).unlink())
+    if kind == "memory":
+        return remote_place(f"memory://{name}/corpus", Storage())
+    server: S3Server = request.getfixturevalue(kind.partition(" ")[0])
+    storage = server.storage()
+    if kind.endswith("s3fs"):
+        storage = dataclasses.replace(storage, options=(*storage.options, BY_S3FS))
+    bucket = server.new_bucket()
+    assert (s3_reader(bucket, storage) is None) == kind.endswith("s3fs")
+    return remote_place(f"{bucket}/corpus", storage)
+
+
+@pytest.fixture
+def remote(place) -> Place:
+    if place.root.startswith("/"):
+        pytest.skip("local files are read in place")
+    return place
+
+
+@pytest.fixture(params=["moto", "gateway"])
+def faulty(request):
+    """A place behind a proxy, the proxy, and the same place without it."""
+    server: S3Server = request.getfixturevalue(request.param)
+    root = f"{server.new_bucket()}/corpus"
+    with fault_proxy(server) as proxy:
+        behind = S3Server(proxy.url).storage(timeout_s=2.0)
+        yield remote_place(root, behind), proxy, remote_place(root, server.storage())
+
+
+def test_a_folder_is_listed_down_to_the_last_file_and_other_files_are_counted(place):
+    names = ["a.wav", "b.FLAC", "x/c.mp3", "x/y/z/d.ogg", "x.wav/e.wav"]
+    for name in (*names, "note.txt", "x/note.txt", "README"):
+        place.put(name, name.encode())
+    assert place.found() == sorted(names)
+    assert place.found("x") == ["x/c.mp3", "x/y/z/d.ogg"]
+    assert place.found("x/") == ["x/c.mp3", "x/y/z/d.ogg"]
+    assert place.listing().skipped == {".txt": 2, "": 1}
+
+
+def test_a_named_file_and_a_glob_are_taken_whatever_the_ending(place):
+    for name in ("a.dat", "x/b.dat", "x/y/c.dat", "2024-01/d.wav", "2024-02/e.wav", "2023/f.wav"):
+        place.put(name, name.encode())
+    assert place.found("a.dat") == ["a.dat"]
+    assert place.found("*.dat") == ["a.dat"]
+    assert place.found("**/*.dat") == ["a.dat", "x/b.dat", "x/y/c.dat"]
+    assert place.found("x/*/c.dat") == ["x/y/c.dat"]
+    assert place.found("2024-*") == ["2024-01/d.wav", "2024-02/e.wav"]
+
+
+def test_overlapping_sources_give_each_clip_once(place):
+    for name in ("a.wav", "x/b.wav"):
+        place.put(name, name.encode())
+    assert place.found("", "x", "x/b.wav", "**/*.wav") == ["a.wav", "x/b.wav"]
+
+
+def test_patterns_are_held_against_the_path_below_the_source(place):
+    for name in ("a.wav", "b.mp3", "noise/c.wav", "x/noise/d.wav"):
+        place.put(name, name.encode())
+    assert place.found(include=("*.wav",)) == ["a.wav", "noise/c.wav", "x/noise/d.wav"]
+    assert place.found(exclude=("noise/",)) == ["a.wav", "b.mp3", "x/noise/d.wav"]
+    assert place.found(exclude=("*noise/*", "b*")) == ["a.wav"]
+    assert place.found("x", include=("noise/*",)) == ["x/noise/d.wav"]
+    assert place.found("**/*.wav", exclude=("c.wav", "x/*")) == ["a.wav"]
+    assert place.listing(include=("*.mp3",)).skipped == {".wav": 3}
+
+
+def test_odd_names_are_listed_and_read(place):
+    for name in ODD_NAMES:
+        place.put(f"sub folder/{name}", name.encode())
+    assert place.found() == sorted(f"sub folder/{name}" for name in ODD_NAMES)
+    for clip in place.listing().clips:
+        assert place.read(clip) == Path(clip.uri).name.encode()
+    with_files = [(clip.ref, clip.open) for clip in of_clips(place.listing().clips, place.storage)]
+    assert len(with_files) == len(ODD_NAMES)
+    for name in ODD_NAMES:
+        if "*" not in name:
+            assert place.found(f"sub folder/{name}") == [f"sub folder/{name}"]
+
+
+def test_a_version_is_stable_and_changes_with_the_content(place):
+    place.put("a.wav", b"one")
+    place.put("b.wav", b"two")
+    first = place.listing().clips
+    assert place.listing().clips == first
+    assert place.listing("a.wav").clips == first[:1]
+    time.sleep(0.01)
+    place.put("a.wav", b"ONE")
+    second = place.listing().clips
+    assert [clip.uri for clip in second] == [clip.uri for clip in first]
+    assert second[0].version != first[0].version
+    assert second[1].version == first[1].version
+    assert '"' not in first[0].version
+
+
+def test_a_clip_is_read_whole_and_in_ranges(place, monkeypatch):
+    monkeypatch.setattr("pipeline.objects.PIECE_BYTES", 1000)
+    monkeypatch.setattr("pipeline.s3_reader.PIECE_BYTES", 1000)
+    content = np.random.default_rng(0).bytes(100_003)
+    place.put("a.wav", content)
+    clip = place.clip("a.wav")
+    with opened(clip, place.storage, ANY_SIZE) as file:
+        assert file.read() == content
+        for start, size in ((0, 10), (99_990, 100), (5000, 0), (777, 50_000)):
+            file.seek(start)
+            assert file.read(size) == content[start : start + size]
+        assert os.pread(file.fileno(), 4, 50_000) == content[50_000:50_004]
+
+
+def test_a_large_clip_goes_to_the_disk(remote, monkeypatch):
+    monkeypatch.setattr(remote_opening, "MEMORY_BYTES", 10)
+    remote.put("a.wav", b"0123456789A")
+    with opened(remote.clip("a.wav"), remote.storage, ANY_SIZE) as file:
+        assert "memfd" not in os.readlink(f"/proc/self/fd/{file.fileno()}")
+        assert file.read() == b"0123456789A"
+    remote.put("b.wav", b"0123456789")
+    with opened(remote.clip("b.wav"), remote.storage, ANY_SIZE) as file:
+        assert "memfd" in os.readlink(f"/proc/self/fd/{file.fileno()}")
+
+
+def test_a_clip_that_is_gone_is_missing(place):
+    place.put("a.wav", b"one")
+    clip = place.clip("a.wav")
+    place.delete("a.wav")
+    with pytest.raises(ClipError, match=r"a\.wav: is not there") as raised:
+        place.read(clip)
+    assert (raised.value.stage, raised.value.error_class) == ("read", "missing")
+
+
+def test_an_empty_clip_is_told(place):
+    place.put("a.wav", b"")
+    with pytest.raises(ClipError, match="0 bytes") as raised:
+        place.read(place.clip("a.wav"))
+    assert raised.value.error_class == "empty"
+
+
+def test_a_clip_that_is_too_large_is_told_and_the_next_goes_on(place):
+    for name, size in (("a.wav", 10), ("b.wav", 11), ("c.wav", 9)):
+        place.put(name, bytes(size))
+    with pytest.raises(ClipError, match="11 bytes, more than the 10 that"):
+        opened(place.clip("b.wav"), place.storage, 10).__enter__()
+    outcomes = []
+    for recording in of_clips(place.listing().clips, place.storage):
+        try:
+            with recording.open(10) as file:
+                outcomes.append(len(file.read()))
+        except ClipError as error:
+            outcomes.append(error.error_class)
+    assert outcomes == [10, "too_large", 9]
+
+
+def test_a_clip_of_another_version_is_changed(place):
+    place.put("a.wav", b"one")
+    clip = place.clip("a.wav")
+    time.sleep(0.01)
+    place.put("a.wav", b"another")
+    with pytest.raises(ClipError, match=f"version {clip.version}, now ") as raised:
+        place.read(clip)
+    assert raised.value.error_class == "changed"
+
+
+@pytest.mark.parametrize("size", [3, 30_000])
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_a_clip_that_changes_while_it_is_read_is_changed(remote, monkeypatch, size, pieces):
+    """Between the look at it and its bytes, whether it keeps its size or not."""
+    monkeypatch.setattr("pipeline.objects.PIECE_BYTES", size // pieces)
+    monkeypatch.setattr("pipeline.s3_reader.PIECE_BYTES", size // pieces)
+    for other in (b"2" * size, b"2" * (size - 2), b"2" * (size + 5)):
+        remote.put("a.wav", b"1" * size)
+        clip = remote.clip("a.wav")
+
+        def replace(_: int, other=other) -> None:
+            time.sleep(0.01)
+            remote.put("a.wav", other)
+
+        with pytest.raises(ClipError) as raised:
+            fetched(clip, remote.storage, replace)
+        assert raised.value.error_class == "changed"
+
+
+def test_nothing_there_is_told_before_anything_starts(place):
+    place.put("a.txt", b"text")
+    for source in ("nothing", "nothing.wav", "no*thing", "nothing/"):
+        with pytest.raises(UsageError, match=r"no such|matches no file") as raised:
+            place.listing(source)
+        assert f"{place.root}/{source}" in str(raised.value)
+    with pytest.raises(UsageError, match=r"skipped 1 other files: \.txt 1"):
+        place.listing()
+
+
+def test_many_are_read_in_order_whatever_is_ahead(place):
+    contents = {f"{i:03}.wav": b"%d" % i * (i + 1) for i in range(80)}
+    for name, content in contents.items():
+        place.put(name, content)
+    read = {}
+    for recording in of_clips(place.listing().clips, place.storage):
+        with recording.open(ANY_SIZE) as file:
+            read[recording.ref.uri.rpartition("/")[2]] = file.read()
+    assert list(read.items()) == list(contents.items())
+
+
+def test_clips_here_and_there_keep_their_order(remote, tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"here")
+    remote.put("b.wav", b"there")
+    remote.put("gone.wav", b"x")
+    local = list_sources([str(tmp_path / "a.wav")]).clips[0]
+    gone = remote.clip("gone.wav")
+    remote.delete("gone.wav")
+    outcomes = []
+    for recording in of_clips([gone, local, remote.clip("b.wav"), local], remote.storage):
+        try:
+            with recording.open(ANY_SIZE) as file:
+                outcomes.append(file.read())
+        except ClipError as error:
+            outcomes.append(error.error_class)
+    assert outcomes == ["missing", b"here", b"there", b"here"]
+
+
+def test_a_stream_that_is_closed_early_leaves_nothing_open(remote):
+    for i in range(40):
+        remote.put(f"{i:02}.wav", b"content")
+    stream = of_clips(remote.listing().clips, remote.storage)
+    before = threading.active_count()
+    with next(stream).open(ANY_SIZE) as file:
+        assert file.read() == b"content"
+    next(stream)
+    assert file.closed
+    stream.close()
+    deadline = time.monotonic() + 60
+    while threading.active_count() > before or _n_memfds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _n_memfds() -> int:
+    n = 0
+    for each in os.listdir("/proc/self/fd"):
+        try:
+            n += "memfd:clip" in os.readlink(f"/proc/self/fd/{each}")
+        except OSError:
+            continue
+    return n
+
+
+@pytest.mark.parametrize(
+    ("kind", "times"), [("unavailable", 2), ("truncated", 2), ("lost", 2), ("flipped", 1)]
+)
+def test_a_store_that_fails_for_a_while_is_asked_again(faulty, kind, times):
+    behind, proxy, place = faulty
+    content = np.random.default_rng(0).bytes(10_000)
+    place.put("a.wav", content)
+    clip = place.clip("a.wav")
+    fault = Fault(kind, "GET", "a.wav", times)
+    proxy.faults.append(fault)
+    assert behind.read(clip) == content
+    assert fault.seen == times
+
+
+@pytest.mark.parametrize("kind", ["unavailable", "truncated", "lost"])
+def test_a_store_that_stays_out_of_order_fails_the_shard_and_not_the_clip(faulty, kind):
+    behind, proxy, place = faulty
+    place.put("a.wav", b"content")
+    clip = place.clip("a.wav")
+    proxy.faults.append(Fault(kind, "GET", "a.wav", times=1000))
+    with pytest.raises(StoreError, match=r"a\.wav cannot be read: .*--store-timeout-s"):
+        behind.read(clip)
+
+
+def test_a_listing_is_asked_for_again(faulty):
+    behind, proxy, place = faulty
+    place.put("a.wav", b"content")
+    proxy.faults.append(Fault("unavailable", "GET", "list-type=2", times=1))
+    assert behind.found() == ["a.wav"]
+    proxy.faults.append(Fault("unavailable", "GET", "list-type=2", times=1000))
+    with pytest.raises(StoreError, match="cannot be listed"):
+        behind.found()
+
+
+def test_one_object_that_may_not_be_read_is_an_error_of_the_clip(faulty):
+    behind, proxy, place = faulty
+    place.put("a.wav", b"content")
+    clip = place.clip("a.wav")
+    proxy.faults += [Fault("denied", method, "a.wav", times=1000) for method in ("HEAD", "GET")]
+    with pytest.raises(ClipError, match="no permission to read it") as raised:
+        behind.read(clip)
+    assert raised.value.error_class == "forbidden"
+
+
+def test_credentials_that_have_expired_fail_the_shard(faulty):
+    behind, proxy, place = faulty
+    place.put("a.wav", b"content")
+    clip = place.clip("a.wav")
+    proxy.faults += [Fault("expired", method, "a.wav", times=1000) for method in ("HEAD", "GET")]
+    with pytest.raises(StoreError, match="renew the credentials"):
+        behind.read(clip)
+
+
+def test_a_bucket_that_may_not_be_listed_is_told(faulty):
+    behind, proxy, _ = faulty
+    proxy.faults.append(Fault("denied", "GET", "list-type=2", times=1000))
+    with pytest.raises(UsageError, match="no permission to list it"):
+        behind.found()
+
+
+def test_a_bucket_that_is_not_there_is_told(faulty):
+    _, _, place = faulty
+    with pytest.raises(UsageError, match=r"no such"):
+        list_sources(["s3://nosuchbucket12/x"], SourceOptions(storage=place.storage))
+
+
+def test_a_clip_ref_shows_no_secret():
+    ref = ClipRef("https://host/a.wav", "v", read_uri="https://host/a.wav?sig=abc")
+    assert "abc" not in repr(ref)
+    assert ref == ClipRef("https://host/a.wav", "v")
+
+
+def test_over_http_a_server_out_of_order_is_not_a_missing_file(moto):
+    bucket = moto.new_bucket()
+    place = remote_place(f"{bucket}/corpus", moto.storage())
+    place.put("a b.wav", b"content")
+    with fault_proxy(moto) as proxy:
+        signed = moto.storage().filesystem(bucket).sign(f"{bucket}/corpus/a b.wav")
+        # The stand-in does not check what a signature is of.
+        url = signed.replace(moto.url, proxy.url)
+        options = SourceOptions(storage=Storage(timeout_s=1.0))
+        (clip,) = list_sources([url], options).clips
+        assert clip.uri == f"{proxy.url}/{bucket.removeprefix('s3://')}/corpus/a%20b.wav"
+        assert (clip.read_uri, clip.version) == (url, place.clip("a b.wav").version)
+        with opened(clip, options.storage, ANY_SIZE) as file:
+            assert file.read() == b"content"
+        proxy.faults += [Fault("unavailable", each, "b.wav", 1000) for each in ("HEAD", "GET")]
+        with pytest.raises(StoreError, match="HTTP status 503"):
+            opened(clip, options.storage, ANY_SIZE).__enter__()
+        with pytest.raises(StoreError, match="HTTP status 503"):
+            list_sources([url], options)
+        proxy.faults[:] = [Fault("denied", each, "b.wav", 1000) for each in ("HEAD", "GET")]
+        with pytest.raises(ClipError, match="no permission") as raised:
+            opened(clip, options.storage, ANY_SIZE).__enter__()
+        assert raised.value.error_class == "forbidden"
+    place.delete("a b.wav")
+    direct = dataclasses.replace(clip, read_uri=signed)
+    with pytest.raises(ClipError, match="is not there"):
+        opened(direct, options.storage, ANY_SIZE).__enter__()
