@@ -10,7 +10,7 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.spec import TableSpec
+from pipeline.spec import OUTPUTS, Route, TableSpec
 
 IDENTITY_COLUMNS = ("clip_id", "uri", "member", "source_version")
 """Columns that say which clip a row is of; in every table."""
@@ -88,6 +88,12 @@ def schemas(spec: TableSpec) -> dict[str, pa.Schema]:
         )
         for table in (*spec.tables, "errors")
     }
+
+
+def own_columns() -> tuple[str, ...]:
+    """What `clips` may have for itself, so that nothing else can go by these names."""
+    spec = TableSpec((Route("", 0.0, "", "", 0),), 1, 1, 1, 1.0, 1.0, outputs=OUTPUTS, top_k=1)
+    return tuple(schemas(spec)["clips"].names)
 
 
 def _vector(width: int) -> pa.DataType:
