@@ -7,9 +7,8 @@ order, so neither its size nor one lost connection matters.
 import contextlib
 import io
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any, BinaryIO, NoReturn
 
@@ -67,7 +66,13 @@ def opened_container(container: Container, storage: Storage) -> Iterator[BinaryI
     if not raw.size:
         raise ClipError("read", "empty", f"{container.uri}: is empty (0 bytes)")
     with io.BufferedReader(raw, _REQUEST_BYTES) as remote:
-        yield remote
+        try:
+            yield remote
+        except Exception:
+            # Its reader may have made an error of its own of it, or words of another.
+            if raw.failure:
+                raise raw.failure from None
+            raise
         _check_version(container, RemoteFile(container.uri, storage).version)
 
 
@@ -91,6 +96,7 @@ class RemoteFile(io.RawIOBase):
     Attributes:
         size: bytes.
         version: as its listing would say.
+        failure: what the last request came to, if it failed.
 
     Raises:
         ClipError: it is not there, or closed to us.
@@ -101,6 +107,7 @@ class RemoteFile(io.RawIOBase):
         self._uri = uri
         self._storage = storage
         self._at = 0
+        self.failure: ClipError | StoreError | None = None
         self._filesystem = storage.filesystem(uri)
         self._filesystem.invalidate_cache()
         info = self._asked(partial(self._filesystem.info, uri))
@@ -110,10 +117,13 @@ class RemoteFile(io.RawIOBase):
     def _asked(self, call: Any) -> Any:
         try:
             return self._storage.tried(f"reading {self._uri}", call)
-        except FileNotFoundError as error:
-            raise ClipError("read", "missing", f"{self._uri}: is not there") from error
-        except PermissionError as error:
-            raise ClipError("read", "forbidden", f"{self._uri}: no permission") from error
+        except FileNotFoundError:
+            self.failure = ClipError("read", "missing", f"{self._uri}: is not there")
+        except PermissionError:
+            self.failure = ClipError("read", "forbidden", f"{self._uri}: no permission to read it")
+        except StoreError as error:
+            self.failure = error
+        raise self.failure
 
     def readable(self) -> bool:
         """It is."""
@@ -150,19 +160,20 @@ class RemoteFile(io.RawIOBase):
         return content
 
 
-def held(source: Any, size: int) -> BinaryIO:
-    """The rest of a source as a file with a descriptor, positioned at its end.
+def held(pieces: Iterable[bytes | memoryview], size: int) -> BinaryIO:
+    """Bytes as a file with a descriptor, for its reader to seek in.
 
     Args:
-        source: is read to its end.
-        size: that it has, in bytes; small ones stay in memory.
+        pieces: the bytes, in order.
+        size: how many there are to be; few stay in memory.
     """
     if size <= _MEMORY_BYTES and hasattr(os, "memfd_create"):
         file: Any = os.fdopen(os.memfd_create("member"), "w+b")
     else:
         file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with its recording)
     try:
-        shutil.copyfileobj(source, file, 1 << 20)
+        for piece in pieces:
+            file.write(piece)
         file.flush()
     except BaseException:
         file.close()
@@ -197,13 +208,6 @@ def rest_of(container: Container, error: ClipError) -> Recording:
     return cannot_be_read(ClipRef(container.uri, container.version, container.part), error)
 
 
-def causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error, what it was raised for, and so on: libraries wrap what their file object raises."""
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 def damaged(container: Container, what: str, error: Exception | None = None) -> ClipError:
     """The error of a container that ends early or makes no sense.
 
@@ -211,13 +215,7 @@ def damaged(container: Container, what: str, error: Exception | None = None) -> 
         container: the file.
         what: was met where.
         error: of its reader.
-
-    Raises:
-        StoreError, ClipError: the reader only passed this on.
     """
-    for reason in causes(error):
-        if isinstance(reason, StoreError | ClipError):
-            raise reason
     said = f": {str(error) or type(error).__name__}" if error else ""
     return ClipError(
         "read",

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from io import BytesIO
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -30,8 +29,8 @@ from pipeline.recordings import Recording
 from pipeline.storage import Storage
 
 PARQUET_MAGIC, ARROW_MAGIC = b"PAR1", b"ARROW1"
-BATCH_ROWS = 8
-"""Rows in memory; the audio of one may have hundreds of megabytes."""
+BATCH_BYTES, BATCH_ROWS = 16 << 20, 64
+"""Rows in memory: as many as have so many bytes, by the file's average; at least one."""
 _BUFFER_BYTES = 1 << 20
 _PART = re.compile(r"(?:groups=(\d+)-(\d+) from row=(\d+);)?column=(.*)", re.DOTALL)
 _DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError)
@@ -124,12 +123,21 @@ def _opened_batches(
             pa.PythonFile(file, mode="r"), buffer_size=_BUFFER_BYTES, pre_buffer=False
         )
         wanted = [n for n in (part.column, *columns) if n in parquet.schema_arrow.names]
-        first, last = part.groups
+        groups = range(part.groups[0], part.groups[1] + 1)
         yield from parquet.iter_batches(
-            BATCH_ROWS, range(first, last + 1), list(dict.fromkeys(wanted)), use_threads=False
+            _batch_rows(parquet.metadata, groups),
+            groups,
+            list(dict.fromkeys(wanted)),
+            use_threads=False,
         )
     else:
         yield from _arrow_batches(file, part, columns)
+
+
+def _batch_rows(footer: pq.FileMetaData, groups: range) -> int:
+    size: int = sum(footer.row_group(group).total_byte_size for group in groups)
+    n_rows: int = sum(footer.row_group(group).num_rows for group in groups)
+    return max(1, min(BATCH_ROWS, BATCH_BYTES * n_rows // max(1, size)))
 
 
 def _arrow_batches(
@@ -174,7 +182,7 @@ def _recording(ref: ClipRef, value: pa.Scalar) -> Iterator[Recording]:
         yield cannot_be_read(ref, ClipError("read", "no_bytes", what))
         return
     content = value.as_buffer()
-    with held(BytesIO(content), content.size) as file:
+    with held([memoryview(content)], content.size) as file:
         yield Recording(ref, partial(from_start, ref, file))
 
 
@@ -186,16 +194,19 @@ def _texts(batch: pa.RecordBatch, name: str) -> list[str | None]:
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type
-    if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
+    if pa.types.is_temporal(kind):
+        # As Python values they would lose the nanoseconds.
         column = pc.cast(column, pa.string())
+    if pa.types.is_float16(kind) or pa.types.is_float32(kind):
+        # Python's floats would show digits that these do not have.
+        narrow = kind.to_pandas_dtype()
+        return [None if value is None else str(narrow(value)) for value in column.to_pylist()]
     return [_text(value) for value in column.to_pylist()]
 
 
 def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bytes):
-        return value.decode(errors="replace")
+    if value is None:
+        return None
     if isinstance(value, bool | list | dict):
         return json.dumps(value, ensure_ascii=False, default=_text)
-    return repr(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

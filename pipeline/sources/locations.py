@@ -17,6 +17,7 @@ from pipeline.containers import is_remote, object_version
 from pipeline.errors import UsageError
 from pipeline.sources.braces import expand_braces
 from pipeline.sources.listing import SourceOptions
+from pipeline.storage import is_uri, protocol_of
 from pipeline.versions import file_version
 
 _THREADS = 16
@@ -87,37 +88,40 @@ class Locations:
         )
 
     def _remote(self, location: str) -> Iterator[tuple[str, str]]:
-        storage = self._options.storage
-        filesystem = storage.filesystem(location)
-
-        def listed(name: str) -> dict[str, Any]:
-            def call() -> dict[str, Any]:
-                if glob.has_magic(name):
-                    return dict(filesystem.glob(name, detail=True))
-                info = filesystem.info(name)
-                if info["type"] != "directory":
-                    return {name: info}
-                top = filesystem.unstrip_protocol(name).rstrip("/") + "/"
-                below = filesystem.find(name, detail=True).items()
-                return {
-                    path: info
-                    for path, info in below
-                    if self._takes(filesystem.unstrip_protocol(path).removeprefix(top))
-                }
-
-            try:
-                return storage.tried(f"listing {name}", call)
-            except FileNotFoundError:
-                return {}
-
         names = expand_braces(location)
         with ThreadPoolExecutor(_THREADS) as pool:
-            found = list(pool.map(listed, names))
+            found = list(pool.map(self._infos, names))
         _refuse_missing(location, [n for n, infos in zip(names, found, strict=True) if not infos])
-        for infos in found:
-            for path, info in infos.items():
-                if info["type"] != "directory":
-                    yield filesystem.unstrip_protocol(path), object_version(info)
+        for info in (info for infos in found for info in infos):
+            yield _uri(location, info), object_version(info)
+
+    def _infos(self, name: str) -> list[dict[str, Any]]:
+        """What the store says of the files that one name stands for."""
+        filesystem = self._options.storage.filesystem(name)
+
+        def call() -> list[dict[str, Any]]:
+            if glob.has_magic(name):
+                found = filesystem.glob(name, detail=True)
+                return [info for info in found.values() if info["type"] == "file"]
+            info = filesystem.info(name)
+            if info["type"] == "file":
+                return [info]
+            top = _uri(name, info).rstrip("/") + "/"
+            below = filesystem.find(name, detail=True).values()
+            return [each for each in below if self._takes(_uri(name, each).removeprefix(top))]
+
+        try:
+            return self._options.storage.tried(f"listing {name}", call)
+        except FileNotFoundError:
+            return []
+        except PermissionError as error:
+            said = self._options.storage.redacted(str(error))
+            raise UsageError(f"source {name!r}: no permission to list it ({said})") from error
+
+
+def _uri(location: str, info: dict[str, Any]) -> str:
+    name = str(info["name"])
+    return name if is_uri(name) else f"{protocol_of(location)}://{name.lstrip('/')}"
 
 
 def _existing(location: str, names: list[str]) -> Iterator[str]:

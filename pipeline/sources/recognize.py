@@ -3,11 +3,11 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from dataclasses import replace
 
 from pipeline.clips import ClipRef, Container, uri_to_path
 from pipeline.containers import is_remote
-from pipeline.errors import UsageError
+from pipeline.errors import StoreError, UsageError
 from pipeline.sources.files import AUDIO_ENDINGS, FilesSource
 from pipeline.sources.listing import AUTO, Listing, Source, SourceOptions, skipped_note
 from pipeline.sources.parquet import PARQUET_ENDINGS, ParquetSource
@@ -21,6 +21,7 @@ _FORMATS: dict[str, Callable[[Sequence[str], SourceOptions], Source]] = {
     "parquet": ParquetSource,
 }
 FORMATS = tuple(_FORMATS)
+_LOOK_S = 10.0
 _CONTAINER_ENDINGS = {"tar": TAR_ENDINGS, "parquet": PARQUET_ENDINGS}
 
 
@@ -103,8 +104,10 @@ def _names_below(folder: str) -> Iterator[str]:
 def _names_in_store(folder: str, storage: Storage) -> list[str]:
     """What lies right in the folder: going down could take as long as the listing itself."""
     filesystem = storage.filesystem(folder)
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        return list(storage.tried(f"listing {folder}", lambda: filesystem.ls(folder, detail=False)))
+    briefly = replace(storage, timeout_s=min(storage.timeout_s, _LOOK_S))
+    # What is wrong there is for the listing to say.
+    with contextlib.suppress(FileNotFoundError, PermissionError, StoreError):
+        return list(briefly.tried(folder, lambda: filesystem.ls(folder, detail=False)))
     return []
 
 
@@ -112,7 +115,7 @@ def _refuse_own_names(columns: Iterable[str]) -> None:
     # Here, because it takes the decoders to know them.
     from pipeline.schema import own_columns
 
-    own: dict[str, Any] = dict.fromkeys(own_columns())
+    own = own_columns()
     for name in columns:
         # Some readers do not tell `URI` from `uri`.
         if not name or name.lower() in own:

@@ -35,9 +35,7 @@ def wav(n: int = 500, seed: int = 0) -> bytes:
 
 def corpus(n: int, first_seed: int = 0) -> dict[str, bytes]:
     """Clips of differing lengths by their names."""
-    return {
-        f"{i:03}.wav": wav(400 + 10 * i, seed=i) for i in range(first_seed, first_seed + n)
-    }
+    return {f"{i:03}.wav": wav(400 + 10 * i, seed=i) for i in range(first_seed, first_seed + n)}
 
 
 def write_tar(path: Path, members: Mapping[str, bytes] | Sequence[tuple[str, bytes]]) -> Path:
@@ -59,7 +57,9 @@ def write_parquet(
     rows = [{"bytes": content, "path": name} for name, content in clips.items()]
     features = {"audio": {"_type": "Audio", "sampling_rate": SAMPLE_RATE_HZ}}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
-    table = pa.table({"audio": pa.array(rows, HF_AUDIO), **{k: list(v) for k, v in columns.items()}})
+    table = pa.table(
+        {"audio": pa.array(rows, HF_AUDIO), **{k: list(v) for k, v in columns.items()}}
+    )
     pq.write_table(table.replace_schema_metadata(metadata), path, row_group_size=row_group)
     return path
 
