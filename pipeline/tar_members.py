@@ -80,7 +80,7 @@ def members(file: BinaryIO) -> Iterator[Member]:
     archive: Any = tarfile.open(  # noqa: SIM115 (closed below)
         fileobj=stream,
         mode="r|",
-        bufsize=PIECE_BYTES,
+        bufsize=1 << 16,  # of more, each header would copy what is left
         tarinfo=_StrictTarInfo,
         encoding="utf-8",
         errors="surrogateescape",
