@@ -19,7 +19,6 @@ from pipeline.recordings import of_container
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.recognize import list_sources
 from pipeline.storage import DEFAULT_STORAGE, Storage
-from pipeline.tar_members import split_name
 from tests.pipeline.sources.corpora import listed, read, wav, write_tar
 
 A, B, C = (wav(100 + n, seed=n) for n in range(3))
@@ -33,21 +32,6 @@ def container(path):
 def carried(path, *columns):
     """Texts of each clip by its member."""
     return {ref.member: ref.carried for ref in read(container(path), columns)[1]}
-
-
-@pytest.mark.parametrize(
-    ("name", "key", "ending"),
-    [
-        ("a.wav", "a", "wav"),
-        ("x.y/a.left.WAV", "x.y/a", "left.wav"),
-        ("./a.b/c", "./a.b/c", ""),
-        (".hidden.wav", ".hidden", "wav"),
-        ("d/.wav", "d/.wav", ""),
-        ("", "", ""),
-    ],
-)
-def test_names_are_split_at_the_first_dot_of_the_last_part(name, key, ending):
-    assert split_name(name) == (key, ending)
 
 
 def test_members_in_order_and_what_is_not_audio_left_out(tmp_path):

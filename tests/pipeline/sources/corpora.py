@@ -83,6 +83,19 @@ def read(container: Container, columns: tuple[str, ...] = ()) -> tuple[dict[str,
     return found, refs
 
 
+def read_all(
+    path: Path, columns: tuple[str, ...] = (), **options: object
+) -> tuple[dict[str, bytes], dict[str, tuple[str | None, ...]]]:
+    """Bytes of each row, and the carried texts, over all containers."""
+    found, texts = {}, {}
+    for container in listed(path, columns=columns or None, **options).containers:
+        ours, refs = read(container, columns)
+        assert not found.keys() & ours.keys()
+        found |= ours
+        texts |= {ref.member: ref.carried for ref in refs}
+    return found, texts
+
+
 def plan(table: Table, listing: Listing) -> Plan:
     return plan_run(
         listing.clips,

@@ -51,24 +51,6 @@ def test_files_globs_braces_and_folders_are_the_same(tars):
     assert listed(tars, tars / "t-001.tar").containers == listed(tars).containers
 
 
-def test_in_a_folder_with_audio_tars_are_passed_over_unless_asked_for(tars):
-    (tars / "deep").mkdir()
-    (tars / "deep" / "a.wav").write_bytes(wav())
-    listing = listed(tars)
-    assert len(listing.clips) == 1
-    assert listing.skipped == {".tar": 3}
-    assert len(listed(tars, format="tar").containers) == 3
-    assert names(listed(tars, format="tar", exclude=("*-001.tar",))) == ["t-000.tar", "t-002.tar"]
-    assert names(listed(tars, format="tar", include=("*-001.tar",))) == ["t-001.tar"]
-
-
-def test_a_folder_of_tars_and_parquet_must_be_told(tars):
-    write_parquet(tars / "a.parquet", corpus(2))
-    with pytest.raises(UsageError, match=r"several formats; name one by --source-format"):
-        listed(tars)
-    assert len(listed(tars, format="parquet").containers) == 1
-
-
 def test_a_file_of_any_name_is_a_tar_if_it_is_said_to_be(tars):
     (tars / "t-000.tar").rename(tars / "shard")
     (container,) = listed(tars / "shard", format="tar").containers
@@ -95,12 +77,6 @@ def test_columns_are_those_of_the_first_samples(tmp_path):
     assert listed(tmp_path, columns=()).columns == ()
     (tmp_path / "0.tar").write_bytes(b"damaged")
     assert listed(tmp_path).columns == ("cls",)
-
-
-@pytest.mark.parametrize("name", ["uri", "Embedding", "labels", ""])
-def test_columns_of_the_tables_own_names_are_refused(tars, name):
-    with pytest.raises(UsageError, match="a column of its own by that name; leave it out"):
-        listed(tars, columns=("json", name))
 
 
 def test_tars_in_a_store(tars):
