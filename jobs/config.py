@@ -28,8 +28,7 @@ from models.timestamps import longest_window, timestamp_levels
 from pipeline.clips import to_samples
 from pipeline.errors import UsageError
 from pipeline.limits import DEFAULT_MAX_CLIP_BYTES, DEFAULT_MAX_CLIP_S, DEFAULT_SHORT_TOLERANCE
-from pipeline.sources.listing import AUTO, SourceOptions
-from pipeline.sources.recognize import FORMATS
+from pipeline.sources.listing import AUTO, FORMATS, SourceOptions
 from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 
 DEFAULT_TOP_K = 5

@@ -18,7 +18,6 @@ from models.archs import EMBED_DIM
 from models.timestamps import longest_window, timestamp_levels, timestamp_size
 from pipeline.plan import Plan, plan_run
 from pipeline.progress import Progress as Counts
-from pipeline.schema import refuse_own
 from pipeline.signed import without_signature
 from pipeline.sources.listing import Listing
 from pipeline.sources.recognize import list_sources
@@ -62,7 +61,6 @@ def run_embed(config: EmbedConfig, out: Console, err: Console, stop: StopRequest
 
 def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> int:
     listing = list_sources(config.sources, config.source_options)
-    refuse_own(listing.columns)
     store = open_store(config.table, config.storage)
     refuse_strange_folder(store)
     _check_precision(config)

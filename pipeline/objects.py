@@ -1,5 +1,6 @@
 """Remote objects over fsspec: what a store says of one, and its bytes in pieces."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
@@ -77,6 +78,16 @@ class FsspecObject:
             ) as file:
                 while piece := self._asked(lambda: file.read(PIECE_BYTES)):
                     yield piece
+
+    def range(self, start: int, end: int) -> bytes:
+        """Its bytes from one offset to another, exactly."""
+        with _MEMORY_LOCK if self._protocol == "memory" else contextlib.nullcontext():
+            content: bytes = self._asked(
+                lambda: self._files.cat_file(self._uri, start=start, end=end)
+            )
+        if len(content) != end - start:
+            raise OSError(f"{len(content)} bytes came of {end - start} from {start}")
+        return content
 
     def _asked(self, call: Callable[[], T]) -> T:
         """Do something; over HTTP, tell what is not there from what could not be asked."""

@@ -109,23 +109,25 @@ def plan_run(
     if committed <= shards.keys():
         return Plan(tuple(s for s in shards.values() if s.shard_id not in committed), done)
     versions: dict[tuple[str, str], str] = {}
-    for shard in done:
-        known = shards.get(shard)
-        contents = (known.container or known.clips) if known else contents_of(shard)
-        for part in (contents,) if isinstance(contents, Container) else contents:
-            versions[_key(part)] = part.version
-    listed: list[ClipRef | Container] = [*clips, *containers]
-    changed = tuple(
-        each for each in listed if versions.get(_key(each), each.version) != each.version
+    read: set[Container] = set()
+    for each in done:
+        known = shards.get(each)
+        contents = (known.container or known.clips) if known else contents_of(each)
+        if isinstance(contents, Container):
+            read.add(contents)
+        else:
+            versions.update({(clip.uri, clip.member): clip.version for clip in contents})
+    # A file that was written anew may be divided anew, and then no part is the same as before.
+    stale = {container.uri for container in read.difference(containers)}
+    unread = [container for container in containers if container not in read]
+    changed: tuple[ClipRef | Container, ...] = (
+        *(c for c in clips if versions.get((c.uri, c.member), c.version) != c.version),
+        *(container for container in unread if container.uri in stale),
     )
     new = plan_shards(
-        (clip for clip in clips if _key(clip) not in versions),
+        (clip for clip in clips if (clip.uri, clip.member) not in versions),
         spec_digest,
         shard_clips,
-        (container for container in containers if _key(container) not in versions),
+        (container for container in unread if container.uri not in stale),
     )
     return Plan(tuple(new), done, changed)
-
-
-def _key(part: ClipRef | Container) -> tuple[str, str]:
-    return part.uri, part.part if isinstance(part, Container) else part.member

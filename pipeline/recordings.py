@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import BinaryIO, NamedTuple
 
-from pipeline.clips import ClipRef
+from pipeline.clips import ClipRef, Container
 from pipeline.opening import opened
 from pipeline.plan import Shard
 from pipeline.prefetch import N_AHEAD, Job, Prefetcher
@@ -43,8 +43,23 @@ def recordings(
         storage: how remote locations are reached.
         columns: of the table, that containers are to carry.
     """
-    assert shard.container is None, f"no reader of {shard.container.kind!r}"
-    yield from of_clips(shard.clips, storage)
+    if shard.container is not None:
+        yield from of_container(shard.container, storage, columns)
+    else:
+        yield from of_clips(shard.clips, storage)
+
+
+def of_container(
+    container: Container, storage: Storage = DEFAULT_STORAGE, columns: tuple[str, ...] = ()
+) -> Iterator[Recording]:
+    """The recordings of a container, by the reader of its kind."""
+    # Here, because the readers make `Recording`s.
+    from pipeline.parquet_reader import parquet_recordings
+    from pipeline.tar_reader import tar_recordings
+
+    readers = {"parquet": parquet_recordings, "tar": tar_recordings}
+    assert container.kind in readers, f"no reader of {container.kind!r}"
+    return readers[container.kind](container, storage, columns)
 
 
 def of_clip(ref: ClipRef, storage: Storage = DEFAULT_STORAGE) -> Recording:

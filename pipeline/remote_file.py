@@ -3,20 +3,20 @@
 import io
 from collections.abc import Callable
 
-import pyarrow as pa
-
 BUFFER_BYTES = 1 << 20
-"""Asked for at once where less is wanted."""
 
 
-def remote_file(size: int, fetch: Callable[[int, int], bytes]) -> pa.NativeFile:
-    """A file for pyarrow.
+def remote_file(
+    size: int, fetch: Callable[[int, int], bytes], buffer_bytes: int = BUFFER_BYTES
+) -> io.BufferedReader:
+    """A file for reading.
 
     Args:
         size: in bytes.
         fetch: bytes from one offset to another, exactly.
+        buffer_bytes: asked for at once where less is wanted.
     """
-    return pa.PythonFile(io.BufferedReader(_Ranges(size, fetch), BUFFER_BYTES), mode="r")
+    return io.BufferedReader(_Ranges(size, fetch), buffer_bytes)
 
 
 class _Ranges(io.RawIOBase):

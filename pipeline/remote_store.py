@@ -137,7 +137,8 @@ class RemoteStore:
         size = self.size(name)
         if size is None:
             raise FileNotFoundError(f"{path} is gone")
-        return remote_file(size, lambda start, end: self._client.fetch(path, start, end))
+        file = remote_file(size, lambda start, end: self._client.fetch(path, start, end))
+        return pa.PythonFile(file, mode="r")
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
-from pipeline.spec import OUTPUTS, TableSpec
+from pipeline.spec import OUTPUTS, Route, TableSpec
 
 IDENTITY_COLUMNS = ("clip_id", "uri", "member", "source_version")
 """Columns that say which clip a row is of; in every table."""
@@ -95,19 +95,26 @@ def schemas(spec: TableSpec) -> dict[str, pa.Schema]:
     }
 
 
+def own_columns() -> tuple[str, ...]:
+    """What `clips` may have for itself, so that nothing else can go by these names."""
+    spec = TableSpec((Route("", 0.0, "", "", 0),), 1, 1, 1, 1.0, 1.0, outputs=OUTPUTS, top_k=1)
+    return tuple(schemas(spec)["clips"].names)
+
+
 def refuse_own(columns: Iterable[str]) -> None:
     """Refuse to carry columns that have a name of the table's own.
 
     Raises:
-        UsageError: one does.
+        UsageError: one does; some readers do not tell `URI` from `uri`.
     """
-    everything = TableSpec((), 1, 1, 1, window_s=1.0, hop_s=1.0, outputs=OUTPUTS, top_k=1)
-    own = schemas(everything)["clips"].names
-    if taken := [column for column in columns if column in own]:
-        raise UsageError(
-            f"columns {', '.join(taken)}: the table has columns of these names itself; rename them "
-            "in the source, or name the columns to carry with --columns"
-        )
+    own = own_columns()
+    for name in columns:
+        if not name or name.lower() in own:
+            raise UsageError(
+                f"columns: {name!r} cannot be carried, as the table has a column of its own by "
+                f"that name; leave it out of --columns, or rename it in the source "
+                f"(the table's are {', '.join(own)})"
+            )
 
 
 def _vector(width: int) -> pa.DataType:

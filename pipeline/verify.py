@@ -179,6 +179,11 @@ class _Verifier:
             (ref.uri, ref.version) != (container.uri, container.version) for ref in refs
         ):
             self._problem(shard, f"it has rows of something else than {container.uri!r}")
+        # A row that stands for what could not be read goes by the name of the part.
+        n_clips = container.n_clips if container else None
+        is_whole = not container or all(ref.member != container.part for ref in refs)
+        if n_clips not in (None, len(refs)) and is_whole:
+            self._problem(shard, f"{n_clips} clips are in its container, {len(refs)} came out")
         for name in rows:
             stored = rows[name]["clip_id"].to_pylist()
             if stored != [ref.clip_id for ref in _refs(rows[name])]:

@@ -9,6 +9,8 @@ from pipeline.clips import ClipRef, Container
 from pipeline.storage import DEFAULT_STORAGE, Storage
 
 AUTO = "auto"
+FORMATS = ("files", "tar", "parquet", "manifest", "uris")
+"""What a source can be; `uris` are those on standard input."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,19 @@
-"""Which files of a folder are taken: those with an audio ending that the patterns let through."""
+"""Which files of a folder are taken: those of the right endings that the patterns let through."""
 
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from pipeline.sources.listing import SourceOptions
 
 # fmt: off
-AUDIO_ENDINGS = frozenset({
+AUDIO_ENDINGS = (
     ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".flac",
     ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".oga", ".ogg", ".opus",
     ".rf64", ".w64", ".wav", ".wave", ".webm", ".wma", ".wv",
-})
+)
 # fmt: on
 
 
@@ -27,10 +28,10 @@ class Sieve:
         endings: that files in folders must have, lower case.
     """
 
-    def __init__(self, options: SourceOptions, endings: frozenset[str] = AUDIO_ENDINGS) -> None:
+    def __init__(self, options: SourceOptions, endings: Sequence[str] = AUDIO_ENDINGS) -> None:
         self._include = options.include
         self._exclude = options.exclude
-        self._endings = endings
+        self._endings = tuple(endings)
         self.skipped: Counter[str] = Counter()
 
     def takes(self, below: str, is_named: bool = False) -> bool:
@@ -40,14 +41,15 @@ class Sieve:
             below: its path below the source, with `/`.
             is_named: by a person, or by a glob: its ending does not matter.
         """
-        ending = os.path.splitext(below)[1].lower()
+        # Without its first character: `.wav` is a hidden file without an ending.
+        name = os.path.basename(below)[1:].lower()
         taken = (
-            (is_named or ending in self._endings)
+            (is_named or name.endswith(self._endings))
             and (not self._include or any(_fits(below, each) for each in self._include))
             and not any(_fits(below, each) for each in self._exclude)
         )
         if not taken:
-            self.skipped[ending] += 1
+            self.skipped[os.path.splitext(below)[1].lower()] += 1
         return taken
 
 

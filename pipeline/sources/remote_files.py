@@ -1,14 +1,13 @@
-"""Remote folders, files and globs as clips: one listing each, which tells the versions as well."""
+"""Remote folders, files and globs: one listing each, which tells the versions as well."""
 
 import glob
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from pipeline.clips import ClipRef
 from pipeline.errors import StoreError, UsageError
 from pipeline.objects import FsspecObject
 from pipeline.signed import refuse_password, without_signature
-from pipeline.sources.patterns import Sieve, folder_of_glob
+from pipeline.sources.patterns import folder_of_glob
 from pipeline.storage import Storage, is_credential_error
 from pipeline.versions import info_version
 
@@ -37,23 +36,6 @@ class RemoteFile(NamedTuple):
     below: str
     is_named: bool
     read_uri: str = ""
-
-
-def remote_clips(source: str, storage: Storage, sieve: Sieve) -> Iterator[ClipRef]:
-    """The files of a remote source that the sieve takes, as clips.
-
-    Args:
-        source: a URI of a folder (listed down to the last file), a file, or a glob of these.
-        storage: how it is reached.
-        sieve: takes files, and counts the others.
-
-    Raises:
-        UsageError: it is not there, or may not be listed; or there are no such URIs.
-        StoreError: the store is out of order.
-    """
-    for file in find_remote(source, storage):
-        if sieve.takes(file.below, file.is_named):
-            yield ClipRef(file.uri, file.version, read_uri=file.read_uri)
 
 
 def find_remote(source: str, storage: Storage) -> Iterator[RemoteFile]:

@@ -170,3 +170,40 @@ def test_containers_are_planned_once_and_reported_when_they_change():
 def test_how_many_clips_there_are_is_not_known_before_all_containers_are():
     unknown = dataclasses.replace(TARS[0], n_clips=None)
     assert plan_run(clips(1), DIGEST, 4, set(), {}.__getitem__, [unknown]).n_clips is None
+
+
+def parts(uri, version, *names):
+    return [Container(uri, version, name, "parquet", 2) for name in names]
+
+
+def containers_again(listing, earlier):
+    """The plan of a run over containers after those of `earlier` were committed."""
+    committed = {shard_id(DIGEST, each): each for each in earlier}
+    contents_of = committed.__getitem__
+    return plan_run([], DIGEST, 4, set(committed), contents_of, listing)
+
+
+def test_a_container_is_done_once():
+    one, other = parts("/c.parquet", "1-1", "a", "b")
+    plan = containers_again([other, one, other], [one])
+    assert [shard.container for shard in plan.todo] == [other]
+    assert (plan.n_clips, plan.changed) == (2, ())
+    assert len({shard_id(DIGEST, each) for each in (one, other)}) == 2
+
+
+def test_a_container_that_is_divided_anew_is_changed_as_a_whole():
+    earlier = [*parts("/c.parquet", "1-1", "a"), *parts("/gone.parquet", "1-1", "a")]
+    anew = parts("/c.parquet", "2-2", "a", "b")
+    divided = parts("/c.parquet", "1-1", "x", "y")
+    other = parts("/d.parquet", "1-1", "a")
+    for now in (anew, divided):
+        plan = containers_again([*now, *other], earlier)
+        assert plan.changed == tuple(now)
+        assert [shard.container for shard in plan.todo] == other
+
+
+def test_a_file_and_a_container_do_not_meet():
+    clip = ClipRef("/c.tar", "1-1")
+    committed = {shard_id(DIGEST, [clip]): [clip]}
+    plan = plan_run([], DIGEST, 4, set(committed), committed.__getitem__, parts("/c.tar", "2", ""))
+    assert (len(plan.todo), plan.changed) == (1, ())

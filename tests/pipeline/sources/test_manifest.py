@@ -240,10 +240,10 @@ def test_names_that_are_not_utf8_and_file_uris(tmp_path):
     [
         ({"uri": ["a"]}, "manifest"),
         ({"uri": ["a"], "n": [1]}, "manifest"),
-        ({"uri": [1]}, "files"),
-        ({"path": ["a"]}, "files"),
-        ({"uri": ["a"], "audio": [b"RIFF"]}, "files"),
-        ({"uri": ["a"], "audio": [{"bytes": b"RIFF", "path": "a"}]}, "files"),
+        ({"uri": [1]}, "parquet"),
+        ({"path": ["a"]}, "parquet"),
+        ({"uri": ["a"], "audio": [b"RIFF"]}, "parquet"),
+        ({"uri": ["a"], "audio": [{"bytes": b"RIFF", "path": "a"}]}, "parquet"),
     ],
 )
 def test_parquet_is_recognized_by_its_columns(tmp_path, columns, format_):

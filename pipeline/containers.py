@@ -1,0 +1,165 @@
+"""Files of many clips: how they are opened for one pass, and what becomes of what cannot be read.
+
+A file in a store is read by ranges, each of which is asked for again while the store is out of
+order, so neither its size nor one lost connection matters.
+"""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, NoReturn, TypeVar
+
+from pipeline.clips import ClipRef, Container
+from pipeline.errors import ClipError, StoreError
+from pipeline.objects import FsspecObject
+from pipeline.opening import opened
+from pipeline.recordings import Recording
+from pipeline.remote_file import remote_file
+from pipeline.remote_opening import check_size
+from pipeline.storage import Storage, is_credential_error, is_remote
+from pipeline.versions import stat_version
+
+_REQUEST_BYTES = 4 << 20
+_MEMORY_BYTES = 32 << 20
+"""Larger members wait for their decoder on disk."""
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def opened_container(container: Container, storage: Storage) -> Iterator[BinaryIO]:
+    """A container, to be read and seeked; at the end it must still be what was listed.
+
+    Args:
+        container: the file.
+        storage: how remote locations are reached.
+
+    Raises:
+        ClipError: it is missing, empty, closed to us, or not of the version that was listed.
+        StoreError: the store does not answer.
+    """
+    if not is_remote(container.uri):
+        ref = ClipRef(container.uri, container.version)
+        with opened(ref, storage, max_bytes=sys.maxsize) as file:
+            yield file
+            # A file that was replaced is still here as it was; one written into is not.
+            _check_version(container, stat_version(os.fstat(file.fileno())))
+        return
+    found = _looked_at(container.uri, storage)
+    _check_version(container, found.version)
+    if not found.size:
+        raise ClipError("read", "empty", f"{container.uri}: is empty, or of unknown size")
+    failures: list[ClipError | StoreError] = []
+
+    def fetch(start: int, end: int) -> bytes:
+        try:
+            return _asked(container.uri, storage, lambda: found.range(start, end))
+        except (ClipError, StoreError) as error:
+            failures.append(error)
+            raise
+
+    with remote_file(found.size, fetch, _REQUEST_BYTES) as remote:
+        try:
+            yield remote
+        except Exception:
+            # Its reader may have made an error of its own of it, or words of another.
+            if failures:
+                raise failures[0] from None
+            raise
+    _check_version(container, _looked_at(container.uri, storage).version)
+
+
+def _looked_at(uri: str, storage: Storage) -> FsspecObject:
+    storage.filesystem(uri).invalidate_cache()
+    return _asked(uri, storage, lambda: FsspecObject(uri, storage))
+
+
+def _asked(uri: str, storage: Storage, call: Callable[[], T]) -> T:
+    what = f"{uri} cannot be read"
+    try:
+        return storage.tried(what, call)
+    except FileNotFoundError as error:
+        raise ClipError("read", "missing", f"{uri}: is not there") from error
+    except PermissionError as error:
+        said = storage.redacted(str(error))
+        if is_credential_error(error):
+            raise StoreError(f"{what}: {said}; renew the credentials, and go on") from error
+        raise ClipError("read", "forbidden", f"{uri}: no permission to read it ({said})") from error
+
+
+def _check_version(container: Container, version: str) -> None:
+    if version != container.version:
+        raise ClipError(
+            "read",
+            "changed",
+            f"{container.uri}: changed since it was listed (version {container.version}, now "
+            f"{version}); embed it into a new table",
+        )
+
+
+def held(pieces: Iterable[bytes | memoryview], size: int) -> BinaryIO:
+    """Bytes as a file with a descriptor, for its reader to seek in.
+
+    Args:
+        pieces: the bytes, in order.
+        size: how many there are to be; few stay in memory.
+    """
+    if size <= _MEMORY_BYTES and hasattr(os, "memfd_create"):
+        file: Any = os.fdopen(os.memfd_create("member"), "w+b")
+    else:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with its recording)
+    try:
+        for piece in pieces:
+            file.write(piece)
+        file.flush()
+    except BaseException:
+        file.close()
+        raise
+    return file  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def from_start(ref: ClipRef, file: BinaryIO, max_bytes: int) -> Iterator[BinaryIO]:
+    """A held file as `Recording.open` gives it.
+
+    Raises:
+        ClipError: it is empty, or has more bytes than it may.
+    """
+    n_bytes = os.fstat(file.fileno()).st_size
+    if not n_bytes:
+        raise ClipError("read", "empty", f"{ref.uri}: {ref.member} is empty (0 bytes)")
+    check_size(ref, max_bytes, n_bytes)
+    file.seek(0)
+    yield file
+
+
+def cannot_be_read(ref: ClipRef, error: ClipError) -> Recording:
+    """A recording that ends in `errors`."""
+
+    def fail(_: int) -> NoReturn:
+        raise error
+
+    return Recording(ref, fail)
+
+
+def rest_of(container: Container, error: ClipError) -> Recording:
+    """What could not be read of a container, as the one recording that stands for it."""
+    return cannot_be_read(ClipRef(container.uri, container.version, container.part), error)
+
+
+def damaged(container: Container, what: str, error: Exception | None = None) -> ClipError:
+    """The error of a container that ends early or makes no sense.
+
+    Args:
+        container: the file.
+        what: was met where.
+        error: of its reader.
+    """
+    said = f": {str(error) or type(error).__name__}" if error else ""
+    return ClipError(
+        "read",
+        "damaged_container",
+        f"{container.uri}: {what}{said}; what was read before is embedded. Fetch the file again",
+    )

@@ -1,0 +1,212 @@
+"""A run of Parquet row groups, or an Arrow file, as recordings: one a row.
+
+Only the column of the audio and the carried ones are read, a few rows at a time. A column of audio
+is binary, or a struct of `bytes` and `path` as Hugging Face datasets write it.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.clips import ClipRef, Container
+from pipeline.containers import (
+    cannot_be_read,
+    damaged,
+    from_start,
+    held,
+    opened_container,
+    rest_of,
+)
+from pipeline.errors import ClipError
+from pipeline.recordings import Recording
+from pipeline.storage import Storage
+
+PARQUET_MAGIC, ARROW_MAGIC = b"PAR1", b"ARROW1"
+BATCH_BYTES, BATCH_ROWS = 16 << 20, 64
+"""Rows in memory: as many as have so many bytes, by the file's average; at least one."""
+_BUFFER_BYTES = 1 << 20
+_PART = re.compile(r"(?:groups=(\d+)-(\d+) from row=(\d+);)?column=(.*)", re.DOTALL)
+_DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which rows of a file, and which column of them, a container is.
+
+    Attributes:
+        column: of the audio.
+        groups: first and last of the row groups; None for all rows.
+        first_row: of the file that the groups begin with.
+    """
+
+    column: str
+    groups: tuple[int, int] | None = None
+    first_row: int = 0
+
+    def __str__(self) -> str:
+        groups = ""
+        if self.groups:
+            first, last = self.groups
+            groups = f"groups={first}-{last} from row={self.first_row};"
+        return f"{groups}column={self.column}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Part":
+        """Read what `str` wrote."""
+        match = _PART.fullmatch(text)
+        assert match, text
+        first, last, row, column = match.groups()
+        return cls(column, (int(first), int(last)), int(row)) if first else cls(column)
+
+
+def parquet_recordings(
+    container: Container, storage: Storage, columns: tuple[str, ...] = ()
+) -> Iterator[Recording]:
+    """The recordings of a container, in the order of its rows; their members are `row=N`.
+
+    Where the file is damaged, or is not what was listed, the last recording stands for the rest.
+
+    Args:
+        container: the file, or a run of its row groups.
+        storage: how remote locations are reached.
+        columns: whose values go with the audio, as text; those that the file lacks are null.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    try:
+        with opened_container(container, storage) as file:
+            if not container.part:
+                raise damaged(container, "could not be read when it was listed")
+            part = Part.parse(container.part)
+            row = part.first_row
+            for batch in _batches(container, file, part, columns):
+                audio = batch.column(part.column)
+                carried = [_texts(batch, name) for name in columns]
+                for i, value in enumerate(audio):
+                    ref = ClipRef(
+                        container.uri,
+                        container.version,
+                        f"row={row}",
+                        carried=tuple(texts[i] for texts in carried),
+                    )
+                    yield from _recording(ref, value)
+                    row += 1
+    except ClipError as error:
+        yield rest_of(container, error)
+
+
+def _batches(
+    container: Container, file: BinaryIO, part: Part, columns: tuple[str, ...]
+) -> Iterator[pa.RecordBatch]:
+    row = part.first_row
+    try:
+        for batch in _opened_batches(file, part, columns):
+            yield batch
+            row += batch.num_rows
+    except _DAMAGE as error:
+        raise damaged(container, f"damaged at or after row {row}", error) from error
+
+
+def _opened_batches(
+    file: BinaryIO, part: Part, columns: tuple[str, ...]
+) -> Iterator[pa.RecordBatch]:
+    if part.groups:
+        parquet = pq.ParquetFile(
+            pa.PythonFile(file, mode="r"), buffer_size=_BUFFER_BYTES, pre_buffer=False
+        )
+        wanted = [n for n in (part.column, *columns) if n in parquet.schema_arrow.names]
+        groups = range(part.groups[0], part.groups[1] + 1)
+        yield from parquet.iter_batches(
+            _batch_rows(parquet.metadata, groups),
+            groups,
+            list(dict.fromkeys(wanted)),
+            use_threads=False,
+        )
+    else:
+        yield from _arrow_batches(file, part, columns)
+
+
+def _batch_rows(footer: pq.FileMetaData, groups: range) -> int:
+    size: int = sum(footer.row_group(group).total_byte_size for group in groups)
+    n_rows: int = sum(footer.row_group(group).num_rows for group in groups)
+    return max(1, min(BATCH_ROWS, BATCH_BYTES * n_rows // max(1, size)))
+
+
+def _arrow_batches(
+    file: BinaryIO, part: Part, columns: tuple[str, ...]
+) -> Iterator[pa.RecordBatch]:
+    """Record batches as they were written; those of streams must end with their end mark."""
+    schema, is_stream = arrow_schema(file)
+    wanted = sorted(
+        {schema.get_field_index(n) for n in (part.column, *columns) if n in schema.names}
+    )
+    options = pa.ipc.IpcReadOptions(included_fields=wanted, use_threads=False)
+    source = pa.PythonFile(file, mode="r")
+    if not is_stream:
+        reader = pa.ipc.open_file(source, options=options)
+        yield from (reader.get_batch(i) for i in range(reader.num_record_batches))
+        return
+    yield from pa.ipc.open_stream(source, options=options)
+    file.seek(-4, 2)
+    if file.read() != bytes(4):
+        raise EOFError("the end mark of the Arrow stream is missing")
+
+
+def arrow_schema(file: BinaryIO) -> tuple[pa.Schema, bool]:
+    """Schema of an Arrow file, and whether it is a stream; leaves the file at its start."""
+    magic = file.read(len(ARROW_MAGIC))
+    file.seek(0)
+    is_stream = magic != ARROW_MAGIC
+    opened = (pa.ipc.open_stream if is_stream else pa.ipc.open_file)(pa.PythonFile(file, mode="r"))
+    schema = opened.schema
+    file.seek(0)
+    return schema, is_stream
+
+
+def _recording(ref: ClipRef, value: pa.Scalar) -> Iterator[Recording]:
+    path = ""
+    if value.is_valid and pa.types.is_struct(value.type):
+        names = [field.name for field in value.type]
+        path = f", only the path {value['path'].as_py()!r}" if "path" in names else ""
+        value = value["bytes"]
+    if not value.is_valid:
+        what = f"{ref.uri}: {ref.member} holds no bytes{path}; embed the files it names themselves"
+        yield cannot_be_read(ref, ClipError("read", "no_bytes", what))
+        return
+    content = value.as_buffer()
+    with held([memoryview(content)], content.size) as file:
+        yield Recording(ref, partial(from_start, ref, file))
+
+
+def _texts(batch: pa.RecordBatch, name: str) -> list[str | None]:
+    """Values of a column as text; those that are neither text nor numbers as JSON or ISO dates."""
+    if name not in batch.schema.names:
+        return [None] * batch.num_rows
+    column = batch.column(name)
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column, kind = column.dictionary_decode(), kind.value_type
+    if pa.types.is_temporal(kind):
+        # As Python values they would lose the nanoseconds.
+        column = pc.cast(column, pa.string())
+    if pa.types.is_float16(kind) or pa.types.is_float32(kind):
+        # Python's floats would show digits that these do not have.
+        narrow = kind.to_pandas_dtype()
+        return [None if value is None else str(narrow(value)) for value in column.to_pylist()]
+    return [_text(value) for value in column.to_pylist()]
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, bool | list | dict):
+        return json.dumps(value, ensure_ascii=False, default=_text)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

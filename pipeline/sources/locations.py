@@ -1,0 +1,181 @@
+"""Where the files of a format lie: braces, globs and folders, here and in stores, to files.
+
+Folders are walked once each, however many links lead there, and real folders before linked ones,
+so a loop of links ends and a file has the name that a person would give it. From a folder the files
+with an ending of the format are taken, and what was passed over is counted; a file that is named,
+or matched by a glob, is taken whatever its ending. Remote ones are listed by `remote_files`.
+"""
+
+import glob
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from pipeline.clips import Container, path_to_uri, uri_to_path
+from pipeline.errors import UsageError
+from pipeline.sources.braces import expand_braces
+from pipeline.sources.listing import SourceOptions
+from pipeline.sources.patterns import Sieve, folder_of_glob
+from pipeline.sources.remote_files import RemoteFile, find_remote
+from pipeline.storage import is_remote, is_uri
+from pipeline.versions import file_version
+
+_THREADS = 16
+_SHOWN = 3
+
+
+class FoundFile(NamedTuple):
+    """A file of a source.
+
+    Attributes:
+        uri: the same on every machine, without a signature.
+        version: what changes when its content does.
+        read_uri: the URI with its signature; empty where it has none.
+    """
+
+    uri: str
+    version: str
+    read_uri: str = ""
+
+
+class Locations:
+    """The files that the locations of one format stand for.
+
+    Args:
+        locations: as a person names them: folders (walked down), files, globs (`**` crosses
+            folders) and braces.
+        endings: of the format, with their dots and in lower case.
+        options: how to take them.
+    """
+
+    def __init__(
+        self, locations: Sequence[str], endings: Sequence[str], options: SourceOptions
+    ) -> None:
+        self._locations = locations
+        self._storage = options.storage
+        self._sieve = Sieve(options, endings)
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """Files of other endings, or not let through by the patterns; by ending."""
+        return self._sieve.skipped
+
+    def files(self) -> Iterator[FoundFile]:
+        """Each file; of locations that overlap in a store, more than once.
+
+        Raises:
+            UsageError: a location that does not exist, a glob that matches nothing, or a folder
+                that cannot be listed.
+            StoreError: a store is out of order.
+        """
+        self._sieve.skipped.clear()
+        local = [_local_path(each) for each in self._locations if not is_remote(each)]
+        named = [(path, below) for location in local for path, below in _named(location)]
+        folders = [path for path, _ in named if os.path.isdir(path)]
+        paths = {
+            os.path.abspath(path)
+            for path, below in named
+            if not os.path.isdir(path) and self._sieve.takes(below, is_named=True)
+        }
+        paths.update(_walk(folders, self._sieve))
+        for path in paths:
+            yield FoundFile(path_to_uri(path), file_version(path))
+        for file in self._remote([each for each in self._locations if is_remote(each)]):
+            if self._sieve.takes(file.below, file.is_named):
+                yield FoundFile(file.uri, file.version, file.read_uri)
+
+    def _remote(self, locations: Sequence[str]) -> Iterator[RemoteFile]:
+        names = [name for location in locations for name in expand_braces(location)]
+        if len(names) == 1:
+            yield from find_remote(names[0], self._storage)
+            return
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for found in pool.map(lambda name: list(find_remote(name, self._storage)), names):
+                yield from found
+
+
+def found_containers(locations: Locations, kind: str) -> list[Container]:
+    """The files of locations as containers of a kind, each once, in order.
+
+    Raises:
+        UsageError, StoreError: as `Locations.files`; or one has a signed URL.
+    """
+    found = set[Container]()
+    for file in locations.files():
+        if file.read_uri:
+            raise UsageError(
+                f"source {file.uri!r}: signed URLs are taken of single recordings only; fetch the "
+                "file, or name it in its store"
+            )
+        found.add(Container(file.uri, file.version, kind=kind))
+    return sorted(found)
+
+
+def _local_path(source: str) -> str:
+    return uri_to_path(f"file://{source.partition('://')[2]}") if is_uri(source) else source
+
+
+def _named(location: str) -> list[tuple[str, str]]:
+    """Paths that a location stands for, each with what the patterns are held against."""
+    if os.path.lexists(location):
+        return [(location, os.path.basename(os.path.abspath(location)))]
+    found: list[tuple[str, str]] = []
+    missing: list[str] = []
+    names = expand_braces(location)
+    for name in names:
+        is_there = os.path.lexists(name)
+        matches = [name] if is_there else glob.glob(name, recursive=True, include_hidden=True)
+        root = os.path.dirname(name) + "/" if is_there else folder_of_glob(name)
+        found += [(path, path.removeprefix(root)) for path in sorted(matches)]
+        if not matches:
+            missing.append(name)
+    if missing == [location]:
+        what = "the glob matches no file" if glob.has_magic(location) else "no such file or folder"
+        raise UsageError(f"source {location!r}: {what}")
+    if missing:
+        shown = ", ".join(repr(name) for name in missing[:_SHOWN])
+        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        raise UsageError(f"source {location!r}: no such file or folder: {shown}{more}")
+    return found
+
+
+def _walk(roots: Sequence[str], sieve: Sieve) -> Iterator[str]:
+    walked: set[tuple[int, int]] = set()
+    # All roots in one walk, sorted: a clip's name must not depend on which was named first.
+    # Each with its root, below which the patterns look.
+    real_folders, linked_folders = list[tuple[str, str]](), list[tuple[str, str]]()
+    for root in sorted(roots, key=os.path.abspath):
+        is_real = os.path.realpath(root) == os.path.abspath(root)
+        (real_folders if is_real else linked_folders).append((root, root))
+    real_folders.reverse()
+    while real_folders or linked_folders:
+        folder, root = real_folders.pop() if real_folders else linked_folders.pop(0)
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in walked:
+            continue
+        walked.add((status.st_dev, status.st_ino))
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            raise UsageError(
+                f"folder {folder!r} cannot be listed: {error.strerror}; give read permission, or "
+                "name the sources without it"
+            ) from error
+        below: list[tuple[str, str]] = []
+        for entry in entries:
+            if _is_folder(entry):
+                (linked_folders if entry.is_symlink() else below).append((entry.path, root))
+                continue
+            if sieve.takes(os.path.relpath(entry.path, root)):
+                yield os.path.abspath(entry.path)
+        real_folders.extend(reversed(below))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return stat.S_ISDIR(entry.stat().st_mode)
+    except OSError:  # a link to nothing, or round in a circle
+        return False

@@ -1,0 +1,123 @@
+"""One corpus in several shapes, and whole runs over them, for the tests of containers."""
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import soundfile
+
+from pipeline.clips import SAMPLE_RATE_HZ, Container
+from pipeline.packets import shard_packets
+from pipeline.plan import Plan, plan_run
+from pipeline.recordings import of_container, recordings
+from pipeline.shard import embed_shard
+from pipeline.sources.listing import Listing, SourceOptions
+from pipeline.sources.recognize import list_sources
+from pipeline.storage import DEFAULT_STORAGE
+from pipeline.table import Table
+from tests.pipeline.conftest import StatisticsModel
+
+HF_AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def wav(n: int = 500, seed: int = 0) -> bytes:
+    """Noise of `n` samples as a 32 kHz float WAV, which decodes bit-exactly."""
+    samples = np.random.default_rng(seed).uniform(-0.5, 0.5, n).astype(np.float32)
+    file = io.BytesIO()
+    soundfile.write(file, samples, SAMPLE_RATE_HZ, subtype="FLOAT", format="WAV")
+    return file.getvalue()
+
+
+def corpus(n: int, first_seed: int = 0) -> dict[str, bytes]:
+    """Clips of differing lengths by their names."""
+    return {f"{i:03}.wav": wav(400 + 10 * i, seed=i) for i in range(first_seed, first_seed + n)}
+
+
+def write_tar(path: Path, members: Mapping[str, bytes] | Sequence[tuple[str, bytes]]) -> Path:
+    """A tar with the compression that its ending says."""
+    compression = path.suffix[1:] if path.suffix != ".tar" else ""
+    pairs = members.items() if isinstance(members, Mapping) else members
+    with tarfile.open(path, f"w:{compression}") as tar:
+        for name, content in pairs:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def write_parquet(
+    path: Path, clips: Mapping[str, bytes], row_group: int = 4, **columns: Iterable[object]
+) -> Path:
+    """A file as Hugging Face's datasets write it."""
+    rows = [{"bytes": content, "path": name} for name, content in clips.items()]
+    features = {"audio": {"_type": "Audio", "sampling_rate": SAMPLE_RATE_HZ}}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    table = pa.table(
+        {"audio": pa.array(rows, HF_AUDIO), **{k: list(v) for k, v in columns.items()}}
+    )
+    pq.write_table(table.replace_schema_metadata(metadata), path, row_group_size=row_group)
+    return path
+
+
+def listed(*sources: Path, **options: object) -> Listing:
+    return list_sources([str(source) for source in sources], SourceOptions(**options))
+
+
+def read(container: Container, columns: tuple[str, ...] = ()) -> tuple[dict[str, bytes], list]:
+    """Bytes of each recording by its member, and their refs; errors as `class: message`."""
+    found, refs = {}, []
+    for recording in of_container(container, DEFAULT_STORAGE, columns):
+        refs.append(recording.ref)
+        try:
+            with recording.open(1 << 30) as file:
+                assert file.tell() == 0
+                found[recording.ref.member] = Path(f"/dev/fd/{file.fileno()}").read_bytes()
+        except Exception as error:
+            found[recording.ref.member] = f"{error.error_class}: {error}"
+    assert len(found) == len(refs)
+    return found, refs
+
+
+def read_all(
+    path: Path, columns: tuple[str, ...] = (), **options: object
+) -> tuple[dict[str, bytes], dict[str, tuple[str | None, ...]]]:
+    """Bytes of each row, and the carried texts, over all containers."""
+    found, texts = {}, {}
+    for container in listed(path, columns=columns or None, **options).containers:
+        ours, refs = read(container, columns)
+        assert not found.keys() & ours.keys()
+        found |= ours
+        texts |= {ref.member: ref.carried for ref in refs}
+    return found, texts
+
+
+def plan(table: Table, listing: Listing) -> Plan:
+    return plan_run(
+        listing.clips,
+        table.spec.digest,
+        100,
+        table.committed(),
+        table.contents_of,
+        listing.containers,
+    )
+
+
+def embed_all(table: Table, listing: Listing, most: int | None = None) -> int:
+    """Embeds what is missing, or so many shards of it; how many shards that was."""
+    todo = plan(table, listing).todo[:most]
+    for shard in todo:
+        found = recordings(shard, DEFAULT_STORAGE, table.spec.columns)
+        embed_shard(shard, shard_packets(found, table.spec.decode_rule), StatisticsModel(), table)
+    return len(todo)
+
+
+def rows(table: Table, name: str = "clips") -> list[dict[str, object]]:
+    """All rows of a table of the table, by uri and member."""
+    paths = sorted((table.store.path(name)).glob("*.parquet"))
+    found = [row for path in paths for row in pq.read_table(path, partitioning=None).to_pylist()]
+    return sorted(found, key=lambda row: (row["uri"], row["member"]))

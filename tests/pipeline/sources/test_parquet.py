@@ -1,0 +1,128 @@
+"""`pipeline.sources.parquet`: what is listed, and whole tables made of it."""
+
+import json
+import os
+
+import pytest
+
+from pipeline import parquet_layout
+from pipeline.errors import UsageError
+from pipeline.table import commit_name
+from pipeline.verify import verify_table
+from tests.pipeline.sources.corpora import (
+    corpus,
+    embed_all,
+    listed,
+    plan,
+    rows,
+    write_parquet,
+)
+
+
+@pytest.fixture(autouse=True)
+def _small_containers(monkeypatch):
+    monkeypatch.setattr(parquet_layout, "GROUP_ROWS", 2)
+
+
+@pytest.fixture
+def parquet(tmp_path):
+    """Seven rows in groups of two: four containers."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    return write_parquet(
+        folder / "train-000.parquet", corpus(7), row_group=2, label=[*"abcdef", None], n=range(7)
+    )
+
+
+def test_files_globs_braces_and_folders_are_the_same(parquet):
+    (parquet.parent / "README.md").write_text("about")
+    folder = parquet.parent
+    sources = (folder, folder / "*.parquet", folder / "{train,test}-000.parquet")
+    write_parquet(folder / "test-000.parquet", corpus(2))
+    for source in sources:
+        assert len(listed(source).containers) == 5, source
+        assert listed(source).formats == {str(source): "parquet"}
+    assert listed(folder).skipped == {".md": 1}
+    assert listed(folder).text() == "5 containers (skipped 1 other files: .md 1)"
+
+
+def test_columns_are_those_asked_for(parquet):
+    assert listed(parquet).columns == ()
+    assert listed(parquet, columns=("n", "label", "n")).columns == ("n", "label")
+    with pytest.raises(UsageError, match=r"has a column 'm'; there are: audio, label, n"):
+        listed(parquet, columns=("label", "m"))
+
+
+def test_columns_of_the_tables_own_names_are_refused(tmp_path):
+    path = write_parquet(tmp_path / "c.parquet", corpus(1), duration_s=[1.0])
+    assert listed(path).columns == ()
+    with pytest.raises(UsageError, match="'duration_s' cannot be carried"):
+        listed(path, columns=("duration_s",))
+
+
+def test_rows_of_the_table(parquet, new_table):
+    table = new_table(columns=("label", "n"))
+    listing = listed(parquet, columns=("label", "n"))
+    assert plan(table, listing).n_clips == 7
+    embed_all(table, listing)
+    found = rows(table)
+    assert [row["member"] for row in found] == [f"row={i}" for i in range(7)]
+    assert [row["label"] for row in found] == [*"abcdef", None]
+    assert [row["n"] for row in found] == [str(i) for i in range(7)]
+    assert {row["member_offset"] for row in found} == {None}
+    report = verify_table(table, listing)
+    assert report.problems == []
+    assert (report.clips, report.shards) == (7, 4)
+
+
+def test_a_run_that_was_cut_off_does_what_is_missing(parquet, new_table):
+    table = new_table()
+    assert embed_all(table, listed(parquet), most=3) == 3
+    assert plan(new_table(), listed(parquet)).n_clips == 1
+    assert embed_all(new_table(), listed(parquet)) == 1
+    assert embed_all(new_table(), listed(parquet)) == 0
+    assert verify_table(table, listed(parquet)).problems == []
+
+
+def test_a_file_that_changed_is_told_and_not_embedded_twice(parquet, new_table):
+    """However it is divided now, and even if it was not finished before."""
+    table = new_table()
+    embed_all(table, listed(parquet), most=2)
+    write_parquet(parquet, corpus(7), row_group=3)
+    other = write_parquet(parquet.parent / "other.parquet", corpus(1))
+    planned = plan(table, listed(parquet.parent))
+    # 3, 3 and 1 rows.
+    assert {os.path.basename(each.uri) for each in planned.changed} == {"train-000.parquet"}
+    assert len(planned.changed) == 3
+    assert [shard.container.uri for shard in planned.todo] == [str(other)]
+    assert verify_table(table, listed(parquet)).problems
+
+
+def test_another_way_of_dividing_a_file_does_not_embed_it_twice(parquet, new_table, monkeypatch):
+    table = new_table()
+    embed_all(table, listed(parquet))
+    monkeypatch.setattr(parquet_layout, "GROUP_ROWS", 4)
+    planned = plan(table, listed(parquet))
+    assert (len(planned.changed), planned.todo) == (2, ())
+
+
+def test_damaged_parts_of_one_file_are_rows_of_their_own(parquet, new_table):
+    table, listing = new_table(), listed(parquet)
+    parquet.unlink()
+    embed_all(table, listing)
+    errors = rows(table, "errors")
+    assert [error["class"] for error in errors] == ["missing"] * 4
+    assert len({error["clip_id"] for error in errors}) == 4
+    assert verify_table(table, listing).problems == []
+
+
+def test_a_row_that_did_not_come_out_is_found(parquet, new_table):
+    table = new_table()
+    embed_all(table, listed(parquet), most=1)
+    (shard,) = table.committed()
+    record = json.loads(table.store.read(commit_name(shard)))
+    assert record["container"]["n_clips"] == 2
+    record["container"]["n_clips"] = 3
+    table.store.path(commit_name(shard)).write_text(json.dumps(record))
+    (problem,) = verify_table(table).problems
+    assert problem.endswith("3 clips are in its container, 2 came out")

@@ -1,0 +1,129 @@
+"""`pipeline.containers`: files in stores read by ranges, and bytes that are held for a decoder."""
+
+import io
+import os
+from pathlib import Path
+
+import fsspec
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline import containers
+from pipeline.clips import ClipRef, Container
+from pipeline.containers import held, opened_container
+from pipeline.errors import ClipError, StoreError
+from pipeline.objects import FsspecObject
+from pipeline.remote_file import remote_file
+from pipeline.storage import DEFAULT_STORAGE, Storage
+
+CONTENT = bytes(range(256)) * 4
+URI = "memory://containers/x.bin"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def store():
+    store = fsspec.filesystem("memory")
+    store.pipe(URI, CONTENT)
+    yield store
+    store.rm("/containers", recursive=True)
+
+
+def listed(uri=URI):
+    return Container(uri, FsspecObject(uri, DEFAULT_STORAGE).version)
+
+
+@given(
+    st.lists(st.tuples(st.integers(-50, 1100), st.integers(0, 2), st.integers(0, 600)), max_size=8),
+    st.integers(1, 300),
+)
+def test_a_remote_file_reads_as_a_local_one(moves, buffer_bytes):
+    local = io.BytesIO(CONTENT)
+    found = FsspecObject(URI, DEFAULT_STORAGE)
+    remote = remote_file(found.size, found.range, buffer_bytes)
+    for offset, whence, n_bytes in moves:
+        if whence == os.SEEK_SET:
+            offset = max(0, offset)
+        if local.tell() + offset >= 0 and len(CONTENT) + offset >= 0:
+            assert remote.seek(offset, whence) == local.seek(offset, whence)
+        assert remote.read(n_bytes) == local.read(n_bytes)
+        assert remote.tell() == local.tell()
+
+
+def test_a_request_is_made_again(monkeypatch):
+    real, calls = MemoryFileSystem.cat_file, []
+
+    def cat_file(self, path, start=None, end=None):
+        calls.append((start, end))
+        if len(calls) == 1:
+            raise ConnectionResetError("gone")
+        content = real(self, path, start, end)
+        return content[:-1] if len(calls) == 2 else content  # a body that was cut off
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", cat_file)
+    with opened_container(listed(), DEFAULT_STORAGE) as file:
+        assert file.read() == CONTENT
+    assert calls == [(0, len(CONTENT))] * 3
+
+
+def test_an_outage_wins_over_what_the_reader_makes_of_it(monkeypatch):
+    def cat_file(self, path, start=None, end=None):
+        raise ConnectionResetError("gone")
+
+    container = listed()
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", cat_file)
+
+    def read():
+        with opened_container(container, Storage(timeout_s=0)) as file:
+            try:
+                file.read()
+            except StoreError as error:
+                raise ValueError("the format is wrong") from error
+
+    with pytest.raises(StoreError, match=rf"{URI} cannot be read: gone"):
+        read()
+
+
+def error_class(container):
+    with pytest.raises(ClipError) as raised, opened_container(container, DEFAULT_STORAGE) as file:
+        file.read()
+    assert container.uri in str(raised.value)
+    return raised.value.error_class
+
+
+def test_what_is_wrong_with_a_container(store, tmp_path):
+    assert error_class(Container("memory://containers/nowhere", "1")) == "missing"
+    assert error_class(Container(URI, "1")) == "changed"
+    store.pipe("memory://containers/empty", b"")
+    assert error_class(listed("memory://containers/empty")) == "empty"
+    assert error_class(Container(str(tmp_path / "x"), "1")) == "missing"
+
+
+def test_a_remote_container_that_changes_while_it_is_read(store):
+    uri = "memory://containers/changing"
+    store.pipe(uri, b"1")
+    container = listed(uri)
+    with pytest.raises(ClipError, match="changed"), opened_container(container, DEFAULT_STORAGE):
+        store.pipe(uri, b"22")
+
+
+@pytest.mark.parametrize("limit", [5, 6])
+def test_bytes_are_held_in_memory_or_on_disk(monkeypatch, limit):
+    monkeypatch.setattr(containers, "_MEMORY_BYTES", limit)
+    with held([b"abc", memoryview(b"def")], 6) as file:
+        where = os.readlink(f"/dev/fd/{file.fileno()}")
+        assert ("memfd" in where) == (limit >= 6)
+        assert Path(f"/dev/fd/{file.fileno()}").read_bytes() == b"abcdef"
+        with containers.from_start(ClipRef("x", "1"), file, 6) as opened:
+            assert opened.read() == b"abcdef"
+        assert not file.closed
+
+
+def test_a_member_beyond_the_limit_is_refused():
+    with (
+        held([b"abcdef"], 6) as file,
+        pytest.raises(ClipError, match="6 bytes, more than the 5"),
+        containers.from_start(ClipRef("x", "1", "a.wav"), file, 5),
+    ):
+        pass
