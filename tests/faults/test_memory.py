@@ -1,4 +1,4 @@
-"""A three-hour recording passes through in pieces: memory does not follow its length."""
+"""Recordings of hours pass through in pieces: memory does not follow their length."""
 
 import threading
 
@@ -15,15 +15,17 @@ LIMIT_BYTES = 4e9
 MOST_GROWTH_BYTES = 300e6
 # Windows are centred on 0, 60, 120 ... s, the last one on the end: 3 h make 181, 10 min 11.
 WINDOWS = {600: 11, 10_800: 181}
+LOW_RATE_HZ = 8_000
+SIX_HOURS_S = 21_600
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def _write_flac(path, duration_s):
+def _write_flac(path, duration_s, rate_hz=RATE_HZ):
     """Stereo, one minute over and over."""
-    time_s = np.arange(60 * RATE_HZ)[:, None] / RATE_HZ
+    time_s = np.arange(60 * rate_hz)[:, None] / rate_hz
     minute = (0.3 * np.sin(2 * np.pi * np.array([[440, 620]]) * time_s)).astype(np.float32)
-    with soundfile.SoundFile(path, "w", RATE_HZ, 2, "PCM_16") as file:
+    with soundfile.SoundFile(path, "w", rate_hz, 2, "PCM_16") as file:
         for _ in range(duration_s // 60):
             file.write(minute)
 
@@ -39,8 +41,8 @@ def _tree_bytes(process):
     return total
 
 
-def _peak_bytes(source, table, log):
-    run = started("embed", source, table, *FAST, "--hop-s", 60, log=log)
+def _peak_bytes(source, table, log, hop_s=60):
+    run = started("embed", source, table, *FAST, "--hop-s", hop_s, log=log)
     peak, ended = 0, threading.Event()
 
     def watch():
@@ -77,3 +79,14 @@ def test_memory_does_not_follow_the_length(tmp_path):
     short, long = peaks.values()
     assert long < LIMIT_BYTES
     assert long - short < MOST_GROWTH_BYTES
+
+
+def test_six_hours_are_one_clip(tmp_path):
+    source, table = tmp_path / "long.flac", tmp_path / "table"
+    _write_flac(source, SIX_HOURS_S, LOW_RATE_HZ)
+    peak = _peak_bytes(source, table, tmp_path / "log", hop_s=120)
+    print(f"{peak / 1e9:.2f} GB")
+    report = verified(table)
+    assert (report.clips, report.audio_s) == (1, SIX_HOURS_S)
+    assert pq.read_table(table / "clips")["n_windows"].to_pylist() == [SIX_HOURS_S // 120 + 1]
+    assert peak < LIMIT_BYTES
