@@ -8,11 +8,12 @@ import typer
 from rich.console import Console
 
 from jobs.bench import bench_app
-from jobs.config import EmbedConfig, load_config
+from jobs.config import EmbedConfig, load_config, split_commas
 from jobs.models import models_app
 from jobs.stop import stop_signals
 from models.errors import ModelError
 from pipeline.errors import PipelineError, UsageError
+from pipeline.sources.listing import AUTO, SourceOptions
 from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 
 app = typer.Typer(
@@ -120,6 +121,10 @@ def verify(
         typer.Option(help="Also check that the table holds exactly this source; repeatable."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    source_format: Annotated[str, _option("source_format", "--source-format", _SOURCE)] = AUTO,
+    include: Annotated[str, _option("include", "--include", _SOURCE)] = "",
+    exclude: Annotated[str, _option("exclude", "--exclude", _SOURCE)] = "",
+    audio_column: Annotated[str | None, _option("audio_column", "--audio-column", _SOURCE)] = None,
     storage_options: Annotated[
         list[str] | None, _option("storage_options", "--storage-options", _RUN)
     ] = None,
@@ -130,8 +135,14 @@ def verify(
     """Prove that TABLE is whole: every clip once, every row sound. Exit code 0 or 1."""
     from jobs.verify import run_verify
 
-    storage = Storage(parse_options(storage_options or ()), store_timeout_s)
-    raise typer.Exit(run_verify(table, tuple(source or ()), as_json, _console(sys.stdout), storage))
+    options = SourceOptions(
+        format=source_format,
+        include=split_commas(include),
+        exclude=split_commas(exclude),
+        audio_column=audio_column,
+        storage=Storage(parse_options(storage_options or ()), store_timeout_s),
+    )
+    raise typer.Exit(run_verify(table, tuple(source or ()), as_json, _console(sys.stdout), options))
 
 
 def _console(stream: Any) -> Console:

@@ -35,8 +35,13 @@ DEFAULT_TOP_K = 5
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 
+def split_commas(text: str) -> tuple[str, ...]:
+    """`a, b` as its parts; none of an empty text."""
+    return tuple(part.strip() for part in text.split(",")) if text else ()
+
+
 def _split_commas(value: object) -> object:
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+    return split_commas(value) if isinstance(value, str) else value
 
 
 def _as_pairs(value: object) -> object:

@@ -24,6 +24,7 @@ from jobs.stop import stop_signals
 from jobs.verify import run_verify
 from models.errors import WeightsUnavailableError
 from pipeline.local_store import LocalStore
+from pipeline.sources.listing import SourceOptions
 from pipeline.table import Table
 
 Samples = npt.NDArray[np.float32]
@@ -108,7 +109,7 @@ def main() -> int:
     if code:
         return code
     out.print(f"\npasstream verify {table} --source {corpus}")
-    code = run_verify(str(table), [str(corpus)], as_json=False, out=out)
+    code = run_verify(str(table), [str(corpus)], False, out, SourceOptions())
     _show(table, out)
     return code
 

@@ -10,9 +10,8 @@ from rich.console import Console
 from jobs.monitor import fidelity_text
 from pipeline.errors import UsageError
 from pipeline.report import Report
-from pipeline.sources.listing import Listing, SourceOptions
+from pipeline.sources.listing import SourceOptions
 from pipeline.sources.recognize import list_sources
-from pipeline.storage import DEFAULT_STORAGE, Storage
 from pipeline.stores import open_store
 from pipeline.table import Table
 from pipeline.verify import verify_table
@@ -23,7 +22,7 @@ def run_verify(
     sources: Sequence[str],
     as_json: bool,
     out: Console,
-    storage: Storage = DEFAULT_STORAGE,
+    options: SourceOptions,
 ) -> int:
     """Verify a table and print the report.
 
@@ -32,7 +31,7 @@ def run_verify(
         sources: that it has to hold; none are not compared.
         as_json: print it for programs.
         out: takes the report.
-        storage: how remote locations are reached.
+        options: how the sources are to be taken, and remote locations reached.
 
     Returns:
         0 where it passes, 1 where it does not.
@@ -40,19 +39,15 @@ def run_verify(
     Raises:
         UsageError: there is no table, or no such source.
     """
-    table = Table.read(open_store(location, storage))
+    table = Table.read(open_store(location, options.storage))
     if table is None:
         raise UsageError(f"table {location!r}: no passtream table there (no _passtream/table.json)")
-    report = verify_table(table, _listed(sources, storage))
+    report = verify_table(table, list_sources(sources, options) if sources else None)
     if as_json:
         out.print(json.dumps(report.to_json() | _made_with(table), indent=1))
     else:
         _print(report, table, out)
     return 0 if report.passed else 1
-
-
-def _listed(sources: Sequence[str], storage: Storage) -> Listing | None:
-    return list_sources(sources, SourceOptions(storage=storage)) if sources else None
 
 
 def _made_with(table: Table) -> dict[str, Any]:

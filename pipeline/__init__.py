@@ -4,11 +4,12 @@
     ClipRef   Shard   PCM 32k   blocks     lists      rows        Parquet   record
 
 - `sources`: files, and what manifests and standard input name, become `ClipRef`s, each with an id
-  and a version.
-- `opening`, `remote_opening`, `prefetch`: a clip's bytes, local or from a store, as a file.
-- `plan`: clips become `Shard`s whose ids are hashes of what they hold.
-- `decode`: one file becomes mono PCM at 32 kHz, in pieces: by `decoders`, `cutting` (of a part),
-  `resample`, `quality`.
+  and a version; tars and Parquet files become `Container`s.
+- `plan`: clips become `Shard`s whose ids are hashes of what they hold; so does each container.
+- `recordings`: the clips of a shard and their bytes: of listed ones by `opening`, `remote_opening`
+  and `prefetch`, of containers by `containers`, `tar_reader` and `parquet_reader`.
+- `decode`: one file becomes mono PCM at 32 kHz, in pieces: by `decoders`, `ffmpeg`, `cutting` (of a
+  part), `resample` and `quality`.
 - `promised`, `chunks`, `mpeg`, `ogg`: how much audio a file says it has, to find damage by.
 - `windows`: pieces become `WindowBlock`s; the only place that knows window arithmetic.
 - `spec`: what a table is made with, and so which model a clip goes through.

@@ -185,7 +185,7 @@ class Assembler:
             return
         means = {name: (s / done.n_windows).astype(np.float32) for name, s in state.sums.items()}
         if not state.is_finite or not all(np.isfinite(mean).all() for mean in means.values()):
-            message = f"{state.ref.uri}: the model's output is not finite"
+            message = f"{state.ref.name}: the model's output is not finite"
             self._fail(ClipFailed(clip, "embed", "non_finite_output", message))
             return
         del self._open[clip]

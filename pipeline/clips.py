@@ -37,6 +37,11 @@ class ClipRef:
     read_uri: str = field(default="", compare=False, repr=False)
 
     @property
+    def name(self) -> str:
+        """Uri and member, for messages."""
+        return f"{self.uri} {self.member}" if self.member else self.uri
+
+    @property
     def clip_id(self) -> str:
         """128-bit hex id of uri and member: the same in every run, whatever the version."""
         key = f"{self.uri}\0{self.member}".encode()

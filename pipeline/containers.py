@@ -129,7 +129,7 @@ def from_start(ref: ClipRef, file: BinaryIO, max_bytes: int) -> Iterator[BinaryI
     """
     n_bytes = os.fstat(file.fileno()).st_size
     if not n_bytes:
-        raise ClipError("read", "empty", f"{ref.uri}: {ref.member} is empty (0 bytes)")
+        raise ClipError("read", "empty", f"{ref.name}: is empty (0 bytes)")
     check_size(ref, max_bytes, n_bytes)
     file.seek(0)
     yield file

@@ -8,7 +8,7 @@ comes later (resampling, measuring) sees the part only, as if it were a file of 
 import math
 from collections.abc import Iterator
 
-from pipeline.decoders import Samples, Sound
+from pipeline.sound import Samples, Sound
 
 Span = tuple[float, float]
 

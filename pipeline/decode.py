@@ -13,20 +13,14 @@ import numpy.typing as npt
 
 from pipeline.clips import SAMPLE_RATE_HZ
 from pipeline.cutting import Cut
-from pipeline.decoders import (
-    DECODER_ERRORS,
-    PIECE_FRAMES,
-    CannotDecodeError,
-    Sound,
-    open_sound,
-    reason_of,
-)
+from pipeline.decoders import DECODER_ERRORS, open_sound, reason_of
 from pipeline.errors import ClipError
 from pipeline.limits import DEFAULT_LIMITS, Limits
 from pipeline.promised import Promise, promise_of
 from pipeline.quality import Quality, QualityMeter
 from pipeline.recordings import Recording
 from pipeline.resample import resampled
+from pipeline.sound import PIECE_FRAMES, CannotDecodeError, Sound
 
 Samples = npt.NDArray[np.float32]
 
@@ -158,7 +152,7 @@ class ClipReader:
             )
 
     def _error(self, error_class: str, message: str) -> ClipError:
-        return ClipError("decode", error_class, f"{self.ref.uri}: {message}")
+        return ClipError("decode", error_class, f"{self.ref.name}: {message}")
 
 
 def down_mix(frames: Samples) -> Samples:

@@ -8,25 +8,19 @@ those of an MP3 that does not are guessed here. Nothing is mixed.
 
 import contextlib
 import dataclasses
-import itertools
-import math
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, BinaryIO
 
 import av
-import numpy as np
-import numpy.typing as npt
 import soundfile
 
+from pipeline.ffmpeg import FFMPEG, by_ffmpeg
 from pipeline.mpeg import UNTOLD_DELAY, mpeg_audio
 from pipeline.ogg import ogg_audio, ogg_end
+from pipeline.sound import PIECE_FRAMES, CannotDecodeError, Samples, Sound, from_the_start
 
-Samples = npt.NDArray[np.float32]
-PIECE_FRAMES = 1 << 17
 DECODER_ERRORS = (
     soundfile.SoundFileError,
     av.FFmpegError,
@@ -37,61 +31,12 @@ DECODER_ERRORS = (
     MemoryError,
 )
 """What the two raise on files that they cannot make sense of."""
-_LIBSNDFILE, _FFMPEG = "libsndfile", "FFmpeg"
+_LIBSNDFILE = "libsndfile"
 _PIECE_SAMPLES = 8 * PIECE_FRAMES
 _UNKNOWN_LENGTH_FRAMES = 1 << 60
 _FASTER_BY_FFMPEG = ("vorbis", "opus")
-# Containers whose headers give the length, and by how much: MP4 counts in blocks of its codec.
-_SLACK = {"flac": 0, "mov": 2048}
 _SEEKABLE = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
 _SEEKABLE_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
-_RUN_UP_S = 1.0
-"""Vorbis is exact from its second block on, and a page, where seeking ends, has up to a second."""
-_MOST_PLANES = 8
-_JOINED_FRAMES = 1 << 15
-_MOST_FILLING = 8192
-"""Frames that an encoder may have added to fill its last block: Vorbis has the longest."""
-
-
-class CannotDecodeError(Exception):
-    """No decoder makes audio of this file.
-
-    Args:
-        error_class: short name that errors are counted by.
-        message: what is wrong, without the file's name.
-    """
-
-    def __init__(self, error_class: str, message: str) -> None:
-        super().__init__(message)
-        self.error_class = error_class
-
-
-def _from_the_start(frame: int) -> int:
-    return 0
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """An open recording.
-
-    Attributes:
-        sample_rate_hz: its rate.
-        channels: how many it has.
-        pieces: float32 (frames, channels), once and in order; may raise `DECODER_ERRORS`.
-        n_frames: as its header says, None where that is not exact.
-        slack: how many frames less than that count as all of them.
-        decoder: who decodes it.
-        seek: called before the first of `pieces`, has them begin at this frame or before, where
-            they still are what they would be from the start; returns where.
-    """
-
-    sample_rate_hz: int
-    channels: int
-    pieces: Iterator[Samples]
-    decoder: str
-    n_frames: int | None = None
-    slack: int = 0
-    seek: Callable[[int], int] = _from_the_start
 
 
 @contextlib.contextmanager
@@ -106,7 +51,7 @@ def open_sound(file: BinaryIO) -> Iterator[Sound]:
     """
     decoders: list[tuple[str, Callable[[BinaryIO], Any]]] = [
         (_LIBSNDFILE, by_libsndfile),
-        (_FFMPEG, by_ffmpeg),
+        (FFMPEG, by_ffmpeg),
     ]
     if _is_for_ffmpeg(file):
         decoders.reverse()
@@ -170,7 +115,7 @@ def by_libsndfile(file: BinaryIO) -> Iterator[Sound]:
             _read(sound, at_once),
             _LIBSNDFILE,
             sound.frames if is_exact else None,
-            seek=partial(_seek, sound) if is_exact else _from_the_start,
+            seek=partial(_seek, sound) if is_exact else from_the_start,
         )
 
 
@@ -185,132 +130,3 @@ def _seek(sound: soundfile.SoundFile, frame: int) -> int:
 def _read(sound: soundfile.SoundFile, at_once: int) -> Iterator[Samples]:
     while len(frames := sound.read(at_once, dtype="float32", always_2d=True)):
         yield frames
-
-
-@contextlib.contextmanager
-def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
-    """A recording, or the first audio stream of a video, as FFmpeg decodes it.
-
-    Args:
-        file: opened for reading; its position is moved.
-
-    Raises:
-        CannotDecodeError: it has no audio stream.
-    """
-    audio = ogg_audio(file)
-    end = ogg_end(file, audio) if audio else None
-    with contextlib.ExitStack() as stack:
-        container = stack.enter_context(_container(file))
-        if not container.streams.audio:
-            raise CannotDecodeError("no_audio", "has no audio stream")
-        stream = container.streams.audio[0]
-        if stream.codec_context is None:
-            raise ValueError("has no decoder for its codec")
-        frames = container.decode(stream)
-        first = next(frames, None)
-        if first is None:
-            yield Sound(stream.sample_rate, stream.channels, iter(()), _FFMPEG)
-            return
-        # The header of some AAC has half the rate that comes out.
-        rate_hz, channels = first.sample_rate, first.layout.nb_channels
-        n_frames = None
-        family = container.format.name.partition(",")[0]
-        if family in _SLACK and stream.duration and stream.time_base:
-            n_frames = round(stream.duration * stream.time_base * rate_hz)
-        elif end and end.position and first.pts is not None and first.time_base:
-            # One recorded from a running stream does not begin at 0.
-            n_frames = end.position - max(0, round(first.pts * first.time_base * rate_hz))
-        decoded = _Decoded(itertools.chain([first], frames))
-        arrays = _arrays(decoded, rate_hz, channels)
-
-        def seek(frame: int) -> int:
-            if (audio and audio.codec == "vorbis" and n_frames) and first.pts is not None:
-                near = max(0, min(frame, n_frames) - round(_RUN_UP_S * rate_hz))
-                if decoded.seek(container, first, near) <= frame:
-                    return decoded.at
-                again = stack.enter_context(_container(file))
-                decoded.frames, decoded.at = again.decode(again.streams.audio[0]), 0
-            return 0
-
-        pieces = _joined(arrays, n_frames, decoded)
-        yield Sound(rate_hz, channels, pieces, _FFMPEG, n_frames, _SLACK.get(family, 0), seek)
-
-
-def _container(file: BinaryIO) -> Any:
-    # What is buffered is forgotten by this alone: libsndfile has moved the descriptor below it.
-    file.seek(0, os.SEEK_END)
-    file.seek(0)
-    # metadata_errors: a tag in a strange encoding is no reason to lose the audio.
-    return av.open(file, "r", metadata_errors="replace")
-
-
-class _Decoded:
-    """Decoded frames, from the start or from somewhere else.
-
-    Attributes:
-        frames: still to come.
-        at: how many samples were passed over before them.
-    """
-
-    def __init__(self, frames: Iterator[Any]) -> None:
-        self.frames = frames
-        self.at = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        return self.frames
-
-    def seek(self, container: Any, first: Any, near: int) -> float:
-        """Go to a sample or before it; where the frames then begin, infinite where unknown."""
-        stream = container.streams.audio[0]
-        start = first.pts * first.time_base
-        container.seek(
-            int((start + Fraction(near, first.sample_rate)) / stream.time_base), stream=stream
-        )
-        frames = container.decode(stream)
-        found = next(frames, None)
-        if found is None or found.pts is None:
-            return math.inf
-        self.at = round((found.pts * found.time_base - start) * first.sample_rate)
-        self.frames = itertools.chain([found], frames)
-        return self.at if self.at >= 0 else math.inf
-
-
-def _arrays(frames: Iterable[Any], rate_hz: int, channels: int) -> Iterator[Samples]:
-    to_float = av.AudioResampler(format="flt")
-    for decoded in frames:
-        if (decoded.sample_rate, decoded.layout.nb_channels) != (rate_hz, channels):
-            raise ValueError(
-                f"changes from {rate_hz} Hz with {channels} channels to {decoded.sample_rate} Hz "
-                f"with {decoded.layout.nb_channels}; split it there"
-            )
-        # Of more than eight planes PyAV finds the first eight only.
-        if decoded.format.name == "fltp" and channels <= _MOST_PLANES:
-            yield decoded.to_ndarray().T
-            continue
-        for frame in to_float.resample(decoded):
-            samples = frame.to_ndarray().astype(np.float32, copy=False)
-            yield samples.reshape(-1, channels)
-
-
-def _joined(
-    arrays: Iterator[Samples], n_frames: int | None, decoded: _Decoded
-) -> Iterator[Samples]:
-    """Small arrays as larger ones, without what fills the last block behind `n_frames`."""
-    held: list[Samples] = []
-    n_held, n = 0, decoded.at
-    for array in arrays:
-        held.append(array)
-        n_held += len(array)
-        n += len(array)
-        if n_held >= _JOINED_FRAMES:
-            joined = np.concatenate(held)
-            yield joined[:-_MOST_FILLING]
-            held, n_held = [joined[-_MOST_FILLING:]], _MOST_FILLING
-    if not held:
-        return
-    rest = np.concatenate(held)
-    filling = n - n_frames if n_frames else 0
-    if 0 < filling <= _MOST_FILLING:
-        rest = rest[:-filling]
-    if len(rest):
-        yield rest

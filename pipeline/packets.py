@@ -181,9 +181,9 @@ def _too_short(ref: ClipRef, n_samples: int, min_samples: int) -> ClipError:
     return ClipError(
         "window",
         "too_short",
-        f"{ref.uri}: {n_samples} samples at 32 kHz ({n_samples / SAMPLE_RATE_HZ:.4f} s), the model "
-        f"takes at least {min_samples} ({min_samples / SAMPLE_RATE_HZ:.4f} s) for this table; "
-        "--pad-short pads such clips with zeros",
+        f"{ref.name}: {n_samples} samples at 32 kHz ({n_samples / SAMPLE_RATE_HZ:.4f} s), the "
+        f"model takes at least {min_samples} ({min_samples / SAMPLE_RATE_HZ:.4f} s) for this "
+        "table; --pad-short pads such clips with zeros",
     )
 
 

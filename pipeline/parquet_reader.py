@@ -178,7 +178,7 @@ def _recording(ref: ClipRef, value: pa.Scalar) -> Iterator[Recording]:
         path = f", only the path {value['path'].as_py()!r}" if "path" in names else ""
         value = value["bytes"]
     if not value.is_valid:
-        what = f"{ref.uri}: {ref.member} holds no bytes{path}; embed the files it names themselves"
+        what = f"{ref.name}: holds no bytes{path}; embed the files it names themselves"
         yield cannot_be_read(ref, ClipError("read", "no_bytes", what))
         return
     content = value.as_buffer()

@@ -74,7 +74,7 @@ def check_size(ref: ClipRef, max_bytes: int, n_bytes: int) -> None:
         raise ClipError(
             "read",
             "too_large",
-            f"{ref.uri}: {n_bytes} bytes, more than the {max_bytes} that a clip may have; cut it, "
+            f"{ref.name}: {n_bytes} bytes, more than the {max_bytes} that a clip may have; cut it, "
             "or raise --max-clip-bytes",
         )
 

@@ -192,7 +192,7 @@ class _Verifier:
             self._containers[container.uri, container.part] = container.version
         for ref in refs:
             if ref.clip_id in self._ids:
-                self._problem(shard, f"{_name(ref)} is there more than once")
+                self._problem(shard, f"{ref.name!r} is there more than once")
             self._ids.add(ref.clip_id)
             if not container:
                 self._versions[ref.uri, ref.member] = ref.version
@@ -248,7 +248,3 @@ def _some(uris: Iterable[str]) -> str:
     listed = sorted(uris)
     shown = ", ".join(repr(uri) for uri in listed[:SHOWN])
     return f"{len(listed)} ({shown}{', ...' if len(listed) > SHOWN else ''})"
-
-
-def _name(ref: ClipRef) -> str:
-    return f"{ref.uri!r} {ref.member}" if ref.member else repr(ref.uri)

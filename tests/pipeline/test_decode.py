@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.decode import ClipReader, down_mix
-from pipeline.decoders import PIECE_FRAMES, open_sound
+from pipeline.decoders import open_sound
 from pipeline.errors import ClipError
 from pipeline.limits import Limits
 from pipeline.recordings import of_clip
+from pipeline.sound import PIECE_FRAMES
 
 RATE_HZ = 32_000
 DURATION_S = 1.5

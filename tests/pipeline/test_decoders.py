@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.decoders import CannotDecodeError, by_ffmpeg, by_libsndfile, open_sound
+from pipeline.decoders import by_libsndfile, open_sound
+from pipeline.ffmpeg import by_ffmpeg
 from pipeline.mpeg import UNTOLD_DELAY
+from pipeline.sound import CannotDecodeError
 
 RATE_HZ = 44_100
 DURATION_S = 2.5

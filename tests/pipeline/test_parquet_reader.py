@@ -116,7 +116,7 @@ def test_rows_without_bytes_are_errors(tmp_path):
     pq.write_table(pa.table({"audio": pa.array(rows, HF_AUDIO)}), path)
     found, _ = read_all(path)
     assert found["row=0"] == (
-        f"no_bytes: {path}: row=0 holds no bytes, only the path 'a.wav'; embed the files it names "
+        f"no_bytes: {path} row=0: holds no bytes, only the path 'a.wav'; embed the files it names "
         "themselves"
     )
     assert found["row=1"].startswith("no_bytes")

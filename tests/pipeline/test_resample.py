@@ -10,10 +10,10 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.decoders import PIECE_FRAMES
 from pipeline.packets import ClipDone, DecodeRule, clip_events
 from pipeline.recordings import of_clip
 from pipeline.resample import resampled
+from pipeline.sound import PIECE_FRAMES
 from pipeline.windows import WindowBlock, WindowRule
 
 RATES_HZ = (8_000, 11_025, 22_050, 44_100, 48_000, 96_000)

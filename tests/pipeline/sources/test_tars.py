@@ -93,7 +93,7 @@ def test_tars_in_a_store(tars):
             ], source
         assert listed(f"memory:/{top}/deep").formats == {f"memory:/{top}/deep": "tar"}
         assert read(listing.containers[1])[0] == corpus(2, first_seed=2)
-        with pytest.raises(UsageError, match="t-003.tar': no such file"):
+        with pytest.raises(UsageError, match=r"t-003\.tar': no such file"):
             listed(f"memory:/{top}/deep/t-{{000..003}}.tar")
         store.pipe(f"{top}/deep/t-001.tar", (tars / "t-000.tar").read_bytes())
         found, _ = read(listing.containers[1])

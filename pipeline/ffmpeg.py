@@ -1,0 +1,154 @@
+"""A recording as FFmpeg decodes it, through PyAV."""
+
+import contextlib
+import itertools
+import math
+import os
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+
+from pipeline.ogg import ogg_audio, ogg_end
+from pipeline.sound import CannotDecodeError, Samples, Sound
+
+FFMPEG = "FFmpeg"
+# Containers whose headers give the length, and by how much: MP4 counts in blocks of its codec.
+_SLACK = {"flac": 0, "mov": 2048}
+_RUN_UP_S = 1.0
+"""Vorbis is exact from its second block on, and a page, where seeking ends, has up to a second."""
+_MOST_PLANES = 8
+_JOINED_FRAMES = 1 << 15
+_MOST_FILLING = 8192
+"""Frames that an encoder may have added to fill its last block: Vorbis has the longest."""
+
+
+@contextlib.contextmanager
+def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
+    """A recording, or the first audio stream of a video, as FFmpeg decodes it.
+
+    Args:
+        file: opened for reading; its position is moved.
+
+    Raises:
+        CannotDecodeError: it has no audio stream.
+    """
+    audio = ogg_audio(file)
+    end = ogg_end(file, audio) if audio else None
+    with contextlib.ExitStack() as stack:
+        container = stack.enter_context(_container(file))
+        if not container.streams.audio:
+            raise CannotDecodeError("no_audio", "has no audio stream")
+        stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise ValueError("has no decoder for its codec")
+        frames = container.decode(stream)
+        first = next(frames, None)
+        if first is None:
+            yield Sound(stream.sample_rate, stream.channels, iter(()), FFMPEG)
+            return
+        # The header of some AAC has half the rate that comes out.
+        rate_hz, channels = first.sample_rate, first.layout.nb_channels
+        n_frames = None
+        family = container.format.name.partition(",")[0]
+        if family in _SLACK and stream.duration and stream.time_base:
+            n_frames = round(stream.duration * stream.time_base * rate_hz)
+        elif end and end.position and first.pts is not None and first.time_base:
+            # One recorded from a running stream does not begin at 0.
+            n_frames = end.position - max(0, round(first.pts * first.time_base * rate_hz))
+        decoded = _Decoded(itertools.chain([first], frames))
+        arrays = _arrays(decoded, rate_hz, channels)
+
+        def seek(frame: int) -> int:
+            if (audio and audio.codec == "vorbis" and n_frames) and first.pts is not None:
+                near = max(0, min(frame, n_frames) - round(_RUN_UP_S * rate_hz))
+                if decoded.seek(container, first, near) <= frame:
+                    return decoded.at
+                again = stack.enter_context(_container(file))
+                decoded.frames, decoded.at = again.decode(again.streams.audio[0]), 0
+            return 0
+
+        pieces = _joined(arrays, n_frames, decoded)
+        yield Sound(rate_hz, channels, pieces, FFMPEG, n_frames, _SLACK.get(family, 0), seek)
+
+
+def _container(file: BinaryIO) -> Any:
+    # What is buffered is forgotten by this alone: libsndfile has moved the descriptor below it.
+    file.seek(0, os.SEEK_END)
+    file.seek(0)
+    # metadata_errors: a tag in a strange encoding is no reason to lose the audio.
+    return av.open(file, "r", metadata_errors="replace")
+
+
+class _Decoded:
+    """Decoded frames, from the start or from somewhere else.
+
+    Attributes:
+        frames: still to come.
+        at: how many samples were passed over before them.
+    """
+
+    def __init__(self, frames: Iterator[Any]) -> None:
+        self.frames = frames
+        self.at = 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.frames
+
+    def seek(self, container: Any, first: Any, near: int) -> float:
+        """Go to a sample or before it; where the frames then begin, infinite where unknown."""
+        stream = container.streams.audio[0]
+        start = first.pts * first.time_base
+        container.seek(
+            int((start + Fraction(near, first.sample_rate)) / stream.time_base), stream=stream
+        )
+        frames = container.decode(stream)
+        found = next(frames, None)
+        if found is None or found.pts is None:
+            return math.inf
+        self.at = round((found.pts * found.time_base - start) * first.sample_rate)
+        self.frames = itertools.chain([found], frames)
+        return self.at if self.at >= 0 else math.inf
+
+
+def _arrays(frames: Iterable[Any], rate_hz: int, channels: int) -> Iterator[Samples]:
+    to_float = av.AudioResampler(format="flt")
+    for decoded in frames:
+        if (decoded.sample_rate, decoded.layout.nb_channels) != (rate_hz, channels):
+            raise ValueError(
+                f"changes from {rate_hz} Hz with {channels} channels to {decoded.sample_rate} Hz "
+                f"with {decoded.layout.nb_channels}; split it there"
+            )
+        # Of more than eight planes PyAV finds the first eight only.
+        if decoded.format.name == "fltp" and channels <= _MOST_PLANES:
+            yield decoded.to_ndarray().T
+            continue
+        for frame in to_float.resample(decoded):
+            samples = frame.to_ndarray().astype(np.float32, copy=False)
+            yield samples.reshape(-1, channels)
+
+
+def _joined(
+    arrays: Iterator[Samples], n_frames: int | None, decoded: _Decoded
+) -> Iterator[Samples]:
+    """Small arrays as larger ones, without what fills the last block behind `n_frames`."""
+    held: list[Samples] = []
+    n_held, n = 0, decoded.at
+    for array in arrays:
+        held.append(array)
+        n_held += len(array)
+        n += len(array)
+        if n_held >= _JOINED_FRAMES:
+            joined = np.concatenate(held)
+            yield joined[:-_MOST_FILLING]
+            held, n_held = [joined[-_MOST_FILLING:]], _MOST_FILLING
+    if not held:
+        return
+    rest = np.concatenate(held)
+    filling = n - n_frames if n_frames else 0
+    if 0 < filling <= _MOST_FILLING:
+        rest = rest[:-filling]
+    if len(rest):
+        yield rest

@@ -1,0 +1,52 @@
+"""An open recording, whichever decoder has opened it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[np.float32]
+PIECE_FRAMES = 1 << 17
+
+
+class CannotDecodeError(Exception):
+    """No decoder makes audio of this file.
+
+    Args:
+        error_class: short name that errors are counted by.
+        message: what is wrong, without the file's name.
+    """
+
+    def __init__(self, error_class: str, message: str) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+
+
+def from_the_start(frame: int) -> int:
+    """`Sound.seek` of what has to be decoded as a whole."""
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """An open recording.
+
+    Attributes:
+        sample_rate_hz: its rate.
+        channels: how many it has.
+        pieces: float32 (frames, channels), once and in order; may raise `DECODER_ERRORS`.
+        n_frames: as its header says, None where that is not exact.
+        slack: how many frames less than that count as all of them.
+        decoder: who decodes it.
+        seek: called before the first of `pieces`, has them begin at this frame or before, where
+            they still are what they would be from the start; returns where.
+    """
+
+    sample_rate_hz: int
+    channels: int
+    pieces: Iterator[Samples]
+    decoder: str
+    n_frames: int | None = None
+    slack: int = 0
+    seek: Callable[[int], int] = from_the_start
