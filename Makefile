@@ -15,7 +15,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/pytest --durations=10
 
-# What takes minutes: a three-hour recording, the rest of the ten kill trials, HEAR at full depth.
+# What takes minutes: recordings of hours, the rest of the ten kill trials, HEAR at full depth.
 test-slow: $(STAMP)
 	$(BIN)/pytest -m slow
 

@@ -60,7 +60,7 @@ def test_bad_sources_and_tables_exit_2(corpus, tmp_path):
     for source, told in (
         (tmp_path / "nowhere", "no such file or folder"),
         (tmp_path / "*.wav", "the glob matches no file"),
-        ("s3://bucket/prefix", "only local folders, files and globs"),
+        ("nosuch://bucket/prefix", "Protocol not known: nosuch"),
         (tmp_path, "no audio files in"),
     ):
         done = passtream("embed", source, tmp_path / "table", *FAST)
