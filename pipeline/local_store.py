@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -110,6 +110,10 @@ class LocalStore:
             return self.path(name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+    def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Names with their contents, in order."""
+        return ((name, self.read(name)) for name in names)
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:

@@ -5,11 +5,12 @@ while the store is out of order. A lease keeps a second run away, as such stores
 """
 
 import contextlib
+import itertools
 import os
-import re
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,14 @@ from pipeline.errors import StoreError, UsageError
 from pipeline.lease import LEASE_S, Lease
 from pipeline.remote_client import RemoteClient
 from pipeline.remote_file import remote_file
+from pipeline.signed import refuse_password
 from pipeline.storage import Storage
 from pipeline.store import META_DIR, TEMP_DIR, ignore
 from pipeline.upload import S3, upload, upload_and_rename
 
 PROBE_NAME = f"{META_DIR}/probe"
+_READERS, _READ_AHEAD = 16, 1024
 _PROBE = b"passtream writes this once, and asks again to see that the store refuses\n"
-_PASSWORD = re.compile(r"^[^/]*//[^/@]*:[^/@]*@")
 
 
 class RemoteStore:
@@ -43,10 +45,7 @@ class RemoteStore:
     """
 
     def __init__(self, uri: str, storage: Storage, lease_s: float = LEASE_S) -> None:
-        if _PASSWORD.match(uri):
-            raise UsageError(
-                f"table {storage.redacted(uri)}: has a password in it; give it by --storage-options"
-            )
+        refuse_password(uri, "table")
         self._uri = uri.rstrip("/")
         self._client = RemoteClient(self._uri, storage)
         self._lease_s = lease_s
@@ -130,6 +129,13 @@ class RemoteStore:
         except FileNotFoundError:
             return None
         return content
+
+    def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Names with their contents, in order; read in threads, as each takes its time."""
+        rest = iter(names)
+        with ThreadPoolExecutor(_READERS) as pool:
+            while some := list(itertools.islice(rest, _READ_AHEAD)):
+                yield from zip(some, pool.map(self.read, some), strict=True)
 
     def open(self, name: str) -> pa.NativeFile:
         """A file for reading; FileNotFoundError where it is not there."""

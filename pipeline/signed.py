@@ -44,8 +44,12 @@ def _is_signature(name: str, has_sig: bool) -> bool:
     return bool(is_shared_access or _SIGNATURE.fullmatch(name))
 
 
-def refuse_password(uri: str) -> None:
-    """See that a source has no password in it, which would stand in every row.
+def refuse_password(uri: str, what: str = "source") -> None:
+    """See that a URI has no password in it, which would stand in every row.
+
+    Args:
+        uri: as a person gave it.
+        what: it is the URI of.
 
     Raises:
         UsageError: it has.
@@ -53,6 +57,6 @@ def refuse_password(uri: str) -> None:
     if _PASSWORD.match(uri):
         shown = _PASSWORD.sub(f"{protocol_of(uri)}://***@", uri)
         raise UsageError(
-            f"source {without_signature(shown)!r}: has a password in it; give it by "
+            f"{what} {without_signature(shown)!r}: has a password in it; give it by "
             "--storage-options, as key=... and secret=..., or username=... and password=..."
         )

@@ -5,7 +5,7 @@ has one writer who created it. Each store keeps these two promises in its own wa
 suite (`tests/contracts/test_table_stores.py`) holds all of them to it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
@@ -59,6 +59,9 @@ class TableStore(Protocol):
 
     def read(self, name: str) -> bytes | None:
         """Content of a small file, None where it is not there."""
+
+    def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Names with their contents, in order, as `read` gives them."""
 
     def open(self, name: str) -> pa.NativeFile:
         """A file for reading, seekable and a context manager; OSError where it is not there."""

@@ -11,13 +11,11 @@ A shard counts once its commit record is there. Its data files have one name eac
 whole, so a shard that is done twice leaves one set of rows.
 """
 
-import itertools
 import json
 import os
 import socket
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -36,7 +34,6 @@ CLIP_COLUMNS = ("uri", "source_version", "member")
 """The columns that a `ClipRef` is made of, in its order."""
 DATA_DIRS = ("clips", "windows", "timestamps", "errors")
 _FORMAT = "passtream table"
-_READERS, _READ_AHEAD = 16, 1024
 
 
 @dataclass(frozen=True)
@@ -177,17 +174,13 @@ class Table:
         Raises:
             StoreError: a record is gone or damaged.
         """
-        rest = iter(shards)
-        # A store takes tens of milliseconds to answer, and a large table has 100,000 records.
-        with ThreadPoolExecutor(_READERS) as pool:
-            while names := [commit_name(shard) for shard in itertools.islice(rest, _READ_AHEAD)]:
-                for name, content in zip(names, pool.map(self.store.read, names), strict=True):
-                    if content is None:
-                        raise StoreError(f"{self.store.locate(name)}: is gone")
-                    try:
-                        yield CommitRecord.from_bytes(content)
-                    except StoreError as error:
-                        raise StoreError(f"{self.store.locate(name)}: {error}") from error
+        for name, content in self.store.read_many(map(commit_name, shards)):
+            if content is None:
+                raise StoreError(f"{self.store.locate(name)}: is gone")
+            try:
+                yield CommitRecord.from_bytes(content)
+            except StoreError as error:
+                raise StoreError(f"{self.store.locate(name)}: {error}") from error
 
     def commit(self, record: CommitRecord, seconds: float) -> CommitRecord:
         """Make a shard count; the record that stands, which may be an earlier writer's.
