@@ -57,7 +57,7 @@ def run_on_ray(
         UsageError: Ray cannot be reached, or has too few GPUs.
         PipelineError: the actors cannot start.
     """
-    with connected(options):
+    with connected(options, run.storage):
         stop.install()  # ray.init has taken SIGTERM
         n_actors, actor_class, n_threads = actor_plan(options, len(shards), run.spec.precision)
         with stop.deferred():

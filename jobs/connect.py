@@ -4,14 +4,17 @@ import contextlib
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray._raylet import setproctitle  # type: ignore[attr-defined]
 
 from jobs.actor import EmbedActor
 from pipeline.errors import UsageError
+from pipeline.storage import Storage
 
 OBJECT_STORE_BYTES_PER_ACTOR = 256 << 20
 CONNECT_TIMEOUT_S = 10.0
@@ -47,13 +50,31 @@ def _check_reachable(address: str) -> None:
             pass
 
 
+def _hide_credentials(storage: Storage) -> None:
+    """Overwrite the credentials in this process's command line.
+
+    Ray keeps that of a driver in its list of jobs, and tells it with those of all large processes
+    of a node that runs out of memory.
+    """
+    told = os.fsencode(" ".join(sys.orig_argv)).decode(errors="replace")
+    shown = storage.redacted(told)
+    if shown != told:
+        # As long as before: what is left over of the old line would be read as empty arguments.
+        setproctitle(shown.replace("***", "***" + "*" * (len(told) - len(shown)), 1))
+
+
 @contextlib.contextmanager
-def connected(options: ClusterOptions) -> Iterator[None]:
+def connected(options: ClusterOptions, storage: Storage) -> Iterator[None]:
     """Ray, within the block.
+
+    Args:
+        options: where it is.
+        storage: whose credentials nobody is to read off this process.
 
     Raises:
         UsageError: there is none at that address.
     """
+    _hide_credentials(storage)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}

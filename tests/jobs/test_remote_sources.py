@@ -1,6 +1,8 @@
 """`passtream embed` from private buckets and signed URLs: it works, and nothing leaks."""
 
 import base64
+import re
+import tempfile
 import urllib.parse
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.recognize import list_sources
 from pipeline.storage import Storage
+from tests import servers
 from tests.servers import Fault, S3Server, fault_proxy
 from tests.support import FAST, error_rows, passtream, vectors, verified, write_tones
 
@@ -19,26 +22,39 @@ KEY, SECRET, TOKEN = "AKIDPASSTREAM7TESTS", "kS3cr3tOfTheTests/WithSlash+Plus", 
 SECRETS = (KEY, SECRET, TOKEN)
 
 
-@pytest.fixture
-def private(moto, tmp_path):
+def private_bucket(server: S3Server, folder: Path) -> str:
     """A bucket with three recordings and one that is none."""
-    bucket = moto.new_bucket()
-    files = moto.storage().filesystem(bucket)
-    for path in write_tones(tmp_path / "local", (0.5, 0.7, 0.9)):
+    bucket = server.new_bucket()
+    files = server.storage().filesystem(bucket)
+    for path in write_tones(folder / "local", (0.5, 0.7, 0.9)):
         files.put_file(str(path), f"{bucket}/corpus/sub dir/{path.name}")
     files.pipe_file(f"{bucket}/corpus/bad.wav", b"no audio")
     return bucket
 
 
 @pytest.fixture
+def private(moto, tmp_path):
+    return private_bucket(moto, tmp_path)
+
+
+KEYS = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": TOKEN}
+
+
+@pytest.fixture
 def environment(moto):
-    return {
-        "AWS_ENDPOINT_URL": moto.url,
-        "AWS_REGION": "eu-north-1",
-        "AWS_ACCESS_KEY_ID": KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET,
-        "AWS_SESSION_TOKEN": TOKEN,
-    }
+    return KEYS | {"AWS_ENDPOINT_URL": moto.url, "AWS_REGION": "eu-north-1"}
+
+
+@pytest.fixture
+def ray_folder():
+    """Where Ray's logs go; not below tmp_path, as the names of its sockets must be short."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def ray_environment(folder: Path) -> dict[str, str]:
+    # What Ray knows of jobs, tasks and actors goes to files as well, beside the logs.
+    return {"RAY_TMPDIR": str(folder), "RAY_enable_export_api_write": "1"}
 
 
 def flags(server: S3Server, timeout_s: float = 20):
@@ -48,13 +64,13 @@ def flags(server: S3Server, timeout_s: float = 20):
 
 
 def assert_nothing_leaks(run, *folders: Path, secrets=SECRETS) -> None:
-    texts = [run.stdout.encode(), run.stderr.encode()]
+    texts = {"stdout": run.stdout.encode(), "stderr": run.stderr.encode()}
     for folder in folders:
         for path in (path for path in folder.rglob("*") if path.is_file()):
-            texts.append(path.read_bytes())
+            texts[str(path)] = path.read_bytes()
             if path.suffix == ".parquet":
-                texts.append(repr(pq.read_table(path).to_pylist()).encode())
-                texts.append(repr(pq.read_schema(path).metadata).encode())
+                texts[f"{path}, rows"] = repr(pq.read_table(path).to_pylist()).encode()
+                texts[f"{path}, schema"] = repr(pq.read_schema(path).metadata).encode()
     for secret in secrets:
         forms = (
             secret,
@@ -62,25 +78,54 @@ def assert_nothing_leaks(run, *folders: Path, secrets=SECRETS) -> None:
             base64.b64encode(secret.encode()).decode(),
         )
         for form in forms:
-            assert not any(form.encode() in text for text in texts), secret
+            assert not [place for place, text in texts.items() if form.encode() in text], secret
 
 
 @pytest.mark.parametrize("given_by", ["environment", "options", "options on Ray"])
 def test_a_private_bucket_is_embedded_and_no_key_is_written_anywhere(
-    moto, private, environment, tmp_path, given_by
+    moto, private, environment, tmp_path, ray_folder, given_by
 ):
     table, env = tmp_path / "table", environment if given_by == "environment" else {}
     keys = [] if env else flags(moto)
     where = "--on-ray" if "Ray" in given_by else "--in-process"
     run = passtream(
-        "embed", f"{private}/corpus", table, *FAST, where, *keys, "--max-error-ratio", 1, env=env
-    )
+        "embed", f"{private}/corpus", table, *FAST, where, *keys, "--max-error-ratio", 1,
+        env=env | ray_environment(ray_folder),
+    )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert f"{private}/corpus: files" in run.stderr
     verified(table)
     assert set(vectors(table)) == {f"{private}/corpus/sub dir/00{i}.wav" for i in range(3)}
     assert error_rows(table)[f"{private}/corpus/bad.wav"][0] == "undecodable"
-    assert_nothing_leaks(run, table)
+    assert_nothing_leaks(run, table, ray_folder)
+
+
+def test_no_key_is_in_a_table_on_a_server_or_in_what_ray_keeps(gateway, tmp_path, ray_folder):
+    """One clip is broken, one forbidden, and for one the credentials have expired."""
+    bucket = private_bucket(gateway, tmp_path)
+    with fault_proxy(gateway) as proxy:
+        for kind, part in (("denied", "000.wav"), ("expired", "002.wav")):
+            proxy.faults += [Fault(kind, each, part, times=1000) for each in ("GET", "HEAD")]
+        given = gateway.options | {"endpoint_url": proxy.url}
+        # The keys of the environment are not used, but every process has them.
+        run = passtream(
+            "embed", f"{bucket}/corpus", f"{bucket}/table", *FAST, "--shard-clips", 1, "--on-ray",
+            *(x for pair in given.items() for x in ("--storage-options", "=".join(pair))),
+            env=KEYS | ray_environment(ray_folder),
+        )  # fmt: skip
+    assert run.returncode == 3, run.stdout + run.stderr
+    assert "given up: " in run.stderr
+    assert "renew the credentials" in run.stderr
+    table = tmp_path / "table"
+    gateway.storage().filesystem(bucket).get(f"{bucket}/table/", f"{table}/", recursive=True)
+    assert list(vectors(table)) == [f"{bucket}/corpus/sub dir/001.wav"]
+    assert sorted(kind for kind, _ in error_rows(table).values()) == ["forbidden", "undecodable"]
+    # That logs and events are where they are looked for.
+    assert list(ray_folder.rglob("python-core-worker-*.log"))
+    (jobs,) = ray_folder.rglob("event_EXPORT_DRIVER_JOB.log")
+    hidden = f"embed {bucket}/corpus {bucket}/table .* key=[*]+ --storage-options secret=[*]+ "
+    assert re.search(hidden, jobs.read_text())
+    assert_nothing_leaks(run, table, ray_folder, secrets=(*SECRETS, servers.KEY, servers.SECRET))
 
 
 @pytest.mark.parametrize(
