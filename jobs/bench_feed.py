@@ -23,7 +23,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from jobs.race import cpu_name
+from jobs.race import Report, cpu_name
 from models.archs import DEFAULT_ARCH, arch_spec
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, to_samples, uri_to_path
 from pipeline.decode import down_mix
@@ -37,7 +37,6 @@ MADE_ENDINGS = (".wav", ".flac", ".mp3")
 MADE_CLIPS_S = (5.0,) * 40 + (10.0,) * 40 + (120.0,) * 4
 _MADE_RATE_HZ = 44_100
 
-Report = Callable[[str], None]
 Work = Callable[[Sequence[ClipRef]], float]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from jobs.race import Case, Contestant, machine
+from jobs.race import Case, Contestant, Report, machine
 from models.archs import DEFAULT_ARCH, SAMPLE_RATE_HZ, ArchSpec, arch_spec
 from models.embedder import Embedder
 from models.errors import ModelError
@@ -34,8 +34,6 @@ MIX_CLIPS = 64
 MIX_S = (0.5, 10.0)
 PRECISIONS = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "bf16", "fp16")}
 CASES = ("windows", "mix", "timestamps", "long")
-
-Report = Callable[[str], None]
 
 
 class ModelBench:

@@ -11,11 +11,11 @@ import resource
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jobs.race import cpu_name
+from jobs.race import Report, cpu_name
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
 from pipeline.local_store import LocalStore
@@ -29,8 +29,6 @@ from pipeline.table import CommitRecord, Table, commit_name
 SHARD_CLIPS = 256
 _PER_FOLDER = 1000
 _SPEC = TableSpec((Route("none", 10.0, "random:0", "0" * 64, 320),), 1, 1, 1, 10.0, 2.5)
-
-Report = Callable[[str], None]
 
 
 class _MadeUpSource:

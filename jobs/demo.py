@@ -24,10 +24,10 @@ from jobs.stop import stop_signals
 from jobs.verify import run_verify
 from models.errors import WeightsUnavailableError
 from pipeline.local_store import LocalStore
+from pipeline.sound import Samples
 from pipeline.sources.listing import SourceOptions
 from pipeline.table import Table
 
-Samples = npt.NDArray[np.float32]
 FOLDER = Path("demo")
 SHOWN_ROWS = 6
 _RATES_HZ = (8_000, 16_000, 22_050, 32_000, 44_100, 48_000)

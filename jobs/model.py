@@ -18,9 +18,9 @@ from models.labels import Label, class_names, top_labels
 from models.timestamps import timestamp_levels
 from models.weights import Weights, load_weights
 from pipeline.errors import PipelineError
+from pipeline.sound import Samples
 from pipeline.spec import TableSpec
 from pipeline.storage import DEFAULT_STORAGE, Storage
-from pipeline.windows import Samples
 
 FIDELITY_WINDOWS = 8
 """Windows of each route that fidelity is measured on, at most."""

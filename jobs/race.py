@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import torch  # seconds to import, and not all races are of models
 
 Contestant = Callable[[], Any]
+Report = Callable[[str], None]
+"""Takes the lines of what was measured."""
 
 
 @dataclass

@@ -22,8 +22,9 @@ from pipeline.plan import Shard
 from pipeline.progress import Progress
 from pipeline.rows import RowWriter
 from pipeline.schema import LABEL_FIELDS
+from pipeline.sound import Samples
 from pipeline.spec import TableSpec
-from pipeline.windows import Samples, WindowBlock
+from pipeline.windows import WindowBlock
 
 POOL_S = 160.0
 """Seconds of windows that wait for a batch: 20 MB."""

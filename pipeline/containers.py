@@ -8,8 +8,8 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, NoReturn
 
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import ClipError, StoreError
@@ -17,15 +17,13 @@ from pipeline.objects import FsspecObject
 from pipeline.opening import opened
 from pipeline.recordings import Recording
 from pipeline.remote_file import remote_file
-from pipeline.remote_opening import check_size
-from pipeline.storage import Storage, is_credential_error, is_remote
+from pipeline.remote_opening import check_size, read_tried
+from pipeline.storage import Storage, is_remote
 from pipeline.versions import stat_version
 
 _REQUEST_BYTES = 4 << 20
 _MEMORY_BYTES = 32 << 20
 """Larger members wait for their decoder on disk."""
-
-T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -55,7 +53,7 @@ def opened_container(container: Container, storage: Storage) -> Iterator[BinaryI
 
     def fetch(start: int, end: int) -> bytes:
         try:
-            return _asked(container.uri, storage, lambda: found.range(start, end))
+            return read_tried(container.uri, storage, lambda: found.range(start, end))
         except (ClipError, StoreError) as error:
             failures.append(error)
             raise
@@ -73,20 +71,7 @@ def opened_container(container: Container, storage: Storage) -> Iterator[BinaryI
 
 def _looked_at(uri: str, storage: Storage) -> FsspecObject:
     storage.filesystem(uri).invalidate_cache()
-    return _asked(uri, storage, lambda: FsspecObject(uri, storage))
-
-
-def _asked(uri: str, storage: Storage, call: Callable[[], T]) -> T:
-    what = f"{uri} cannot be read"
-    try:
-        return storage.tried(what, call)
-    except FileNotFoundError as error:
-        raise ClipError("read", "missing", f"{uri}: is not there") from error
-    except PermissionError as error:
-        said = storage.redacted(str(error))
-        if is_credential_error(error):
-            raise StoreError(f"{what}: {said}; renew the credentials, and go on") from error
-        raise ClipError("read", "forbidden", f"{uri}: no permission to read it ({said})") from error
+    return read_tried(uri, storage, lambda: FsspecObject(uri, storage))
 
 
 def _check_version(container: Container, version: str) -> None:

@@ -9,7 +9,6 @@ before more of it is decoded than they allow.
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.clips import SAMPLE_RATE_HZ
 from pipeline.cutting import Cut
@@ -20,9 +19,7 @@ from pipeline.promised import Promise, promise_of
 from pipeline.quality import Quality, QualityMeter
 from pipeline.recordings import Recording
 from pipeline.resample import resampled
-from pipeline.sound import PIECE_FRAMES, CannotDecodeError, Sound
-
-Samples = npt.NDArray[np.float32]
+from pipeline.sound import PIECE_FRAMES, CannotDecodeError, Samples, Sound
 
 
 class ClipReader:

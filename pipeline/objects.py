@@ -3,19 +3,39 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from pipeline.storage import Storage, protocol_of
+from pipeline.storage import HTTP_PROTOCOLS, Storage, protocol_of
 from pipeline.versions import info_version
 
 PIECE_BYTES = 8 << 20
-_HTTP = ("http", "https")
 _NOT_THERE = (404, 410)
 _FORBIDDEN = (401, 403)
-# Files of fsspec's memory:// have one position for all of their readers.
-_MEMORY_LOCK = threading.Lock()
+_MEMORY_LOCK = threading.RLock()
 
 T = TypeVar("T")
+
+
+def guard_of(protocol: str) -> AbstractContextManager[Any]:
+    """What to hold while a filesystem of this protocol is asked, from whichever thread.
+
+    Files of fsspec's memory:// have one position for all of their readers, and creating one takes
+    two steps; other filesystems need nothing.
+    """
+    return _MEMORY_LOCK if protocol == "memory" else contextlib.nullcontext()
+
+
+def read_range(filesystem: Any, path: str, start: int, end: int) -> bytes:
+    """Bytes of a file from one offset to another, exactly.
+
+    Raises:
+        OSError: as many did not come.
+    """
+    content: bytes = filesystem.cat_file(path, start=start, end=end)
+    if len(content) != end - start:
+        raise OSError(f"{len(content)} bytes came of {end - start} from {start}")
+    return content
 
 
 class RemoteObject(Protocol):
@@ -68,8 +88,9 @@ class FsspecObject:
     def pieces(self) -> Iterator[bytes]:
         """Its bytes from start to end, some megabytes at a time."""
         if self._protocol == "memory":
-            with _MEMORY_LOCK:
-                yield self._files.cat_file(self._uri)
+            with guard_of(self._protocol):
+                content = self._files.cat_file(self._uri)
+            yield content
         elif self.size is not None and self.size <= PIECE_BYTES:
             yield self._asked(lambda: self._files.cat_file(self._uri))
         else:
@@ -81,20 +102,15 @@ class FsspecObject:
 
     def range(self, start: int, end: int) -> bytes:
         """Its bytes from one offset to another, exactly."""
-        with _MEMORY_LOCK if self._protocol == "memory" else contextlib.nullcontext():
-            content: bytes = self._asked(
-                lambda: self._files.cat_file(self._uri, start=start, end=end)
-            )
-        if len(content) != end - start:
-            raise OSError(f"{len(content)} bytes came of {end - start} from {start}")
-        return content
+        with guard_of(self._protocol):
+            return self._asked(lambda: read_range(self._files, self._uri, start, end))
 
     def _asked(self, call: Callable[[], T]) -> T:
         """Do something; over HTTP, tell what is not there from what could not be asked."""
         try:
             return call()
         except Exception as error:
-            if self._protocol not in _HTTP:
+            if self._protocol not in HTTP_PROTOCOLS:
                 raise
             # fsspec says "not found" whatever went wrong.
             cause = error.__cause__ if isinstance(error, FileNotFoundError) else error

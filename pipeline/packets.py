@@ -17,7 +17,8 @@ from pipeline.errors import ClipError
 from pipeline.limits import DEFAULT_LIMITS, Limits
 from pipeline.quality import SILENCE, Quality
 from pipeline.recordings import Recording
-from pipeline.windows import Samples, WindowBlock, WindowCutter, WindowRule
+from pipeline.sound import Samples
+from pipeline.windows import WindowBlock, WindowCutter, WindowRule
 
 PACKET_BYTES = 8 << 20
 

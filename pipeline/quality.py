@@ -9,9 +9,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Samples = npt.NDArray[np.float32]
+from pipeline.sound import Samples
 
 FLOOR_DBFS = -120.0
 """Silence, and all that is softer than a 20-bit converter tells from it."""

@@ -1,16 +1,12 @@
 """One filesystem of fsspec, asked again while it is out of order, and its errors in our words."""
 
-import contextlib
-import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pipeline.errors import StoreError, UsageError
+from pipeline.objects import guard_of, read_range
 from pipeline.storage import Storage, first_line, protocol_of
 from pipeline.upload import is_no_bucket
-
-# Files of fsspec's memory:// have one position for all of its readers, and creating is two steps.
-_MEMORY_LOCK = threading.RLock()
 
 T = TypeVar("T")
 
@@ -32,8 +28,7 @@ class RemoteClient:
         self._storage = storage
         self.protocol = protocol_of(uri)
         self.filesystem: Any = storage.filesystem(uri)
-        is_memory = self.protocol == "memory"
-        self._guard: Any = _MEMORY_LOCK if is_memory else contextlib.nullcontext()
+        self._guard = guard_of(self.protocol)
 
     def do(self, what: str, call: Callable[[], T]) -> T:
         """Do something, again and again while the store is out of order.
@@ -82,14 +77,9 @@ class RemoteClient:
 
     def fetch(self, path: str, start: int, end: int) -> bytes:
         """Bytes of a file from one offset to another, exactly."""
-
-        def call() -> bytes:
-            content: bytes = self.filesystem.cat_file(path, start=start, end=end)
-            if len(content) != end - start:
-                raise OSError(f"{len(content)} bytes came of {end - start} from {start}")
-            return content
-
-        return self.do(f"{path} cannot be read", call)
+        return self.do(
+            f"{path} cannot be read", lambda: read_range(self.filesystem, path, start, end)
+        )
 
     def _fresh(self) -> Any:
         # Some filesystems remember listings; others write to the table as well.

@@ -13,7 +13,7 @@ import re
 import tempfile
 from collections.abc import Callable
 from functools import partial
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from pipeline.clips import ClipRef
 from pipeline.errors import ClipError, StoreError
@@ -26,6 +26,7 @@ MEMORY_BYTES = 64 << 20
 
 Look = Callable[[], RemoteObject]
 Piece = bytes | memoryview
+T = TypeVar("T")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 # Buckets whose etags look like an MD5 and are none.
 _OTHER_ETAGS = set[str]()
@@ -46,22 +47,35 @@ def fetched(
         ClipError: it is not there, not for us, empty, or not of the version that was listed.
         StoreError: the store is out of order; or it knows no such credentials.
     """
-    what = f"{ref.uri} cannot be read"
     storage.filesystem(ref.uri)  # a UsageError is not to be tried again
+    outcome = read_tried(ref.uri, storage, lambda: _attempt(ref, storage, admit))
+    if isinstance(outcome, ClipError):
+        raise outcome
+    return outcome
+
+
+def read_tried(uri: str, storage: Storage, call: Callable[[], T]) -> T:
+    """Read of a remote file, again and again while the store is out of order.
+
+    Args:
+        uri: of the file, for messages.
+        storage: how it is reached.
+        call: does it; must be safe to repeat.
+
+    Raises:
+        ClipError: it is not there, or not for us.
+        StoreError: the store is out of order; or it knows no such credentials.
+    """
+    what = f"{uri} cannot be read"
     try:
-        outcome = storage.tried(what, lambda: _attempt(ref, storage, admit))
+        return storage.tried(what, call)
     except FileNotFoundError as error:
-        raise ClipError("read", "missing", f"{ref.uri}: is not there") from error
+        raise ClipError("read", "missing", f"{uri}: is not there") from error
     except PermissionError as error:
         said = storage.redacted(str(error))
         if is_credential_error(error):
             raise StoreError(f"{what}: {said}; renew the credentials, and go on") from error
-        raise ClipError(
-            "read", "forbidden", f"{ref.uri}: no permission to read it ({said})"
-        ) from error
-    if isinstance(outcome, ClipError):
-        raise outcome
-    return outcome
+        raise ClipError("read", "forbidden", f"{uri}: no permission to read it ({said})") from error
 
 
 def check_size(ref: ClipRef, max_bytes: int, n_bytes: int) -> None:

@@ -7,12 +7,10 @@ the input was cut.
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import soxr
 
 from pipeline.clips import SAMPLE_RATE_HZ
-
-Samples = npt.NDArray[np.float32]
+from pipeline.sound import Samples
 
 
 def resampled(pieces: Iterator[Samples], sample_rate_hz: int, most: int) -> Iterator[Samples]:

@@ -8,7 +8,7 @@ import re
 from urllib.parse import parse_qsl, urlsplit
 
 from pipeline.errors import UsageError
-from pipeline.storage import protocol_of
+from pipeline.storage import HTTP_PROTOCOLS, protocol_of
 
 _SIGNATURE = re.compile(
     r"x-(amz|goog)-.*|awsaccesskeyid|googleaccessid|expires|policy|key-pair-id|sig|hmac|auth|"
@@ -21,12 +21,11 @@ _SHARED_ACCESS = re.compile(
 )
 # Secret keys of AWS have slashes; `:80/` is a port.
 _PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/@?#:]*:(?!\d*(?:/|$))[^@]*@", re.IGNORECASE)
-_HTTP = ("http", "https")
 
 
 def without_signature(uri: str) -> str:
     """A URI as it may be shown and kept: an http(s) one without the signature in its query."""
-    if protocol_of(uri) not in _HTTP:
+    if protocol_of(uri) not in HTTP_PROTOCOLS:
         return uri
     parts = urlsplit(uri)
     names = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]

@@ -24,6 +24,7 @@ DEFAULT_TIMEOUT_S = 120.0
 """How long a store may be out of order before what was asked of it fails."""
 _URI = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 S3_PROTOCOLS = ("s3", "s3a")
+HTTP_PROTOCOLS = ("http", "https")  # the filesystem of which lists nothing
 _SECRET_ENVIRONMENT = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _SECRET_OPTION = re.compile(r"key|secret|token|pass|cred|sas|auth|sign|connection", re.IGNORECASE)
 _SHORTEST_SECRET = 4

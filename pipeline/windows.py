@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipeline.errors import UsageError
+from pipeline.sound import Samples
 
-Samples = npt.NDArray[np.float32]
 PADDINGS = ("hear", "none")
 BLOCK_SAMPLES = 48 * 32_000
 """Most samples of a block of several windows: 6 MB, and 16 windows of 10 s every 2.5 s."""

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from pipeline.clips import ClipRef, Container
-from pipeline.errors import UsageError
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.locations import Locations
 from pipeline.sources.patterns import AUDIO_ENDINGS
@@ -43,12 +42,9 @@ class FilesSource:
         Raises:
             UsageError: the options ask for some.
         """
-        if self._options.columns:
-            raise UsageError(
-                f"columns {', '.join(self._options.columns)}: plain files have none to carry; "
-                "name a manifest, Parquet or tar files as the source"
-            )
-        return ()
+        return self._options.no_columns(
+            "plain files have none to carry; name a manifest, Parquet or tar files as the source"
+        )
 
     def skipped(self) -> Counter[str]:
         """Files without an audio ending, or not let through by the patterns; by ending."""

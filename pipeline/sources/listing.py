@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from pipeline.clips import ClipRef, Container
+from pipeline.errors import UsageError
 from pipeline.storage import DEFAULT_STORAGE, Storage
 
 AUTO = "auto"
@@ -33,6 +34,19 @@ class SourceOptions:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     storage: Storage = DEFAULT_STORAGE
+
+    def no_columns(self, why: str) -> tuple[()]:
+        """The columns of a source that says nothing of its clips.
+
+        Args:
+            why: there are none, and what to name instead.
+
+        Raises:
+            UsageError: some are asked for.
+        """
+        if self.columns:
+            raise UsageError(f"columns {', '.join(self.columns)}: {why}")
+        return ()
 
 
 @dataclass

@@ -16,13 +16,19 @@ from pipeline.errors import UsageError
 from pipeline.objects import FsspecObject
 from pipeline.signed import refuse_password, without_signature
 from pipeline.sources.remote_files import SAME_PROTOCOLS
-from pipeline.storage import Storage, is_credential_error, is_remote, is_uri, protocol_of
+from pipeline.storage import (
+    HTTP_PROTOCOLS,
+    Storage,
+    is_credential_error,
+    is_remote,
+    is_uri,
+    protocol_of,
+)
 from pipeline.versions import MISSING, file_version, info_version
 
 _LISTED_FROM = 20
 """Objects of one folder that are worth a listing, which tells of a thousand at a time."""
 _N_THREADS = 16
-_WITHOUT_LISTINGS = ("http", "https")
 
 
 class Located(NamedTuple):
@@ -107,7 +113,7 @@ def versions_of(found: Mapping[str, str], storage: Storage) -> dict[str, str]:
 def _listed(folder: str, uris: list[str], storage: Storage) -> dict[str, str] | None:
     """Versions from one listing of their folder; None where each is better asked for."""
     files = storage.filesystem(folder)
-    if len(uris) < _LISTED_FROM or protocol_of(folder) in _WITHOUT_LISTINGS:
+    if len(uris) < _LISTED_FROM or protocol_of(folder) in HTTP_PROTOCOLS:
         return None
     try:
         infos = storage.tried(f"listing {folder}", lambda: files.ls(folder, detail=True))

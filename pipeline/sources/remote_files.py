@@ -8,10 +8,9 @@ from pipeline.errors import StoreError, UsageError
 from pipeline.objects import FsspecObject
 from pipeline.signed import refuse_password, without_signature
 from pipeline.sources.patterns import folder_of_glob
-from pipeline.storage import Storage, is_credential_error
+from pipeline.storage import HTTP_PROTOCOLS, Storage, is_credential_error
 from pipeline.versions import info_version
 
-_WITHOUT_LISTINGS = ("http", "https")
 SAME_PROTOCOLS = {"s3a": "s3", "gcs": "gs"}
 """Other names, and the one that URIs are kept with."""
 _CREDENTIALS = (
@@ -54,7 +53,7 @@ def find_remote(source: str, storage: Storage) -> Iterator[RemoteFile]:
     protocol = SAME_PROTOCOLS.get(scheme.lower(), scheme.lower())
     # Not the scheme in capitals, which fsspec takes for a part of the path.
     located = f"{protocol}://{path}"
-    if protocol in _WITHOUT_LISTINGS:
+    if protocol in HTTP_PROTOCOLS:
         yield _by_http(located, storage)
         return
     infos, root = _infos(source, located, storage)

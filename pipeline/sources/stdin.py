@@ -56,12 +56,9 @@ class StdinSource:
         Raises:
             UsageError: the options ask for some.
         """
-        if self._options.columns:
-            raise UsageError(
-                f"columns {', '.join(self._options.columns)}: lines on standard input have none to "
-                "carry; name a manifest as the source"
-            )
-        return ()
+        return self._options.no_columns(
+            "lines on standard input have none to carry; name a manifest as the source"
+        )
 
     def skipped(self) -> Counter[str]:
         """None: every line is a clip."""
