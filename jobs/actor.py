@@ -1,35 +1,26 @@
-"""The Ray side of a shard: decode tasks that stream packets, and the actor that pulls them.
+"""The actor that holds the model on Ray, and pulls the packets of one shard after the other.
 
-The actor starts the decode task of its own shard, so audio goes from the decoder to the model and
-never through the driver. The task's retries are off: a generator that is retried after a crash can
-end early without an error, so a shard is tried again as a whole.
+It starts the decode task of its own shard, so audio goes from the decoder to the model and never
+through the driver. The task's retries are off: a generator that is retried after a crash can end
+early without an error, so a shard is tried again as a whole.
 """
 
 import copy
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import ray
 
+from jobs.decoding import decode
 from jobs.model import RunSpec, build_model
-from pipeline.packets import DecodeRule, Event, shard_packets
+from pipeline.commits import CommitRecord
 from pipeline.plan import Shard
 from pipeline.progress import Progress
-from pipeline.recordings import recordings
 from pipeline.shard import embed_shard
-from pipeline.storage import Storage
 from pipeline.stores import open_store
-from pipeline.table import CommitRecord, Table
+from pipeline.table import Table
 
 BACKPRESSURE_PACKETS = 4
-
-
-def decode(
-    shard: Shard, rule: DecodeRule, columns: tuple[str, ...], storage: Storage
-) -> Iterator[list[Event]]:
-    """Packets of a shard; runs as a streaming task on any node."""
-    yield from shard_packets(recordings(shard, storage, columns), rule)
 
 
 class EmbedActor:

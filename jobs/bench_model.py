@@ -4,9 +4,6 @@ Weights are random: they cost what trained ones cost. Needs no
 more than `models`; the reference package is imported only to be raced against.
 """
 
-import contextlib
-import io
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -15,6 +12,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from jobs.race import Case, Contestant, Report, machine
+from jobs.rival import REFERENCE, hushed, reference
 from models.archs import DEFAULT_ARCH, SAMPLE_RATE_HZ, ArchSpec, arch_spec
 from models.embedder import Embedder
 from models.errors import ModelError
@@ -24,7 +22,6 @@ from models.timestamps import TIMESTAMP_HOP, TIMESTAMP_WINDOW
 from models.weights import random_state_dict
 from models.wrapper import PasstWrapper
 
-REFERENCE = "hear21passt"
 OURS = "passtream"
 GEMM = "the same FLOPs as one GEMM"
 WINDOW_S = 10.0
@@ -62,7 +59,7 @@ class ModelBench:
             max_model_window=spec.max_window_s * 1000,
             scene_hop=spec.scene_hop_s * 1000,
         )
-        self.rival = _reference(self.model, self.device) if against else None
+        self.rival = reference(self.model, self.device) if against else None
 
     def cases(self, names: Sequence[str]) -> Iterator[Case]:
         """The named cases, ready to race; `windows` is one a precision."""
@@ -147,7 +144,7 @@ class ModelBench:
             return {}
 
         def run() -> None:
-            with torch.no_grad(), _hushed():
+            with torch.no_grad(), hushed():
                 work(self.rival)
 
         return {name: run}
@@ -218,41 +215,3 @@ def _gemm(flops: float, device: torch.device, precision: str) -> Contestant:
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
     left, right, out = (torch.ones(size, size, dtype=dtype, device=device) for _ in range(3))
     return lambda: torch.mm(left, right, out=out)
-
-
-def _reference(model: PasstWrapper, device: torch.device) -> Any:
-    """hear21passt's wrapper around its own net and front end, with our model's weights."""
-    with _hushed():
-        try:
-            from hear21passt.models.passt import get_model
-            from hear21passt.models.preprocess import AugmentMelSTFT
-            from hear21passt.wrapper import PasstBasicWrapper
-        except ImportError as error:
-            raise ModelError(
-                f"{REFERENCE} cannot be imported ({error}): pip install {REFERENCE}"
-            ) from error
-        spec = model.net.spec
-        settings = {"fstride": spec.stride, "tstride": spec.stride, "input_tdim": spec.input_tdim}
-        try:
-            net = get_model(arch=spec.name, pretrained=False, n_classes=spec.n_classes, **settings)
-        except RuntimeError as error:
-            raise ModelError(f"{REFERENCE} has no arch {spec.name!r}") from error
-        net.load_state_dict(model.net.state_dict())
-        mel = AugmentMelSTFT(
-            hopsize=spec.hop_samples, fmax=None, fmin_aug_range=10, fmax_aug_range=2000
-        )
-        rival = PasstBasicWrapper(
-            mel=mel,
-            net=net,
-            max_model_window=spec.max_window_s * 1000,
-            scene_hop=spec.scene_hop_s * 1000,
-        )
-        return rival.eval().to(device)
-
-
-@contextlib.contextmanager
-def _hushed() -> Iterator[None]:
-    """The reference prints what it builds and warns of every clip that is not 10 s long."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield

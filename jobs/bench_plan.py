@@ -17,6 +17,7 @@ from pathlib import Path
 
 from jobs.race import Report, cpu_name
 from pipeline.clips import ClipRef, Container
+from pipeline.commits import CommitRecord
 from pipeline.errors import UsageError
 from pipeline.local_store import LocalStore
 from pipeline.plan import Plan, plan_run, plan_shards
@@ -24,7 +25,7 @@ from pipeline.progress import Progress
 from pipeline.sources.listing import Listing
 from pipeline.sources.recognize import join_sources
 from pipeline.spec import Route, TableSpec
-from pipeline.table import CommitRecord, Table, commit_name
+from pipeline.table import Table, commit_name
 
 SHARD_CLIPS = 256
 _PER_FOLDER = 1000

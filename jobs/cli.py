@@ -8,9 +8,11 @@ import typer
 from rich.console import Console
 
 from jobs.bench import bench_app
-from jobs.config import EmbedConfig, load_config, split_commas
+from jobs.config import EmbedConfig
+from jobs.configure import load_config
 from jobs.models import models_app
 from jobs.stop import stop_signals
+from jobs.values import split_commas
 from models.errors import ModelError
 from pipeline.errors import PipelineError, UsageError
 from pipeline.sources.listing import AUTO, SourceOptions

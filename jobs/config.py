@@ -1,62 +1,24 @@
 """The settings of a run: one pydantic model behind the options and the YAML file.
 
-An option that is given wins over the file, the file over the default. Whatever cannot work is
-refused here, before a model is loaded or Ray is started.
+Whatever cannot work is refused here, before a model is loaded or Ray is started.
 """
 
-import json
 import math
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from jobs.routing import run_archs, weights_by_arch
+from jobs.values import Names, as_names, as_pairs, with_always
 from models.archs import DEFAULT_ARCH, ArchSpec
-from models.errors import ModelError
 from models.timestamps import longest_window, timestamp_levels
 from pipeline.clips import to_samples
-from pipeline.errors import UsageError
 from pipeline.limits import DEFAULT_MAX_CLIP_BYTES, DEFAULT_MAX_CLIP_S, DEFAULT_SHORT_TOLERANCE
 from pipeline.sources.listing import AUTO, FORMATS, SourceOptions
 from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 
 DEFAULT_TOP_K = 5
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
-
-
-def split_commas(text: str) -> tuple[str, ...]:
-    """`a, b` as its parts; none of an empty text."""
-    return tuple(part.strip() for part in text.split(",")) if text else ()
-
-
-def _split_commas(value: object) -> object:
-    return split_commas(value) if isinstance(value, str) else value
-
-
-def _as_pairs(value: object) -> object:
-    """A YAML file may also have them as a mapping."""
-    if isinstance(value, Mapping):
-        return tuple(f"{name}={json.dumps(each)}" for name, each in value.items())
-    return (value,) if isinstance(value, str) else value
-
-
-def _with(always: str) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
-    """Adds what is written whether or not it is asked for, and drops what is said twice."""
-    return lambda names: tuple(dict.fromkeys((always, *names)))
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
 
 
 class EmbedConfig(BaseModel):
@@ -134,16 +96,16 @@ class EmbedConfig(BaseModel):
     )
     tables: Annotated[
         tuple[Literal["clips", "windows", "timestamps"], ...],
-        BeforeValidator(_split_commas),
-        AfterValidator(_with("clips")),
+        BeforeValidator(as_names),
+        AfterValidator(with_always("clips")),
     ] = Field(
         default=("clips",),
         description="Tables to write: clips (always), windows, timestamps.",
     )
     outputs: Annotated[
         tuple[Literal["embedding", "logits", "labels"], ...],
-        BeforeValidator(_split_commas),
-        AfterValidator(_with("embedding")),
+        BeforeValidator(as_names),
+        AfterValidator(with_always("embedding")),
     ] = Field(
         default=("embedding",),
         description="Columns to write: embedding (always), logits, labels.",
@@ -164,7 +126,7 @@ class EmbedConfig(BaseModel):
         default="local", description="local (a Ray of its own), auto (the running one), or a URL."
     )
     in_process: bool = Field(default=False, description="Run without Ray, in this process.")
-    storage_options: Annotated[tuple[str, ...], BeforeValidator(_as_pairs)] = Field(
+    storage_options: Annotated[tuple[str, ...], BeforeValidator(as_pairs)] = Field(
         default=(),
         repr=False,
         description="NAME=VALUE for the filesystem of URIs, as endpoint_url=... or anon=true; "
@@ -266,45 +228,3 @@ class EmbedConfig(BaseModel):
             )
         if to_samples(hop_s) < 1:
             raise ValueError(f"hop_s must be at least one sample, 1/32000 (got {hop_s})")
-
-
-def load_config(path: Path | None, options: Mapping[str, Any]) -> EmbedConfig:
-    """Settings from a YAML file and the options that were given.
-
-    Args:
-        path: the file; None for none.
-        options: by field name; None values were not given.
-
-    Raises:
-        UsageError: unreadable YAML, an unknown field, a bad value; the message names it.
-    """
-    fields: dict[str, Any] = {}
-    if path is not None:
-        try:
-            loaded = yaml.safe_load(path.read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UsageError(f"config {str(path)!r} cannot be read: {error}") from error
-        if not isinstance(loaded or {}, dict):
-            raise UsageError(f"config {str(path)!r} must be a mapping of settings to values")
-        fields.update(loaded or {})
-    fields.update({name: value for name, value in options.items() if value is not None})
-    try:
-        config = EmbedConfig.model_validate(fields)
-    except ValidationError as error:
-        raise UsageError("; ".join(_explained(problem) for problem in error.errors())) from error
-    except ModelError as error:
-        raise UsageError(str(error)) from error
-    if not config.sources or not config.table:
-        raise UsageError("name at least one SOURCE and the TABLE: passtream embed SOURCE... TABLE")
-    return config
-
-
-def _explained(problem: Any) -> str:
-    name = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("literal"))
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(EmbedConfig.model_fields)
-        return f"unknown setting {name!r}; the settings are: {known}"
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    if problem["loc"][:1] == ("storage_options",):
-        return f"{name}: {message}"  # what was given may be a credential
-    return f"{name}: {message} (got {problem['input']!r})" if name else message

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
+from jobs.decoding import decode
 from jobs.model import RunSpec, build_model
 from jobs.monitor import Monitor
 from models.weights import Weights
 from pipeline.errors import PipelineError
-from pipeline.packets import shard_packets
 from pipeline.plan import Shard
-from pipeline.recordings import recordings
 from pipeline.shard import embed_shard
 from pipeline.stores import open_store
 from pipeline.table import Table
@@ -28,9 +27,7 @@ def run_in_process(
     model = build_model(run, weights=weights)
     table = Table(open_store(run.table_root, run.storage), run.spec)
     for shard in shards:
-        packets = shard_packets(
-            recordings(shard, run.storage, run.spec.columns), run.spec.decode_rule
-        )
+        packets = decode(shard, run.spec.decode_rule, run.spec.columns, run.storage)
         try:
             record = embed_shard(
                 shard, packets, model, table, lambda progress: monitor.in_flight([progress])

@@ -12,9 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from pipeline.commits import CommitRecord
 from pipeline.plan import Shard
 from pipeline.progress import Progress as Counts
-from pipeline.table import CommitRecord
 
 LINE_EVERY_S = 5.0
 REFRESH_S = 0.5

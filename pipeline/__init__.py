@@ -14,9 +14,9 @@
 - `windows`: pieces become `WindowBlock`s; the only place that knows window arithmetic.
 - `spec`: what a table is made with, and so which model a clip goes through.
 - `packets`: the decode side of a shard as one stream of events, errors among them.
-- `assemble`: the model side: events become embeddings, and these rows, one a clip.
+- `assemble`: the model side: events become embeddings, and these rows, by `clip_rows`.
 - `rows`, `rowfile`, `schema`: rows become files, by row groups where a clip has many.
-- `table`: the names of the files, and the commit records that make them count.
+- `table`: the names of the files, and by `commits` the records that make them count.
 - `store`, `stores`: where they lie: `local_store`, or `remote_store` over fsspec, whose parts are
   `storage`, `remote_client`, `remote_file`, `upload`, `exclusive` and `lease`.
 - `shard`: those three steps for one shard.

@@ -1,4 +1,4 @@
-"""The model side of a shard: events become embeddings, and these rows, one a clip.
+"""The model side of a shard: events become embeddings, and these rows, one a clip, by `clip_rows`.
 
 Windows of many clips wait in one pool until there is enough audio for well-filled batches. A
 clip's row is the mean over its windows; it is written when the clip has ended and its last window
@@ -6,14 +6,13 @@ has come back. Timestamps are embedded and written as they come, as a long clip 
 holds; those of a clip that turns out damaged are taken back, so that it leaves its error only.
 """
 
-import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.clip_rows import ClipRows
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.errors import BrokenStreamError
 from pipeline.model import Model, Vectors
@@ -21,7 +20,6 @@ from pipeline.packets import ClipDone, ClipFailed, ClipStart, Event, ShardEnd, T
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 from pipeline.rows import RowWriter
-from pipeline.schema import LABEL_FIELDS
 from pipeline.sound import Samples
 from pipeline.spec import TableSpec
 from pipeline.windows import WindowBlock
@@ -75,18 +73,14 @@ class Assembler:
         self._shard = shard
         self._n_started = 0
         self._spec = spec
-        self._rule = spec.window_rule
         self._model = model
-        self._writer = writer
+        self._rows = ClipRows(spec, model, writer)
         self._on_progress = on_progress
         self._open: dict[int, _OpenClip] = {}
         self._pool: list[tuple[int, Samples]] = []
         self._pool_samples = 0
         self._windows_seen = 0
         self._timestamps_seen = 0
-        # What is kept of a window: labels are made of logits.
-        sources = {"logits" if name == "labels" else name for name in spec.outputs}
-        self._vectors = sorted(sources)
         self._end: ShardEnd | None = None
 
     def consume(self, packets: Iterable[list[Event]]) -> None:
@@ -147,7 +141,7 @@ class Assembler:
         named = {"embedding": outputs.features, "logits": outputs.logits}
         touched = dict.fromkeys(clip for clip, _ in self._pool)
         for row, (clip, _) in enumerate(self._pool):
-            vectors = {name: named[name][row] for name in self._vectors}
+            vectors = {name: named[name][row] for name in self._rows.vectors}
             state = self._state(clip)
             state.n_windows += 1
             for name, vector in vectors.items():
@@ -168,16 +162,7 @@ class Assembler:
             return
         embeddings = self._model.embed_timestamps(block.pcm, block.n)
         state.is_finite = bool(np.isfinite(embeddings).all())
-        index = np.arange(block.first_index, block.first_index + block.n)
-        self._writer.add_block(
-            "timestamps",
-            _identity(state.ref) | {"arch": self._spec.routes[0].arch},
-            {
-                "timestamp_index": index,
-                "timestamp_ms": self._spec.timestamp_ms(index),
-                "embedding": embeddings,
-            },
-        )
+        self._rows.timestamps(state.ref, block, embeddings)
 
     def _write_if_complete(self, clip: int) -> None:
         state = self._open[clip]
@@ -190,59 +175,15 @@ class Assembler:
             self._fail(ClipFailed(clip, "embed", "non_finite_output", message))
             return
         del self._open[clip]
-        arch = self._spec.arch_for(done.n_samples)
-        self._writer.add(
-            "clips",
-            _identity(state.ref)
-            | _place(state.ref, self._spec.columns)
-            | {
-                "duration_s": done.n_samples / SAMPLE_RATE_HZ,
-                "sample_rate_hz": done.sample_rate_hz,
-                "channels": done.channels,
-                "arch": arch,
-                "n_windows": done.n_windows,
-                "decoded_short": done.decoded_short,
-            }
-            | dataclasses.asdict(done.quality)
-            | self._outputs(means),
-        )
-        if state.windows:
-            self._write_windows(state, arch, done.n_samples)
+        self._rows.embedded(state.ref, done, means, state.windows)
         self.progress.clips += 1
         self.progress.windows += done.n_windows
         self.progress.audio_s += done.n_samples / SAMPLE_RATE_HZ
 
-    def _write_windows(self, state: _OpenClip, arch: str, n_samples: int) -> None:
-        spans = [self._rule.span(index, n_samples) for index in range(len(state.windows))]
-        outputs = [self._outputs(vectors) for vectors in state.windows]
-        self._writer.add_block(
-            "windows",
-            _identity(state.ref) | {"arch": arch},
-            {
-                "window_index": range(len(outputs)),
-                "start_s": [start / SAMPLE_RATE_HZ for start, _ in spans],
-                "end_s": [end / SAMPLE_RATE_HZ for _, end in spans],
-            }
-            | {name: [each[name] for each in outputs] for name in self._spec.outputs},
-        )
-
-    def _outputs(self, vectors: dict[str, Vectors]) -> dict[str, Any]:
-        """The columns of a row that the spec asks for."""
-        columns: dict[str, Any] = {n: v for n, v in vectors.items() if n in self._spec.outputs}
-        if "labels" in self._spec.outputs:
-            labels = self._model.top_labels(vectors["logits"][None], self._spec.top_k)[0]
-            columns["labels"] = [dict(zip(LABEL_FIELDS, each, strict=True)) for each in labels]
-        return columns
-
     def _fail(self, failed: ClipFailed) -> None:
         ref = self._state(failed.clip).ref
         del self._open[failed.clip]
-        self._writer.drop(ref.clip_id)
-        self._writer.add(
-            "errors",
-            _identity(ref)
-            | {"stage": failed.stage, "class": failed.error_class, "message": failed.message},
-        )
+        self._rows.failed(ref, failed)
         self.progress.clips += 1
         self.progress.errors[failed.error_class] += 1
         self._on_progress(self.progress)
@@ -255,24 +196,3 @@ class Assembler:
                 f"the decode stream ended with {self._end}, but brought {expected}; "
                 f"{len(self._open)} clips are unfinished, {self.progress.clips} have a row"
             )
-
-
-def _identity(ref: ClipRef) -> dict[str, str]:
-    return {
-        "clip_id": ref.clip_id,
-        "uri": ref.uri,
-        "member": ref.member,
-        "source_version": ref.version,
-    }
-
-
-def _place(ref: ClipRef, columns: Sequence[str]) -> dict[str, Any]:
-    """Where the clip lies in its recording or container, and what the source says of it."""
-    offset, size = ref.byte_range or (None, None)
-    carried = ref.carried or (None,) * len(columns)
-    return {
-        "start_s": ref.span[0] if ref.span else 0.0,
-        "member_offset": offset,
-        "member_bytes": size,
-        **dict(zip(columns, carried, strict=True)),
-    }

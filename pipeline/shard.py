@@ -4,12 +4,13 @@ import time
 from collections.abc import Callable, Iterable
 
 from pipeline.assemble import Assembler
+from pipeline.commits import CommitRecord
 from pipeline.model import Model
 from pipeline.packets import Event
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 from pipeline.rows import RowWriter
-from pipeline.table import CommitRecord, Table
+from pipeline.table import Table
 
 
 def embed_shard(

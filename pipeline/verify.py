@@ -26,13 +26,14 @@ from pipeline.check_rows import (
     window_problems,
 )
 from pipeline.clips import ClipRef
+from pipeline.commits import CommitRecord
 from pipeline.errors import StoreError
 from pipeline.plan import shard_id
 from pipeline.report import Report
 from pipeline.schema import VECTOR_OUTPUTS, schemas
 from pipeline.sources.listing import Listing
 from pipeline.store import TEMP_DIR
-from pipeline.table import CLIP_COLUMNS, DATA_DIRS, CommitRecord, Table, data_name
+from pipeline.table import CLIP_COLUMNS, DATA_DIRS, Table, data_name
 
 
 def verify_table(table: Table, source: Listing | None = None) -> Report:

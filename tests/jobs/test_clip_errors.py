@@ -121,5 +121,5 @@ def test_names_that_are_not_utf_8(tmp_path):
 
 def test_decoders_start_without_torch():
     """Decode workers are many: each would pay seconds and hundreds of megabytes for it."""
-    code = "import sys, pipeline.packets; sys.exit('torch' in sys.modules)"
+    code = "import sys, jobs.decoding; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

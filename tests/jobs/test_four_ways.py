@@ -11,8 +11,8 @@ import pytest
 import soundfile
 
 from jobs.config import EmbedConfig
-from jobs.embed import table_spec
 from jobs.model import RunModel
+from jobs.table_spec import table_spec
 from models.weights import load_weights
 from pipeline.packets import shard_packets
 from pipeline.plan import plan_run

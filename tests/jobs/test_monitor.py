@@ -8,9 +8,9 @@ from rich.console import Console
 
 from jobs import monitor as monitor_module
 from jobs.monitor import Monitor, summary
+from pipeline.commits import CommitRecord
 from pipeline.plan import Shard
 from pipeline.progress import Progress
-from pipeline.table import CommitRecord
 from tests.support import wait_until
 
 

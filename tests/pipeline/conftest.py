@@ -18,6 +18,7 @@ from hypothesis import settings
 
 from models.labels import Label, top_labels
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, path_to_uri
+from pipeline.commits import CommitRecord
 from pipeline.decode import ClipReader
 from pipeline.local_store import LocalStore
 from pipeline.packets import shard_packets
@@ -25,7 +26,7 @@ from pipeline.plan import plan_shards
 from pipeline.recordings import of_clip, of_clips
 from pipeline.shard import embed_shard
 from pipeline.spec import Route, TableSpec
-from pipeline.table import CommitRecord, Table
+from pipeline.table import Table
 from pipeline.versions import file_version
 
 REPOSITORY = Path(__file__).parents[2]

@@ -15,7 +15,6 @@ from pipeline.errors import BrokenStreamError
 from pipeline.packets import ClipDone, ClipFailed, ClipStart, ShardEnd, shard_packets
 from pipeline.plan import Shard
 from pipeline.progress import Progress
-from pipeline.quality import Quality
 from pipeline.recordings import of_clips
 from pipeline.rows import GROUP_BYTES, RowWriter
 from pipeline.windows import WindowBlock, WindowCutter
@@ -72,37 +71,6 @@ def test_a_clips_row_is_the_mean_over_its_windows(new_table, assemble, model, cl
         for name, vectors in (("embedding", outputs.features), ("logits", outputs.logits)):
             mean = vectors.mean(axis=0, dtype=np.float64)
             np.testing.assert_allclose(row[name], mean, rtol=1e-6, atol=1e-9)
-
-
-def test_what_is_known_of_a_clip_is_in_its_row(new_table, assemble):
-    table = new_table()
-    clips = [ClipRef("/corpus/a.tar", "1-2", "b.wav")]
-    block = WindowBlock(0, 0, 320, (0,), np.ones(320, np.float32))
-    quality = Quality(rms_dbfs=-20.5, peak_dbfs=-3.25, clipped_ratio=0.25)
-    done = ClipDone(0, 320, 1, 44_100, 2, decoded_short=True, quality=quality)
-    rows, _ = assemble(table, clips, [[ClipStart(0, clips[0]), block, done], [ShardEnd(1, 1)]])
-    assert rows["clips"] == [
-        {
-            "clip_id": clips[0].clip_id,
-            "uri": "/corpus/a.tar",
-            "member": "b.wav",
-            "source_version": "1-2",
-            "start_s": 0.0,
-            "member_offset": None,
-            "member_bytes": None,
-            "duration_s": 0.01,
-            "sample_rate_hz": 44_100,
-            "channels": 2,
-            "arch": "statistics",
-            "n_windows": 1,
-            "decoded_short": True,
-            "rms_dbfs": -20.5,
-            "peak_dbfs": -3.25,
-            "clipped_ratio": 0.25,
-            # Mean, peak and deviation of ones, and how many.
-            "embedding": [1, 1, 0, 320],
-        }
-    ]
 
 
 def test_windows_are_in_order_with_their_spans(new_table, assemble, model, clips, noise):
@@ -239,26 +207,6 @@ def test_timestamps_of_failed_clips_are_taken_back(
         (bad[2].uri, "non_finite_output"),
     ]  # fmt: skip
     assert assembler.progress.clips == 5
-
-
-def test_labels_are_those_of_the_mean_logits(new_table, assemble, model, clips):
-    shared = {"tables": ("clips", "windows"), "top_k": 2}
-    table = new_table(outputs=("embedding", "logits", "labels"), **shared)
-    rows, _ = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule))
-    for row in rows["clips"] + rows["windows"]:
-        logits = np.array(row["logits"], np.float32)
-        expected = model.top_labels(logits[None], 2)[0]
-        assert [(label["index"], label["name"]) for label in row["labels"]] == [
-            (label.index, label.name) for label in expected
-        ]
-        probabilities = [np.float32(label.probability) for label in expected]
-        assert [label["probability"] for label in row["labels"]] == probabilities
-
-
-def test_labels_need_no_logits_in_the_rows(new_table, assemble, clips):
-    table = new_table(outputs=("embedding", "labels"), top_k=1)
-    rows, _ = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule))
-    assert all("logits" not in row and len(row["labels"]) == 1 for row in rows["clips"])
 
 
 def test_rows_carry_the_arch_of_their_clips_length(

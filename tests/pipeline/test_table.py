@@ -7,12 +7,12 @@ import re
 import pytest
 
 from pipeline.clips import ClipRef
+from pipeline.commits import CommitRecord
 from pipeline.errors import StoreError, UsageError
 from pipeline.local_store import LocalStore
-from pipeline.progress import Progress
 from pipeline.spec import Route
 from pipeline.store import META_DIR
-from pipeline.table import SPEC_NAME, CommitRecord, Table, commit_name, data_name
+from pipeline.table import SPEC_NAME, Table, commit_name, data_name
 
 RECORD = CommitRecord(
     shard="5",
@@ -106,10 +106,6 @@ def test_of_two_writers_the_first_record_stands(new_table):
     assert table.commit(RECORD, seconds=1) == RECORD
     assert table.commit(other, seconds=2) == RECORD
     assert list(table.records(["5"])) == [RECORD]
-
-
-def test_a_record_counts_as_progress():
-    assert RECORD.counts == Progress(3, 4, 1.5, {"missing": 1})
 
 
 def test_the_first_fidelity_is_kept_and_makes_no_difference(new_table):

@@ -1,0 +1,57 @@
+"""A YAML file and the options that were given to the settings of a run, or to one line of refusal.
+
+An option that is given wins over the file, the file over the default.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from jobs.config import EmbedConfig
+from models.errors import ModelError
+from pipeline.errors import UsageError
+
+
+def load_config(path: Path | None, options: Mapping[str, Any]) -> EmbedConfig:
+    """Settings from a YAML file and the options that were given.
+
+    Args:
+        path: the file; None for none.
+        options: by field name; None values were not given.
+
+    Raises:
+        UsageError: unreadable YAML, an unknown field, a bad value; the message names it.
+    """
+    fields: dict[str, Any] = {}
+    if path is not None:
+        try:
+            loaded = yaml.safe_load(path.read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UsageError(f"config {str(path)!r} cannot be read: {error}") from error
+        if not isinstance(loaded or {}, dict):
+            raise UsageError(f"config {str(path)!r} must be a mapping of settings to values")
+        fields.update(loaded or {})
+    fields.update({name: value for name, value in options.items() if value is not None})
+    try:
+        config = EmbedConfig.model_validate(fields)
+    except ValidationError as error:
+        raise UsageError("; ".join(_explained(problem) for problem in error.errors())) from error
+    except ModelError as error:
+        raise UsageError(str(error)) from error
+    if not config.sources or not config.table:
+        raise UsageError("name at least one SOURCE and the TABLE: passtream embed SOURCE... TABLE")
+    return config
+
+
+def _explained(problem: Any) -> str:
+    name = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("literal"))
+    if problem["type"] == "extra_forbidden":
+        known = ", ".join(EmbedConfig.model_fields)
+        return f"unknown setting {name!r}; the settings are: {known}"
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    if problem["loc"][:1] == ("storage_options",):
+        return f"{name}: {message}"  # what was given may be a credential
+    return f"{name}: {message} (got {problem['input']!r})" if name else message

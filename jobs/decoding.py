@@ -1,0 +1,29 @@
+"""The decode task of a shard on Ray.
+
+In a module of its own, as its process imports what the module does: with the model's code that
+would be torch, which takes seconds and hundreds of megabytes.
+"""
+
+from collections.abc import Iterator
+
+from pipeline.packets import DecodeRule, Event, shard_packets
+from pipeline.plan import Shard
+from pipeline.recordings import recordings
+from pipeline.storage import Storage
+
+
+def decode(
+    shard: Shard, rule: DecodeRule, columns: tuple[str, ...], storage: Storage
+) -> Iterator[list[Event]]:
+    """Packets of a shard; runs as a streaming task on any node.
+
+    Args:
+        shard: what to decode.
+        rule: of the table.
+        columns: of the table, that containers are to carry.
+        storage: how remote locations are reached.
+
+    Raises:
+        StoreError: a store is out of order.
+    """
+    yield from shard_packets(recordings(shard, storage, columns), rule)

@@ -1,0 +1,61 @@
+"""The settings of a run, and its weights, to the spec of the table that it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from jobs.config import EmbedConfig
+from models.archs import EMBED_DIM
+from models.timestamps import longest_window, timestamp_levels, timestamp_size
+from pipeline.spec import OUTPUTS, TABLES, Route, TableSpec
+
+if TYPE_CHECKING:
+    from models.weights import Weights  # imports torch, which takes seconds
+
+
+def table_spec(
+    config: EmbedConfig, weights: Mapping[str, Weights], columns: tuple[str, ...] = ()
+) -> TableSpec:
+    """The spec of the table that these settings write.
+
+    Args:
+        config: the settings.
+        weights: by arch.
+        columns: that the clips carry.
+    """
+    first, kind = config.archs[0], config.timestamp_kind
+    levels = timestamp_levels(kind, first) if kind else ()
+    window_s, hop_s = config.window_and_hop_s
+    return TableSpec(
+        routes=tuple(
+            Route(
+                arch=arch.name,
+                up_to_s=window_s if arch is config.archs[-1] else arch.max_window_s,
+                weights_origin=weights[arch.name].origin,
+                weights_digest=weights[arch.name].digest,
+                front_end_hop=arch.hop_samples,
+            )
+            for arch in config.archs
+        ),
+        min_samples=first.min_samples,
+        embedding_dim=EMBED_DIM,
+        n_classes=first.n_classes,
+        window_s=window_s,
+        hop_s=hop_s,
+        long_clips=config.long_clips,
+        padding=config.padding,
+        pad_short=config.pad_short,
+        max_clip_s=config.max_clip_s,
+        max_clip_bytes=config.max_clip_bytes,
+        short_tolerance=config.short_tolerance,
+        # In one order, whatever order they were given in.
+        tables=tuple(name for name in TABLES if name in config.tables),
+        outputs=tuple(name for name in OUTPUTS if name in config.outputs),
+        top_k=config.n_labels,
+        precision=config.precision,
+        columns=columns,
+        timestamps=kind,
+        timestamp_dim=timestamp_size(levels, first.n_classes + EMBED_DIM),
+        timestamp_window=longest_window(levels) if kind else 0,
+    )

@@ -1,0 +1,66 @@
+"""The record of a finished shard, which makes its files count."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.clips import Container
+from pipeline.errors import StoreError
+from pipeline.progress import Progress
+
+
+@dataclass(frozen=True)
+class CommitRecord:
+    """What a finished shard consists of; also the receipt that a run counts.
+
+    Attributes:
+        shard: its id.
+        clips: clips that went in, embedded or not.
+        rows: rows per table.
+        errors: clips in `errors`, by class.
+        audio_s: seconds of audio embedded.
+        windows: windows embedded, whether or not the table holds them.
+        files: size in bytes of each data file.
+        replaces: ids of the shards that this one stands for.
+        container: what the clips were read from, where they were not listed one by one.
+        fidelity: how far the model was from fp32, measured by the process that wrote this; None in
+            fp32, and before that process had seen windows; not compared.
+        writer: host, process and seconds; not compared.
+    """
+
+    shard: str
+    clips: int
+    rows: dict[str, int]
+    errors: dict[str, int]
+    audio_s: float
+    windows: int
+    files: dict[str, int]
+    replaces: tuple[str, ...] = ()
+    container: Container | None = None
+    fidelity: dict[str, Any] | None = field(default=None, compare=False)
+    writer: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def counts(self) -> Progress:
+        """The record as progress made."""
+        return Progress(self.clips, self.windows, self.audio_s, Counter(self.errors))
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> "CommitRecord":
+        """Read a record.
+
+        Raises:
+            StoreError: it is not one.
+        """
+        try:
+            return _RECORDS.validate_json(content)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            where = ".".join(str(part) for part in problem["loc"])
+            raise StoreError(f"not a commit record: {where} {problem['msg']}") from error
+
+
+# Made once: to make it takes longer than to read a hundred records.
+_RECORDS = TypeAdapter(CommitRecord)

@@ -1,0 +1,62 @@
+"""`jobs.configure`: which source of a value wins, and what is no setting or no file of them."""
+
+import pytest
+
+from jobs.config import EmbedConfig
+from jobs.configure import load_config
+from pipeline.errors import UsageError
+
+GIVEN = {"sources": ("a",), "table": "b"}
+
+
+def test_options_win_over_the_file_and_the_file_over_defaults(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("sources: [x, y]\ntable: t\nhop_s: 5\nwindow_s: 8\n")
+    config = load_config(path, {"hop_s": 1, "window_s": None})
+    assert (config.sources, config.hop_s, config.window_s) == (("x", "y"), 1, 8)
+    assert config.padding == EmbedConfig.model_fields["padding"].default
+
+
+@pytest.mark.parametrize("text", ["- a list", "a: [", "\x00"])
+def test_files_that_are_no_mapping_are_refused(text, tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"run\.yaml"):
+        load_config(path, {})
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_config(tmp_path / "none.yaml", {})
+
+
+def test_an_unknown_setting_is_named_with_those_that_there_are():
+    with pytest.raises(UsageError) as refused:
+        load_config(None, GIVEN | {"widnow_s": 2})
+    told = str(refused.value)
+    assert told.startswith("unknown setting 'widnow_s'; the settings are: sources, table, ")
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize("missing", ["sources", "table"])
+def test_source_and_table_have_to_be_named(missing):
+    with pytest.raises(UsageError, match=r"passtream embed SOURCE\.\.\. TABLE"):
+        load_config(None, GIVEN | {missing: None})
+
+
+def test_all_that_is_wrong_is_told_in_one_line():
+    with pytest.raises(UsageError) as refused:
+        load_config(None, GIVEN | {"hop_s": 0, "padding": "zero"})
+    told = str(refused.value)
+    assert "hop_s: Input should be greater than 0 (got 0); padding: Input should be" in told
+    assert "\n" not in told
+
+
+def test_credentials_among_the_settings_are_not_shown(tmp_path):
+    given = load_config(None, GIVEN | {"storage_options": ["secret=do-not-show"]})
+    assert "do-not-show" not in repr(given) + repr(given.storage)
+    for wrong in (["do-not-show"], [["secret", "do-not-show"]]):
+        with pytest.raises(UsageError) as raised:
+            load_config(None, GIVEN | {"storage_options": wrong})
+        assert "storage_options" in str(raised.value)
+        assert "do-not-show" not in str(raised.value)

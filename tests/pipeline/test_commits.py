@@ -1,0 +1,47 @@
+"""`pipeline.commits`: what a finished shard leaves for resuming and for counting."""
+
+import dataclasses
+import json
+
+import pytest
+
+from pipeline.clips import Container
+from pipeline.commits import CommitRecord
+from pipeline.errors import StoreError
+from pipeline.progress import Progress
+
+RECORD = CommitRecord(
+    shard="5",
+    clips=3,
+    rows={"clips": 2, "errors": 1},
+    errors={"missing": 1},
+    audio_s=1.5,
+    windows=4,
+    files={"clips/5.parquet": 100},
+    replaces=("3", "4"),
+    container=Container("/a.tar", "1-1", "part", "tar", 3),
+)
+
+
+def test_a_record_counts_as_progress():
+    assert RECORD.counts == Progress(3, 4, 1.5, {"missing": 1})
+
+
+def test_a_record_is_read_back():
+    read = CommitRecord.from_bytes(json.dumps(dataclasses.asdict(RECORD)).encode())
+    assert read == RECORD
+    assert dataclasses.asdict(read) == dataclasses.asdict(RECORD)  # what is not compared as well
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "Invalid JSON"),
+        (b"[]", "Input should be an object"),
+        (b'{"shard": "5"}', "clips Field required"),
+        (b"\xff\xfe", "Invalid JSON"),
+    ],
+)
+def test_what_is_no_record_is_told(content, told):
+    with pytest.raises(StoreError, match=f"not a commit record: .*{told}"):
+        CommitRecord.from_bytes(content)
