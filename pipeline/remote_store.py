@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pipeline import exclusive
 from pipeline.errors import StoreError, UsageError
-from pipeline.lease import LEASE_S, Lease
+from pipeline.lease import LEASE_S, LEASES_DIR, Lease
 from pipeline.remote_client import RemoteClient
 from pipeline.remote_file import remote_file
 from pipeline.signed import refuse_password
@@ -98,7 +98,7 @@ class RemoteStore:
         """
         try:
             if not self._is_object_store:
-                for path in map(self.locate, (*folders, TEMP_DIR)):
+                for path in map(self.locate, (*folders, TEMP_DIR, LEASES_DIR)):
                     self._client.do(f"{path} cannot be made", partial(self._make, path))
             _ = self.has_conditional_put  # finds out by writing
         except StoreError as error:
