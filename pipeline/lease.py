@@ -2,11 +2,11 @@
 
 Leases are numbered, and the one with the greatest number counts. Its holder writes a later end into
 it again and again, and at last that it has ended. Whoever finds a lease waits for its end: if it is
-renewed meanwhile its holder lives, and the newcomer is refused; if not, the newcomer creates the next
-number, which of many newcomers only one can do. Nobody writes into another's lease or deletes one
-that counts, so a newcomer however slow takes nothing from a holder it has not seen. A holder that is
-known to be dead, as its process was on this machine, is not waited for. The clocks of two machines
-may differ by what a lease lasts beyond a renewal, 45 s.
+renewed meanwhile its holder lives, and the newcomer is refused; if not, the newcomer creates the
+next number, which of many newcomers only one can do. Nobody writes into another's lease or deletes
+one that counts, so a newcomer however slow takes nothing from a holder it has not seen. A holder
+that is known to be dead, as its process was on this machine, is not waited for. The clocks of two
+machines may differ by what a lease lasts beyond a renewal, 45 s.
 """
 
 import contextlib
