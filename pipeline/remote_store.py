@@ -155,13 +155,9 @@ class RemoteStore:
         """
         path = self.locate(name)
         try:
-            handle, temp = tempfile.mkstemp(prefix="passtream-")
-            os.close(handle)
-            try:
-                yield Path(temp)
-                self._client.do(f"{path} cannot be written", lambda: self._upload(temp, path))
-            finally:
-                Path(temp).unlink(missing_ok=True)
+            with _local_file() as temp:
+                yield temp
+                self._client.do(f"{path} cannot be written", lambda: self._upload(str(temp), path))
         except OSError as error:
             raise StoreError(
                 f"{path} cannot be written by way of {tempfile.gettempdir()} (TMPDIR names "
@@ -226,6 +222,22 @@ class RemoteStore:
         else:
             beside = self.locate(f"{TEMP_DIR}/{uuid.uuid4().hex}")
             upload_and_rename(filesystem, temp, beside, path)
+
+
+@contextlib.contextmanager
+def _local_file() -> Iterator[Path]:
+    """A file to write to; without a name where the system can, so that no kill leaves it behind."""
+    handle, temp = tempfile.mkstemp(prefix="passtream-")
+    try:
+        by_handle = Path(f"/proc/self/fd/{handle}")
+        if by_handle.exists():
+            os.unlink(temp)
+            yield by_handle
+        else:
+            yield Path(temp)
+    finally:
+        os.close(handle)
+        Path(temp).unlink(missing_ok=True)
 
 
 def _base(entry: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Every store of a table keeps the same promises: whole files, one winner, one writer."""
 
 import json
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -64,14 +65,16 @@ def test_the_new_file_appears_at_the_end_and_whole(store):
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
-def test_an_error_leaves_the_old_file_and_no_temporary_one(store, error):
+def test_an_error_leaves_the_old_file_and_no_temporary_one(store, error, tmp_path, monkeypatch):
     fill(store, "clips/a", b"old")
-    paths = []
+    (tmp_path / "temp").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
 
     def fail_half_way(name):
         with store.replacing(name) as path:
-            paths.append(path)
             path.write_bytes(b"half")
+            # A remote store's file has no name, so that a kill leaves none either.
+            assert not list((tmp_path / "temp").iterdir())
             raise error
 
     for name in ("clips/a", "clips/b"):
@@ -79,7 +82,8 @@ def test_an_error_leaves_the_old_file_and_no_temporary_one(store, error):
             fail_half_way(name)
     assert store.names("clips") == {"a": 3}
     assert store.read("clips/a") == b"old"
-    assert not any(path.exists() for path in paths)
+    assert store.names(TEMP_DIR) == {}
+    assert not list((tmp_path / "temp").iterdir())
 
 
 def test_what_is_written_can_be_read_back_before_it_is_put_in_place(store):
