@@ -8,8 +8,8 @@
 - `plan`: clips become `Shard`s whose ids are hashes of what they hold; so does each container.
 - `recordings`: the clips of a shard and their bytes: of listed ones by `opening`, `remote_opening`
   and `prefetch`, of containers by `containers`, `tar_reader` and `parquet_reader`.
-- `decode`: one file becomes mono PCM at 32 kHz, in pieces: by `decoders`, `ffmpeg`, `cutting` (of a
-  part), `resample` and `quality`.
+- `decode`: one file becomes mono PCM at 32 kHz, in pieces: by `decoders`, `ffmpeg`, `cutting` and
+  `tape` (of parts), `resample` and `quality`.
 - `promised`, `chunks`, `mpeg`, `ogg`: how much audio a file says it has, to find damage by.
 - `windows`: pieces become `WindowBlock`s; the only place that knows window arithmetic.
 - `spec`: what a table is made with, and so which model a clip goes through.

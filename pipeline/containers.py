@@ -27,12 +27,15 @@ _MEMORY_BYTES = 32 << 20
 
 
 @contextlib.contextmanager
-def opened_container(container: Container, storage: Storage) -> Iterator[BinaryIO]:
+def opened_container(
+    container: Container, storage: Storage, reads_on: bool = False
+) -> Iterator[BinaryIO]:
     """A container, to be read and seeked; at the end it must still be what was listed.
 
     Args:
         container: the file.
         storage: how remote locations are reached.
+        reads_on: it is read from start to end.
 
     Raises:
         ClipError: it is missing, empty, closed to us, or not of the version that was listed.
@@ -58,7 +61,7 @@ def opened_container(container: Container, storage: Storage) -> Iterator[BinaryI
             failures.append(error)
             raise
 
-    with remote_file(found.size, fetch, _REQUEST_BYTES) as remote:
+    with remote_file(found.size, fetch, _REQUEST_BYTES, reads_on) as remote:
         try:
             yield remote
         except Exception:

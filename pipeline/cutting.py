@@ -42,7 +42,7 @@ class Cut:
         Where the span ends first, the end of the recording is not looked at: `at` is then `end` or
         more.
         """
-        self.at = sound.seek(self.first) if self.first else 0
+        self.at = sound.seek(self.first) if self.first and sound.seek else 0
         for frames in sound.pieces:
             start = max(0, self.first - self.at)
             part = frames[start : int(min(len(frames), max(0, self.end - self.at)))]

@@ -7,19 +7,21 @@ before more of it is decoded than they allow.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
 from pipeline.clips import SAMPLE_RATE_HZ
 from pipeline.cutting import Cut
-from pipeline.decoders import DECODER_ERRORS, open_sound, reason_of
+from pipeline.decoders import DECODER_ERRORS, reason_of
 from pipeline.errors import ClipError
 from pipeline.limits import DEFAULT_LIMITS, Limits
-from pipeline.promised import Promise, promise_of
+from pipeline.promised import Promise
 from pipeline.quality import Quality, QualityMeter
 from pipeline.recordings import Recording
 from pipeline.resample import resampled
 from pipeline.sound import PIECE_FRAMES, CannotDecodeError, Samples, Sound
+from pipeline.tape import playable
 
 
 class ClipReader:
@@ -38,7 +40,7 @@ class ClipReader:
 
     def __init__(self, recording: Recording, limits: Limits = DEFAULT_LIMITS) -> None:
         self.ref = recording.ref
-        self._open = recording.open
+        self._recording = recording
         self.sample_rate_hz = 0
         self.channels = 0
         self.decoded_short = False
@@ -56,14 +58,14 @@ class ClipReader:
         Raises:
             ClipError: the clip cannot be read or decoded, is damaged, or is beyond the limits.
         """
-        with self._open(self._limits.max_clip_bytes) as file:
-            promise = promise_of(file)
-            try:
-                with open_sound(file) as sound:
-                    self.sample_rate_hz, self.channels = sound.sample_rate_hz, sound.channels
-                    yield from self._at_32_khz(self._mono(sound, promise))
-            except CannotDecodeError as error:
-                raise self._error(error.error_class, str(error)) from error
+        tape = self._recording.tape
+        ready = tape.playable if tape else partial(playable, self._recording.open)
+        try:
+            with ready(self._limits.max_clip_bytes) as (sound, promise):
+                self.sample_rate_hz, self.channels = sound.sample_rate_hz, sound.channels
+                yield from self._at_32_khz(self._mono(sound, promise))
+        except CannotDecodeError as error:
+            raise self._error(error.error_class, str(error)) from error
 
     def _mono(self, sound: Sound, promise: Promise | None) -> Iterator[Samples]:
         cut = Cut(self.ref.span, sound.sample_rate_hz)

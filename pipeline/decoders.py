@@ -19,7 +19,7 @@ import soundfile
 from pipeline.ffmpeg import FFMPEG, by_ffmpeg
 from pipeline.mpeg import UNTOLD_DELAY, mpeg_audio
 from pipeline.ogg import ogg_audio, ogg_end
-from pipeline.sound import PIECE_FRAMES, CannotDecodeError, Samples, Sound, from_the_start
+from pipeline.sound import PIECE_FRAMES, CannotDecodeError, Samples, Sound
 
 DECODER_ERRORS = (
     soundfile.SoundFileError,
@@ -115,14 +115,16 @@ def by_libsndfile(file: BinaryIO) -> Iterator[Sound]:
             _read(sound, at_once),
             _LIBSNDFILE,
             sound.frames if is_exact else None,
-            seek=partial(_seek, sound) if is_exact else from_the_start,
+            seek=partial(_seek, sound) if is_exact and _begins_anywhere(sound) else None,
         )
 
 
-def _seek(sound: soundfile.SoundFile, frame: int) -> int:
+def _begins_anywhere(sound: soundfile.SoundFile) -> bool:
     # In MP3 libsndfile ends up elsewhere, by up to a second, and says nothing.
-    if sound.format not in _SEEKABLE or not sound.subtype.startswith(_SEEKABLE_SUBTYPES):
-        return 0
+    return sound.format in _SEEKABLE and sound.subtype.startswith(_SEEKABLE_SUBTYPES)
+
+
+def _seek(sound: soundfile.SoundFile, frame: int) -> int:
     at: int = sound.seek(min(frame, sound.frames))
     return at
 

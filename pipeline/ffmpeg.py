@@ -62,16 +62,23 @@ def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
         arrays = _arrays(decoded, rate_hz, channels)
 
         def seek(frame: int) -> int:
-            if (audio and audio.codec == "vorbis" and n_frames) and first.pts is not None:
-                near = max(0, min(frame, n_frames) - round(_RUN_UP_S * rate_hz))
-                if decoded.seek(container, first, near) <= frame:
-                    return decoded.at
-                again = stack.enter_context(_container(file))
-                decoded.frames, decoded.at = again.decode(again.streams.audio[0]), 0
+            near = max(0, min(frame, n_frames or 0) - round(_RUN_UP_S * rate_hz))
+            if decoded.seek(container, first, near) <= frame:
+                return decoded.at
+            again = stack.enter_context(_container(file))
+            decoded.frames, decoded.at = again.decode(again.streams.audio[0]), 0
             return 0
 
-        pieces = _joined(arrays, n_frames, decoded)
-        yield Sound(rate_hz, channels, pieces, FFMPEG, n_frames, _SLACK.get(family, 0), seek)
+        is_vorbis = audio is not None and audio.codec == "vorbis"
+        yield Sound(
+            rate_hz,
+            channels,
+            _joined(arrays, n_frames, decoded),
+            FFMPEG,
+            n_frames,
+            _SLACK.get(family, 0),
+            seek if is_vorbis and n_frames and first.pts is not None else None,
+        )
 
 
 def _container(file: BinaryIO) -> Any:

@@ -1,9 +1,12 @@
-"""One writer at a time where no lock dies with its process: a small file with an end to its time.
+"""One writer at a time where no lock dies with its process: small files with an end to their time.
 
-The holder writes a later end into it again and again. Whoever finds a lease waits for its end: if
-it is renewed meanwhile its holder lives, and the newcomer is refused; if not, the newcomer takes
-over. A holder that is known to be dead, as its process was on this machine, is not waited for. The
-clocks of two machines may differ by what a lease lasts beyond a renewal, 45 s.
+Leases are numbered, and the one with the greatest number counts. Its holder writes a later end into
+it again and again, and at last that it has ended. Whoever finds a lease waits for its end: if it is
+renewed meanwhile its holder lives, and the newcomer is refused; if not, the newcomer creates the
+next number, which of many newcomers only one can do. Nobody writes into another's lease or deletes
+one that counts, so a newcomer however slow takes nothing from a holder it has not seen. A holder
+that is known to be dead, as its process was on this machine, is not waited for. The clocks of two
+machines may differ by what a lease lasts beyond a renewal, 45 s.
 """
 
 import contextlib
@@ -21,7 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from pipeline.errors import StoreError, UsageError
 from pipeline.store import META_DIR, TableStore
 
-LEASE_NAME = f"{META_DIR}/lease.json"
+LEASES_DIR = f"{META_DIR}/leases"
 LEASE_S = 60.0
 """How long a lease lasts after its holder's last sign of life."""
 _RENEWALS = 4
@@ -38,7 +41,7 @@ class Holder:
         pid: its process.
         place: what tells this process number from others': the machine's boot and the namespace.
         token: one a run.
-        expires_s: when the lease ends, in seconds since 1970.
+        expires_s: when the lease ends, in seconds since 1970; 0 once it is given back.
     """
 
     host: str
@@ -110,25 +113,15 @@ class Lease:
             self._release(renewing.is_alive())
 
     def _acquire(self, say: Callable[[str], None]) -> None:
-        has_one_winner = self._store.has_conditional_put
         seen, until = b"", 0.0
         while True:
-            content = self._content()
-            if self._store.put_if_absent(LEASE_NAME, content):
-                if has_one_winner:
-                    return
-                # Another run may have written at the same moment: whose file stays is the holder.
-                time.sleep(self._lease_s / _SETTLING)
-                if self._store.read(LEASE_NAME) == content:
-                    return
-                continue
-            found = self._store.read(LEASE_NAME)
-            if found is None:
-                continue
-            holder = Holder.from_bytes(found)
-            if seen and found != seen:
-                raise UsageError(self._refusal(holder))
-            if not seen:
+            number, found = self._latest()
+            if number and not found:
+                continue  # deleted since it was listed, by who took the next
+            holder = Holder.from_bytes(found) if found else None
+            if holder and seen and found != seen and holder.expires_s:
+                raise UsageError(self._refusal(number, holder))
+            if holder and not seen:
                 left_s = min(holder.expires_s - time.time(), self._lease_s)
                 seen, until = found, time.monotonic() + left_s
                 if holder.is_dead:
@@ -138,28 +131,55 @@ class Lease:
                         f"table {self._store.location}: a run ({holder}) may be writing to it; "
                         f"waiting up to {left_s:.0f} s to see whether it lives"
                     )
-            if time.monotonic() >= until:
-                # Two newcomers can both find the old lease here, and delete each other's new one.
-                self._store.delete(LEASE_NAME)
-                has_one_winner, seen = False, b""
-            else:
+            if holder and holder.expires_s and time.monotonic() < until:
                 time.sleep(self._lease_s / _LOOKS)
+            elif self._take(number + 1):
+                return
 
-    def _refusal(self, holder: Holder) -> str:
+    def _latest(self) -> tuple[int, bytes]:
+        """Number and content of the lease that counts; 0 and nothing where there is none."""
+        number = max(self._numbers(), default=0)
+        return number, (self._store.read(_name(number)) or b"") if number else b""
+
+    def _numbers(self) -> list[int]:
+        stems = (name.removesuffix(".json") for name in self._store.names(LEASES_DIR))
+        return [int(stem) for stem in stems if stem.isdecimal()]
+
+    def _take(self, number: int) -> bool:
+        content = self._content()
+        if not self._store.put_if_absent(_name(number), content):
+            return False
+        if not self._store.has_conditional_put:
+            # Another run may have written at the same moment: whose file stays is the holder.
+            time.sleep(self._lease_s / _SETTLING)
+            if self._store.read(_name(number)) != content:
+                return False
+        numbers = self._numbers()
+        if max(numbers) > number:
+            # It was taken, given back and followed by others since this run looked.
+            self._store.delete(_name(number))
+            return False
+        for earlier in numbers:
+            if earlier < number:
+                self._store.delete(_name(earlier))
+        self._number = number
+        return True
+
+    def _refusal(self, number: int, holder: Holder) -> str:
         left_s = max(0.0, holder.expires_s - time.time())
         return (
             f"table {self._store.location}: another run is writing to it ({holder}; its lease "
             f"ends in {left_s:.0f} s unless it is renewed again); wait for it, or stop it and run "
-            f"again; if it is dead, delete {self._store.locate(LEASE_NAME)}"
+            f"again; if it is dead, delete {self._store.locate(_name(number))}"
         )
 
-    def _content(self) -> bytes:
+    def _content(self, ends_s: float | None = None) -> bytes:
         holder = Holder(
             host=socket.gethostname(),
             pid=os.getpid(),
             place=_place(),
             token=self._token,
-            expires_s=time.time() + self._lease_s,
+            expires_s=time.time() + self._lease_s if ends_s is None else ends_s,
         )
         return json.dumps(asdict(holder)).encode()
 
@@ -173,18 +193,21 @@ class Lease:
                 return
 
     def _renew(self) -> None:
-        content = self._content()
-        found = self._store.read(LEASE_NAME)
-        if found is None:
-            # Somebody took this run for dead, and may have started another since.
-            if self._store.put_if_absent(LEASE_NAME, content):
-                return
-            found = self._store.read(LEASE_NAME) or b""
+        number, found = self._latest()
+        if not number:
+            # Somebody took this run for dead, deleted its lease, and may start another.
+            self._store.put_if_absent(_name(self._number), self._content())
+            return
+        if not found:
+            return  # deleted since it was listed
         holder = Holder.from_bytes(found)
         if holder.token != self._token:
             self._lost_to = str(holder)
             return
-        with self._store.replacing(LEASE_NAME) as path:
+        self._write(self._content())
+
+    def _write(self, content: bytes) -> None:
+        with self._store.replacing(_name(self._number)) as path:
             path.write_bytes(content)
 
     def _release(self, is_renewing: bool) -> None:
@@ -197,7 +220,11 @@ class Lease:
         # A renewal under way would bring it back; and where the store is out of order, it ends.
         if not is_renewing:
             with contextlib.suppress(StoreError):
-                self._store.delete(LEASE_NAME)
+                self._write(self._content(ends_s=0.0))
+
+
+def _name(number: int) -> str:
+    return f"{LEASES_DIR}/{number:08d}.json"
 
 
 def _place() -> str:

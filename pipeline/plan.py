@@ -73,8 +73,11 @@ def plan_shards(
     containers: Iterable[Container] = (),
 ) -> list[Shard]:
     """Cut a listing into shards of at most `shard_clips` clips, and one a container."""
-    # By a key: a million comparisons of dataclasses take half a minute.
-    ordered = sorted(set(clips), key=lambda clip: (clip.uri, clip.version, clip.member))
+    # By a key: a million comparisons of dataclasses take half a minute. Spans in order of time, as
+    # most formats are decoded from their start.
+    ordered = sorted(
+        set(clips), key=lambda clip: (clip.uri, clip.version, clip.span or (), clip.member)
+    )
     runs = (tuple(ordered[i : i + shard_clips]) for i in range(0, len(ordered), shard_clips))
     shards = [Shard(shard_id(spec_digest, run), run) for run in runs]
     return shards + [

@@ -5,10 +5,11 @@ reader of its kind; what cannot be read of it is a recording that cannot be open
 in `errors` like any other.
 """
 
+import dataclasses
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing, nullcontext
 from functools import partial
 from typing import BinaryIO, NamedTuple
 
@@ -18,6 +19,7 @@ from pipeline.plan import Shard
 from pipeline.prefetch import N_AHEAD, Job, Prefetcher
 from pipeline.remote_opening import fetched
 from pipeline.storage import DEFAULT_STORAGE, Storage, is_remote
+from pipeline.tape import Tape
 
 
 class Recording(NamedTuple):
@@ -27,10 +29,12 @@ class Recording(NamedTuple):
         ref: the clip.
         open: its bytes, of which there may be so many, as a file with a descriptor, for as long as
             the stream of recordings stands at it. Raises ClipError.
+        tape: what it is cut from, where the clips beside it are cut from the same.
     """
 
     ref: ClipRef
     open: Callable[[int], AbstractContextManager[BinaryIO]]
+    tape: Tape | None = None
 
 
 def recordings(
@@ -68,21 +72,32 @@ def of_clip(ref: ClipRef, storage: Storage = DEFAULT_STORAGE) -> Recording:
 
 
 def of_clips(clips: Iterable[ClipRef], storage: Storage = DEFAULT_STORAGE) -> Iterator[Recording]:
-    """Listed clips as recordings; remote ones are fetched some ahead."""
+    """Listed clips as recordings; remote ones are fetched some ahead, and once for all spans."""
     prefetcher = Prefetcher(lambda ref, admit: fetched(ref, storage, admit))
-    rest = iter(clips)
-    ahead = deque[tuple[ClipRef, Job | None]]()
+    rest = (tuple(spans) for _, spans in itertools.groupby(clips, lambda r: (r.uri, r.version)))
+    ahead = deque[tuple[tuple[ClipRef, ...], Job | None]]()
     try:
         while True:
-            for ref in itertools.islice(rest, N_AHEAD - len(ahead)):
-                ahead.append((ref, prefetcher.start(ref) if is_remote(ref.uri) else None))
+            for refs in itertools.islice(rest, N_AHEAD - len(ahead)):
+                ahead.append(
+                    (refs, prefetcher.start(_whole(refs)) if is_remote(refs[0].uri) else None)
+                )
             if not ahead:
                 return
-            ref, job = ahead.popleft()
-            if job is None:
-                yield of_clip(ref, storage)
-                continue
-            with prefetcher.turn(job) as open_it:
-                yield Recording(ref, open_it)
+            refs, job = ahead.popleft()
+            turn = (
+                prefetcher.turn(job) if job else nullcontext(partial(opened, _whole(refs), storage))
+            )
+            with turn as open_it:
+                if len(refs) == 1:
+                    yield Recording(refs[0], open_it)
+                else:
+                    with closing(Tape(open_it)) as tape:
+                        yield from (Recording(ref, open_it, tape) for ref in refs)
     finally:
         prefetcher.close()
+
+
+def _whole(refs: tuple[ClipRef, ...]) -> ClipRef:
+    """The file that clips are spans of; a clip that shares it with none stands for itself."""
+    return refs[0] if len(refs) == 1 else dataclasses.replace(refs[0], member="", span=None)

@@ -1,13 +1,21 @@
-"""A remote file to read from anywhere in it, each range asked for until it comes whole."""
+"""A remote file to read from anywhere in it, each range asked for until it comes whole.
+
+Whoever reads on where the last range ended, as a tar's reader does, can find the next one fetched
+meanwhile: a thread asks for it while what came before is decoded.
+"""
 
 import io
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 
 BUFFER_BYTES = 1 << 20
 
+Fetch = Callable[[int, int], bytes]
+
 
 def remote_file(
-    size: int, fetch: Callable[[int, int], bytes], buffer_bytes: int = BUFFER_BYTES
+    size: int, fetch: Fetch, buffer_bytes: int = BUFFER_BYTES, reads_on: bool = False
 ) -> io.BufferedReader:
     """A file for reading.
 
@@ -15,15 +23,19 @@ def remote_file(
         size: in bytes.
         fetch: bytes from one offset to another, exactly.
         buffer_bytes: asked for at once where less is wanted.
+        reads_on: it is mostly read from start to end: fetch the next range, in another thread.
     """
-    return io.BufferedReader(_Ranges(size, fetch), buffer_bytes)
+    return io.BufferedReader(_Ranges(size, fetch, buffer_bytes if reads_on else 0), buffer_bytes)
 
 
 class _Ranges(io.RawIOBase):
-    def __init__(self, size: int, fetch: Callable[[int, int], bytes]) -> None:
+    def __init__(self, size: int, fetch: Fetch, most_ahead: int) -> None:
         self._size = size
         self._fetch = fetch
+        self._most_ahead = most_ahead
         self._at = 0
+        self._last_end = -1  # of the range that was read last
+        self._ahead: tuple[int, int, Future[bytes]] | None = None
 
     def readable(self) -> bool:
         return True
@@ -42,10 +54,33 @@ class _Ranges(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        end = min(self._at + len(buffer), self._size)
-        if end <= self._at:
+        start, end = self._at, min(self._at + len(buffer), self._size)
+        if end <= start:
             return 0
-        content = self._fetch(self._at, end)
+        content = self._range(start, end)
         buffer[: len(content)] = content
-        self._at = end
+        is_next = start == self._last_end
+        self._at = self._last_end = start + len(content)
+        if is_next and self._most_ahead and self._at < self._size:
+            self._start(self._at, min(self._at + self._most_ahead, self._size))
         return len(content)
+
+    def _range(self, start: int, end: int) -> bytes:
+        """Bytes from an offset on, no further than another."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or ahead[0] != start or ahead[1] > end:
+            return self._fetch(start, end)
+        return ahead[2].result()
+
+    def _start(self, start: int, end: int) -> None:
+        coming = Future[bytes]()
+
+        def fetch() -> None:
+            try:
+                coming.set_result(self._fetch(start, end))
+            except BaseException as error:
+                coming.set_exception(error)
+
+        # A daemon: one that waits for a store that is down must not keep the process alive.
+        threading.Thread(target=fetch, daemon=True).start()
+        self._ahead = start, end, coming

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pipeline import exclusive
 from pipeline.errors import StoreError, UsageError
-from pipeline.lease import LEASE_S, Lease
+from pipeline.lease import LEASE_S, LEASES_DIR, Lease
 from pipeline.remote_client import RemoteClient
 from pipeline.remote_file import remote_file
 from pipeline.signed import refuse_password
@@ -98,7 +98,7 @@ class RemoteStore:
         """
         try:
             if not self._is_object_store:
-                for path in map(self.locate, (*folders, TEMP_DIR)):
+                for path in map(self.locate, (*folders, TEMP_DIR, LEASES_DIR)):
                     self._client.do(f"{path} cannot be made", partial(self._make, path))
             _ = self.has_conditional_put  # finds out by writing
         except StoreError as error:
@@ -155,13 +155,9 @@ class RemoteStore:
         """
         path = self.locate(name)
         try:
-            handle, temp = tempfile.mkstemp(prefix="passtream-")
-            os.close(handle)
-            try:
-                yield Path(temp)
-                self._client.do(f"{path} cannot be written", lambda: self._upload(temp, path))
-            finally:
-                Path(temp).unlink(missing_ok=True)
+            with _local_file() as temp:
+                yield temp
+                self._client.do(f"{path} cannot be written", lambda: self._upload(str(temp), path))
         except OSError as error:
             raise StoreError(
                 f"{path} cannot be written by way of {tempfile.gettempdir()} (TMPDIR names "
@@ -226,6 +222,22 @@ class RemoteStore:
         else:
             beside = self.locate(f"{TEMP_DIR}/{uuid.uuid4().hex}")
             upload_and_rename(filesystem, temp, beside, path)
+
+
+@contextlib.contextmanager
+def _local_file() -> Iterator[Path]:
+    """A file to write to; without a name where the system can, so that no kill leaves it behind."""
+    handle, temp = tempfile.mkstemp(prefix="passtream-")
+    try:
+        by_handle = Path(f"/proc/self/fd/{handle}")
+        if by_handle.exists():
+            os.unlink(temp)
+            yield by_handle
+        else:
+            yield Path(temp)
+    finally:
+        os.close(handle)
+        Path(temp).unlink(missing_ok=True)
 
 
 def _base(entry: dict[str, Any]) -> str:

@@ -23,11 +23,6 @@ class CannotDecodeError(Exception):
         self.error_class = error_class
 
 
-def from_the_start(frame: int) -> int:
-    """`Sound.seek` of what has to be decoded as a whole."""
-    return 0
-
-
 @dataclass(frozen=True, slots=True)
 class Sound:
     """An open recording.
@@ -40,7 +35,8 @@ class Sound:
         slack: how many frames less than that count as all of them.
         decoder: who decodes it.
         seek: called before the first of `pieces`, has them begin at this frame or before, where
-            they still are what they would be from the start; returns where.
+            they still are what they would be from the start; returns where. None for what has to
+            be decoded from its start.
     """
 
     sample_rate_hz: int
@@ -49,4 +45,4 @@ class Sound:
     decoder: str
     n_frames: int | None = None
     slack: int = 0
-    seek: Callable[[int], int] = from_the_start
+    seek: Callable[[int], int] | None = None

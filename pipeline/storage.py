@@ -25,6 +25,8 @@ DEFAULT_TIMEOUT_S = 120.0
 _URI = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 S3_PROTOCOLS = ("s3", "s3a")
 HTTP_PROTOCOLS = ("http", "https")  # the filesystem of which lists nothing
+# Their filesystems answer from earlier listings, which would hide what changed since.
+_CACHING_PROTOCOLS = (*S3_PROTOCOLS, "gs", "gcs", "az", "abfs", "abfss")
 _SECRET_ENVIRONMENT = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _SECRET_OPTION = re.compile(r"key|secret|token|pass|cred|sas|auth|sign|connection", re.IGNORECASE)
 _SHORTEST_SECRET = 4
@@ -210,7 +212,7 @@ def _store_codes(error: BaseException | None) -> Iterator[str]:
 
 def _defaults(protocol: str, timeout_s: float) -> dict[str, Any]:
     if protocol not in S3_PROTOCOLS:
-        return {}
+        return {"use_listings_cache": False} if protocol in _CACHING_PROTOCOLS else {}
     region = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
     return {
         # botocore reads AWS_DEFAULT_REGION alone, where other tools of AWS read AWS_REGION.

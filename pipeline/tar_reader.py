@@ -63,7 +63,7 @@ def tar_recordings(
     """
     names = set[str]()
     try:
-        with opened_container(container, storage) as file:
+        with opened_container(container, storage, reads_on=True) as file:
             for sample in _samples(container, file, columns):
                 carried = tuple(sample.texts.get(ending) for ending in columns)
                 while sample.audio:

@@ -72,7 +72,10 @@ def _infos(
     files = storage.filesystem(located)
 
     def found(folder: str) -> list[dict[str, Any]]:
-        return [info for info in files.find(folder, detail=True).values() if _is_file(info)]
+        infos = files.find(folder, detail=True)
+        if isinstance(infos, list):
+            infos = {name: files.info(name) for name in infos}  # adlfs of a single file
+        return [info for info in infos.values() if _is_file(info)]
 
     def is_there(path: str) -> bool:
         try:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import remote_opening
+from pipeline import recordings, remote_opening
 from pipeline.clips import ClipRef
 from pipeline.errors import ClipError, StoreError, UsageError
 from pipeline.opening import opened
@@ -431,3 +431,26 @@ def test_over_http_a_server_out_of_order_is_not_a_missing_file(moto):
     direct = dataclasses.replace(clip, read_uri=signed)
     with pytest.raises(ClipError, match="is not there"):
         opened(direct, options.storage, ANY_SIZE).__enter__()
+
+
+def test_spans_of_one_recording_fetch_it_once(remote, monkeypatch):
+    fetches = []
+
+    def counted(ref, *rest):
+        fetches.append(ref)
+        return fetched(ref, *rest)
+
+    monkeypatch.setattr(recordings, "fetched", counted)
+    for name in ("a.wav", "b.wav"):
+        remote.put(name, b"bytes of " + name.encode())
+    spans = [
+        dataclasses.replace(remote.clip(name), member=f"t={at}", span=(at, at + 1.0))
+        for name in ("a.wav", "b.wav")
+        for at in (0.0, 1.0, 2.0)
+    ]
+    found = []
+    for recording in of_clips(spans, remote.storage):
+        with recording.open(ANY_SIZE) as file:
+            found.append((recording.ref, file.read().decode()))
+    assert found == [(span, f"bytes of {span.uri[-5:]}") for span in spans]
+    assert [ref.member for ref in fetches] == ["", ""]

@@ -2,6 +2,7 @@
 
 import io
 import os
+import threading
 from pathlib import Path
 
 import fsspec
@@ -37,11 +38,12 @@ def listed(uri=URI):
 @given(
     st.lists(st.tuples(st.integers(-50, 1100), st.integers(0, 2), st.integers(0, 600)), max_size=8),
     st.integers(1, 300),
+    st.booleans(),
 )
-def test_a_remote_file_reads_as_a_local_one(moves, buffer_bytes):
+def test_a_remote_file_reads_as_a_local_one(moves, buffer_bytes, reads_on):
     local = io.BytesIO(CONTENT)
     found = FsspecObject(URI, DEFAULT_STORAGE)
-    remote = remote_file(found.size, found.range, buffer_bytes)
+    remote = remote_file(found.size, found.range, buffer_bytes, reads_on)
     for offset, whence, n_bytes in moves:
         if whence == os.SEEK_SET:
             offset = max(0, offset)
@@ -49,6 +51,61 @@ def test_a_remote_file_reads_as_a_local_one(moves, buffer_bytes):
             assert remote.seek(offset, whence) == local.seek(offset, whence)
         assert remote.read(n_bytes) == local.read(n_bytes)
         assert remote.tell() == local.tell()
+
+
+def reading(fetch):
+    """A file of 100-byte requests, and the ranges asked for, with the thread that did."""
+    asked = []
+
+    def noted(start, end):
+        asked.append((start, end, threading.current_thread()))
+        return fetch(start, end)
+
+    return remote_file(len(CONTENT), noted, 100, reads_on=True), asked
+
+
+def test_who_reads_on_finds_the_next_range_fetched():
+    started, go = threading.Event(), threading.Event()
+
+    def fetch(start, end):
+        if start == 200:
+            started.set()
+            assert go.wait(60)
+        return CONTENT[start:end]
+
+    file, asked = reading(fetch)
+    assert file.read(150) == CONTENT[:150]
+    assert started.wait(60)  # before anybody asks for it
+    assert file.read(50) == CONTENT[150:200]
+    go.set()
+    assert file.read() == CONTENT[200:]
+    assert [start for start, _, _ in asked][:3] == [0, 100, 200]
+    covered = [i for start, end, _ in asked for i in range(start, end)]
+    assert sorted(covered) == list(range(len(CONTENT)))  # nothing twice
+    here = threading.current_thread()
+    assert [thread is here for _, _, thread in asked[:3]] == [True, True, False]
+
+
+def test_who_reads_here_and_there_fetches_nothing_ahead():
+    file, asked = reading(lambda start, end: CONTENT[start:end])
+    for offset in (900, 0, 500, 300):
+        file.seek(offset)
+        assert file.read(10) == CONTENT[offset : offset + 10]
+    assert len(asked) == 4
+
+
+def test_a_range_fetched_ahead_fails_where_it_is_read():
+    def fetch(start, end):
+        if start == 200:
+            raise ConnectionResetError("gone")
+        return CONTENT[start:end]
+
+    file, _ = reading(fetch)
+    assert file.read(200) == CONTENT[:200]
+    with pytest.raises(ConnectionResetError):
+        file.read(1)
+    file.seek(300)
+    assert file.read(10) == CONTENT[300:310]
 
 
 def test_a_request_is_made_again(monkeypatch):

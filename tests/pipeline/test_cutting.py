@@ -1,16 +1,18 @@
-"""`pipeline.cutting`: a part of a recording is, bit by bit, the same part of all of it."""
+"""Parts of a recording, cut or from a tape, are bit by bit what they are in all of it."""
 
+import contextlib
 import math
 
 import av
 import numpy as np
 import pytest
 import soundfile
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.cutting import Cut
-from pipeline.decoders import open_sound
+from pipeline.decoders import DECODER_ERRORS, open_sound
+from pipeline.tape import Tape
 
 RATE_HZ = 44_100
 DURATION_S = 12.0
@@ -86,7 +88,7 @@ def cut(path, span):
         began = []
 
         def seek(frame, seek=sound.seek):
-            began.append(seek(frame))
+            began.append(seek(frame) if seek else 0)
             return began[-1]
 
         object.__setattr__(sound, "seek", seek)
@@ -131,3 +133,63 @@ def test_frames_within_a_recording():
     assert [part.frames_within(n) for n in (0, 100, 150, 300, 400)] == [0, 0, 50, 200, 200]
     assert Cut(None, 100).frames_within(7) == 7
     assert Cut((0.5, math.inf), 100).frames_within(70) == 20
+
+
+def tape_of(path, opens, **options):
+    @contextlib.contextmanager
+    def open_file(max_bytes):
+        opens.append(path)
+        with open(path, "rb") as file:
+            yield file
+
+    return contextlib.closing(Tape(open_file, **options))
+
+
+def taken(tape, span):
+    with tape.playable(1 << 40) as (sound, _):
+        pieces = list(Cut(span, sound.sample_rate_hz).pieces(sound))
+        return np.concatenate([np.zeros((0, sound.channels), np.float32), *pieces])
+
+
+@pytest.mark.parametrize("name", [*BY_LIBSNDFILE, *BY_FFMPEG])
+@given(
+    spans=st.lists(st.tuples(st.floats(0, DURATION_S + 1), st.floats(0.001, 6)), max_size=5),
+    kept_bytes=st.sampled_from([1, 1 << 20]),
+)
+@settings(max_examples=20)
+def test_spans_of_a_tape_in_any_order_are_parts_of_the_whole(files, whole, name, spans, kept_bytes):
+    frames, rate_hz = whole(name)
+    with tape_of(files / name, [], kept_bytes=kept_bytes) as tape:
+        for start_s, duration_s in spans:
+            part = taken(tape, (start_s, start_s + duration_s))
+            end = round((start_s + duration_s) * rate_hz)
+            assert part.tobytes() == frames[round(start_s * rate_hz) : end].tobytes()
+
+
+@pytest.mark.parametrize("name", ["cbr.mp3", "lame.mp3", "a.opus", "a.m4a"])
+def test_overlapping_spans_in_order_are_one_run_of_the_decoder(files, name):
+    opens = []
+    with tape_of(files / name, opens) as tape:
+        for start_s in np.arange(0, DURATION_S + 2, 0.25):
+            taken(tape, (start_s, start_s + 1.0))
+        assert len(opens) == 1
+        taken(tape, (0.0, 0.1))
+        assert len(opens) == 1  # it was kept
+    with tape_of(files / name, opens, kept_bytes=1 << 20) as tape:
+        taken(tape, (11.0, 12.0))
+        taken(tape, (0.0, 0.1))
+    assert len(opens) == 3
+
+
+def test_spans_behind_damage_fail_alike_and_those_before_it_do_not(files, tmp_path):
+    content = bytearray((files / "alac.m4a").read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 4000] = bytes(4000)
+    (tmp_path / "damaged.m4a").write_bytes(content)
+    opens = []
+    with tape_of(tmp_path / "damaged.m4a", opens) as tape:
+        assert len(taken(tape, (0.0, 1.0))) == RATE_HZ
+        for start_s in (8.0, 9.0):
+            with pytest.raises(DECODER_ERRORS):
+                taken(tape, (start_s, start_s + 1.0))
+        assert len(taken(tape, (0.5, 1.5))) == RATE_HZ
+    assert len(opens) == 1

@@ -1,0 +1,121 @@
+"""A recording that several clips are cut from, one after the other, in one run of its decoder.
+
+Most formats cannot be begun in the middle without a change of what comes out. Clips of such a
+recording would each cost all that lies before them; in the order of their starts, on a tape, they
+cost the recording once. What was decoded lately is kept, as clips may overlap.
+"""
+
+import contextlib
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+
+from pipeline.decoders import open_sound
+from pipeline.promised import Promise, promise_of
+from pipeline.sound import Samples, Sound
+
+KEPT_BYTES = 32 << 20
+"""Of decoded frames: a minute and a half of stereo at 48 kHz."""
+
+Open = Callable[[int], contextlib.AbstractContextManager[BinaryIO]]
+Playable = tuple[Sound, Promise | None]
+
+
+@contextlib.contextmanager
+def playable(open_file: Open, max_bytes: int) -> Iterator[Playable]:
+    """A recording ready to be decoded, and what its file promises.
+
+    Args:
+        open_file: opens a file of at most so many bytes.
+        max_bytes: so many.
+
+    Raises:
+        ClipError: it cannot be opened.
+        CannotDecodeError: no decoder knows it.
+    """
+    with open_file(max_bytes) as file:
+        promise = promise_of(file)
+        with open_sound(file) as sound:
+            yield sound, promise
+
+
+class Tape:
+    """One open recording; clips take their frames from it in turn. Close it.
+
+    Args:
+        open_file: opens the recording's file.
+        kept_bytes: how much of what was decoded last is kept.
+    """
+
+    def __init__(self, open_file: Open, kept_bytes: int = KEPT_BYTES) -> None:
+        self._open_file = open_file
+        self._kept_bytes = kept_bytes
+        self._stack = contextlib.ExitStack()
+        self._playable: Playable | None = None
+        self._kept: deque[tuple[int, Samples]] = deque()  # each with its first frame
+        self._at = 0
+        self._error: Exception | None = None
+
+    def close(self) -> None:
+        """Close the recording's file; the tape can be used again."""
+        self._stack.close()
+        self._playable, self._error, self._at = None, None, 0
+        self._kept.clear()
+
+    @contextlib.contextmanager
+    def playable(self, max_bytes: int) -> Iterator[Playable]:
+        """As the function of this name; for one clip at a time."""
+        sound, promise = self._ready(max_bytes)
+        if sound.seek is not None:
+            try:
+                yield sound, promise
+            finally:
+                self.close()  # it can be begun anywhere, but once
+            return
+        at: int | None = None
+
+        def seek(frame: int) -> int:
+            nonlocal at
+            at = self._wind(frame, max_bytes)
+            return at
+
+        def pieces() -> Iterator[Samples]:
+            yield from self._played(seek(0) if at is None else at)
+
+        yield dataclasses.replace(sound, pieces=pieces(), seek=seek), promise
+
+    def _ready(self, max_bytes: int) -> Playable:
+        if self._playable is None:
+            self._playable = self._stack.enter_context(playable(self._open_file, max_bytes))
+        return self._playable
+
+    def _wind(self, frame: int, max_bytes: int) -> int:
+        """Make ready to play from a frame or before it; from where."""
+        if starts := [start for start, _ in self._kept if start <= frame]:
+            return starts[-1]
+        if self._at:
+            self.close()
+            self._ready(max_bytes)
+        return 0
+
+    def _played(self, at: int) -> Iterator[Samples]:
+        yield from [frames for start, frames in self._kept if start >= at]
+        while (frames := self._next()) is not None:
+            yield frames
+
+    def _next(self) -> Samples | None:
+        if self._error is not None:
+            raise self._error
+        assert self._playable
+        try:
+            frames = next(self._playable[0].pieces, None)
+        except Exception as error:
+            self._error = error
+            raise
+        if frames is not None:
+            self._kept.append((self._at, frames))
+            self._at += len(frames)
+            while sum(each.nbytes for _, each in self._kept) > self._kept_bytes:
+                self._kept.popleft()
+        return frames

@@ -1,0 +1,73 @@
+"""The stores that the contract suites hold to their promises, and what tests do with them."""
+
+import json
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from pipeline.remote_store import RemoteStore
+from pipeline.storage import Storage
+from pipeline.store import META_DIR
+from pipeline.stores import open_store
+from tests.servers import S3Server
+
+REPOSITORY = Path(__file__).parents[2]
+FOLDERS = ("clips", f"{META_DIR}/commits")
+SERVERS = ("moto", "gateway")
+
+
+@pytest.fixture(params=["local", "memory", "moto", "gateway", "plain"])
+def new_store(request, tmp_path):
+    """Opens the test's table, each time anew, as another process would.
+
+    `plain` stands for whatever fsspec reaches that cannot refuse to overwrite.
+    """
+    kind, name = request.param, uuid.uuid4().hex
+    if kind in SERVERS:
+        server: S3Server = request.getfixturevalue(kind)
+        uri = f"{server.new_bucket()}/tables/one"
+        return lambda **options: RemoteStore(uri, server.storage(), **options)
+    if kind == "local":
+        return lambda **_: open_store(str(tmp_path / "table"), Storage())
+    uri = f"memory://{name}/table" if kind == "memory" else f"file://{tmp_path}/table"
+    return lambda **options: RemoteStore(uri, Storage(), **options)
+
+
+@pytest.fixture
+def store(new_store):
+    store = new_store()
+    store.create(FOLDERS)
+    return store
+
+
+@pytest.fixture(params=SERVERS)
+def server(request) -> S3Server:
+    return request.getfixturevalue(request.param)
+
+
+def fill(store, name, content):
+    with store.replacing(name) as path:
+        path.write_bytes(content)
+
+
+def is_local(store):
+    return not isinstance(store, RemoteStore) or store.location.startswith("file:")
+
+
+def start(script, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-c", script, *map(str, arguments)],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def options_of(store):
+    return json.dumps(
+        dict(store._client._storage.options) if isinstance(store, RemoteStore) else {}
+    )
