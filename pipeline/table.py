@@ -156,7 +156,10 @@ class Table:
             if self.store.size(name) is None:
                 continue
             with self.store.open(name) as file:
-                rows = pq.read_table(file, columns=list(CLIP_COLUMNS), partitioning=None)
+                # Not in Arrow's threads, as in `verify`.
+                rows = pq.ParquetFile(file, pre_buffer=False).read(
+                    list(CLIP_COLUMNS), use_threads=False
+                )
             columns = (rows[name].to_pylist() for name in CLIP_COLUMNS)
             clips += [ClipRef(*values) for values in zip(*columns, strict=True)]
         return clips

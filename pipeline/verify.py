@@ -3,6 +3,9 @@
 A shard's id is a hash of the clips that went into it. Recomputing it from the rows of `clips` and
 `errors` shows that every one of them came out, once, and nothing else did; no list of inputs has
 to be kept for that.
+
+Nothing is read in Arrow's threads: they let go of the bytes of a file of Python's late, and one
+that does so while the process ends aborts it.
 """
 
 import contextlib
@@ -117,7 +120,11 @@ class _Verifier:
         self, shard: str, record: CommitRecord, files: dict[str, pq.ParquetFile]
     ) -> None:
         spec = self._table.spec
-        rows = {name: file.read() for name, file in files.items() if name != "timestamps"}
+        rows = {
+            name: file.read(use_threads=False)
+            for name, file in files.items()
+            if name != "timestamps"
+        }
         self.report.shards += 1
         self._check_record(shard, record, rows, files)
         self._check_identity(shard, record, rows)
@@ -238,11 +245,12 @@ def _refs(rows: pa.Table) -> list[ClipRef]:
 def _no_rows(schema: pa.Schema) -> pq.ParquetFile:
     file = io.BytesIO()
     pq.write_table(schema.empty_table(), file)
-    return pq.ParquetFile(file)
+    return pq.ParquetFile(file, pre_buffer=False)
 
 
 def _row_groups(file: pq.ParquetFile) -> Iterator[pa.Table]:
-    return (file.read_row_group(group) for group in range(file.num_row_groups))
+    groups = range(file.num_row_groups)
+    return (file.read_row_group(group, use_threads=False) for group in groups)
 
 
 def _some(uris: Iterable[str]) -> str:

@@ -116,7 +116,9 @@ def _parquet_rows(name: str, content: bytes) -> ManifestRows:
     def of(columns: Sequence[str]) -> Iterator[tuple[int, Values]]:
         number = 0
         try:
-            for batch in file.iter_batches(columns=[c for c in columns if c in names]):
+            wanted = [column for column in columns if column in names]
+            # In this thread: one of Arrow's could still hold `content` when the process ends.
+            for batch in file.iter_batches(columns=wanted, use_threads=False):
                 nothing = [None] * batch.num_rows
                 values = [
                     batch.column(column).to_pylist() if column in names else nothing

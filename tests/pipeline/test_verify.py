@@ -450,3 +450,30 @@ def test_labels_that_are_none(new_table, embed, clips, labels, told):
     for name in ("clips", "windows"):
         damaging(table)(name, lambda rows: replaced(rows, "labels", 0, labels))
         assert f"{name}.labels {told}" in problem_of(table)
+
+
+VERIFY = """
+import json, os, sys
+from pipeline.local_store import LocalStore
+from pipeline.sources.listing import Listing
+from pipeline.table import Table
+from pipeline.verify import verify_table
+
+table = Table.read(LocalStore(sys.argv[1]))
+before = os.listdir("/proc/self/task")
+report = verify_table(table, Listing())
+clips = [clip for shard in table.committed() for clip in table.clips_of(shard)]
+print(json.dumps([report.clips, len(clips), len(os.listdir("/proc/self/task")) - len(before)]))
+"""
+
+
+def test_no_thread_of_arrows_is_left_that_could_abort_the_process(
+    new_table, embed, write_clip, tmp_path, timestamps, start_python
+):
+    """Without errors: the rows of `errors` are then read from bytes of Python's."""
+    table = new_table(**timestamps | {"tables": ("clips", "windows", "timestamps")})
+    embed(table, [write_clip(tmp_path / "a.wav", 1000)])
+    done = start_python(VERIFY, table.store.location)
+    assert done.stdout.readline() == "[1, 1, 0]\n"
+    done.communicate()
+    assert done.returncode == 0
