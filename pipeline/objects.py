@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeVar
 
-from pipeline.storage import Storage, protocol_of
+from pipeline.storage import S3_PROTOCOLS, Storage, protocol_of
 from pipeline.versions import info_version
 
 PIECE_BYTES = 8 << 20
@@ -55,6 +55,7 @@ class FsspecObject:
             raise FileNotFoundError(f"{uri} is a folder")
         self.size: int | None = info.get("size")
         self.version = info_version(info)
+        self._s3_file: Any = None
 
     def _info(self) -> dict[str, Any]:
         try:
@@ -80,19 +81,44 @@ class FsspecObject:
                     yield piece
 
     def range(self, start: int, end: int) -> bytes:
-        """Its bytes from one offset to another, exactly."""
-        with _MEMORY_LOCK if self._protocol == "memory" else contextlib.nullcontext():
-            content: bytes = self._asked(
-                lambda: self._files.cat_file(self._uri, start=start, end=end)
-            )
+        """Its bytes from one offset to another, exactly, and of the version that was found.
+
+        Raises:
+            OSError: fewer bytes came, or they may be those of another version.
+        """
+        if self._protocol in S3_PROTOCOLS:
+            content = self._s3_range(start, end)
+        else:
+            with _MEMORY_LOCK if self._protocol == "memory" else contextlib.nullcontext():
+                content = self._asked(lambda: self._files.cat_file(self._uri, start=start, end=end))
+                self._check(self._asked(self._info))
         if len(content) != end - start:
             raise OSError(f"{len(content)} bytes came of {end - start} from {start}")
         return content
+
+    def _s3_range(self, start: int, end: int) -> bytes:
+        # Its requests say If-Match, so that none needs a second one to see what it was of.
+        if self._s3_file is None:
+            file = self._files.open(self._uri, "rb", cache_type="none")
+            self._check(file.details)
+            self._s3_file = file
+        self._s3_file.seek(start)
+        content: bytes = self._asked(lambda: self._s3_file.read(end - start))
+        return content
+
+    def _check(self, info: dict[str, Any]) -> None:
+        if (version := info_version(info)) != self.version:
+            raise OSError(f"is of version {version} by now")
 
     def _asked(self, call: Callable[[], T]) -> T:
         """Do something; over HTTP, tell what is not there from what could not be asked."""
         try:
             return call()
+        except TypeError as error:
+            if self._protocol not in S3_PROTOCOLS:
+                raise
+            # RADOS says without a word that If-Match does not hold, and s3fs looks for words.
+            raise OSError("is of another version by now") from error
         except Exception as error:
             if self._protocol not in _HTTP:
                 raise

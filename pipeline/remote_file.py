@@ -47,5 +47,5 @@ class _Ranges(io.RawIOBase):
             return 0
         content = self._fetch(self._at, end)
         buffer[: len(content)] = content
-        self._at = end
+        self._at += len(content)
         return len(content)
