@@ -8,7 +8,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, NoReturn
 
 from pipeline.clips import ClipRef, Container
@@ -17,7 +17,7 @@ from pipeline.objects import FsspecObject
 from pipeline.opening import opened
 from pipeline.recordings import Recording
 from pipeline.remote_file import remote_file
-from pipeline.remote_opening import check_size, read_tried
+from pipeline.remote_opening import check_size, check_version, read_tried
 from pipeline.storage import Storage, is_remote
 from pipeline.versions import stat_version
 
@@ -25,12 +25,16 @@ _REQUEST_BYTES = 4 << 20
 _MEMORY_BYTES = 32 << 20
 """Larger members wait for their decoder on disk."""
 
+_Ranges = Callable[[int, int], bytes]
+
 
 @contextlib.contextmanager
 def opened_container(
     container: Container, storage: Storage, reads_on: bool = False
 ) -> Iterator[BinaryIO]:
-    """A container, to be read and seeked; at the end it must still be what was listed.
+    """A container, to be read and seeked; every byte is of the version that was listed.
+
+    At the end it must still be that.
 
     Args:
         container: the file.
@@ -41,50 +45,75 @@ def opened_container(
         ClipError: it is missing, empty, closed to us, or not of the version that was listed.
         StoreError: the store does not answer.
     """
-    if not is_remote(container.uri):
-        ref = ClipRef(container.uri, container.version)
-        with opened(ref, storage, max_bytes=sys.maxsize) as file:
-            yield file
+    opener = _remote_ranges if is_remote(container.uri) else _local_ranges
+    failures: list[ClipError | StoreError] = []
+    with opener(container, storage) as (size, ranges):
+
+        def fetch(start: int, end: int) -> bytes:
+            try:
+                return ranges(start, end)
+            except (ClipError, StoreError) as error:
+                failures.append(error)
+                raise
+
+        with remote_file(size, fetch, _REQUEST_BYTES, reads_on) as file:
+            try:
+                yield file
+            except Exception:
+                # Its reader may have made an error of its own of it, or words of another.
+                if failures:
+                    raise failures[0] from None
+                raise
+
+
+@contextlib.contextmanager
+def _local_ranges(container: Container, storage: Storage) -> Iterator[tuple[int, _Ranges]]:
+    """Size of a local file, and its bytes from one offset to another, of the listed version."""
+    ref = ClipRef(container.uri, container.version)
+    with opened(ref, storage, max_bytes=sys.maxsize) as file:
+        descriptor = file.fileno()
+
+        def ranges(start: int, end: int) -> bytes:
+            content = os.pread(descriptor, end - start, start)
             # A file that was replaced is still here as it was; one written into is not.
-            _check_version(container, stat_version(os.fstat(file.fileno())))
-        return
+            check_version(container, stat_version(os.fstat(descriptor)))
+            return content
+
+        yield os.fstat(descriptor).st_size, ranges
+
+
+@contextlib.contextmanager
+def _remote_ranges(container: Container, storage: Storage) -> Iterator[tuple[int, _Ranges]]:
+    """As `_local_ranges`, of a file in a store."""
     found = _looked_at(container.uri, storage)
-    _check_version(container, found.version)
+    check_version(container, found.version)
     if not found.size:
         raise ClipError("read", "empty", f"{container.uri}: is empty, or of unknown size")
-    failures: list[ClipError | StoreError] = []
 
-    def fetch(start: int, end: int) -> bytes:
+    def attempt(start: int, end: int) -> bytes | ClipError:
+        """A ClipError is returned: what is raised is tried again."""
         try:
-            return read_tried(container.uri, storage, lambda: found.range(start, end))
-        except (ClipError, StoreError) as error:
-            failures.append(error)
+            return found.range(start, end)
+        except OSError:
+            try:
+                check_version(container, FsspecObject(container.uri, storage).version)
+            except ClipError as error:
+                return error
             raise
 
-    with remote_file(found.size, fetch, _REQUEST_BYTES, reads_on) as remote:
-        try:
-            yield remote
-        except Exception:
-            # Its reader may have made an error of its own of it, or words of another.
-            if failures:
-                raise failures[0] from None
-            raise
-    _check_version(container, _looked_at(container.uri, storage).version)
+    def ranges(start: int, end: int) -> bytes:
+        outcome = read_tried(container.uri, storage, lambda: attempt(start, end))
+        if isinstance(outcome, ClipError):
+            raise outcome
+        return outcome
+
+    yield found.size, ranges
+    check_version(container, _looked_at(container.uri, storage).version)
 
 
 def _looked_at(uri: str, storage: Storage) -> FsspecObject:
     storage.filesystem(uri).invalidate_cache()
     return read_tried(uri, storage, lambda: FsspecObject(uri, storage))
-
-
-def _check_version(container: Container, version: str) -> None:
-    if version != container.version:
-        raise ClipError(
-            "read",
-            "changed",
-            f"{container.uri}: changed since it was listed (version {container.version}, now "
-            f"{version}); embed it into a new table",
-        )
 
 
 def held(pieces: Iterable[bytes | memoryview], size: int) -> BinaryIO:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from pipeline.storage import HTTP_PROTOCOLS, Storage, protocol_of
+from pipeline.storage import HTTP_PROTOCOLS, S3_PROTOCOLS, Storage, protocol_of
 from pipeline.versions import info_version
 
 PIECE_BYTES = 8 << 20
@@ -33,9 +33,13 @@ def read_range(filesystem: Any, path: str, start: int, end: int) -> bytes:
         OSError: as many did not come.
     """
     content: bytes = filesystem.cat_file(path, start=start, end=end)
+    _check_length(content, start, end)
+    return content
+
+
+def _check_length(content: bytes, start: int, end: int) -> None:
     if len(content) != end - start:
         raise OSError(f"{len(content)} bytes came of {end - start} from {start}")
-    return content
 
 
 class RemoteObject(Protocol):
@@ -75,6 +79,8 @@ class FsspecObject:
             raise FileNotFoundError(f"{uri} is a folder")
         self.size: int | None = info.get("size")
         self.version = info_version(info)
+        self._s3_file: Any = None
+        self._s3_file_lock = threading.Lock()
 
     def _info(self) -> dict[str, Any]:
         try:
@@ -101,14 +107,43 @@ class FsspecObject:
                     yield piece
 
     def range(self, start: int, end: int) -> bytes:
-        """Its bytes from one offset to another, exactly."""
+        """Its bytes from one offset to another, exactly, and of the version that was found.
+
+        Raises:
+            OSError: fewer bytes came, or they may be those of another version.
+        """
+        if self._protocol in S3_PROTOCOLS:
+            return self._s3_range(start, end)
         with guard_of(self._protocol):
-            return self._asked(lambda: read_range(self._files, self._uri, start, end))
+            content = self._asked(lambda: read_range(self._files, self._uri, start, end))
+            self._check(self._asked(self._info))
+        return content
+
+    def _s3_range(self, start: int, end: int) -> bytes:
+        # Its requests say If-Match, so that none needs a second one to see what it was of.
+        with self._s3_file_lock:
+            if self._s3_file is None:
+                file = self._files.open(self._uri, "rb", cache_type="none")
+                self._check(file.details)
+                self._s3_file = file
+            self._s3_file.seek(start)
+            content: bytes = self._asked(lambda: self._s3_file.read(end - start))
+        _check_length(content, start, end)
+        return content
+
+    def _check(self, info: dict[str, Any]) -> None:
+        if (version := info_version(info)) != self.version:
+            raise OSError(f"is of version {version} by now")
 
     def _asked(self, call: Callable[[], T]) -> T:
         """Do something; over HTTP, tell what is not there from what could not be asked."""
         try:
             return call()
+        except TypeError as error:
+            if self._protocol not in S3_PROTOCOLS:
+                raise
+            # RADOS says without a word that If-Match does not hold, and s3fs looks for words.
+            raise OSError("is of another version by now") from error
         except Exception as error:
             if self._protocol not in HTTP_PROTOCOLS:
                 raise

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from pipeline.clips import ClipRef, uri_to_path
 from pipeline.errors import ClipError
-from pipeline.remote_opening import check_size, fetched
+from pipeline.remote_opening import check_size, check_version, fetched, missing
 from pipeline.storage import Storage, is_remote
 from pipeline.versions import stat_version
 
@@ -20,6 +20,9 @@ from pipeline.versions import stat_version
 @contextlib.contextmanager
 def opened(ref: ClipRef, storage: Storage, max_bytes: int) -> Iterator[BinaryIO]:
     """A clip's file, positioned at its start; it has a descriptor.
+
+    At the end it must still be what was listed: a local file that is written into meanwhile gives
+    some bytes of before and some of after.
 
     Args:
         ref: the clip.
@@ -39,7 +42,7 @@ def opened(ref: ClipRef, storage: Storage, max_bytes: int) -> Iterator[BinaryIO]
         opened = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (closed below)
     except FileNotFoundError as error:
         what = f"links to {os.readlink(path)!r}, which is" if os.path.islink(path) else "is"
-        raise ClipError("read", "missing", f"{ref.uri}: {what} not there") from error
+        raise missing(ref.uri, what) from error
     except PermissionError as error:
         raise ClipError("read", "forbidden", f"{ref.uri}: no permission to read it") from error
     except IsADirectoryError as error:
@@ -53,13 +56,23 @@ def opened(ref: ClipRef, storage: Storage, max_bytes: int) -> Iterator[BinaryIO]
         if not status.st_size:
             raise ClipError("read", "empty", f"{ref.uri}: is empty (0 bytes)")
         check_size(ref, max_bytes, status.st_size)
-        if (version := stat_version(status)) != ref.version:
-            raise ClipError(
-                "read",
-                "changed",
-                f"{ref.uri}: changed since it was listed (version {ref.version}, now {version})",
-            )
-        yield file
+        check_version(ref, stat_version(status))
+        try:
+            yield file
+        except Exception:
+            check_unchanged(ref, file)  # what its reader met there may come of it
+            raise
+        check_unchanged(ref, file)
+
+
+def check_unchanged(ref: ClipRef, file: BinaryIO) -> None:
+    """See that what was read of an open file is what was listed; a copy of a remote one is.
+
+    Raises:
+        ClipError: it was written into.
+    """
+    if not is_remote(ref.uri):
+        check_version(ref, stat_version(os.fstat(file.fileno())))
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

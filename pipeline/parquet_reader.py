@@ -109,6 +109,8 @@ def _batches(
     row = part.first_row
     try:
         for batch in _opened_batches(file, part, columns):
+            # Arrow ends the process where damaged offsets are followed.
+            batch.validate(full=True)
             yield batch
             row += batch.num_rows
     except _DAMAGE as error:

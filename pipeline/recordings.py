@@ -14,7 +14,7 @@ from functools import partial
 from typing import BinaryIO, NamedTuple
 
 from pipeline.clips import ClipRef, Container
-from pipeline.opening import opened
+from pipeline.opening import check_unchanged, opened
 from pipeline.plan import Shard
 from pipeline.prefetch import N_AHEAD, Job, Prefetcher
 from pipeline.remote_opening import fetched
@@ -92,7 +92,8 @@ def of_clips(clips: Iterable[ClipRef], storage: Storage = DEFAULT_STORAGE) -> It
                 if len(refs) == 1:
                     yield Recording(refs[0], open_it)
                 else:
-                    with closing(Tape(open_it)) as tape:
+                    check = partial(check_unchanged, refs[0])
+                    with closing(Tape(open_it, check)) as tape:
                         yield from (Recording(ref, open_it, tape) for ref in refs)
     finally:
         prefetcher.close()

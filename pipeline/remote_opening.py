@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import BinaryIO, TypeVar
 
-from pipeline.clips import ClipRef
+from pipeline.clips import ClipRef, Container
 from pipeline.errors import ClipError, StoreError
 from pipeline.objects import FsspecObject, RemoteObject
 from pipeline.s3_reader import FAST_ERRORS, s3_reader
@@ -70,7 +70,7 @@ def read_tried(uri: str, storage: Storage, call: Callable[[], T]) -> T:
     try:
         return storage.tried(what, call)
     except FileNotFoundError as error:
-        raise ClipError("read", "missing", f"{uri}: is not there") from error
+        raise missing(uri) from error
     except PermissionError as error:
         said = storage.redacted(str(error))
         if is_credential_error(error):
@@ -91,6 +91,32 @@ def check_size(ref: ClipRef, max_bytes: int, n_bytes: int) -> None:
             f"{ref.name}: {n_bytes} bytes, more than the {max_bytes} that a clip may have; cut it, "
             "or raise --max-clip-bytes",
         )
+
+
+def check_version(listed: ClipRef | Container, version: str) -> None:
+    """See that a file is what was listed.
+
+    Raises:
+        ClipError: it is not.
+    """
+    if version != listed.version:
+        raise ClipError(
+            "read",
+            "changed",
+            f"{listed.uri}: changed since it was listed (version {listed.version}, now {version}); "
+            "embed it into a new table",
+        )
+
+
+def missing(uri: str, what: str = "is") -> ClipError:
+    """The error of a file that is not there, or of a link to none.
+
+    Args:
+        uri: of the file.
+        what: is not there.
+    """
+    way_out = "put it back and embed it into a new table, or leave it out"
+    return ClipError("read", "missing", f"{uri}: {what} not there; {way_out}")
 
 
 def _attempt(ref: ClipRef, storage: Storage, admit: Callable[[int], None]) -> BinaryIO | ClipError:
@@ -115,7 +141,7 @@ def _copied(ref: ClipRef, look: Look, admit: Callable[[int], None]) -> BinaryIO:
     found = look()
     if found.size == 0:
         raise ClipError("read", "empty", f"{ref.uri}: is empty (0 bytes)")
-    _check_version(ref, found)
+    check_version(ref, found.version)
     if found.size is not None:
         admit(found.size)
     descriptor = _new_file(found.size)
@@ -124,11 +150,11 @@ def _copied(ref: ClipRef, look: Look, admit: Callable[[int], None]) -> BinaryIO:
             digest = _digest(found, partial(_write, descriptor), admit)
         except OSError:
             # Some stores break off where the object is replaced meanwhile.
-            _check_version(ref, look())
+            check_version(ref, look().version)
             raise
         if digest != ref.version:
             again = look()
-            _check_version(ref, again)
+            check_version(ref, again.version)
             _check_digest(ref, digest, again)
         os.lseek(descriptor, 0, os.SEEK_SET)
         return os.fdopen(descriptor, "rb")
@@ -164,15 +190,6 @@ def _check_digest(ref: ClipRef, digest: str, again: RemoteObject) -> None:
     if _digest(again) != digest:
         raise OSError("came differently twice")
     _OTHER_ETAGS.add(bucket)
-
-
-def _check_version(ref: ClipRef, found: RemoteObject) -> None:
-    if found.version != ref.version:
-        raise ClipError(
-            "read",
-            "changed",
-            f"{ref.uri}: changed since it was listed (version {ref.version}, now {found.version})",
-        )
 
 
 def _new_file(size: int | None) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from pipeline.decoders import open_sound
+from pipeline.errors import ClipError
 from pipeline.promised import Promise, promise_of
 from pipeline.sound import Samples, Sound
 
@@ -45,21 +46,28 @@ class Tape:
 
     Args:
         open_file: opens the recording's file.
+        check: called with it after each clip; raises a ClipError where that cannot be relied on.
         kept_bytes: how much of what was decoded last is kept.
     """
 
-    def __init__(self, open_file: Open, kept_bytes: int = KEPT_BYTES) -> None:
+    def __init__(
+        self, open_file: Open, check: Callable[[BinaryIO], None], kept_bytes: int = KEPT_BYTES
+    ) -> None:
         self._open_file = open_file
+        self._check = check
         self._kept_bytes = kept_bytes
         self._stack = contextlib.ExitStack()
         self._playable: Playable | None = None
+        self._file: BinaryIO | None = None
         self._kept: deque[tuple[int, Samples]] = deque()  # each with its first frame
         self._at = 0
         self._error: Exception | None = None
 
     def close(self) -> None:
         """Close the recording's file; the tape can be used again."""
-        self._stack.close()
+        # What becomes of the file after the last clip was checked is nobody's error.
+        with contextlib.suppress(ClipError):
+            self._stack.close()
         self._playable, self._error, self._at = None, None, 0
         self._kept.clear()
 
@@ -67,12 +75,34 @@ class Tape:
     def playable(self, max_bytes: int) -> Iterator[Playable]:
         """As the function of this name; for one clip at a time."""
         sound, promise = self._ready(max_bytes)
-        if sound.seek is not None:
-            try:
-                yield sound, promise
-            finally:
+        try:
+            yield (sound if sound.seek else self._wound(sound, max_bytes)), promise
+        except Exception:
+            self._check_file()  # what went wrong may come of it
+            raise
+        else:
+            self._check_file()
+        finally:
+            if sound.seek:
                 self.close()  # it can be begun anywhere, but once
-            return
+
+    def _ready(self, max_bytes: int) -> Playable:
+        if self._playable is None:
+            self._playable = self._stack.enter_context(playable(self._opened, max_bytes))
+        return self._playable
+
+    @contextlib.contextmanager
+    def _opened(self, max_bytes: int) -> Iterator[BinaryIO]:
+        with self._open_file(max_bytes) as file:
+            self._file = file
+            yield file
+
+    def _check_file(self) -> None:
+        assert self._file
+        self._check(self._file)
+
+    def _wound(self, sound: Sound, max_bytes: int) -> Sound:
+        """A sound that begins where the tape stands, or where it is wound to."""
         at: int | None = None
 
         def seek(frame: int) -> int:
@@ -83,12 +113,7 @@ class Tape:
         def pieces() -> Iterator[Samples]:
             yield from self._played(seek(0) if at is None else at)
 
-        yield dataclasses.replace(sound, pieces=pieces(), seek=seek), promise
-
-    def _ready(self, max_bytes: int) -> Playable:
-        if self._playable is None:
-            self._playable = self._stack.enter_context(playable(self._open_file, max_bytes))
-        return self._playable
+        return dataclasses.replace(sound, pieces=pieces(), seek=seek)
 
     def _wind(self, frame: int, max_bytes: int) -> int:
         """Make ready to play from a frame or before it; from where."""

@@ -17,7 +17,7 @@ from pipeline.sources.listing import SourceOptions
 from pipeline.sources.lookup import folder_of, located, versions_of
 from pipeline.sources.manifest_rows import READERS, ManifestRows, as_text, read_rows
 from pipeline.sources.spans import Span, span_of
-from pipeline.storage import Storage, is_uri
+from pipeline.storage import Storage, first_line, is_uri
 
 MANIFEST_ENDINGS = tuple(READERS)
 URI_COLUMN = "uri"
@@ -182,6 +182,8 @@ def _content(location: str, storage: Storage) -> bytes:
             return content
         with open(location, "rb") as file:
             return file.read()
+    except FileNotFoundError as error:
+        raise UsageError(f"manifest {storage.redacted(location)!r}: no such file") from error
     except OSError as error:
-        reason = error.strerror or type(error).__name__
+        reason = error.strerror or storage.redacted(first_line(error))
         raise UsageError(f"manifest {storage.redacted(location)!r}: {reason}") from error

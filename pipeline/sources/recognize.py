@@ -22,6 +22,14 @@ _SOURCES: dict[str, Callable[[Sequence[str], SourceOptions], Source]] = {
     "tar": TarSource,
     "uris": StdinSource,
 }
+_NAME_SOME = {
+    "files": "name files or a glob to take them whatever their ending",
+    "manifest": "a manifest names one in each of its rows",
+    "parquet": "name Parquet or Arrow files with rows",
+    "tar": "name tars or a glob to take them whatever their ending",
+    "uris": "pipe in the name of one in each line",
+}
+"""By format, what to do where nothing was found."""
 
 
 def list_sources(sources: Sequence[str], options: SourceOptions = SourceOptions()) -> Listing:  # noqa: B008 (frozen)
@@ -47,7 +55,7 @@ def list_sources(sources: Sequence[str], options: SourceOptions = SourceOptions(
         shown = ", ".join(options.storage.redacted(without_signature(s)) for s in sources)
         raise UsageError(
             f"no audio files in {shown}{skipped_note(listing.skipped)}; "
-            "name files or a glob to take them whatever their ending"
+            + "; ".join(_NAME_SOME[name] for name in sorted(set(listing.formats.values())))
         )
     return listing
 

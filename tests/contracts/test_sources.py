@@ -5,8 +5,6 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +20,11 @@ from pipeline.s3_reader import s3_reader
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.recognize import list_sources
 from pipeline.storage import Storage
+from tests.contracts.places import ANY_SIZE, Place, local_place, remote_place
 from tests.servers import Fault, S3Server, fault_proxy
 
 # What a server says to s3fs that Arrow's client cannot be told: all goes through s3fs.
 BY_S3FS = ("requester_pays", False)
-ANY_SIZE = 1 << 40
 ODD_NAMES = (
     "with space.wav",
     "Möwe.wav",
@@ -40,56 +38,11 @@ ODD_NAMES = (
 )
 
 
-@dataclass
-class Place:
-    """A folder of recordings somewhere."""
-
-    root: str
-    storage: Storage
-    put: Callable[[str, bytes], None]
-    delete: Callable[[str], None]
-
-    def listing(self, *below, **options):
-        sources = [f"{self.root}/{each}" if each else self.root for each in below or ("",)]
-        return list_sources(sources, SourceOptions(storage=self.storage, **options))
-
-    def found(self, *below, **options):
-        """Paths below the root."""
-        clips = self.listing(*below, **options).clips
-        assert all(clip.uri.startswith(f"{self.root}/") for clip in clips)
-        return [clip.uri.removeprefix(f"{self.root}/") for clip in clips]
-
-    def clip(self, name):
-        (clip,) = [c for c in self.listing().clips if c.uri == f"{self.root}/{name}"]
-        return clip
-
-    def read(self, ref):
-        with opened(ref, self.storage, ANY_SIZE) as file:
-            return file.read()
-
-
-def remote_place(root: str, storage: Storage) -> Place:
-    # Requests of their own: the place's may go through a proxy that fails.
-    files = storage.filesystem(root)
-    return Place(
-        root,
-        storage,
-        lambda name, content: files.pipe_file(f"{root}/{name}", content),
-        lambda name: files.rm_file(f"{root}/{name}"),
-    )
-
-
 @pytest.fixture(params=["local", "memory", "moto", "gateway", "gateway by s3fs"])
 def place(request, tmp_path) -> Place:
     kind, name = request.param, uuid.uuid4().hex
     if kind == "local":
-
-        def put(name: str, content: bytes) -> None:
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-
-        return Place(str(tmp_path), Storage(), put, lambda name: (tmp_path / name).unlink())
+        return local_place(tmp_path)
     if kind == "memory":
         return remote_place(f"memory://{name}/corpus", Storage())
     server: S3Server = request.getfixturevalue(kind.partition(" ")[0])

@@ -10,9 +10,14 @@ import soundfile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from pipeline.clips import ClipRef
 from pipeline.cutting import Cut
+from pipeline.decode import ClipReader
 from pipeline.decoders import DECODER_ERRORS, open_sound
+from pipeline.errors import ClipError
+from pipeline.recordings import of_clips
 from pipeline.tape import Tape
+from pipeline.versions import stat_version
 
 RATE_HZ = 44_100
 DURATION_S = 12.0
@@ -142,7 +147,7 @@ def tape_of(path, opens, **options):
         with open(path, "rb") as file:
             yield file
 
-    return contextlib.closing(Tape(open_file, **options))
+    return contextlib.closing(Tape(open_file, lambda file: None, **options))
 
 
 def taken(tape, span):
@@ -193,3 +198,22 @@ def test_spans_behind_damage_fail_alike_and_those_before_it_do_not(files, tmp_pa
                 taken(tape, (start_s, start_s + 1.0))
         assert len(taken(tape, (0.5, 1.5))) == RATE_HZ
     assert len(opens) == 1
+
+
+@pytest.mark.parametrize("name", ["a.flac", "cbr.mp3"])
+def test_spans_of_what_was_written_into_fail_and_those_before_do_not(files, tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes((files / name).read_bytes())
+    version = stat_version(path.stat())
+    spans = [ClipRef(str(path), version, f"t={at}", span=(float(at), at + 1.0)) for at in range(4)]
+    outcomes = []
+    for recording in of_clips(spans):
+        reader = ClipReader(recording)
+        try:
+            outcomes.append(sum(len(piece) for piece in reader.pieces()))
+        except ClipError as error:
+            outcomes.append(error.error_class)
+        if len(outcomes) == 2:
+            with path.open("r+b") as file:
+                file.write(b"other")
+    assert outcomes == [32_000, 32_000, "changed", "changed"]

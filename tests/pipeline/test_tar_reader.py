@@ -265,14 +265,6 @@ def test_compressed_tars_that_are_cut_off_or_flipped(plain, tmp_path, compress):
     assert read(container(path))[0][""].startswith("damaged_container")
 
 
-def test_a_tar_that_changed_since_it_was_listed(plain):
-    listed_before = container(plain)
-    write_tar(plain, {"z.wav": A})
-    found, (ref,) = read(listed_before)
-    assert found[""].startswith("changed")
-    assert ref.version == listed_before.version
-
-
 def test_a_tar_that_is_written_into_while_it_is_read(plain):
     stream = of_container(container(plain), DEFAULT_STORAGE)
     next(stream)

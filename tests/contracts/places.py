@@ -1,0 +1,60 @@
+"""Folders of recordings, here and in stores, for the contract suites of the sources."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.opening import opened
+from pipeline.sources.listing import SourceOptions
+from pipeline.sources.recognize import list_sources
+from pipeline.storage import Storage
+
+ANY_SIZE = 1 << 40
+
+
+@dataclass
+class Place:
+    """A folder of recordings somewhere."""
+
+    root: str
+    storage: Storage
+    put: Callable[[str, bytes], None]
+    delete: Callable[[str], None]
+
+    def listing(self, *below, **options):
+        sources = [f"{self.root}/{each}" if each else self.root for each in below or ("",)]
+        return list_sources(sources, SourceOptions(storage=self.storage, **options))
+
+    def found(self, *below, **options):
+        """Paths below the root."""
+        clips = self.listing(*below, **options).clips
+        assert all(clip.uri.startswith(f"{self.root}/") for clip in clips)
+        return [clip.uri.removeprefix(f"{self.root}/") for clip in clips]
+
+    def clip(self, name):
+        (clip,) = [c for c in self.listing().clips if c.uri == f"{self.root}/{name}"]
+        return clip
+
+    def read(self, ref):
+        with opened(ref, self.storage, ANY_SIZE) as file:
+            return file.read()
+
+
+def local_place(folder: Path) -> Place:
+    def put(name: str, content: bytes) -> None:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    return Place(str(folder), Storage(), put, lambda name: (folder / name).unlink())
+
+
+def remote_place(root: str, storage: Storage) -> Place:
+    # Requests of their own: the place's may go through a proxy that fails.
+    files = storage.filesystem(root)
+    return Place(
+        root,
+        storage,
+        lambda name, content: files.pipe_file(f"{root}/{name}", content),
+        lambda name: files.rm_file(f"{root}/{name}"),
+    )
