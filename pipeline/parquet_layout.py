@@ -62,7 +62,7 @@ def _schema(file: BinaryIO) -> tuple[pa.Schema, pq.FileMetaData | None]:
     magic = file.read(len(PARQUET_MAGIC))
     file.seek(0)
     if magic != PARQUET_MAGIC:
-        return arrow_schema(file)[0], None
+        return arrow_schema(file), None
     parquet = pq.ParquetFile(pa.PythonFile(file, mode="r"))
     return parquet.schema_arrow, parquet.metadata
 

@@ -5,6 +5,7 @@ is binary, or a struct of `bytes` and `path` as Hugging Face datasets write it.
 """
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from pipeline.recordings import Recording
 from pipeline.storage import Storage
 
 PARQUET_MAGIC, ARROW_MAGIC = b"PAR1", b"ARROW1"
+_ARROW_HEAD = 8
+"""Bytes of an Arrow file before its stream."""
 BATCH_BYTES, BATCH_ROWS = 16 << 20, 64
 """Rows in memory: as many as have so many bytes, by the file's average; at least one."""
 _BUFFER_BYTES = 1 << 20
@@ -145,32 +148,36 @@ def _batch_rows(footer: pq.FileMetaData, groups: range) -> int:
 def _arrow_batches(
     file: BinaryIO, part: Part, columns: tuple[str, ...]
 ) -> Iterator[pa.RecordBatch]:
-    """Record batches as they were written; those of streams must end with their end mark."""
-    schema, is_stream = arrow_schema(file)
+    """Record batches as they were written; behind them must come what tells that they are all."""
+    schema = arrow_schema(file)
     wanted = sorted(
         {schema.get_field_index(n) for n in (part.column, *columns) if n in schema.names}
     )
-    options = pa.ipc.IpcReadOptions(included_fields=wanted, use_threads=False)
-    source = pa.PythonFile(file, mode="r")
-    if not is_stream:
-        reader = pa.ipc.open_file(source, options=options)
-        yield from (reader.get_batch(i) for i in range(reader.num_record_batches))
-        return
-    yield from pa.ipc.open_stream(source, options=options)
-    file.seek(-4, 2)
-    if file.read() != bytes(4):
-        raise EOFError("the end mark of the Arrow stream is missing")
+    is_file, stream = _arrow_stream(file)
+    yield from pa.ipc.open_stream(
+        stream, options=pa.ipc.IpcReadOptions(included_fields=wanted, use_threads=False)
+    )
+    end_mark = ARROW_MAGIC if is_file else bytes(4)
+    file.seek(-len(end_mark), os.SEEK_END)
+    if file.read() != end_mark:
+        raise EOFError("the end mark of the Arrow data is missing")
 
 
-def arrow_schema(file: BinaryIO) -> tuple[pa.Schema, bool]:
-    """Schema of an Arrow file, and whether it is a stream; leaves the file at its start."""
-    magic = file.read(len(ARROW_MAGIC))
+def arrow_schema(file: BinaryIO) -> pa.Schema:
+    """Schema of an Arrow file or stream."""
+    return pa.ipc.open_stream(_arrow_stream(file)[1]).schema
+
+
+def _arrow_stream(file: BinaryIO) -> tuple[bool, pa.PythonFile]:
+    """Whether it is an Arrow file, and the stream that it is or has between head and footer.
+
+    As a stream, a file that is cut off still gives what it has. And Arrow's reader of files lets
+    go of them in threads of its own, which can abort a process that ends.
+    """
     file.seek(0)
-    is_stream = magic != ARROW_MAGIC
-    opened = (pa.ipc.open_stream if is_stream else pa.ipc.open_file)(pa.PythonFile(file, mode="r"))
-    schema = opened.schema
-    file.seek(0)
-    return schema, is_stream
+    is_file = file.read(len(ARROW_MAGIC)) == ARROW_MAGIC
+    file.seek(_ARROW_HEAD if is_file else 0)
+    return is_file, pa.PythonFile(file, mode="r")
 
 
 def _recording(ref: ClipRef, value: pa.Scalar) -> Iterator[Recording]:
