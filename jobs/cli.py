@@ -53,7 +53,8 @@ def embed(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE... TABLE",
-            help="Folders, files, globs, manifests or -; then the folder or URI of the table.",
+            help="Folders, files, globs, tars, Parquet or manifests, as paths or URIs, or -; then "
+            "the folder or URI of the table.",
         ),
     ] = None,
     config: Annotated[
