@@ -1,30 +1,54 @@
-"""The actor that holds the model on Ray, and pulls the packets of one shard after the other.
+"""The actor that holds the model on Ray, and pulls the packets of its open shards.
 
-It starts the decode task of its own shard, so audio goes from the decoder to the model and never
-through the driver. The task's retries are off: a generator that is retried after a crash can end
+It starts the decode tasks of its own shards, so audio goes from the decoders to the model and never
+through the driver. The tasks' retries are off: a generator that is retried after a crash can end
 early without an error, so a shard is tried again as a whole.
 """
 
 import copy
 import threading
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import ray
+import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs.decoding import decode
 from jobs.model import RunSpec, build_model
 from pipeline.commits import CommitRecord
+from pipeline.errors import PipelineError
+from pipeline.packets import ClipStart, Event
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 from pipeline.shard import embed_shard
+from pipeline.shared_model import SharedModel
 from pipeline.stores import open_store
 from pipeline.table import Table
 
 BACKPRESSURE_PACKETS = 4
 
 
+class DecodeDiedError(PipelineError):
+    """The process that decoded a shard died; nobody else's did.
+
+    Args:
+        reason: as Ray tells it.
+        clip: place in the shard of the clip that it was at, where that is known.
+    """
+
+    def __init__(self, reason: str, clip: int | None) -> None:
+        super().__init__(reason, clip)
+        self.clip = clip
+
+    def __str__(self) -> str:
+        at = "" if self.clip is None else f" at clip {self.clip} of the shard"
+        return f"the decoding process died{at} ({self.args[0]})"
+
+
 class EmbedActor:
-    """Holds the model and embeds whole shards.
+    """Holds the model and embeds whole shards, several at a time.
 
     Args:
         run: what to embed with.
@@ -32,29 +56,80 @@ class EmbedActor:
     """
 
     def __init__(self, run: RunSpec, n_threads: int) -> None:
-        self._model = build_model(run, n_threads)
+        self._model = SharedModel(
+            build_model(run, n_threads), partial(torch.set_num_threads, n_threads)
+        )
         self._table = Table(open_store(run.table_root, run.storage), run.spec)
         self._run = run
         self._lock = threading.Lock()
-        self._progress = Progress()
+        self._progress: dict[str, Progress] = {}
+        # Audio had better not cross the network; but a full node must not hold the model up.
+        self._near = NodeAffinitySchedulingStrategy(
+            ray.get_runtime_context().get_node_id(), soft=True, _spill_on_unavailable=True
+        )
 
-    def embed(self, shard: Shard) -> CommitRecord:
-        """Embed, write and commit a shard; its receipt."""
-        self._note(Progress())
-        task: Any = ray.remote(decode)
-        packets = task.options(
-            num_cpus=1,
-            num_returns="streaming",
-            max_retries=0,
-            _generator_backpressure_num_objects=BACKPRESSURE_PACKETS,
-        ).remote(shard, self._run.spec.decode_rule, self._run.spec.columns, self._run.storage)
-        return embed_shard(shard, map(ray.get, packets), self._model, self._table, self._note)
+    def embed(
+        self, shard: Shard, poison: frozenset[int] = frozenset(), one_by_one: bool = False
+    ) -> CommitRecord:
+        """Embed, write and commit a shard; its receipt.
 
-    def progress(self) -> Progress:
-        """How far the current shard is."""
+        Args:
+            shard: what to embed.
+            poison: places of clips that are not to be decoded: they kill the process that does.
+            one_by_one: have a decoder that dies tell at which clip; slower.
+
+        Raises:
+            DecodeDiedError: the process that decoded it died.
+            PipelineError: as `pipeline.shard.embed_shard`.
+        """
+        self._note(shard, Progress())
+        try:
+            packets = self._packets(shard, poison, one_by_one)
+            return embed_shard(shard, packets, self._model, self._table, partial(self._note, shard))
+        finally:
+            with self._lock:
+                self._progress.pop(shard.shard_id, None)
+
+    def progress(self) -> dict[str, Progress]:
+        """How far the open shards are, by their ids."""
         with self._lock:
             return copy.deepcopy(self._progress)
 
-    def _note(self, progress: Progress) -> None:
+    def _packets(
+        self, shard: Shard, poison: frozenset[int], one_by_one: bool
+    ) -> Iterator[list[Event]]:
+        task: Any = ray.remote(decode)
+        stream = task.options(
+            num_cpus=1,
+            num_returns="streaming",
+            max_retries=0,
+            scheduling_strategy=self._near,
+            # One by one: the next clip is not begun before it is known here which one that is.
+            _generator_backpressure_num_objects=1 if one_by_one else BACKPRESSURE_PACKETS,
+        ).remote(
+            shard,
+            self._run.spec.decode_rule,
+            self._run.spec.columns,
+            self._run.storage,
+            poison,
+            one_by_one,
+        )
+        clip = None
+        try:
+            for ref in stream:
+                packet = ray.get(ref)
+                if one_by_one:
+                    clip = next((e.clip for e in packet if isinstance(e, ClipStart)), clip)
+                yield packet
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None) or error
+            if isinstance(
+                cause, ray.exceptions.WorkerCrashedError | ray.exceptions.OutOfMemoryError
+            ):
+                reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+                raise DecodeDiedError(reason, clip) from None
+            raise
+
+    def _note(self, shard: Shard, progress: Progress) -> None:
         with self._lock:
-            self._progress = copy.deepcopy(progress)
+            self._progress[shard.shard_id] = copy.deepcopy(progress)

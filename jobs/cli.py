@@ -94,6 +94,9 @@ def embed(
     ] = None,
     shard_clips: Annotated[int | None, _option("shard_clips", "--shard-clips", _RUN)] = None,
     actors: Annotated[str | None, _option("actors", "--actors", _RUN)] = None,
+    gpus_per_actor: Annotated[
+        float | None, _option("gpus_per_actor", "--gpus-per-actor", _RUN)
+    ] = None,
     address: Annotated[str | None, _option("address", "--address", _RUN)] = None,
     storage_options: Annotated[
         list[str] | None, _option("storage_options", "--storage-options", _RUN)

@@ -1,28 +1,28 @@
 """A run's shards on Ray: the driver hands out shard specs and counts receipts.
 
-Actors and shards may die at any time. A dead actor is replaced; its shard is tried again, up to
-three times in all, then it fails loudly and the others go on. A shard that was tried twice has one
-set of rows, as its files have fixed names.
+Actors and shards may die at any time. A dead actor is replaced; its shards are tried again (see
+`jobs.work`), and one that cannot be done fails loudly while the others go on. A shard that was
+tried twice has one set of rows, as its files have fixed names.
 """
 
 import contextlib
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
-from jobs.connect import ClusterOptions, actor_plan, connected
+from jobs.actor import DecodeDiedError
+from jobs.connect import ActorPlan, ClusterOptions, actor_plan, connected
 from jobs.model import RunSpec
 from jobs.monitor import Monitor
 from jobs.stop import StopRequest
+from jobs.work import MAX_ATTEMPTS, Queue, Work
 from pipeline.errors import PipelineError
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 
-MAX_ATTEMPTS = 3
 POLL_S = 0.5
 STOP_GRACE_S = 5.0
 
@@ -32,8 +32,7 @@ class _Try:
     """A shard that an actor is working on."""
 
     actor: Any
-    shard: Shard
-    attempt: int
+    work: Work
 
 
 def run_on_ray(
@@ -59,11 +58,11 @@ def run_on_ray(
     """
     with connected(options, run.storage):
         stop.install()  # ray.init has taken SIGTERM
-        n_actors, actor_class, n_threads = actor_plan(options, len(shards), run.spec.precision)
+        plan = actor_plan(options, len(shards), run.spec.precision)
         with stop.deferred():
-            driver = _Driver(run, shards, monitor, stop, actor_class, n_threads)
+            driver = _Driver(run, shards, monitor, stop, plan)
             try:
-                driver.work(n_actors)
+                driver.work()
             finally:
                 driver.kill_actors()
 
@@ -77,26 +76,24 @@ class _Driver:
         shards: Sequence[Shard],
         monitor: Monitor,
         stop: StopRequest,
-        actor_class: Any,
-        n_threads: int,
+        plan: ActorPlan,
     ) -> None:
         self._run = ray.put(run)
-        self._todo = deque((shard, 1) for shard in shards)
+        self._queue = Queue(shards)
         self._monitor = monitor
         self._stop = stop
-        self._actor_class = actor_class
-        self._n_threads = n_threads
+        self._plan = plan
         self._starting: dict[Any, Any] = {}
         self._tries: dict[Any, _Try] = {}
         self._polls: dict[Any, Any] = {}
-        self._progress: dict[Any, Progress] = {}
+        self._progress: dict[str, Progress] = {}
         self._failed_starts = 0
 
-    def work(self, n_actors: int) -> None:
+    def work(self) -> None:
         """Until every shard is committed or has failed, or the run is told to stop."""
-        for _ in range(n_actors):
+        for _ in range(self._plan.n_actors):
             self._start_actor()
-        while (self._todo or self._tries) and not self._stop.requested:
+        while (self._queue or self._tries) and not self._stop.requested:
             self._wait(POLL_S)
             if self._tries:
                 self._poll_progress()
@@ -106,12 +103,14 @@ class _Driver:
 
     def kill_actors(self) -> None:
         """End all actors, whatever they are doing."""
-        tries = (each.actor for each in self._tries.values())
-        for actor in {*self._starting.values(), *tries}:
+        for actor in {*self._starting.values(), *self._busy()}:
             ray.kill(actor)
 
+    def _busy(self) -> set[Any]:
+        return {each.actor for each in self._tries.values()}
+
     def _start_actor(self) -> None:
-        actor = self._actor_class.remote(self._run, self._n_threads)
+        actor = self._plan.actor_class.remote(self._run, self._plan.n_threads)
         self._starting[actor.__ray_ready__.remote()] = actor
 
     def _wait(self, timeout_s: float) -> None:
@@ -140,52 +139,71 @@ class _Driver:
             self._hand_out(actor)
 
     def _hand_out(self, actor: Any) -> None:
-        if self._todo and not self._stop.requested:
-            shard, attempt = self._todo.popleft()
-            self._tries[actor.embed.remote(shard)] = _Try(actor, shard, attempt)
-        else:
+        """Give an actor what it can take; one that has nothing to do any more is let go."""
+        while not self._stop.requested:
+            open_ = [each.work for each in self._tries.values() if each.actor is actor]
+            work = self._queue.take(
+                open_, self._plan.n_slots, len(self._tries), self._plan.n_actors
+            )
+            if work is None:
+                break
+            ref = actor.embed.remote(work.shard, work.poison, work.one_by_one)
+            self._tries[ref] = _Try(actor, work)
+        if actor not in self._busy():
             ray.kill(actor)
 
     def _collect(self, ref: Any) -> None:
         done = self._tries.pop(ref)
-        # An answer on the way is about the shard that has just ended.
-        for answers in (self._polls, self._progress):
-            answers.pop(done.actor, None)
+        self._progress.pop(done.work.shard.shard_id, None)
         try:
             record = ray.get(ref)
+        except ray.exceptions.RayActorError as error:
+            self._actor_died(done, error)
+            return
         except ray.exceptions.RayError as error:
-            self._retry(done, _reason(error))
-            if isinstance(error, ray.exceptions.RayActorError):
-                ray.kill(done.actor)  # it may be out of reach only, and still at work
-                if self._todo and not self._stop.requested:
-                    self._start_actor()
-                return
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, DecodeDiedError):
+                after = done.work.decoder_died(cause.clip)
+            else:
+                after = done.work.failed()
+            self._retry(done.work, after, _reason(error))
         else:
             self._monitor.shard_done(record)
         self._hand_out(done.actor)
 
-    def _retry(self, failed: _Try, reason: str) -> None:
+    def _actor_died(self, first: _Try, error: ray.exceptions.RayError) -> None:
+        actor = first.actor
+        ray.kill(actor)  # it may be out of reach only, and still at work
+        self._polls.pop(actor, None)
+        lost = [ref for ref, each in self._tries.items() if each.actor is actor]
+        works = [first.work, *(self._tries.pop(ref).work for ref in lost)]
+        for work in works:
+            after = work.died_among_others() if len(works) > 1 else work.failed()
+            self._retry(work, after, _reason(error))
+        if self._queue and not self._stop.requested:
+            self._start_actor()
+
+    def _retry(self, work: Work, after: Work | None, reason: str) -> None:
         if self._stop.requested:
             return
-        if failed.attempt < MAX_ATTEMPTS:
-            self._monitor.shard_retried(failed.shard, failed.attempt, reason)
-            self._todo.append((failed.shard, failed.attempt + 1))
+        if after is None:
+            self._monitor.shard_failed(work.shard, reason)
         else:
-            self._monitor.shard_failed(failed.shard, reason)
+            self._monitor.shard_retried(work.shard, work.attempt, reason)
+            self._queue.put(after)
 
     def _poll_progress(self) -> None:
         """Ask busy actors how far they are, one question each at a time."""
-        busy = [each.actor for each in self._tries.values()]
-        self._progress = {actor: p for actor, p in self._progress.items() if actor in busy}
-        for actor in busy:
+        for actor in self._busy():
             if actor not in self._polls:
                 self._polls[actor] = actor.progress.remote()
         answered, _ = ray.wait(list(self._polls.values()), num_returns=len(self._polls), timeout=0)
         for actor in [actor for actor, ref in self._polls.items() if ref in answered]:
             with contextlib.suppress(ray.exceptions.RayError):
-                progress = ray.get(self._polls.pop(actor))
-                if actor in busy:
-                    self._progress[actor] = progress
+                self._progress |= ray.get(self._polls.pop(actor))
+        # An answer may have been on the way while a shard ended.
+        open_ = {each.work.shard.shard_id for each in self._tries.values()}
+        self._progress = {shard: p for shard, p in self._progress.items() if shard in open_}
         self._monitor.in_flight(self._progress.values())
 
 

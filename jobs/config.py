@@ -122,6 +122,12 @@ class EmbedConfig(BaseModel):
     actors: int | Literal["auto"] = Field(
         default="auto", description="Model processes; auto: one a GPU, or one where there is none."
     )
+    gpus_per_actor: float = Field(
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="GPUs of each; a fraction has several share one.",
+    )
     address: str = Field(
         default="local", description="local (a Ray of its own), auto (the running one), or a URL."
     )

@@ -32,10 +32,12 @@ class ClusterOptions:
     Attributes:
         address: `local`, `auto` or a URL.
         actors: how many, or `auto`.
+        gpus_per_actor: share of a GPU, or how many, that each has where there are GPUs.
     """
 
     address: str
     actors: int | str
+    gpus_per_actor: float = 1.0
 
 
 def _check_reachable(address: str) -> None:
@@ -99,32 +101,53 @@ def connected(options: ClusterOptions, storage: Storage) -> Iterator[None]:
         ray.shutdown()
 
 
-def actor_plan(
-    options: ClusterOptions, n_shards: int, precision: str = "fp32"
-) -> tuple[int, Any, int]:
-    """How many actors, of which remote class, with how many torch threads each.
+@dataclass(frozen=True, slots=True)
+class ActorPlan:
+    """A run's actors.
+
+    Attributes:
+        n_actors: how many.
+        actor_class: their remote class.
+        n_threads: torch threads of each on a CPU.
+        n_slots: shards that each may have open: so many decoders feed it.
+    """
+
+    n_actors: int
+    actor_class: Any
+    n_threads: int
+    n_slots: int
+
+
+def actor_plan(options: ClusterOptions, n_shards: int, precision: str = "fp32") -> ActorPlan:
+    """How many actors, of which size.
 
     Raises:
         UsageError: more actors are asked for than there are GPUs, or a precision that these lack.
     """
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     n_gpus, n_cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-    n_actors = max(1, n_gpus) if options.actors == "auto" else int(options.actors)
-    if n_gpus and n_actors > n_gpus:
-        raise UsageError(f"--actors {n_actors} needs as many GPUs, Ray has {n_gpus}; use auto")
+    most = int(n_gpus / options.gpus_per_actor)
+    n_actors = max(1, most) if options.actors == "auto" else int(options.actors)
+    if n_gpus and n_actors > most:
+        raise UsageError(
+            f"--actors {options.actors} with --gpus-per-actor {options.gpus_per_actor:g} takes "
+            f"more than the {n_gpus} GPUs that Ray has; use --actors auto, or less of a GPU each"
+        )
     if n_gpus and precision == "int8":
         raise UsageError(f"--precision int8 is for CPUs, Ray has {n_gpus} GPUs; use bf16 there")
     n_actors = min(n_actors, n_shards)
     n_threads = max(1, n_cpus // n_actors)
+    # A GPU takes what all decoders make. Beside a model on a CPU one decodes while one is written.
+    n_slots = max(2, n_cpus // n_actors) if n_gpus else 2
     remote: Any = ray.remote(EmbedActor)
     actor_class = remote.options(
-        num_gpus=1 if n_gpus else 0,
+        num_gpus=options.gpus_per_actor if n_gpus else 0,
         # A CPU actor claims no CPU: on a small machine the decoders would find none left. Ray then
-        # allows it one OpenMP thread; `build_model` asks torch for `n_threads` instead.
+        # allows it one OpenMP thread; torch is asked for `n_threads` instead.
         num_cpus=0,
-        max_concurrency=2,
+        max_concurrency=n_slots + 2,
         max_restarts=0,
         max_task_retries=0,
         scheduling_strategy="SPREAD",
     )
-    return n_actors, actor_class, n_threads
+    return ActorPlan(n_actors, actor_class, n_threads, n_slots)

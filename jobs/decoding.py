@@ -6,14 +6,19 @@ would be torch, which takes seconds and hundreds of megabytes.
 
 from collections.abc import Iterator
 
-from pipeline.packets import DecodeRule, Event, shard_packets
+from pipeline.packets import PACKET_BYTES, DecodeRule, Event, shard_packets
 from pipeline.plan import Shard
 from pipeline.recordings import recordings
 from pipeline.storage import Storage
 
 
 def decode(
-    shard: Shard, rule: DecodeRule, columns: tuple[str, ...], storage: Storage
+    shard: Shard,
+    rule: DecodeRule,
+    columns: tuple[str, ...],
+    storage: Storage,
+    poison: frozenset[int] = frozenset(),
+    one_by_one: bool = False,
 ) -> Iterator[list[Event]]:
     """Packets of a shard; runs as a streaming task on any node.
 
@@ -22,8 +27,15 @@ def decode(
         rule: of the table.
         columns: of the table, that containers are to carry.
         storage: how remote locations are reached.
+        poison: places of clips that are not to be decoded: they kill the process that does.
+        one_by_one: each clip is told of before it is begun.
 
     Raises:
         StoreError: a store is out of order.
     """
-    yield from shard_packets(recordings(shard, storage, columns), rule)
+    yield from shard_packets(
+        recordings(shard, storage, columns),
+        rule,
+        packet_bytes=0 if one_by_one else PACKET_BYTES,
+        poison=poison,
+    )

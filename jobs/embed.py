@@ -182,7 +182,7 @@ def _execute(
         from jobs.connect import ClusterOptions
 
         weights.clear()  # the actors have their own
-        options = ClusterOptions(config.address, config.actors)
+        options = ClusterOptions(config.address, config.actors, config.gpus_per_actor)
         run_on_ray(run, plan.todo, monitor, options, stop)
 
 

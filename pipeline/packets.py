@@ -21,6 +21,8 @@ from pipeline.sound import Samples
 from pipeline.windows import WindowBlock, WindowCutter, WindowRule
 
 PACKET_BYTES = 8 << 20
+POISON = "poison"
+"""Error class of clips that kill the process that decodes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,14 +191,25 @@ def _too_short(ref: ClipRef, n_samples: int, min_samples: int) -> ClipError:
 
 
 def shard_packets(
-    recordings: Iterable[Recording], rule: DecodeRule, packet_bytes: int = PACKET_BYTES
+    recordings: Iterable[Recording],
+    rule: DecodeRule,
+    packet_bytes: int = PACKET_BYTES,
+    poison: frozenset[int] = frozenset(),
 ) -> Iterator[list[Event]]:
-    """All events of a shard, in packets of about `packet_bytes` of samples."""
+    """All events of a shard, in packets of about `packet_bytes` of samples.
+
+    Args:
+        recordings: of the shard.
+        rule: how to cut them.
+        packet_bytes: 0 for a packet an event.
+        poison: places of clips that are failed without a look.
+    """
     packet: list[Event] = []
     size = n_clips = n_windows = n_timestamps = 0
     for clip, recording in enumerate(recordings):
         n_clips += 1
-        for event in clip_events(recording, clip, rule):
+        events = _poisonous(recording, clip) if clip in poison else None
+        for event in events or clip_events(recording, clip, rule):
             packet.append(event)
             if isinstance(event, WindowBlock | TimestampBlock):
                 size += event.pcm.nbytes
@@ -209,3 +222,11 @@ def shard_packets(
                 packet, size = [], 0
     packet.append(ShardEnd(n_clips, n_windows, n_timestamps))
     yield packet
+
+
+def _poisonous(recording: Recording, clip: int) -> list[Event]:
+    message = (
+        f"{recording.ref.name}: the process that decodes it dies, twice in a row; look at the file "
+        "on a machine that may break"
+    )
+    return [ClipStart(clip, recording.ref), ClipFailed(clip, "decode", POISON, message)]

@@ -134,6 +134,7 @@ class Table:
         content["writer"] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
+            "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
             "seconds": round(seconds, 3),
         }
         if self.store.put_if_absent(commit_name(record.shard), json.dumps(content).encode()):

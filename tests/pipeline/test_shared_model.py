@@ -1,0 +1,100 @@
+"""`pipeline.shared_model`: many threads ask one model, and each gets its own answer."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from pipeline.shared_model import SharedModel
+from tests.pipeline.conftest import StatisticsModel
+
+
+class WatchedModel(StatisticsModel):
+    """Notes its calls, holds the first until it may go on, and fails for windows of NaN."""
+
+    def __init__(self):
+        super().__init__()
+        self.threads = set()
+        self.begun, self.go = threading.Event(), threading.Event()
+        self.go.set()
+
+    def embed(self, windows):
+        self.threads.add(threading.current_thread())
+        self.begun.set()
+        assert self.go.wait(60)
+        if any(np.isnan(window).any() for window in windows):
+            raise ValueError("NaN")
+        return super().embed(windows)
+
+
+def windows(seed, n):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(100 + 10 * i).astype(np.float32) for i in range(n)]
+
+
+def wait_for_waiting(shared, n):
+    deadline = threading.Event()
+    for _ in range(600):
+        if shared._asked.qsize() >= n:
+            return
+        deadline.wait(0.1)
+    raise AssertionError("nobody asks")
+
+
+def test_each_gets_the_rows_of_its_own_windows():
+    model = WatchedModel()
+    shared = SharedModel(model)
+    asked = [windows(seed, 1 + seed % 5) for seed in range(40)]
+    with ThreadPoolExecutor(16) as threads:
+        answers = list(threads.map(shared.embed, asked))
+    alone = StatisticsModel()
+    for each, answer in zip(asked, answers, strict=True):
+        expected = alone.embed(each)
+        np.testing.assert_array_equal(answer.features, expected.features)
+        np.testing.assert_array_equal(answer.logits, expected.logits)
+    assert len(model.threads) == 1
+
+
+def test_what_is_asked_during_a_call_is_the_next_one():
+    model = WatchedModel()
+    model.go.clear()
+    shared = SharedModel(model)
+    with ThreadPoolExecutor(5) as threads:
+        answers = [threads.submit(shared.embed, windows(0, 1))]
+        assert model.begun.wait(60)
+        answers += [threads.submit(shared.embed, windows(seed, 2)) for seed in range(4)]
+        wait_for_waiting(shared, 4)
+        model.go.set()
+        assert [len(answer.result().features) for answer in answers] == [1, 2, 2, 2, 2]
+    assert model.calls == [1, 8]
+
+
+def test_one_that_fails_leaves_the_others_their_answers():
+    model = WatchedModel()
+    model.go.clear()
+    shared = SharedModel(model)
+    bad = [np.full(100, np.nan, np.float32)]
+    with ThreadPoolExecutor(4) as threads:
+        first = threads.submit(shared.embed, windows(0, 1))
+        assert model.begun.wait(60)
+        answers = [threads.submit(shared.embed, each) for each in (windows(1, 2), bad)]
+        wait_for_waiting(shared, 2)
+        model.go.set()
+        assert len(first.result().features) == 1
+        assert len(answers[0].result().features) == 2
+        with pytest.raises(ValueError, match="NaN"):
+            answers[1].result()
+    assert len(shared.embed(windows(2, 3)).features) == 3  # it goes on
+
+
+def test_timestamps_and_settings_are_in_the_same_thread():
+    model, prepared = WatchedModel(), []
+    shared = SharedModel(model, lambda: prepared.append(threading.current_thread()))
+    shared.embed(windows(0, 1))
+    assert set(prepared) == model.threads
+    stream = np.zeros(8000, np.float32)
+    np.testing.assert_array_equal(
+        shared.embed_timestamps(stream, 2), StatisticsModel().embed_timestamps(stream, 2)
+    )
+    assert shared.fidelity == model.fidelity
