@@ -9,7 +9,8 @@
 - `routing`: which archs a run embeds with, and the weights of each.
 - `model`: the model that a process of a run holds; `stop`: being told to stop.
 - `bench`: `passtream bench`; `bench_model`, `bench_feed`, `bench_plan`, `race` and `rival` are how.
-- `monitor`: progress for people; `verify`: the check; `demo`: the tour behind `make demo`.
+- `monitor`: progress for people; `run_note`: what a run leaves of itself, for `status` elsewhere.
+- `verify`: the check; `demo`: the tour behind `make demo`.
 
 Ray is imported here and nowhere else.
 """

@@ -151,6 +151,24 @@ def verify(
     raise typer.Exit(run_verify(table, tuple(source or ()), as_json, _console(sys.stdout), options))
 
 
+@app.command()
+def status(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder or URI of the table.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    storage_options: Annotated[
+        list[str] | None, _option("storage_options", "--storage-options", _RUN)
+    ] = None,
+    store_timeout_s: Annotated[
+        float, _option("store_timeout_s", "--store-timeout-s", _RUN, min=0.1)
+    ] = DEFAULT_TIMEOUT_S,
+) -> None:
+    """Tell how far the last run into TABLE is, how fast, and what failed. Changes nothing."""
+    from jobs.status import show_status
+
+    storage = Storage(parse_options(storage_options or ()), store_timeout_s)
+    show_status(table, as_json, _console(sys.stdout), storage)
+
+
 def _console(stream: Any) -> Console:
     # Uris hold brackets and numbers: neither markup nor colouring may touch them.
     return Console(file=stream, markup=False, highlight=False, soft_wrap=True)

@@ -12,6 +12,7 @@ from jobs.config import EmbedConfig
 from jobs.fetchbar import fetch_bar
 from jobs.monitor import Monitor, fidelity_text, summary
 from jobs.routing import weights_by_arch
+from jobs.run_note import run_noted
 from jobs.stop import Stopped, StopRequest
 from jobs.table_spec import table_spec
 from pipeline.plan import Plan, plan_run
@@ -79,7 +80,10 @@ def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> 
         _announce(listing, plan, table, err)
         _clear_orphans(plan, table)
         _catch_up_fidelity(table)
-        with Monitor(err, len(plan.todo), plan.n_clips, table.note_fidelity) as monitor:
+        with (
+            Monitor(err, len(plan.todo), plan.n_clips, table.note_fidelity) as monitor,
+            run_noted(table.store, plan, monitor, config.storage, stop),
+        ):
             if plan.todo:
                 _execute(config, table, weights, plan, monitor, stop)
         return _conclude(config, table, plan, monitor, out, stop)

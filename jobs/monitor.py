@@ -99,7 +99,9 @@ class Monitor:
         counts.add(self._running)
         wall_s = max(self.wall_s, 1e-9)
         share = self._share(counts.clips)
-        left = f", about {_duration(wall_s / share * (1 - share))} left" if 0 < share < 1 else ""
+        left = (
+            f", about {duration_text(wall_s / share * (1 - share))} left" if 0 < share < 1 else ""
+        )
         of_all = "" if self.n_clips is None else f"/{self.n_clips}"
         return (
             f"shards {self.shards_done}/{self.n_shards}, clips {counts.clips}{of_all}, "
@@ -138,7 +140,7 @@ def summary(title: str, counts: Counts, wall_s: float, location: str) -> RichTab
         ("audio", f"{counts.audio_s / 3600:.3f} h"),
         ("windows", f"{counts.windows:,}"),
         ("errors", errors),
-        ("wall time", _duration(wall_s)),
+        ("wall time", duration_text(wall_s)),
         ("speed", f"{counts.audio_s / max(wall_s, 1e-9):.1f} x real time"),
         ("table", location),
     ):
@@ -155,7 +157,8 @@ def fidelity_text(fidelity: Mapping[str, Any]) -> str:
     )
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
+    """A length of time, to the second or, from an hour on, to the minute."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

@@ -8,7 +8,6 @@ from typing import Any
 from rich.console import Console
 
 from jobs.monitor import fidelity_text
-from pipeline.errors import UsageError
 from pipeline.report import Report
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.recognize import list_sources
@@ -39,9 +38,7 @@ def run_verify(
     Raises:
         UsageError: there is no table, or no such source.
     """
-    table = Table.read(open_store(location, options.storage))
-    if table is None:
-        raise UsageError(f"table {location!r}: no passtream table there (no _passtream/table.json)")
+    table = Table.existing(open_store(location, options.storage))
     report = verify_table(table, list_sources(sources, options) if sources else None)
     if as_json:
         out.print(json.dumps(report.to_json() | _made_with(table), indent=1))

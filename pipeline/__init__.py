@@ -20,6 +20,8 @@
 - `store`, `stores`: where they lie: `local_store`, or `remote_store` over fsspec, whose parts are
   `storage`, `remote_client`, `remote_file`, `upload`, `exclusive` and `lease`.
 - `shard`: those three steps for one shard.
+- `run_state`, `run_status`, `processes`: what a run leaves in its table about itself, and how far
+  it is, told from the table alone.
 - `verify`, `check_rows`: everything is read back, into a `report`.
 
 Nothing here imports Ray, and the modules up to `packets` import no torch either: decode workers

@@ -27,7 +27,7 @@ class CommitRecord:
         container: what the clips were read from, where they were not listed one by one.
         fidelity: how far the model was from fp32, measured by the process that wrote this; None in
             fp32, and before that process had seen windows; not compared.
-        writer: host, process and seconds; not compared.
+        writer: host, process, seconds that it took, and when it was done; not compared.
     """
 
     shard: str
@@ -46,6 +46,12 @@ class CommitRecord:
     def counts(self) -> Progress:
         """The record as progress made."""
         return Progress(self.clips, self.windows, self.audio_s, Counter(self.errors))
+
+    @property
+    def finished_s(self) -> float | None:
+        """When it was committed, in seconds since 1970; None in records of older versions."""
+        found = self.writer.get("finished_s")
+        return float(found) if isinstance(found, int | float) else None
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "CommitRecord":

@@ -11,8 +11,6 @@ machines may differ by what a lease lasts beyond a renewal, 45 s.
 
 import contextlib
 import json
-import os
-import socket
 import threading
 import time
 import uuid
@@ -22,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import StoreError, UsageError
+from pipeline.processes import Process
 from pipeline.store import META_DIR, TableStore
 
 LEASES_DIR = f"{META_DIR}/leases"
@@ -33,20 +32,14 @@ _SETTLING = 30
 
 
 @dataclass(frozen=True)
-class Holder:
-    """Content of a lease.
+class Holder(Process):
+    """Content of a lease: the process that holds it, and for how long.
 
     Attributes:
-        host: of the run that holds it.
-        pid: its process.
-        place: what tells this process number from others': the machine's boot and the namespace.
         token: one a run.
         expires_s: when the lease ends, in seconds since 1970; 0 once it is given back.
     """
 
-    host: str
-    pid: int
-    place: str
     token: str
     expires_s: float
 
@@ -57,22 +50,6 @@ class Holder:
             return TypeAdapter(cls).validate_json(content)
         except ValidationError:
             return cls("unknown", 0, "", "", time.time() + LEASE_S)
-
-    @property
-    def is_dead(self) -> bool:
-        """Whether its process is known to have ended; False where nobody can tell from here."""
-        if not self.place or self.place != _place():
-            return False
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
-            return True
-        except OSError:
-            pass
-        return False
-
-    def __str__(self) -> str:
-        return f"host {self.host}, process {self.pid}"
 
 
 class Lease:
@@ -138,12 +115,8 @@ class Lease:
 
     def _latest(self) -> tuple[int, bytes]:
         """Number and content of the lease that counts; 0 and nothing where there is none."""
-        number = max(self._numbers(), default=0)
+        number = max(_numbers(self._store), default=0)
         return number, (self._store.read(_name(number)) or b"") if number else b""
-
-    def _numbers(self) -> list[int]:
-        stems = (name.removesuffix(".json") for name in self._store.names(LEASES_DIR))
-        return [int(stem) for stem in stems if stem.isdecimal()]
 
     def _take(self, number: int) -> bool:
         content = self._content()
@@ -154,7 +127,7 @@ class Lease:
             time.sleep(self._lease_s / _SETTLING)
             if self._store.read(_name(number)) != content:
                 return False
-        numbers = self._numbers()
+        numbers = _numbers(self._store)
         if max(numbers) > number:
             # It was taken, given back and followed by others since this run looked.
             self._store.delete(_name(number))
@@ -174,13 +147,8 @@ class Lease:
         )
 
     def _content(self, ends_s: float | None = None) -> bytes:
-        holder = Holder(
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            place=_place(),
-            token=self._token,
-            expires_s=time.time() + self._lease_s if ends_s is None else ends_s,
-        )
+        ends_s = time.time() + self._lease_s if ends_s is None else ends_s
+        holder = Holder(**asdict(Process.this()), token=self._token, expires_s=ends_s)
         return json.dumps(asdict(holder)).encode()
 
     def _keep(self, done: threading.Event, on_lost: Callable[[], None]) -> None:
@@ -223,14 +191,23 @@ class Lease:
                 self._write(self._content(ends_s=0.0))
 
 
+def live_holder(store: TableStore) -> Holder | None:
+    """Who holds a table, as its leases say; None where nobody does. Takes and changes nothing.
+
+    Raises:
+        StoreError: the store is out of order.
+    """
+    while number := max(_numbers(store), default=0):
+        if found := store.read(_name(number)):
+            holder = Holder.from_bytes(found)
+            return holder if holder.expires_s > time.time() and not holder.is_dead else None
+    return None
+
+
+def _numbers(store: TableStore) -> list[int]:
+    stems = (name.removesuffix(".json") for name in store.names(LEASES_DIR))
+    return [int(stem) for stem in stems if stem.isdecimal()]
+
+
 def _name(number: int) -> str:
     return f"{LEASES_DIR}/{number:08d}.json"
-
-
-def _place() -> str:
-    """Where this process's number means something; empty where the system does not say."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id") as boot:
-            return f"{boot.read().strip()} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return ""

@@ -11,15 +11,20 @@ import json
 import os
 import socket
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pyarrow as pa
 
 from pipeline.errors import StoreError, UsageError
+from pipeline.processes import Process
 from pipeline.store import META_DIR, TEMP_DIR, ignore
 
 LOCK_NAME = f"{META_DIR}/lock"
+LOOKING_S = 0.1
+"""How long whoever only asks who has the lock may keep it, and much longer than that takes."""
 
 
 class LocalStore:
@@ -182,20 +187,49 @@ class LocalStore:
         except OSError as error:
             raise UsageError(f"table {self.root}: cannot be written: {error.strerror}") from error
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locked(file):
                 file.seek(0)
                 raise UsageError(
                     f"table {self.root}: another run is writing to it ({file.read().strip()}); "
                     "wait for it, or stop it and run again"
-                ) from None
+                )
             file.truncate(0)
             file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
             file.flush()
             for leftover in self.names(TEMP_DIR):
                 self.delete(f"{TEMP_DIR}/{leftover}")
             yield
+
+    def writer(self) -> Process | None:
+        """Who holds the table for writing; None where nobody does, or nobody may look."""
+        try:
+            with open(self.path(LOCK_NAME)) as file:
+                # Shared, so that many may look at once; for `lock`, which asks again, a moment.
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self._lock_content()
+        except OSError:
+            pass
+        return None
+
+    def _lock_content(self) -> Process:
+        # It is empty for a moment when the lock has just been taken.
+        with contextlib.suppress(ValueError, TypeError, KeyError):
+            holder = json.loads(self.read(LOCK_NAME) or b"")
+            return Process(str(holder["host"]), int(holder["pid"]), "")
+        return Process("unknown", 0, "")
+
+
+def _locked(file: TextIO) -> bool:
+    """Whether this process has a file's lock now; False where another keeps it."""
+    deadline = time.monotonic() + LOOKING_S
+    while True:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(LOOKING_S / 10)
 
 
 def _umask() -> int:

@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from pipeline import exclusive
 from pipeline.errors import StoreError, UsageError
-from pipeline.lease import LEASE_S, LEASES_DIR, Lease
+from pipeline.lease import LEASE_S, LEASES_DIR, Holder, Lease, live_holder
 from pipeline.remote_client import RemoteClient
 from pipeline.remote_file import remote_file
 from pipeline.signed import refuse_password
@@ -205,6 +205,10 @@ class RemoteStore:
             for leftover in self.names(TEMP_DIR):
                 self.delete(f"{TEMP_DIR}/{leftover}")
             yield
+
+    def writer(self) -> Holder | None:
+        """Who holds the table for writing, by its lease; None where nobody does."""
+        return live_holder(self)
 
     def _make(self, path: str) -> None:
         self._client.filesystem.makedirs(path, exist_ok=True)

@@ -12,6 +12,8 @@ from typing import Protocol
 
 import pyarrow as pa
 
+from pipeline.processes import Process
+
 META_DIR = "_passtream"
 TEMP_DIR = f"{META_DIR}/tmp"  # noqa: S108 (in the table, not in /tmp)
 
@@ -97,4 +99,10 @@ class TableStore(Protocol):
         Raises:
             UsageError: another run holds it; the message says which.
             StoreError: at the end, where it was lost.
+        """
+
+    def writer(self) -> Process | None:
+        """Who holds the table for writing, as far as can be told from here; takes nothing.
+
+        None where nobody does, or where this store cannot say.
         """

@@ -2,6 +2,7 @@
 
     TABLE/_passtream/table.json            the spec, created once
     TABLE/_passtream/commits/<shard>.json  one a finished shard, written last, put-if-absent
+    TABLE/_passtream/run.json              of the last run: when it began, how it ended
     TABLE/clips/<shard>.parquet            one row a clip
     TABLE/windows/<shard>.parquet          one row a window, if asked for
     TABLE/timestamps/<shard>.parquet       one row a timestamp, if asked for
@@ -14,6 +15,7 @@ whole, so a shard that is done twice leaves one set of rows.
 import json
 import os
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -70,6 +72,18 @@ class Table:
             raise UsageError(
                 f"{store.locate(SPEC_NAME)} is not a passtream table: {error}"
             ) from error
+
+    @classmethod
+    def existing(cls, store: TableStore) -> "Table":
+        """The table that is there.
+
+        Raises:
+            UsageError: there is none.
+        """
+        table = cls.read(store)
+        if table is None:
+            raise UsageError(f"table {store.location!r}: no passtream table there (no {SPEC_NAME})")
+        return table
 
     @classmethod
     def open_or_create(cls, store: TableStore, spec: TableSpec) -> "Table":
@@ -136,6 +150,7 @@ class Table:
             "pid": os.getpid(),
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
             "seconds": round(seconds, 3),
+            "finished_s": round(time.time(), 3),
         }
         if self.store.put_if_absent(commit_name(record.shard), json.dumps(content).encode()):
             return record

@@ -10,7 +10,7 @@ from dataclasses import asdict
 import pytest
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.lease import LEASES_DIR, Holder, Lease
+from pipeline.lease import LEASES_DIR, Holder, Lease, live_holder
 from pipeline.remote_store import RemoteStore
 from tests.contracts.conftest import fill, options_of, start
 
@@ -69,10 +69,26 @@ def test_the_lease_of_a_process_that_died_here_is_taken_over_without_waiting(rem
     killed.communicate()
     assert killed.returncode == 9
     assert Holder.from_bytes(remote.read(LEASE_NAME)).pid == killed.pid
+    assert live_holder(remote) is None
     said = []
     with remote.lock(said.append):
         pass
     assert said == []
+
+
+def test_whose_lease_counts_can_be_told(remote):
+    assert live_holder(remote) is None
+    leased(remote)
+    assert live_holder(remote).pid == 7
+    # The greatest number counts.
+    leased(remote, NEXT_LEASE_NAME, host="another", pid=8)
+    assert str(live_holder(remote)) == "host another, process 8"
+    for over in ({"expires_s": time.time() - 1}, {"expires_s": 0.0}):
+        leased(remote, NEXT_LEASE_NAME, **over)
+        assert live_holder(remote) is None
+    # It may belong to somebody, for as long as a lease lasts.
+    fill(remote, NEXT_LEASE_NAME, b"scribble")
+    assert live_holder(remote).host == "unknown"
 
 
 def test_a_lease_that_is_none_of_ours_is_waited_for(remote):

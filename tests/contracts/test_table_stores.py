@@ -1,6 +1,8 @@
 """Every store of a table keeps the same promises: whole files, one winner, one writer."""
 
 import json
+import os
+import socket
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -187,6 +189,17 @@ def test_the_lock_is_free_again_after_an_error(new_store, store):
         raise ValueError("mine")
     with new_store().lock():
         pass
+
+
+def test_who_holds_the_lock_can_be_asked_and_nothing_changes_by_it(new_store, store):
+    asking = new_store()
+    assert asking.writer() is None
+    with store.lock():
+        before = store.names(META_DIR), store.names(LEASES_DIR)
+        holder = asking.writer()
+        assert (holder.host, holder.pid) == (socket.gethostname(), os.getpid())
+        assert (store.names(META_DIR), store.names(LEASES_DIR)) == before
+    assert asking.writer() is None
 
 
 def test_the_lock_clears_what_a_killed_run_left(store):

@@ -34,6 +34,19 @@ def test_a_record_is_read_back():
 
 
 @pytest.mark.parametrize(
+    ("writer", "finished_s"),
+    [
+        ({"finished_s": 12.5}, 12.5),
+        ({"finished_s": 12}, 12.0),
+        ({}, None),
+        ({"finished_s": "?"}, None),
+    ],
+)
+def test_a_record_may_know_when_it_was_written(writer, finished_s):
+    assert dataclasses.replace(RECORD, writer=writer).finished_s == finished_s
+
+
+@pytest.mark.parametrize(
     ("content", "told"),
     [
         (b"", "Invalid JSON"),

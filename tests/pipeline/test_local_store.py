@@ -1,14 +1,18 @@
 """`pipeline.store`: whole files or none, one winner, one run at a time."""
 
+import fcntl
 import os
 import signal
 import socket
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from pipeline import local_store
 from pipeline.errors import StoreError, UsageError
-from pipeline.local_store import LocalStore
+from pipeline.local_store import LOCK_NAME, LocalStore
+from pipeline.processes import Process
 from pipeline.store import META_DIR, TEMP_DIR
 
 
@@ -132,8 +136,11 @@ def test_the_lock_names_its_holder_and_is_free_when_that_is_killed(store, start_
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(UsageError) as raised, store.lock():
         pass
+    held_by = store.writer()
     holder.send_signal(signal.SIGKILL)
     holder.communicate()
+    assert held_by == Process(socket.gethostname(), holder.pid, "")
+    assert store.writer() is None
     for part in (str(store.root), socket.gethostname(), str(holder.pid)):
         assert part in str(raised.value)
     with store.lock():
@@ -201,3 +208,25 @@ def test_relative_roots_stay_where_they_were(tmp_path, monkeypatch):
     store = LocalStore("table")
     monkeypatch.chdir("/")
     assert store.root == tmp_path / "table"
+
+
+def test_who_only_looks_at_the_lock_keeps_no_run_away(store, monkeypatch):
+    monkeypatch.setattr(local_store, "LOOKING_S", 60.0)
+    with store.lock():
+        pass
+    looking = store.path(LOCK_NAME).open()
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    assert store.writer() is None  # so does this one
+    letting_go = threading.Timer(0.1, looking.close)
+    letting_go.start()
+    with store.lock():
+        assert looking.closed
+        assert store.writer() == Process(socket.gethostname(), os.getpid(), "")
+    letting_go.join()
+
+
+def test_a_lock_that_says_nothing_is_somebodys(store):
+    with store.lock():
+        store.path(LOCK_NAME).write_bytes(b"")
+        assert store.writer() == Process("unknown", 0, "")
+    assert LocalStore(store.root / "nowhere").writer() is None

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import time
 
 import pytest
 
@@ -68,6 +69,8 @@ def test_a_file_in_the_way_is_refused(new_table, tmp_path):
 def test_no_table(tmp_path):
     assert Table.read(LocalStore(tmp_path)) is None
     assert Table.read(LocalStore(tmp_path / "nowhere")) is None
+    with pytest.raises(UsageError, match=r"nowhere'?: no passtream table there \(no _passtream/"):
+        Table.existing(LocalStore(tmp_path / "nowhere"))
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,7 @@ def test_a_commit_is_read_back(new_table):
     (read,) = table.records(["5"])
     assert read == RECORD
     assert read.writer["seconds"] == 1.235
+    assert abs(time.time() - read.finished_s) < 60
     assert table.committed() == {"5"}
 
 

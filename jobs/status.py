@@ -1,0 +1,123 @@
+"""`passtream status`: what `pipeline.run_status` tells, for people and for programs."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+from rich.console import Console
+
+from jobs.monitor import duration_text
+from pipeline.run_state import RunState
+from pipeline.run_status import RunStatus, Speed, run_status
+from pipeline.storage import Storage
+from pipeline.stores import open_store
+from pipeline.table import Table
+
+_STANDINGS = {
+    "running": "running",
+    "perhaps_running": "running, or ended a moment ago: nobody is known to hold the table",
+    "not_running": "not running any more as far as can be told; the same command goes on",
+    "finished": "finished",
+    "stopped": "stopped; the same command goes on",
+    "shards_failed": "ended, but shards failed; the same command tries them again",
+    "error": "ended with an error",
+    "unknown": "unknown: no run has left a note here",
+}
+
+
+def show_status(
+    location: str, as_json: bool, out: Console, storage: Storage, now_s: float | None = None
+) -> None:
+    """Tell how a table's last run is doing.
+
+    Args:
+        location: folder or URI of the table.
+        as_json: print it for programs.
+        out: takes it.
+        storage: how remote locations are reached.
+        now_s: what time it is, in seconds since 1970; None asks the clock.
+
+    Raises:
+        UsageError: there is no table.
+        StoreError: it cannot be read.
+    """
+    table = Table.existing(open_store(location, storage))
+    status = run_status(table, now_s)
+    if as_json:
+        routes = [asdict(route) for route in table.spec.routes]
+        made_with = {"table": table.store.location, "routes": routes}
+        out.print(json.dumps(made_with | status.to_json(), indent=1))
+        return
+    for name, text in _lines(table, status):
+        out.print(f"{name:<9} {text}")
+
+
+def _lines(table: Table, status: RunStatus) -> Iterator[tuple[str, str]]:
+    counts, run = status.counts, status.run
+    yield "table", table.store.location
+    for route in table.spec.routes:
+        yield (
+            "model",
+            f"{route.arch} to {route.up_to_s:g} s, weights {route.weights_origin}, "
+            f"{table.spec.precision}",
+        )
+    yield "run", _STANDINGS[status.standing]
+    if run:
+        yield from _run_lines(run, status)
+    if status.writer:
+        is_new = status.standing != "running"
+        yield "held by", f"{status.writer}{', a run that has left no note yet' if is_new else ''}"
+    of_all = f" of {run.shards:,}" if run else ""
+    yield "shards", f"{status.shards:,}{of_all} committed"
+    n_errors = counts.errors.total()
+    yield "clips", f"{counts.clips - n_errors:,}, {counts.audio_s / 3600:.3f} h"
+    yield "windows", f"{counts.windows:,}"
+    classes = ", ".join(f"{name} {n}" for name, n in sorted(counts.errors.items()))
+    yield "errors", f"{n_errors:,}{f' ({classes})' if classes else ''}"
+    if status.last_commit_s is not None:
+        yield "commit", f"the last one {_moment(status.last_commit_s, status.now_s)}"
+    rates = []
+    if status.recent and status.recent != status.overall:
+        rates.append(f"{_rates(status.recent)} in the last {_length(status.recent)}")
+    if status.overall:
+        rates.append(f"{_rates(status.overall)} in the run's {_length(status.overall)}")
+    yield from zip(("speed", ""), rates, strict=False)
+    if status.left_s is not None:
+        yield "left", f"about {duration_text(status.left_s)}"
+    for note in status.notes:
+        yield "note", note
+
+
+def _run_lines(run: RunState, status: RunStatus) -> Iterator[tuple[str, str]]:
+    yield "", f"{run.process}{f', passtream {run.version}' if run.version else ''}"
+    n_clips = "" if run.clips_todo is None else f" ({run.clips_todo:,} clips)"
+    yield (
+        "",
+        f"began {_moment(run.started_s, status.now_s)}: {run.shards_done:,} shards found done, "
+        f"{run.shards_todo:,} to do{n_clips}",
+    )
+    if run.ended_s is not None:
+        yield "", f"ended {_moment(run.ended_s, status.now_s)}"
+    if run.error:
+        yield "error", run.error
+    if run.n_failed:
+        yield "failed", f"{run.n_failed:,} shards"
+        for shard, reason in run.failed.items():
+            yield "", f"{shard}: {reason}"
+        if (n_more := run.n_failed - len(run.failed)) > 0:
+            yield "", f"and {n_more:,} more"
+
+
+def _moment(at_s: float, now_s: float) -> str:
+    # The clock of the machine that wrote it may be ahead.
+    ago = duration_text(max(0.0, now_s - at_s))
+    return f"{ago} ago ({datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC)"
+
+
+def _rates(speed: Speed) -> str:
+    return f"{speed.x_real_time:.1f} x real time, {speed.clips_per_s:.2f} clips/s"
+
+
+def _length(speed: Speed) -> str:
+    return f"{duration_text(speed.wall_s)} to the last commit"
