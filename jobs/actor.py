@@ -16,6 +16,7 @@ import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs.decoding import decode
+from jobs.metrics import ModelMetrics
 from jobs.model import RunSpec, build_model
 from pipeline.commits import CommitRecord
 from pipeline.errors import PipelineError
@@ -57,7 +58,9 @@ class EmbedActor:
 
     def __init__(self, run: RunSpec, n_threads: int) -> None:
         self._model = SharedModel(
-            build_model(run, n_threads), partial(torch.set_num_threads, n_threads)
+            build_model(run, n_threads),
+            partial(torch.set_num_threads, n_threads),
+            ModelMetrics().answered,
         )
         self._table = Table(open_store(run.table_root, run.storage), run.spec)
         self._run = run

@@ -15,6 +15,7 @@ import ray
 
 from jobs.actor import DecodeDiedError
 from jobs.connect import ActorPlan, ClusterOptions, actor_plan, connected
+from jobs.metrics import RunMetrics
 from jobs.model import RunSpec
 from jobs.monitor import Monitor
 from jobs.stop import StopRequest
@@ -88,6 +89,7 @@ class _Driver:
         self._polls: dict[Any, Any] = {}
         self._progress: dict[str, Progress] = {}
         self._failed_starts = 0
+        self._metrics = RunMetrics()
 
     def work(self) -> None:
         """Until every shard is committed or has failed, or the run is told to stop."""
@@ -95,6 +97,7 @@ class _Driver:
             self._start_actor()
         while (self._queue or self._tries) and not self._stop.requested:
             self._wait(POLL_S)
+            self._metrics.shards(len(self._tries), len(self._queue))
             if self._tries:
                 self._poll_progress()
         deadline = time.monotonic() + STOP_GRACE_S
@@ -169,6 +172,7 @@ class _Driver:
             self._retry(done.work, after, _reason(error))
         else:
             self._monitor.shard_done(record)
+            self._metrics.committed(record)
         self._hand_out(done.actor)
 
     def _actor_died(self, first: _Try, error: ray.exceptions.RayError) -> None:
@@ -186,6 +190,7 @@ class _Driver:
     def _retry(self, work: Work, after: Work | None, reason: str) -> None:
         if self._stop.requested:
             return
+        self._metrics.failed_try()
         if after is None:
             self._monitor.shard_failed(work.shard, reason)
         else:

@@ -19,7 +19,8 @@
 - `table`: the names of the files, and by `commits` the records that make them count.
 - `store`, `stores`: where they lie: `local_store`, or `remote_store` over fsspec, whose parts are
   `storage`, `remote_client`, `remote_file`, `upload`, `exclusive` and `lease`.
-- `shard`: those three steps for one shard.
+- `shard`: those three steps for one shard; `stages` times them, `shared_model` lets several shards
+  ask one model.
 - `run_state`, `run_status`, `processes`: what a run leaves in its table about itself, and how far
   it is, told from the table alone.
 - `verify`, `check_rows`: everything is read back, into a `report`.

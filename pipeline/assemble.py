@@ -83,8 +83,8 @@ class Assembler:
         self._timestamps_seen = 0
         self._end: ShardEnd | None = None
 
-    def consume(self, packets: Iterable[list[Event]]) -> None:
-        """Take all events of the shard.
+    def consume(self, packets: Iterable[list[Event]]) -> ShardEnd:
+        """Take all events of the shard; the last one.
 
         Raises:
             BrokenStreamError: the stream did not account for every clip and window.
@@ -93,7 +93,7 @@ class Assembler:
             for event in packet:
                 self._take(event)
         self._embed_pool()
-        self._check_complete()
+        return self._checked_end()
 
     def _take(self, event: Event) -> None:
         match event:
@@ -188,7 +188,7 @@ class Assembler:
         self.progress.errors[failed.error_class] += 1
         self._on_progress(self.progress)
 
-    def _check_complete(self) -> None:
+    def _checked_end(self) -> ShardEnd:
         n_clips = self._n_started if self._shard.container else len(self._shard.clips)
         expected = ShardEnd(n_clips, self._windows_seen, self._timestamps_seen)
         if self._end != expected or self._open or self.progress.clips != n_clips:
@@ -196,3 +196,4 @@ class Assembler:
                 f"the decode stream ended with {self._end}, but brought {expected}; "
                 f"{len(self._open)} clips are unfinished, {self.progress.clips} have a row"
             )
+        return self._end

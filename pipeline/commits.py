@@ -27,7 +27,7 @@ class CommitRecord:
         container: what the clips were read from, where they were not listed one by one.
         fidelity: how far the model was from fp32, measured by the process that wrote this; None in
             fp32, and before that process had seen windows; not compared.
-        writer: host, process, seconds that it took, and when it was done; not compared.
+        writer: host, process and its GPUs, seconds by stage, and when it was done; not compared.
     """
 
     shard: str
@@ -52,6 +52,14 @@ class CommitRecord:
         """When it was committed, in seconds since 1970; None in records of older versions."""
         found = self.writer.get("finished_s")
         return float(found) if isinstance(found, int | float) else None
+
+    @property
+    def stage_s(self) -> dict[str, float]:
+        """Seconds that the shard took, by stage; empty where the record does not say."""
+        found = self.writer.get("seconds")
+        if not isinstance(found, dict):
+            return {}
+        return {str(stage): s for stage, s in found.items() if isinstance(s, float | int)}
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "CommitRecord":

@@ -6,8 +6,10 @@ the totals, by which a stream that was cut off shows. They travel in packets, li
 megabytes, because a Ray object for every short clip would cost more than decoding it.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import BinaryIO
 
 import numpy as np
 
@@ -18,6 +20,7 @@ from pipeline.limits import DEFAULT_LIMITS, Limits
 from pipeline.quality import SILENCE, Quality
 from pipeline.recordings import Recording
 from pipeline.sound import Samples
+from pipeline.stages import Stopwatch
 from pipeline.windows import WindowBlock, WindowCutter, WindowRule
 
 PACKET_BYTES = 8 << 20
@@ -100,11 +103,19 @@ class ClipFailed:
 
 @dataclass(frozen=True, slots=True)
 class ShardEnd:
-    """The shard's clips have all been sent."""
+    """The shard's clips have all been sent.
+
+    Attributes:
+        n_clips: how many.
+        n_windows: of all of them.
+        n_timestamps: of all of them.
+        seconds: that the decode side took, by stage; not compared.
+    """
 
     n_clips: int
     n_windows: int
     n_timestamps: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
 
 
 Event = ClipStart | WindowBlock | TimestampBlock | ClipDone | ClipFailed | ShardEnd
@@ -206,10 +217,16 @@ def shard_packets(
     """
     packet: list[Event] = []
     size = n_clips = n_windows = n_timestamps = 0
-    for clip, recording in enumerate(recordings):
+    watch = Stopwatch()
+    watch.switch("decode")
+    for clip, recording in enumerate(watch.each(recordings, "fetch")):
         n_clips += 1
-        events = _poisonous(recording, clip) if clip in poison else None
-        for event in events or clip_events(recording, clip, rule):
+        events = (
+            _poisonous(recording, clip)
+            if clip in poison
+            else clip_events(_watched(recording, watch), clip, rule)
+        )
+        for event in events:
             packet.append(event)
             if isinstance(event, WindowBlock | TimestampBlock):
                 size += event.pcm.nbytes
@@ -218,10 +235,19 @@ def shard_packets(
             if isinstance(event, TimestampBlock):
                 n_timestamps += event.n
             if size >= packet_bytes:
-                yield packet
+                with watch.during(""):
+                    yield packet
                 packet, size = [], 0
-    packet.append(ShardEnd(n_clips, n_windows, n_timestamps))
+    watch.switch("")
+    packet.append(ShardEnd(n_clips, n_windows, n_timestamps, watch.seconds))
     yield packet
+
+
+def _watched(recording: Recording, watch: Stopwatch) -> Recording:
+    def opened(max_bytes: int) -> AbstractContextManager[BinaryIO]:
+        return watch.entering(recording.open(max_bytes), "fetch")
+
+    return recording._replace(open=opened)
 
 
 def _poisonous(recording: Recording, clip: int) -> list[Event]:

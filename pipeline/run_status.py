@@ -63,6 +63,7 @@ class RunStatus:
         writer: who holds the table.
         shards: committed.
         counts: of the committed shards; `clips` has the errors in it.
+        stage_s: seconds that the committed shards took, by stage.
         last_commit_s: when, in seconds since 1970; None where no record says.
         recent: of the last `RECENT_S` before the last commit; None where there is too little.
         overall: of the run up to its last commit; None where it has none.
@@ -76,6 +77,7 @@ class RunStatus:
     writer: Process | None = None
     shards: int = 0
     counts: Progress = field(default_factory=Progress)
+    stage_s: dict[str, float] = field(default_factory=dict)
     last_commit_s: float | None = None
     recent: Speed | None = None
     overall: Speed | None = None
@@ -86,6 +88,7 @@ class RunStatus:
         """For `--json`."""
         counts = vars(self.counts) | {"clips": self.counts.clips - self.counts.errors.total()}
         found = {"standing": self.standing, "shards": self.shards} | counts
+        found["stage_s"] = {stage: round(s, 3) for stage, s in self.stage_s.items()}
         found |= {"last_commit_s": self.last_commit_s, "left_s": self.left_s, "now_s": self.now_s}
         for name, speed in (("recent", self.recent), ("overall", self.overall)):
             rates = speed and {"x_real_time": speed.x_real_time, "clips_per_s": speed.clips_per_s}
@@ -140,6 +143,8 @@ def _count(table: Table, status: RunStatus) -> list[_Commit]:
     for record in table.records(sorted(table.committed())):
         status.shards += 1
         status.counts.add(record.counts)
+        for stage, seconds in record.stage_s.items():
+            status.stage_s[stage] = status.stage_s.get(stage, 0.0) + seconds
         if (at_s := record.finished_s) is not None:
             commits.append(_Commit(at_s, record.clips, record.audio_s))
     return sorted(commits, key=lambda commit: commit.at_s)

@@ -1,6 +1,5 @@
 """One shard, from its decode stream to its commit: the same function with and without Ray."""
 
-import time
 from collections.abc import Callable, Iterable
 
 from pipeline.assemble import Assembler
@@ -10,6 +9,7 @@ from pipeline.packets import Event
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 from pipeline.rows import RowWriter
+from pipeline.stages import STAGES, Stopwatch
 from pipeline.table import Table
 
 
@@ -36,11 +36,13 @@ def embed_shard(
         BrokenStreamError: the stream did not account for every clip.
         StoreError: the table could not be written.
     """
-    started = time.monotonic()
+    watch = Stopwatch()
     with RowWriter(table.store, table.spec, shard.shard_id) as writer:
         assembler = Assembler(shard, table.spec, model, writer, on_progress)
-        assembler.consume(packets)
-        files = writer.finish()
+        with watch.during("compute"):
+            end = assembler.consume(watch.each(packets, "wait"))
+        with watch.during("write"):
+            files = writer.finish()
     progress = assembler.progress
     record = CommitRecord(
         shard=shard.shard_id,
@@ -53,4 +55,5 @@ def embed_shard(
         container=shard.container,
         fidelity=dict(model.fidelity) if model.fidelity else None,
     )
-    return table.commit(record, seconds=time.monotonic() - started)
+    seconds = {stage: end.seconds.get(stage, 0.0) + watch.seconds[stage] for stage in STAGES}
+    return table.commit(record, seconds)

@@ -6,6 +6,7 @@ none do, no window waits for company.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -38,11 +39,19 @@ class SharedModel:
     Args:
         model: computes in one thread of its own.
         prepare: called first in that thread: some of torch's settings are a thread's own.
+        on_answer: told after each answer, in that thread: how many windows it was of, and how many
+            seconds the model had nothing to do before and then computed.
     """
 
-    def __init__(self, model: Model, prepare: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        prepare: Callable[[], None] = lambda: None,
+        on_answer: Callable[[int, float, float], None] = lambda *_: None,
+    ) -> None:
         self._model = model
         self._prepare = prepare
+        self._on_answer = on_answer
         self._asked: SimpleQueue[_Windows | _Call] = SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
 
@@ -69,14 +78,19 @@ class SharedModel:
 
     def _work(self) -> None:
         self._prepare()
+        ended = time.perf_counter()
         while True:
             waiting = [self._asked.get(), *self._others()]
+            began = time.perf_counter()
             together = [each for each in waiting if isinstance(each, _Windows)]
             if together:
                 self._embed(together)
             for each in waiting:
                 if isinstance(each, _Call):
                     _answer(each.answer, each.run)
+            idle_s, ended = began - ended, time.perf_counter()
+            n_windows = sum(len(each.windows) for each in together)
+            self._on_answer(n_windows, idle_s, ended - began)
 
     def _others(self) -> Iterator[_Windows | _Call]:
         try:

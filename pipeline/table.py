@@ -16,8 +16,8 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -139,20 +139,25 @@ class Table:
             except StoreError as error:
                 raise StoreError(f"{self.store.locate(name)}: {error}") from error
 
-    def commit(self, record: CommitRecord, seconds: float) -> CommitRecord:
+    def commit(self, record: CommitRecord, seconds: Mapping[str, float]) -> CommitRecord:
         """Make a shard count; the record that stands, which may be an earlier writer's.
 
         The data files must be in place already.
+
+        Args:
+            record: of the shard.
+            seconds: that it took, by stage.
         """
-        content = asdict(record)
-        content["writer"] = {
+        writer = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
-            "seconds": round(seconds, 3),
+            "seconds": {stage: round(each, 3) for stage, each in seconds.items()},
             "finished_s": round(time.time(), 3),
         }
-        if self.store.put_if_absent(commit_name(record.shard), json.dumps(content).encode()):
+        record = replace(record, writer=writer)
+        content = json.dumps(asdict(record)).encode()
+        if self.store.put_if_absent(commit_name(record.shard), content):
             return record
         return next(self.records([record.shard]))
 

@@ -1,6 +1,9 @@
-"""A cluster of GPUs that only Ray believes in: who gets which, and where the decoders run."""
+"""A cluster of GPUs that only Ray believes in: who gets which, where decoders run, what is told."""
 
 import json
+import re
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import ray
@@ -8,16 +11,31 @@ from ray.cluster_utils import Cluster
 
 from jobs.connect import ClusterOptions, actor_plan
 from pipeline.errors import UsageError
-from tests.support import FAST, passtream, verified, write_tones
+from tests.servers import free_port
+from tests.support import FAST, passtream, verified, wait_until, write_tones
 
 pytestmark = pytest.mark.timeout(300)
+
+METRICS_PORT = free_port()
+TOLD = (
+    *("shards_total", "clips_total", "windows_total", "audio_seconds_total"),
+    *("stage_seconds_total decode", "stage_seconds_total compute", "stage_seconds_total write"),
+    *("model_seconds_total idle", "model_seconds_total compute", "call_windows_count"),
+    "open_shards",
+)
 
 
 @pytest.fixture(scope="module")
 def cluster():
     """A node with two GPUs and no CPU to decode on, and one with two CPUs."""
     cluster = Cluster()
-    cluster.add_node(num_cpus=0, num_gpus=2, object_store_memory=200 << 20)
+    cluster.add_node(
+        num_cpus=0,
+        num_gpus=2,
+        object_store_memory=200 << 20,
+        metrics_export_port=METRICS_PORT,
+        _system_config={"metrics_report_interval_ms": 200},
+    )
     cluster.add_node(num_cpus=2, object_store_memory=200 << 20)
     cluster.wait_for_nodes()
     yield cluster
@@ -29,17 +47,42 @@ def writers(table):
     return [json.loads(commit.read_text())["writer"] for commit in commits]
 
 
-def test_each_actor_has_its_gpu_and_decoders_run_elsewhere(cluster, tmp_path):
+def metrics():
+    """What Prometheus would read off the first node, of passtream's."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{METRICS_PORT}/metrics", timeout=10) as reply:
+        lines = re.findall(r"^ray_passtream_(\w+)\{([^}]*)\} (\S+)$", reply.read().decode(), re.M)
+    found = {}
+    for name, tags, value in lines:
+        tag = re.search(r'(?:error_class|stage|state)="(\w+)"', tags)
+        key = f"{name} {tag[1]}" if tag else name
+        found[key] = found.get(key, 0.0) + float(value)
+    return found
+
+
+def test_each_actor_has_its_gpu_decoders_run_elsewhere_and_it_is_told(cluster, tmp_path):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     corpus.mkdir()
     write_tones(corpus, [1.0] * 40)
+    (corpus / "broken.wav").write_bytes(b"no audio")
     options = (*FAST, "--shard-clips", 2, "--address", cluster.address)
-    done = passtream("embed", corpus, table, *options)
+    seen = {}
+
+    def has_seen_all():
+        seen.update(metrics())
+        return run.done() or all(seen.get(name) for name in TOLD)
+
+    with ThreadPoolExecutor(1) as threads:
+        run = threads.submit(passtream, "embed", corpus, table, *options)
+        wait_until(has_seen_all, timeout_s=240)
+    done = run.result()
     assert done.returncode == 0, done.stderr
-    assert verified(table).shards == 20
+    assert verified(table).shards == 21
     # The second actor may be ready when the first has done its share, but not the rest.
     found = {(writer["pid"], writer["gpus"]) for writer in writers(table)}
     assert sorted(gpus for _, gpus in found) == ["0", "1"]
+    assert [name for name in TOLD if not seen.get(name)] == []
+    assert seen["clips_total"] <= 41
+    assert seen["windows_total"] <= seen["clips_total"]
 
 
 def test_the_plan_follows_the_gpus(cluster):

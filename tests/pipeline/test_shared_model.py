@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.shared_model import SharedModel
 from tests.pipeline.conftest import StatisticsModel
+from tests.support import wait_until
 
 
 class WatchedModel(StatisticsModel):
@@ -33,15 +34,6 @@ def windows(seed, n):
     return [rng.standard_normal(100 + 10 * i).astype(np.float32) for i in range(n)]
 
 
-def wait_for_waiting(shared, n):
-    deadline = threading.Event()
-    for _ in range(600):
-        if shared._asked.qsize() >= n:
-            return
-        deadline.wait(0.1)
-    raise AssertionError("nobody asks")
-
-
 def test_each_gets_the_rows_of_its_own_windows():
     model = WatchedModel()
     shared = SharedModel(model)
@@ -64,7 +56,7 @@ def test_what_is_asked_during_a_call_is_the_next_one():
         answers = [threads.submit(shared.embed, windows(0, 1))]
         assert model.begun.wait(60)
         answers += [threads.submit(shared.embed, windows(seed, 2)) for seed in range(4)]
-        wait_for_waiting(shared, 4)
+        wait_until(lambda: shared._asked.qsize() == 4)
         model.go.set()
         assert [len(answer.result().features) for answer in answers] == [1, 2, 2, 2, 2]
     assert model.calls == [1, 8]
@@ -79,7 +71,7 @@ def test_one_that_fails_leaves_the_others_their_answers():
         first = threads.submit(shared.embed, windows(0, 1))
         assert model.begun.wait(60)
         answers = [threads.submit(shared.embed, each) for each in (windows(1, 2), bad)]
-        wait_for_waiting(shared, 2)
+        wait_until(lambda: shared._asked.qsize() == 2)
         model.go.set()
         assert len(first.result().features) == 1
         assert len(answers[0].result().features) == 2
@@ -98,3 +90,13 @@ def test_timestamps_and_settings_are_in_the_same_thread():
         shared.embed_timestamps(stream, 2), StatisticsModel().embed_timestamps(stream, 2)
     )
     assert shared.fidelity == model.fidelity
+
+
+def test_each_answer_is_told_with_its_windows_and_times():
+    told = []
+    shared = SharedModel(StatisticsModel(), on_answer=lambda *answer: told.append(answer))
+    shared.embed(windows(0, 3))
+    shared.embed_timestamps(np.zeros(8000, np.float32), 2)
+    wait_until(lambda: len(told) == 2)
+    assert [n for n, _, _ in told] == [3, 0]
+    assert all(idle_s >= 0 and compute_s >= 0 for _, idle_s, compute_s in told)
