@@ -4,8 +4,8 @@ Arrays in, arrays out: this is what `pipeline` holds in a worker. Windows of one
 (see `models.packing`); the result does not depend on the company a window keeps.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,10 @@ from models.timestamps import TIMESTAMP_HOP, Level, longest_window
 
 Samples = npt.NDArray[np.float32]
 Vectors = npt.NDArray[np.float32]
+T = TypeVar("T")
+
+_FEWEST_TOKENS = 128
+"""Smaller batches would save nothing: a window that does not fit then never does."""
 
 
 class Outputs(NamedTuple):
@@ -42,7 +46,8 @@ class Embedder:
         spec: the arch.
         state_dict: its weights, checked by `models.weights`.
         device: torch device.
-        max_tokens: most tokens in one forward; None for what suits the device.
+        max_tokens: most tokens in one forward; None for what suits the device. Halved, and left
+            so, as often as the device runs out of memory.
         precision: one of `models.precision.PRECISIONS`.
 
     Raises:
@@ -82,7 +87,9 @@ class Embedder:
             self._check(window)
         with torch.inference_mode():
             tensors = [_tensor(window) for window in windows]
-            logits, features = embed_packed(tensors, self.net, self.mel, self.max_tokens)
+            logits, features = self._within_memory(
+                lambda: embed_packed(tensors, self.net, self.mel, self.max_tokens)
+            )
             return Outputs(features.cpu().numpy(), logits.cpu().numpy())
 
     def embed_timestamps(self, levels: Sequence[Level], stream: Samples, n: int) -> Vectors:
@@ -104,14 +111,30 @@ class Embedder:
         if stream.shape != (needed,):
             raise WindowError(f"{n} moments take {needed} samples, got shape {stream.shape}")
         with torch.inference_mode():
-            moments = embed_moments(
-                _tensor(stream).to(self.device)[None],
-                levels,
-                lambda windows: torch.cat(self.net(self.mel(windows)), dim=1),
-                self.mel,
-                lambda window: max(1, self.max_tokens // self.spec.n_tokens(window)),
+            samples = _tensor(stream).to(self.device)[None]
+            moments = self._within_memory(
+                lambda: embed_moments(
+                    samples,
+                    levels,
+                    lambda windows: torch.cat(self.net(self.mel(windows)), dim=1),
+                    self.mel,
+                    lambda window: max(1, self.max_tokens // self.spec.n_tokens(window)),
+                )
             )
             return moments[0].cpu().numpy()
+
+    def _within_memory(self, compute: Callable[[], T]) -> T:
+        """Compute, with smaller batches from then on where the device has no memory for them."""
+        while True:
+            try:
+                return compute()
+            except torch.OutOfMemoryError:
+                if self.max_tokens <= _FEWEST_TOKENS:
+                    raise
+            # Outside of `except`, as what the error holds of the failed forward is free here.
+            self.max_tokens //= 2
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def _check(self, window: Samples) -> None:
         if window.ndim != 1 or window.dtype != np.float32:

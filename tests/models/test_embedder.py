@@ -1,5 +1,7 @@
 """Windows of mixed lengths, each as if it were alone."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -137,3 +139,42 @@ def test_the_weights_are_not_copied(small_spec, small_state_dict):
     assert {key: value.data_ptr() for key, value in parameters.items()} == {
         key: value.data_ptr() for key, value in small_state_dict.items()
     }
+
+
+@contextlib.contextmanager
+def memory_for(embedder, n_tokens):
+    """The net runs out of memory with more tokens in a forward, as a device that is too small."""
+    seen = []
+
+    def check(block, inputs):
+        tokens = inputs[0].shape[:-1].numel()
+        if tokens > n_tokens:
+            raise torch.OutOfMemoryError(f"no memory for {tokens} tokens")
+        seen.append(tokens)
+
+    hook = embedder.net.blocks[0].register_forward_pre_hook(check)
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+def test_batches_are_halved_until_they_fit_and_stay_so(small_spec, small_state_dict, noise):
+    windows = [noise(96_000, seed) for seed in range(7)]
+    expected = Embedder(small_spec, small_state_dict).embed(windows)
+    embedder = Embedder(small_spec, small_state_dict, max_tokens=6 * 146)
+    with memory_for(embedder, 2 * 146) as seen:
+        found = embedder.embed(windows)
+        np.testing.assert_allclose(found.features, expected.features, atol=1e-5, rtol=0)
+        np.testing.assert_allclose(found.logits, expected.logits, atol=1e-5, rtol=0)
+        assert embedder.max_tokens == 6 * 146 // 4
+        assert max(seen) == 146
+        seen.clear()
+        embedder.embed(windows)
+        assert seen == [146] * 7
+
+
+def test_a_window_that_never_fits_is_an_error(small_spec, small_state_dict, noise):
+    embedder = Embedder(small_spec, small_state_dict)
+    with memory_for(embedder, 100), pytest.raises(torch.OutOfMemoryError, match="146 tokens"):
+        embedder.embed([noise(96_000, 0)])
