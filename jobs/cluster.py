@@ -26,6 +26,8 @@ from pipeline.progress import Progress
 
 POLL_S = 0.5
 STOP_GRACE_S = 5.0
+SILENT_S = 120.0
+"""An actor that does not say for so long how far it is, is taken for dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ class _Driver:
         self._plan = plan
         self._starting: dict[Any, Any] = {}
         self._tries: dict[Any, _Try] = {}
-        self._polls: dict[Any, Any] = {}
+        self._polls: dict[Any, tuple[Any, float]] = {}  # the question, and when it was asked
         self._progress: dict[str, Progress] = {}
         self._failed_starts = 0
         self._metrics = RunMetrics()
@@ -161,7 +163,7 @@ class _Driver:
         try:
             record = ray.get(ref)
         except ray.exceptions.RayActorError as error:
-            self._actor_died(done, error)
+            self._lose(done.actor, [done.work], _reason(error))
             return
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
@@ -175,15 +177,21 @@ class _Driver:
             self._metrics.committed(record)
         self._hand_out(done.actor)
 
-    def _actor_died(self, first: _Try, error: ray.exceptions.RayError) -> None:
-        actor = first.actor
+    def _lose(self, actor: Any, works: list[Work], reason: str) -> None:
+        """Do without an actor: its shards are for others.
+
+        Args:
+            actor: that died, or is taken for dead.
+            works: of its shards, those that are not among the tries any more.
+            reason: why.
+        """
         ray.kill(actor)  # it may be out of reach only, and still at work
         self._polls.pop(actor, None)
         lost = [ref for ref, each in self._tries.items() if each.actor is actor]
-        works = [first.work, *(self._tries.pop(ref).work for ref in lost)]
+        works = [*works, *(self._tries.pop(ref).work for ref in lost)]
         for work in works:
             after = work.died_among_others() if len(works) > 1 else work.failed()
-            self._retry(work, after, _reason(error))
+            self._retry(work, after, reason)
         if self._queue and not self._stop.requested:
             self._start_actor()
 
@@ -199,13 +207,19 @@ class _Driver:
 
     def _poll_progress(self) -> None:
         """Ask busy actors how far they are, one question each at a time."""
+        now = time.monotonic()
         for actor in self._busy():
             if actor not in self._polls:
-                self._polls[actor] = actor.progress.remote()
-        answered, _ = ray.wait(list(self._polls.values()), num_returns=len(self._polls), timeout=0)
-        for actor in [actor for actor, ref in self._polls.items() if ref in answered]:
-            with contextlib.suppress(ray.exceptions.RayError):
-                self._progress |= ray.get(self._polls.pop(actor))
+                self._polls[actor] = actor.progress.remote(), now
+        refs = [ref for ref, _ in self._polls.values()]
+        answered, _ = ray.wait(refs, num_returns=len(refs), timeout=0)
+        for actor, (ref, asked_s) in list(self._polls.items()):
+            if ref in answered:
+                del self._polls[actor]
+                with contextlib.suppress(ray.exceptions.RayError):
+                    self._progress |= ray.get(ref)
+            elif now - asked_s > SILENT_S and actor in self._busy():
+                self._lose(actor, [], f"the model's process said nothing for {SILENT_S:g} s")
         # An answer may have been on the way while a shard ended.
         open_ = {each.work.shard.shard_id for each in self._tries.values()}
         self._progress = {shard: p for shard, p in self._progress.items() if shard in open_}

@@ -41,6 +41,10 @@ def embed_shard(
         assembler = Assembler(shard, table.spec, model, writer, on_progress)
         with watch.during("compute"):
             end = assembler.consume(watch.each(packets, "wait"))
+        # Another may have done it meanwhile, where this process was taken for dead. What it
+        # commits stands, and so its files do.
+        if table.is_committed(shard.shard_id):
+            return next(table.records([shard.shard_id]))
         with watch.during("write"):
             files = writer.finish()
     progress = assembler.progress

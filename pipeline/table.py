@@ -125,6 +125,10 @@ class Table:
         names = self.store.names(COMMITS_DIR)
         return {name.removesuffix(".json") for name in names if name.endswith(".json")}
 
+    def is_committed(self, shard: str) -> bool:
+        """Whether a shard is committed."""
+        return self.store.size(commit_name(shard)) is not None
+
     def records(self, shards: Iterable[str]) -> Iterator[CommitRecord]:
         """Commit records of shards.
 

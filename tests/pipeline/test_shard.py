@@ -14,6 +14,7 @@ from pipeline.shard import embed_shard
 from pipeline.store import TEMP_DIR
 from pipeline.table import DATA_DIRS, commit_name
 from pipeline.verify import verify_table
+from tests.pipeline.conftest import Outputs, StatisticsModel
 
 BOTH = {"tables": ("clips", "windows")}
 
@@ -57,11 +58,36 @@ def test_done_twice_is_the_same_files_and_one_record(new_table, model, shard):
         packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
         records.append(embed_shard(shard, packets, model, table))
         files.append(contents(table))
+        table.store.delete(commit_name(shard.shard_id))  # as if killed before that
     assert records[0] == records[1]
     assert files[0] == files[1]
     assert pq.read_table(table.store.path("clips"))["uri"].to_pylist() == [
         clip.uri for clip in shard.clips if clip.uri.endswith(("500.wav", "1000.wav"))
     ]
+
+
+def test_who_comes_late_leaves_what_another_committed(new_table, model, shard):
+    """As a process does that was taken for dead, and woke up; its rows differ in their bits."""
+    table = new_table(**BOTH)
+
+    class OtherModel(StatisticsModel):
+        def embed(self, windows):
+            found = super().embed(windows)
+            return Outputs(found.features * np.float32(1.0001), found.logits)
+
+    def late_packets():
+        yield from shard_packets(of_clips(shard.clips), table.spec.decode_rule)
+        embed_shard(
+            shard, shard_packets(of_clips(shard.clips), table.spec.decode_rule), model, table
+        )
+        before.update(contents(table))
+
+    before = {}
+    record = embed_shard(shard, late_packets(), OtherModel(), table)
+    assert [record] == list(table.records(table.committed()))
+    assert contents(table) == before
+    assert table.store.names(TEMP_DIR) == {}
+    assert verify_table(table).passed
 
 
 def test_timestamps_done_twice_are_the_same_files(
@@ -79,11 +105,12 @@ def test_timestamps_done_twice_are_the_same_files(
         packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
         records.append(embed_shard(shard, packets, model, table))
         files.append(contents(table))
+        assert verify_table(table).passed
+        table.store.delete(commit_name(shard.shard_id))  # as if killed before that
     assert records[0] == records[1]
     assert files[0] == files[1]
     # 1 + 500 // 160 and 1 + 1000 // 160; the failed clip's 18,751 are more than a row group.
     assert records[0].rows == {"clips": 2, "timestamps": 4 + 7, "errors": 1}
-    assert verify_table(table).passed
 
 
 @pytest.mark.parametrize("fidelity", [None, {"precision": "bf16", "cosine_min": 0.75}])
