@@ -97,6 +97,9 @@ def embed(
     gpus_per_actor: Annotated[
         float | None, _option("gpus_per_actor", "--gpus-per-actor", _RUN)
     ] = None,
+    actor_timeout_s: Annotated[
+        float | None, _option("actor_timeout_s", "--actor-timeout-s", _RUN)
+    ] = None,
     address: Annotated[str | None, _option("address", "--address", _RUN)] = None,
     storage_options: Annotated[
         list[str] | None, _option("storage_options", "--storage-options", _RUN)

@@ -26,8 +26,6 @@ from pipeline.progress import Progress
 
 POLL_S = 0.5
 STOP_GRACE_S = 5.0
-SILENT_S = 120.0
-"""An actor that does not say for so long how far it is, is taken for dead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +216,9 @@ class _Driver:
                 del self._polls[actor]
                 with contextlib.suppress(ray.exceptions.RayError):
                     self._progress |= ray.get(ref)
-            elif now - asked_s > SILENT_S and actor in self._busy():
-                self._lose(actor, [], f"the model's process said nothing for {SILENT_S:g} s")
+            elif now - asked_s > self._plan.timeout_s and actor in self._busy():
+                silent = f"the model's process said nothing for {self._plan.timeout_s:g} s"
+                self._lose(actor, [], f"{silent} (--actor-timeout-s)")
         # An answer may have been on the way while a shard ended.
         open_ = {each.work.shard.shard_id for each in self._tries.values()}
         self._progress = {shard: p for shard, p in self._progress.items() if shard in open_}

@@ -128,6 +128,12 @@ class EmbedConfig(BaseModel):
         allow_inf_nan=False,
         description="GPUs of each; a fraction has several share one.",
     )
+    actor_timeout_s: float = Field(
+        default=120.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="A model process that says nothing for so long is replaced.",
+    )
     address: str = Field(
         default="local", description="local (a Ray of its own), auto (the running one), or a URL."
     )

@@ -33,11 +33,13 @@ class ClusterOptions:
         address: `local`, `auto` or a URL.
         actors: how many, or `auto`.
         gpus_per_actor: share of a GPU, or how many, that each has where there are GPUs.
+        actor_timeout_s: how long one may say nothing before it is taken for dead.
     """
 
     address: str
     actors: int | str
     gpus_per_actor: float = 1.0
+    actor_timeout_s: float = 120.0
 
 
 def _check_reachable(address: str) -> None:
@@ -110,12 +112,14 @@ class ActorPlan:
         actor_class: their remote class.
         n_threads: torch threads of each on a CPU.
         n_slots: shards that each may have open: so many decoders feed it.
+        timeout_s: how long one may say nothing before it is taken for dead.
     """
 
     n_actors: int
     actor_class: Any
     n_threads: int
     n_slots: int
+    timeout_s: float
 
 
 def actor_plan(options: ClusterOptions, n_shards: int, precision: str = "fp32") -> ActorPlan:
@@ -150,4 +154,4 @@ def actor_plan(options: ClusterOptions, n_shards: int, precision: str = "fp32") 
         max_task_retries=0,
         scheduling_strategy="SPREAD",
     )
-    return ActorPlan(n_actors, actor_class, n_threads, n_slots)
+    return ActorPlan(n_actors, actor_class, n_threads, n_slots, options.actor_timeout_s)

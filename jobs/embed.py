@@ -186,7 +186,9 @@ def _execute(
         from jobs.connect import ClusterOptions
 
         weights.clear()  # the actors have their own
-        options = ClusterOptions(config.address, config.actors, config.gpus_per_actor)
+        options = ClusterOptions(
+            config.address, config.actors, config.gpus_per_actor, config.actor_timeout_s
+        )
         run_on_ray(run, plan.todo, monitor, options, stop)
 
 

@@ -107,3 +107,28 @@ def test_actor_killed_during_the_run(seed, corpus, undisturbed, tmp_path):
     assert again.returncode == 0, again.stderr
     assert f"resuming: {N_SHARDS} shards found done, 0 to do" in again.stderr
     _assert_whole(table, undisturbed)
+
+
+@pytest.mark.slow
+def test_decoder_killed_during_the_run(tmp_path):
+    """Of recordings so long that their decoders wait for the model most of the time."""
+    corpus, table, log = tmp_path / "corpus", tmp_path / "table", tmp_path / "log"
+    corpus.mkdir()
+    write_tones(corpus, [600.0] * 3)
+    options = (*FAST, "--shard-clips", 1, "--hop-s", 10)
+    process = started("embed", corpus, table, *options, log=log)
+    try:
+        wait_until(lambda: children(process.pid, "ray::decode") or process.poll() is not None)
+        time.sleep(2.0)
+        decoders = children(process.pid, "ray::decode")
+        for decoder in decoders:
+            decoder.kill()
+        assert process.wait(timeout=240) == 0, log.read_text()
+        assert decoders
+        assert "the decoding process died" in log.read_text()
+    finally:
+        kill_session(process)
+    assert verified(table).clips == 3
+    done = passtream("embed", corpus, tmp_path / "clean", *options, "--in-process")
+    assert done.returncode == 0, done.stderr
+    assert_same_vectors(vectors(table), vectors(tmp_path / "clean"), within=TOLERANCE)
