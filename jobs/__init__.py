@@ -4,12 +4,12 @@
   YAML, and `values` of the texts in these.
 - `embed`: one run, from the settings to an exit code; `table_spec`: what they say of the table.
 - `models`: `passtream models`; `fetchbar`: the progress of a download.
-- `local`: the run's shards in this process; `cluster`, `connect`, `work`, `actor` and `decoding`: the
-  same on Ray, and `metrics` of it.
+- `local`: the run's shards in this process; `cluster`, `connect`, `work`, `actor` and `decoding`:
+  the same on Ray, and `metrics` of it.
 - `routing`: which archs a run embeds with, and the weights of each.
 - `model`: the model that a process of a run holds; `stop`: being told to stop.
 - `bench`: `passtream bench`; `bench_model`, `bench_feed`, `bench_plan`, `race` and `rival` are how.
-- `monitor`: progress for people; `run_note`: what a run leaves of itself, for `status` elsewhere.
+- `monitor`: progress for people; `run_note`: what a run leaves of itself, for `status`.
 - `verify`: the check; `demo`: the tour behind `make demo`.
 
 Ray is imported here and nowhere else.
