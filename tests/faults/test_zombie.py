@@ -18,7 +18,7 @@ from tests.support import (
     write_tones,
 )
 
-N_CLIPS = 24
+N_CLIPS = 30
 OPTIONS = (*FAST, "--shard-clips", 2, "--tables", "clips,windows")
 
 pytestmark = pytest.mark.timeout(600)
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(600)
 def test_an_actor_that_stood_still_changes_nothing_when_it_wakes_up(tmp_path):
     corpus, table, log = tmp_path / "corpus", tmp_path / "table", tmp_path / "log"
     corpus.mkdir()
-    write_tones(corpus, [8.0 + 0.5 * i for i in range(N_CLIPS)])
+    write_tones(corpus, [9.0 + 0.03 * i for i in range(N_CLIPS)])
     options = (*OPTIONS, "--actors", 2, "--actor-timeout-s", 4)
     process = started("embed", corpus, table, *options, log=log)
     try:
