@@ -4,11 +4,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from pipeline.clips import Container
-from pipeline.errors import StoreError
 from pipeline.progress import Progress
+from pipeline.strict_json import from_json
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,7 @@ class CommitRecord:
         Raises:
             StoreError: it is not one.
         """
-        try:
-            return _RECORDS.validate_json(content)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(str(part) for part in problem["loc"])
-            raise StoreError(f"not a commit record: {where} {problem['msg']}") from error
+        return from_json(_RECORDS, content, "a commit record")
 
 
-# Made once: to make it takes longer than to read a hundred records.
 _RECORDS = TypeAdapter(CommitRecord)

@@ -10,12 +10,13 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from pipeline.errors import StoreError
 from pipeline.plan import Plan
 from pipeline.processes import Process
 from pipeline.store import META_DIR, TableStore
+from pipeline.strict_json import from_json
 
 RUN_NAME = f"{META_DIR}/run.json"
 FAILED_SHOWN = 5
@@ -79,12 +80,7 @@ class RunState:
         Raises:
             StoreError: it is nothing that a run writes.
         """
-        try:
-            return _STATES.validate_json(content)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            where = ".".join(str(part) for part in problem["loc"])
-            raise StoreError(f"not the state of a run: {where} {problem['msg']}") from error
+        return from_json(_STATES, content, "the state of a run")
 
 
 _STATES = TypeAdapter(RunState)
