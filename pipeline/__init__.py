@@ -21,8 +21,8 @@
   `storage`, `remote_client`, `remote_file`, `upload`, `exclusive` and `lease`.
 - `shard`: those three steps for one shard; `stages` times them, `shared_model` lets several shards
   ask one model.
-- `run_state`, `run_status`, `processes`, `strict_json`: what a run leaves in its table about itself, and how far
-  it is, told from the table alone.
+- `run_state`, `run_status`, `processes`: what a run leaves in its table about itself, and how far
+  it is, told from the table alone; `strict_json` reads the records.
 - `verify`, `check_rows`: everything is read back, into a `report`.
 
 Nothing here imports Ray, and the modules up to `packets` import no torch either: decode workers
