@@ -17,6 +17,8 @@ from pipeline.errors import UsageError
 from pipeline.storage import Storage
 
 OBJECT_STORE_BYTES_PER_ACTOR = 256 << 20
+OBJECT_STORE_BYTES_PER_CPU = 40 << 20
+"""What a decoder has under way: as many packets as it may be ahead, and one."""
 CONNECT_TIMEOUT_S = 10.0
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -86,7 +88,8 @@ def connected(options: ClusterOptions, storage: Storage) -> Iterator[None]:
         n_actors = 1 if options.actors == "auto" else int(options.actors)
         settings |= {
             "include_dashboard": False,
-            "object_store_memory": n_actors * OBJECT_STORE_BYTES_PER_ACTOR,
+            "object_store_memory": n_actors * OBJECT_STORE_BYTES_PER_ACTOR
+            + (os.cpu_count() or 1) * OBJECT_STORE_BYTES_PER_CPU,
         }
     try:
         _check_reachable(options.address)
