@@ -77,7 +77,7 @@ def _lines(table: Table, status: RunStatus) -> Iterator[tuple[str, str]]:
     yield "errors", f"{n_errors:,}{f' ({classes})' if classes else ''}"
     if total_s := sum(status.stage_s.values()):
         shares = (f"{stage} {100 * s / total_s:.0f} %" for stage, s in status.stage_s.items())
-        yield "time", f"{', '.join(shares)} of {duration_text(total_s)} of the shards'"
+        yield "time", f"{', '.join(shares)} of {duration_text(total_s)}, all shards added up"
     if status.last_commit_s is not None:
         yield "commit", f"the last one {_moment(status.last_commit_s, status.now_s)}"
     rates = []
