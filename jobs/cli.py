@@ -122,6 +122,10 @@ def embed(
     raise typer.Exit(code)
 
 
+_StorageOptions = Annotated[list[str] | None, _option("storage_options", "--storage-options", _RUN)]
+_StoreTimeout = Annotated[float, _option("store_timeout_s", "--store-timeout-s", _RUN, min=0.1)]
+
+
 @app.command()
 def verify(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder or URI of the table.")],
@@ -134,12 +138,8 @@ def verify(
     include: Annotated[str, _option("include", "--include", _SOURCE)] = "",
     exclude: Annotated[str, _option("exclude", "--exclude", _SOURCE)] = "",
     audio_column: Annotated[str | None, _option("audio_column", "--audio-column", _SOURCE)] = None,
-    storage_options: Annotated[
-        list[str] | None, _option("storage_options", "--storage-options", _RUN)
-    ] = None,
-    store_timeout_s: Annotated[
-        float, _option("store_timeout_s", "--store-timeout-s", _RUN, min=0.1)
-    ] = DEFAULT_TIMEOUT_S,
+    storage_options: _StorageOptions = None,
+    store_timeout_s: _StoreTimeout = DEFAULT_TIMEOUT_S,
 ) -> None:
     """Prove that TABLE is whole: every clip once, every row sound. Exit code 0 or 1."""
     from jobs.verify import run_verify
@@ -158,12 +158,8 @@ def verify(
 def status(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder or URI of the table.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
-    storage_options: Annotated[
-        list[str] | None, _option("storage_options", "--storage-options", _RUN)
-    ] = None,
-    store_timeout_s: Annotated[
-        float, _option("store_timeout_s", "--store-timeout-s", _RUN, min=0.1)
-    ] = DEFAULT_TIMEOUT_S,
+    storage_options: _StorageOptions = None,
+    store_timeout_s: _StoreTimeout = DEFAULT_TIMEOUT_S,
 ) -> None:
     """Tell how far the last run into TABLE is, how fast, and what failed. Changes nothing."""
     from jobs.status import show_status

@@ -172,6 +172,7 @@ class _Driver:
             self._retry(done.work, after, _reason(error))
         else:
             self._monitor.shard_done(record)
+            self._monitor.in_flight(self._progress.values())  # those of the other shards
             self._metrics.committed(record)
         self._hand_out(done.actor)
 

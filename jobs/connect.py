@@ -50,6 +50,8 @@ def _check_reachable(address: str) -> None:
     Raises:
         OSError: nothing answers there.
     """
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS", "")  # which Ray then takes
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if colon and port.isdecimal():
         with socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S):

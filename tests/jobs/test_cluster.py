@@ -53,8 +53,11 @@ def test_shard_that_cannot_be_written_exits_3_and_is_done_later(where, corpus, t
 
 
 def test_ray_that_is_not_there_exits_2(corpus, tmp_path):
-    for address in ("auto", "127.0.0.1:9"):
-        done = passtream("embed", corpus, tmp_path / "table", *FAST, "--address", address)
+    # Without the variable, auto finds whichever Ray another test has running.
+    nowhere = {"RAY_ADDRESS": "127.0.0.1:9"}
+    for address, env in (("auto", nowhere), ("127.0.0.1:9", {})):
+        options = (*FAST, "--address", address)
+        done = passtream("embed", corpus, tmp_path / "table", *options, env=env)
         assert done.returncode == 2, done.stderr
         assert f"address '{address}': no Ray to be had there" in done.stderr
         assert "Traceback" not in done.stderr
