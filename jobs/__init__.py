@@ -4,8 +4,10 @@
   YAML, and `values` of the texts in these.
 - `embed`: one run, from the settings to an exit code; `table_spec`: what they say of the table.
 - `models`: `passtream models`; `fetchbar`: the progress of a download.
-- `local`: the run's shards in this process; `cluster`, `connect`, `work`, `actor` and `decoding`:
-  the same on Ray, and `metrics` of it.
+- `local`: the run's shards in this process; `cluster`: the same on Ray. Of that `connect` is where,
+  `crew` the actors and `answers` what is asked of them; `fleet` (how many), `schedule` (who does
+  what) and `work` (what a failure makes of it) decide, and know no Ray; `actor` and `decoding` run
+  on its nodes; `metrics` and `reasons` tell of it.
 - `routing`: which archs a run embeds with, and the weights of each.
 - `model`: the model that a process of a run holds; `stop`: being told to stop.
 - `bench`: `passtream bench`; `bench_model`, `bench_feed`, `bench_plan`, `race` and `rival` are how.

@@ -23,7 +23,7 @@ from pipeline.errors import PipelineError
 from pipeline.packets import ClipStart, Event
 from pipeline.plan import Shard
 from pipeline.progress import Progress
-from pipeline.shard import embed_shard
+from pipeline.shard import EmbeddedShard, embedded_shard
 from pipeline.shared_model import SharedModel
 from pipeline.stores import open_store
 from pipeline.table import Table
@@ -48,8 +48,15 @@ class DecodeDiedError(PipelineError):
         return f"the decoding process died{at} ({self.args[0]})"
 
 
+class SupersededError(PipelineError):
+    """Another try of the shard was first."""
+
+
 class EmbedActor:
     """Holds the model and embeds whole shards, several at a time.
+
+    A shard is embedded by one call and committed by another: of two actors that are at the same
+    shard, the driver lets one write. One that it cannot reach does not write at all.
 
     Args:
         run: what to embed with.
@@ -57,24 +64,39 @@ class EmbedActor:
     """
 
     def __init__(self, run: RunSpec, n_threads: int) -> None:
-        self._model = SharedModel(
-            build_model(run, n_threads),
-            partial(torch.set_num_threads, n_threads),
-            ModelMetrics().answered,
-        )
-        self._table = Table(open_store(run.table_root, run.storage), run.spec)
         self._run = run
+        self._n_threads = n_threads
+        self._model: SharedModel
+        self._table = Table(open_store(run.table_root, run.storage), run.spec)
         self._lock = threading.Lock()
         self._progress: dict[str, Progress] = {}
+        self._embedded: dict[str, EmbeddedShard] = {}
+        self._superseded: set[str] = set()
         # Audio had better not cross the network; but a full node must not hold the model up.
         self._near = NodeAffinitySchedulingStrategy(
-            ray.get_runtime_context().get_node_id(), soft=True, _spill_on_unavailable=True
+            self.node(), soft=True, _spill_on_unavailable=True
+        )
+
+    def node(self) -> str:
+        """Id of the node that it is on; known before the model is loaded."""
+        return ray.get_runtime_context().get_node_id()
+
+    def load(self) -> None:
+        """Load the model.
+
+        Raises:
+            PipelineError, ModelError: as `build_model`.
+        """
+        self._model = SharedModel(
+            build_model(self._run, self._n_threads),
+            partial(torch.set_num_threads, self._n_threads),
+            ModelMetrics().answered,
         )
 
     def embed(
         self, shard: Shard, poison: frozenset[int] = frozenset(), one_by_one: bool = False
-    ) -> CommitRecord:
-        """Embed, write and commit a shard; its receipt.
+    ) -> None:
+        """Embed a shard; `commit` or `drop` follows.
 
         Args:
             shard: what to embed.
@@ -83,15 +105,41 @@ class EmbedActor:
 
         Raises:
             DecodeDiedError: the process that decoded it died.
-            PipelineError: as `pipeline.shard.embed_shard`.
+            SupersededError: it was dropped.
+            PipelineError: as `pipeline.shard.embedded_shard`.
         """
         self._note(shard, Progress())
         try:
             packets = self._packets(shard, poison, one_by_one)
-            return embed_shard(shard, packets, self._model, self._table, partial(self._note, shard))
+            embedded = embedded_shard(
+                shard, packets, self._model, self._table, partial(self._note, shard)
+            )
+        except BaseException:
+            self._forget(shard)
+            raise
+        self._embedded[shard.shard_id] = embedded
+
+    def commit(self, shard: Shard) -> CommitRecord:
+        """Write and commit a shard that is embedded; the record that stands.
+
+        Raises:
+            StoreError: the table could not be written.
+        """
+        try:
+            return self._embedded.pop(shard.shard_id).commit()
         finally:
-            with self._lock:
-                self._progress.pop(shard.shard_id, None)
+            self._forget(shard)
+
+    def drop(self, shard: Shard) -> None:
+        """Have done with a shard that another has committed, or will."""
+        embedded = self._embedded.pop(shard.shard_id, None)
+        if embedded:
+            embedded.abandon()
+            self._forget(shard)
+            return
+        with self._lock:
+            if shard.shard_id in self._progress:
+                self._superseded.add(shard.shard_id)
 
     def progress(self) -> dict[str, Progress]:
         """How far the open shards are, by their ids."""
@@ -126,6 +174,8 @@ class EmbedActor:
                 yield packet
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None) or error
+            if isinstance(cause, PipelineError):
+                raise cause from None
             if isinstance(
                 cause, ray.exceptions.WorkerCrashedError | ray.exceptions.OutOfMemoryError
             ):
@@ -135,4 +185,11 @@ class EmbedActor:
 
     def _note(self, shard: Shard, progress: Progress) -> None:
         with self._lock:
+            if shard.shard_id in self._superseded:
+                raise SupersededError(f"shard {shard.shard_id} has been committed by another")
             self._progress[shard.shard_id] = copy.deepcopy(progress)
+
+    def _forget(self, shard: Shard) -> None:
+        with self._lock:
+            self._progress.pop(shard.shard_id, None)
+            self._superseded.discard(shard.shard_id)

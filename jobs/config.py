@@ -120,13 +120,16 @@ class EmbedConfig(BaseModel):
     )
     shard_clips: int = Field(default=256, ge=1, description="Clips a shard.")
     actors: int | Literal["auto"] = Field(
-        default="auto", description="Model processes; auto: one a GPU, or one where there is none."
+        default="auto",
+        description="Model processes; auto: one a GPU, also of nodes that join; without GPUs one a "
+        "node.",
     )
-    gpus_per_actor: float = Field(
-        default=1.0,
-        gt=0,
+    gpus_per_actor: float | None = Field(
+        default=None,
+        ge=0,
         allow_inf_nan=False,
-        description="GPUs of each; a fraction has several share one.",
+        description="GPUs of each; a fraction has several share one, 0 computes on CPUs. "
+        "[default: 1 where there are GPUs]",
     )
     actor_timeout_s: float = Field(
         default=120.0,

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import os
 import socket
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import ray
 from ray._raylet import setproctitle  # type: ignore[attr-defined]
 
-from jobs.actor import EmbedActor
+from jobs.fleet import FleetSize
 from pipeline.errors import UsageError
 from pipeline.storage import Storage
 
@@ -20,6 +21,9 @@ OBJECT_STORE_BYTES_PER_ACTOR = 256 << 20
 OBJECT_STORE_BYTES_PER_CPU = 40 << 20
 """What a decoder has under way: as many packets as it may be ahead, and one."""
 CONNECT_TIMEOUT_S = 10.0
+CPU_SLOTS = 2
+MOST_SLOTS = 32
+"""Shards that an actor may have open, on a CPU and on a GPU."""
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray warns that CUDA_VISIBLE_DEVICES will be left alone where no GPU is asked for: as wanted.
@@ -34,13 +38,14 @@ class ClusterOptions:
     Attributes:
         address: `local`, `auto` or a URL.
         actors: how many, or `auto`.
-        gpus_per_actor: share of a GPU, or how many, that each has where there are GPUs.
+        gpus_per_actor: share of a GPU, or how many, that each has; 0 for none; None for one where
+            there are GPUs.
         actor_timeout_s: how long one may say nothing before it is taken for dead.
     """
 
     address: str
     actors: int | str
-    gpus_per_actor: float = 1.0
+    gpus_per_actor: float | None = None
     actor_timeout_s: float = 120.0
 
 
@@ -113,50 +118,78 @@ class ActorPlan:
     """A run's actors.
 
     Attributes:
-        n_actors: how many.
-        actor_class: their remote class.
+        size: how many.
+        options: of their remote class.
+        gpus: that each has; 0 where they compute on CPUs.
         n_threads: torch threads of each on a CPU.
-        n_slots: shards that each may have open: so many decoders feed it.
         timeout_s: how long one may say nothing before it is taken for dead.
     """
 
-    n_actors: int
-    actor_class: Any
+    size: FleetSize
+    options: dict[str, Any]
+    gpus: float
     n_threads: int
-    n_slots: int
     timeout_s: float
+
+    def n_slots(self, n_actors: int) -> int:
+        """Shards that each of so many actors may have open: so many decoders feed it."""
+        if not self.gpus:
+            return CPU_SLOTS  # one is decoded while another is written
+        # A GPU takes what all decoders make.
+        return min(max(2, int(_resources().get("CPU", 1)) // max(1, n_actors)), MOST_SLOTS)
+
+    def nodes(self) -> dict[str, bool]:
+        """The nodes that are there, and whether an actor has room on one that is empty."""
+        kind, least = ("GPU", self.gpus) if self.gpus else ("CPU", 1)
+        return {
+            node["NodeID"]: node["Resources"].get(kind, 0) >= least
+            for node in ray.nodes()  # type: ignore[no-untyped-call]
+            if node["Alive"]
+        }
 
 
 def actor_plan(options: ClusterOptions, n_shards: int, precision: str = "fp32") -> ActorPlan:
     """How many actors, of which size.
 
     Raises:
-        UsageError: more actors are asked for than there are GPUs, or a precision that these lack.
+        UsageError: a Ray of our own has too few GPUs for so many, or a precision needs CPUs.
     """
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    n_gpus, n_cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-    most = int(n_gpus / options.gpus_per_actor)
-    n_actors = max(1, most) if options.actors == "auto" else int(options.actors)
-    if n_gpus and n_actors > most:
+    n_gpus = int(_resources().get("GPU", 0))
+    is_ours = options.address == "local"
+    gpus = options.gpus_per_actor
+    if gpus is None:
+        gpus = 1.0 if n_gpus else 0.0
+    if gpus and precision == "int8":
         raise UsageError(
-            f"--actors {options.actors} with --gpus-per-actor {options.gpus_per_actor:g} takes "
-            f"more than the {n_gpus} GPUs that Ray has; use --actors auto, or less of a GPU each"
+            "--precision int8 is for CPUs, and the actors have GPUs; use bf16, or "
+            "--gpus-per-actor 0"
         )
-    if n_gpus and precision == "int8":
-        raise UsageError(f"--precision int8 is for CPUs, Ray has {n_gpus} GPUs; use bf16 there")
-    n_actors = min(n_actors, n_shards)
-    n_threads = max(1, n_cpus // n_actors)
-    # A GPU takes what all decoders make. Beside a model on a CPU one decodes while one is written.
-    n_slots = max(2, n_cpus // n_actors) if n_gpus else 2
-    remote: Any = ray.remote(EmbedActor)
-    actor_class = remote.options(
-        num_gpus=options.gpus_per_actor if n_gpus else 0,
+    n_actors = None if options.actors == "auto" else int(options.actors)
+    if gpus and is_ours and n_gpus < (n_actors or 1) * gpus:
+        raise UsageError(
+            f"--actors {options.actors} with --gpus-per-actor {gpus:g} takes more than the "
+            f"{n_gpus} GPUs of this machine; use --actors auto, or less of a GPU each"
+        )
+    cpus = [int(n["Resources"].get("CPU", 0)) for n in ray.nodes()]  # type: ignore[no-untyped-call]
+    cpus = [n for n in cpus if n] or [1]
+    at_first = n_actors or max(1, int(n_gpus / gpus) if gpus else len(cpus))
+    at_first = min(at_first, n_shards)
+    grows = n_actors is None and bool(gpus) and not is_ours
+    actor_options: dict[str, Any] = {
+        "num_gpus": gpus,
         # A CPU actor claims no CPU: on a small machine the decoders would find none left. Ray then
         # allows it one OpenMP thread; torch is asked for `n_threads` instead.
-        num_cpus=0,
-        max_concurrency=n_slots + 2,
-        max_restarts=0,
-        max_task_retries=0,
-        scheduling_strategy="SPREAD",
-    )
-    return ActorPlan(n_actors, actor_class, n_threads, n_slots, options.actor_timeout_s)
+        "num_cpus": 0,
+        "max_concurrency": (MOST_SLOTS if gpus else CPU_SLOTS) + 4,  # for the short calls
+        "max_restarts": 0,
+        "max_task_retries": 0,
+        "scheduling_strategy": "SPREAD",
+    }
+    n_threads = max(1, min(cpus) // math.ceil(at_first / len(cpus)))
+    size = FleetSize(at_first, grows)
+    return ActorPlan(size, actor_options, gpus, n_threads, options.actor_timeout_s)
+
+
+def _resources() -> dict[str, float]:
+    found: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return found

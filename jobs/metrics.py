@@ -26,6 +26,7 @@ class RunMetrics:
         self._failed_tries = Counter("passtream_failed_tries", "Tries of shards that failed.")
         self._open = Gauge("passtream_open_shards", "Shards that actors have open.")
         self._waiting = Gauge("passtream_waiting_shards", "Shards that nobody has begun.")
+        self._actors = Gauge("passtream_actors", "Model processes.", tag_keys=("state",))
 
     def committed(self, record: CommitRecord) -> None:
         """A shard is committed."""
@@ -51,6 +52,11 @@ class RunMetrics:
         """How many are open, and how many nobody has begun."""
         self._open.set(n_open)
         self._waiting.set(n_waiting)
+
+    def actors(self, n_ready: int, n_starting: int) -> None:
+        """How many have their model, and how many load it or wait for a place."""
+        self._actors.set(n_ready, {"state": "ready"})
+        self._actors.set(n_starting, {"state": "starting"})
 
 
 class ModelMetrics:

@@ -1,4 +1,4 @@
-"""What a run on Ray still has to do, and what a failure makes of it.
+"""A shard on its way through a run on Ray, and what a failure makes of it.
 
 A shard is tried `MAX_ATTEMPTS` times. Whose fault a death is, is not always plain: where a model's
 process died with several shards in it, none of them has failed yet, but from the second time on
@@ -6,9 +6,6 @@ each is tried alone. Where a decoder dies, the next tries go clip by clip, and a
 of them die is passed over from then on.
 """
 
-import math
-from collections import deque
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from pipeline.plan import Shard
@@ -61,39 +58,3 @@ class Work:
             return replace(self, attempt=_FIRST_CAREFUL, died_at=None, poison=self.poison | {clip})
         after = self.failed()
         return after and replace(after, one_by_one=True, died_at=clip)
-
-
-class Queue:
-    """The work that nobody has taken yet.
-
-    Args:
-        shards: all of it.
-    """
-
-    def __init__(self, shards: Sequence[Shard]) -> None:
-        self._works = deque(Work(shard) for shard in shards)
-
-    def __len__(self) -> int:
-        return len(self._works)
-
-    def put(self, work: Work) -> None:
-        """Take work back, to be done after the rest."""
-        self._works.append(work)
-
-    def take(self, open_: Collection[Work], slots: int, n_open: int, n_actors: int) -> Work | None:
-        """The next work for an actor; None where it has enough.
-
-        Args:
-            open_: what it is at.
-            slots: most shards that it can have open.
-            n_open: shards that all actors have open.
-            n_actors: how many share the work. The first ones that are ready do not take it all.
-        """
-        share = math.ceil((len(self._works) + n_open) / n_actors)
-        if len(open_) >= min(slots, share) or any(work.alone for work in open_):
-            return None
-        for work in self._works:
-            if not work.alone or not open_:
-                self._works.remove(work)
-                return work
-        return None

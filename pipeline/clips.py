@@ -26,6 +26,7 @@ class ClipRef:
         byte_range: first byte and size in the container, where it lies there in one piece.
         carried: values of the table's carried columns, in their order; empty for none.
         read_uri: what to read it by, where that is a secret: a signed URL. Never shown or kept.
+        n_bytes: size of the file, where the listing told.
     """
 
     uri: str
@@ -35,6 +36,7 @@ class ClipRef:
     byte_range: tuple[int, int] | None = field(default=None, compare=False)
     carried: tuple[str | None, ...] = field(default=(), compare=False)
     read_uri: str = field(default="", compare=False, repr=False)
+    n_bytes: int | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
@@ -58,6 +60,7 @@ class Container:
         part: which part of it is meant, in the words of its reader; empty for the whole.
         kind: which reader knows it.
         n_clips: how many clips it holds, where that is known beforehand.
+        n_bytes: size of the file, where the listing told.
     """
 
     uri: str
@@ -65,6 +68,7 @@ class Container:
     part: str = ""
     kind: str = field(default="", compare=False)
     n_clips: int | None = field(default=None, compare=False)
+    n_bytes: int | None = field(default=None, compare=False)
 
 
 def to_samples(duration_s: float) -> int:

@@ -1,6 +1,7 @@
 """A listing to shards, and which of them are still to do.
 
-Clips are sorted and cut into runs of N, a container is a shard of its own; a shard's id hashes the
+Clips are sorted and cut into runs of N, or of fewer where their files are large, so that no shard
+takes hours; a container is a shard of its own. A shard's id hashes the
 table spec and its clips' (or its container's) uris and versions, never a position, so the same
 listing in any order plans the same shards and resuming is one listing of commit records. Only where
 records are found that this plan does not know (the source grew, or N changed) is it looked up what
@@ -9,10 +10,13 @@ these hold.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.clips import ClipRef, Container
+
+SHARD_BYTES = 1 << 30
+"""Most bytes of files in a shard of several: minutes of a GPU, and what a death costs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,14 @@ class Shard:
     def n_clips(self) -> int | None:
         """How many clips; None where only reading the container will tell."""
         return self.container.n_clips if self.container else len(self.clips)
+
+    @property
+    def n_bytes(self) -> int | None:
+        """Size of its files, as far as the listing told; None where it told of none."""
+        if self.container:
+            return self.container.n_bytes
+        sizes = [clip.n_bytes for clip in self.clips if clip.n_bytes is not None]
+        return sum(sizes) if sizes else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +84,31 @@ def plan_shards(
     shard_clips: int,
     containers: Iterable[Container] = (),
 ) -> list[Shard]:
-    """Cut a listing into shards of at most `shard_clips` clips, and one a container."""
+    """Cut a listing into shards of at most `shard_clips` clips, and one a container.
+
+    Of clips whose size is known, they also hold at most `SHARD_BYTES`, or a single clip.
+    """
     # By a key: a million comparisons of dataclasses take half a minute. Spans in order of time, as
     # most formats are decoded from their start.
     ordered = sorted(
         set(clips), key=lambda clip: (clip.uri, clip.version, clip.span or (), clip.member)
     )
-    runs = (tuple(ordered[i : i + shard_clips]) for i in range(0, len(ordered), shard_clips))
-    shards = [Shard(shard_id(spec_digest, run), run) for run in runs]
+    shards = [Shard(shard_id(spec_digest, run), run) for run in _runs(ordered, shard_clips)]
     return shards + [
         Shard(shard_id(spec_digest, container), (), container)
         for container in sorted(set(containers))
     ]
+
+
+def _runs(clips: Sequence[ClipRef], most_clips: int) -> Iterator[tuple[ClipRef, ...]]:
+    first = n_bytes = 0
+    for place, clip in enumerate(clips):
+        n_bytes += clip.n_bytes or 0
+        if place > first and (place - first == most_clips or n_bytes > SHARD_BYTES):
+            yield tuple(clips[first:place])
+            first, n_bytes = place, clip.n_bytes or 0
+    if first < len(clips):
+        yield tuple(clips[first:])
 
 
 def plan_run(

@@ -59,6 +59,10 @@ class RowWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Leave nothing of what has not been put in place."""
         for file in self._streamed.values():
             file.abandon()
 

@@ -160,10 +160,24 @@ class Table:
             "finished_s": round(time.time(), 3),
         }
         record = replace(record, writer=writer)
-        content = json.dumps(asdict(record)).encode()
-        if self.store.put_if_absent(commit_name(record.shard), content):
+        if self.store.put_if_absent(commit_name(record.shard), _as_bytes(record)):
             return record
-        return next(self.records([record.shard]))
+        return self._standing(record.shard)
+
+    def _standing(self, shard: str) -> CommitRecord:
+        """The record of another writer, with the sizes that the files have by now.
+
+        This one stood still between looking for that record and writing its own files over the
+        other's: the same rows, but of another device maybe, and so of another size.
+        """
+        while True:
+            record = next(self.records([shard]))
+            found = {name: self.store.size(name) for name in record.files}
+            sizes = {name: size for name, size in found.items() if size is not None}
+            if sizes == record.files or len(sizes) < len(found):
+                return record
+            with self.store.replacing(commit_name(shard)) as path:
+                path.write_bytes(_as_bytes(replace(record, files=sizes)))
 
     def contents_of(self, shard: str) -> list[ClipRef] | Container:
         """What a committed shard was planned with.
@@ -197,6 +211,10 @@ class Table:
             for name in sorted(self.store.names(folder))
             if name.removesuffix(".parquet") not in committed
         ]
+
+
+def _as_bytes(record: CommitRecord) -> bytes:
+    return json.dumps(asdict(record)).encode()
 
 
 def commit_name(shard: str) -> str:

@@ -22,11 +22,16 @@ _TIMES = (
 
 def file_version(path: str) -> str:
     """Size and mtime of a file; `missing` without a file."""
+    return file_version_and_size(path)[0]
+
+
+def file_version_and_size(path: str) -> tuple[str, int | None]:
+    """The version of a file, and its size in bytes; None without a file."""
     try:
         status = os.stat(path)
     except OSError:
-        return MISSING
-    return stat_version(status)
+        return MISSING, None
+    return stat_version(status), status.st_size
 
 
 def stat_version(status: os.stat_result) -> str:

@@ -30,7 +30,7 @@ class FilesSource:
             StoreError: a store is out of order.
         """
         for file in self._locations.files():
-            yield ClipRef(file.uri, file.version, read_uri=file.read_uri)
+            yield ClipRef(file.uri, file.version, read_uri=file.read_uri, n_bytes=file.n_bytes)
 
     def containers(self) -> tuple[Container, ...]:
         """None: every file is a clip."""

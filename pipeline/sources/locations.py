@@ -21,7 +21,7 @@ from pipeline.sources.listing import SourceOptions
 from pipeline.sources.patterns import Sieve, folder_of_glob
 from pipeline.sources.remote_files import RemoteFile, find_remote
 from pipeline.storage import is_remote, is_uri
-from pipeline.versions import file_version
+from pipeline.versions import file_version_and_size
 
 _THREADS = 16
 _SHOWN = 3
@@ -33,11 +33,13 @@ class FoundFile(NamedTuple):
     Attributes:
         uri: the same on every machine, without a signature.
         version: what changes when its content does.
+        n_bytes: its size, where that is known.
         read_uri: the URI with its signature; empty where it has none.
     """
 
     uri: str
     version: str
+    n_bytes: int | None
     read_uri: str = ""
 
 
@@ -82,10 +84,10 @@ class Locations:
         }
         paths.update(_walk(folders, self._sieve))
         for path in paths:
-            yield FoundFile(path_to_uri(path), file_version(path))
+            yield FoundFile(path_to_uri(path), *file_version_and_size(path))
         for file in self._remote([each for each in self._locations if is_remote(each)]):
             if self._sieve.takes(file.below, file.is_named):
-                yield FoundFile(file.uri, file.version, file.read_uri)
+                yield FoundFile(file.uri, file.version, file.n_bytes, file.read_uri)
 
     def _remote(self, locations: Sequence[str]) -> Iterator[RemoteFile]:
         names = [name for location in locations for name in expand_braces(location)]
@@ -110,7 +112,7 @@ def found_containers(locations: Locations, kind: str) -> list[Container]:
                 f"source {file.uri!r}: signed URLs are taken of single recordings only; fetch the "
                 "file, or name it in its store"
             )
-        found.add(Container(file.uri, file.version, kind=kind))
+        found.add(Container(file.uri, file.version, kind=kind, n_bytes=file.n_bytes))
     return sorted(found)
 
 

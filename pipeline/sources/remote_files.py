@@ -27,6 +27,7 @@ class RemoteFile(NamedTuple):
         version: its etag, else size and time.
         below: its path below the source, which patterns are held against.
         is_named: by a person or by a glob, and not found in a folder.
+        n_bytes: its size, where that is known.
         read_uri: the URI with its signature; empty where it has none.
     """
 
@@ -34,6 +35,7 @@ class RemoteFile(NamedTuple):
     version: str
     below: str
     is_named: bool
+    n_bytes: int | None
     read_uri: str = ""
 
 
@@ -62,7 +64,8 @@ def find_remote(source: str, storage: Storage) -> Iterator[RemoteFile]:
     for info, is_named in infos:
         name = info["name"].lstrip("/")
         below = name.removeprefix(top).lstrip("/") or name.rpartition("/")[2]
-        yield RemoteFile(f"{protocol}://{name}", info_version(info), below, is_named)
+        version, n_bytes = info_version(info), info.get("size")
+        yield RemoteFile(f"{protocol}://{name}", version, below, is_named, n_bytes)
 
 
 def _infos(
@@ -138,7 +141,8 @@ def _by_http(url: str, storage: Storage) -> RemoteFile:
             shown, storage, "no permission to read it; a signed URL may have expired"
         ) from error
     name = shown.partition("?")[0].rpartition("/")[2]
-    return RemoteFile(shown, found.version, name, True, url if url != shown else "")
+    read_uri = url if url != shown else ""
+    return RemoteFile(shown, found.version, name, True, found.size, read_uri)
 
 
 def _is_file(info: dict[str, Any]) -> bool:

@@ -45,7 +45,7 @@ def test_shard_that_cannot_be_written_exits_3_and_is_done_later(where, corpus, t
     assert "Permission denied" in done.stderr
     # The first clip is done; the other eight make two shards.
     assert "2 shards failed; the same command tries them again" in done.stdout
-    assert ("try 2 failed, trying again" in done.stderr) == (where == "--on-ray")
+    assert done.stderr.count("given up: ") == 2
     (table / "clips").chmod(0o755)
     done = passtream("embed", corpus, table, *options)
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from jobs.connect import ClusterOptions, actor_plan
+from jobs.fleet import FleetSize
 from pipeline.errors import UsageError
 from tests.servers import free_port
 from tests.support import FAST, passtream, verified, wait_until, write_tones
@@ -87,15 +88,21 @@ def test_each_actor_has_its_gpu_decoders_run_elsewhere_and_it_is_told(cluster, t
 
 def test_the_plan_follows_the_gpus(cluster):
     ray.init(address=cluster.address, log_to_driver=False)
+
+    def plan(n_shards, *options):
+        return actor_plan(ClusterOptions(cluster.address, *options), n_shards)
+
     try:
-        plan = actor_plan(ClusterOptions("auto", "auto"), 100)
-        assert (plan.n_actors, plan.n_threads, plan.n_slots) == (2, 1, 2)
-        assert actor_plan(ClusterOptions("auto", "auto", 0.25), 100).n_actors == 8
-        assert actor_plan(ClusterOptions("auto", "auto", 2), 100).n_actors == 1
-        assert actor_plan(ClusterOptions("auto", "auto"), 1).n_actors == 1
-        with pytest.raises(UsageError, match=r"--actors 3 with .*the 2 GPUs"):
-            actor_plan(ClusterOptions("auto", 3), 100)
-        with pytest.raises(UsageError, match="--gpus-per-actor 4 takes more"):
-            actor_plan(ClusterOptions("auto", "auto", 4), 100)
+        found = plan(100, "auto")
+        assert (found.size, found.gpus, found.n_threads) == (FleetSize(2, grows=True), 1, 1)
+        assert [found.n_slots(n) for n in (1, 2)] == [2, 2]  # two CPUs decode
+        assert sorted(found.nodes().values()) == [False, True]
+        assert plan(100, "auto", 0.25).size.at_first == 8
+        assert plan(100, "auto", 2).size.at_first == 1
+        assert plan(1, "auto").size == FleetSize(1, grows=True)
+        assert plan(100, 3).size == FleetSize(3)
+        assert plan(100, "auto", 0).size == FleetSize(1)
+        with pytest.raises(UsageError, match="precision int8 is for CPUs"):
+            actor_plan(ClusterOptions(cluster.address, "auto"), 1, "int8")
     finally:
         ray.shutdown()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.clips import ClipRef, Container
-from pipeline.plan import Shard, plan_run, plan_shards, shard_id
+from pipeline.plan import SHARD_BYTES, Shard, plan_run, plan_shards, shard_id
 
 DIGEST = "d" * 64
 
@@ -47,6 +47,15 @@ def test_any_order_of_clips_and_containers_plans_the_same(listing, found, shard_
         shuffled = random.sample(listing, len(listing))
         assert plan_shards(shuffled, DIGEST, shard_clips, given_in) == planned
     assert len({shard.shard_id for shard in planned}) == len(planned)
+
+
+def test_large_files_make_shards_of_fewer_clips():
+    sizes = [SHARD_BYTES // 4] * 5 + [2 * SHARD_BYTES] * 2 + [1] * 9 + [None] * 3
+    clips = [ClipRef(f"/{i:02}", "1", n_bytes=size) for i, size in enumerate(sizes)]
+    shards = plan_shards(clips, DIGEST, 8)
+    assert [len(shard.clips) for shard in shards] == [4, 1, 1, 1, 8, 4]
+    assert [clip for shard in shards for clip in shard.clips] == clips
+    assert [shard.n_bytes for shard in shards][-2:] == [8, 1]
 
 
 @given(listings, sizes)

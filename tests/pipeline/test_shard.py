@@ -10,7 +10,7 @@ from pipeline.errors import BrokenStreamError
 from pipeline.packets import shard_packets
 from pipeline.plan import plan_shards
 from pipeline.recordings import of_clips
-from pipeline.shard import embed_shard
+from pipeline.shard import embed_shard, embedded_shard
 from pipeline.store import TEMP_DIR
 from pipeline.table import DATA_DIRS, commit_name
 from pipeline.verify import verify_table
@@ -87,6 +87,54 @@ def test_who_comes_late_leaves_what_another_committed(new_table, model, shard):
     assert [record] == list(table.records(table.committed()))
     assert contents(table) == before
     assert table.store.names(TEMP_DIR) == {}
+    assert verify_table(table).passed
+
+
+class NoisyModel(StatisticsModel):
+    """As on another device: the same rows, and files of other sizes."""
+
+    def embed(self, windows):
+        found = super().embed(windows)
+        noise = np.random.default_rng(0).standard_normal(found.features.shape) * 1e-6
+        return Outputs(found.features + noise.astype(np.float32), found.logits)
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_who_stood_still_while_another_wrote_leaves_a_sound_table(
+    new_table, model, shard, monkeypatch, step
+):
+    """It has looked for a record, and put none to all of its three files in place."""
+    table, other = new_table(**BOTH), new_table(**BOTH)
+    late, prompt = (
+        embedded_shard(
+            shard, shard_packets(of_clips(shard.clips), table.spec.decode_rule), each, where
+        )
+        for each, where in ((NoisyModel(), table), (model, other))
+    )
+    replacing, put_if_absent = table.store.replacing, table.store.put_if_absent
+    records, n_steps = [], 0
+
+    def wait(name):
+        nonlocal n_steps
+        if n_steps == step:
+            records.append(prompt.commit())
+        n_steps += 1
+
+    def replacing_late(name):
+        wait(name)
+        return replacing(name)
+
+    def put_late(name, content):
+        wait(name)
+        return put_if_absent(name, content)
+
+    monkeypatch.setattr(table.store, "replacing", replacing_late)
+    monkeypatch.setattr(table.store, "put_if_absent", put_late)
+    record = late.commit()
+    assert records
+    sizes = {name: len(content) for name, content in contents(table).items()}
+    assert (record.rows, record.files) == (records[0].rows, sizes)
+    assert list(table.records(table.committed())) == [record]
     assert verify_table(table).passed
 
 

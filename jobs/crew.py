@@ -1,0 +1,179 @@
+"""The actors of a run: asked of Ray, admitted when they have their model, ended.
+
+Ray answers late, or not at all, as long as it has no room for an actor. So its node and its model
+are two answers: one that has no node yet may be ended again at no loss.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from jobs.actor import EmbedActor
+from jobs.answers import Answers
+from jobs.connect import ActorPlan
+from jobs.fleet import Fleet
+from jobs.model import RunSpec
+from jobs.reasons import reason_of
+from jobs.work import MAX_ATTEMPTS
+from pipeline.errors import PipelineError
+
+NO_ROOM_S = 15.0
+"""How long a run waits for a place for its first actor before it says so."""
+
+
+@dataclass(eq=False)
+class Actor:
+    """An actor, from its request to its end.
+
+    Attributes:
+        handle: Ray's.
+        avoided: nodes that it is kept from, because they rest.
+        node: that it is on; empty as long as Ray has no place for it.
+        is_ready: it has its model.
+    """
+
+    handle: Any
+    avoided: frozenset[str]
+    node: str = ""
+    is_ready: bool = False
+
+
+class Crew:
+    """The actors of a run.
+
+    Args:
+        run: what they embed with.
+        plan: how many, of which size.
+        answers: takes theirs.
+        on_ready: told of each that has its model.
+        note: takes a line for people.
+    """
+
+    def __init__(
+        self,
+        run: RunSpec,
+        plan: ActorPlan,
+        answers: Answers,
+        on_ready: Callable[[Actor], None],
+        note: Callable[[str], None],
+    ) -> None:
+        self._run = ray.put(run)
+        self._plan = plan
+        self._answers = answers
+        self._on_ready = on_ready
+        self._note = note
+        self._fleet = Fleet(plan.size)
+        self._class: Any = ray.remote(EmbedActor)
+        self._actors: set[Actor] = set()
+        self._failed_starts = 0
+        self._no_room_since_s: float | None = time.monotonic()
+
+    @property
+    def ready(self) -> list[Actor]:
+        """Those that have their model."""
+        return [actor for actor in self._actors if actor.is_ready]
+
+    @property
+    def size(self) -> int:
+        """How many share the work, or soon will."""
+        return max(len(self.ready), self._plan.size.at_first)
+
+    @property
+    def starting(self) -> list[Actor]:
+        """Those that do not have it yet."""
+        return [actor for actor in self._actors if not actor.is_ready]
+
+    def grow(self, n_waiting: int) -> None:
+        """Start the actors that are missing.
+
+        Args:
+            n_waiting: shards that nobody has begun.
+        """
+        self._tell_of_no_room()
+        resting = self._fleet.resting(time.monotonic())
+        for actor in self.starting:
+            if not actor.node and actor.avoided != resting:
+                self.end(actor)  # Ray has been told of other nodes than are to be avoided now
+        n_missing = self._fleet.n_to_start(len(self.starting), len(self.ready), n_waiting)
+        if not n_missing:
+            return
+        nodes = self._plan.nodes()
+        fit = {node for node, has_room in nodes.items() if has_room}
+        if fit and resting.issuperset(fit):
+            return
+        # What asks for nothing, an actor without a GPU, Ray would put anywhere.
+        unfit = frozenset[str]() if self._plan.gpus else nodes.keys() - fit
+        for _ in range(n_missing):
+            self._start(resting, resting | unfit)
+
+    def end(self, actor: Actor) -> None:
+        """Do without an actor, whatever it is doing."""
+        ray.kill(actor.handle)
+        self._actors.discard(actor)
+        self._answers.forget(actor)
+
+    def lose(self, actor: Actor) -> None:
+        """Do without one that died, or is taken for dead."""
+        self.end(actor)  # it may be out of reach only, and still at work
+        self._fleet.died(actor.node, time.monotonic())
+
+    def did_well(self, actor: Actor) -> None:
+        """An actor has committed a shard."""
+        self._fleet.did_well(actor.node)
+
+    def end_all(self) -> None:
+        """End all of them."""
+        for actor in list(self._actors):
+            self.end(actor)
+
+    def _start(self, avoided: frozenset[str], away: frozenset[str]) -> None:
+        options = dict(self._plan.options)
+        if away:
+            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(away))})"}
+        handle = self._class.options(**options).remote(self._run, self._plan.n_threads)
+        actor = Actor(handle, avoided)
+        self._actors.add(actor)
+        self._answers.expect(handle.node.remote(), actor, self._place)
+
+    def _place(self, actor: Actor, ref: Any) -> None:
+        try:
+            actor.node = ray.get(ref)
+        except ray.exceptions.RayError as error:
+            self._fail(actor, error)
+            return
+        if actor.node in self._fleet.resting(time.monotonic()):
+            self.end(actor)  # Ray had found a place for it before it was told
+        else:
+            self._answers.expect(actor.handle.load.remote(), actor, self._admit)
+
+    def _admit(self, actor: Actor, ref: Any) -> None:
+        try:
+            ray.get(ref)
+        except ray.exceptions.RayError as error:
+            self._fail(actor, error)
+        else:
+            self._failed_starts = 0
+            actor.is_ready = True
+            self._on_ready(actor)
+
+    def _fail(self, actor: Actor, error: ray.exceptions.RayError) -> None:
+        self.lose(actor)
+        self._failed_starts += 1
+        told = f"the model's process failed to start: {reason_of(error)}"
+        # A node may be broken; that of others shows when they have their model, too.
+        if self._failed_starts >= MAX_ATTEMPTS and not any(each.node for each in self._actors):
+            raise PipelineError(f"{told} ({self._failed_starts} times)") from error
+        self._note(f"{told}; trying again")
+
+    def _tell_of_no_room(self) -> None:
+        if any(actor.node for actor in self._actors):
+            self._no_room_since_s = None
+        elif self._no_room_since_s is None:
+            self._no_room_since_s = time.monotonic()
+        elif 0 < self._no_room_since_s < time.monotonic() - NO_ROOM_S:
+            self._no_room_since_s = 0.0  # it is said once
+            what = f"{self._plan.gpus:g} GPUs (--gpus-per-actor)" if self._plan.gpus else "CPUs"
+            self._note(f"no node has room for an actor with {what} yet; waiting for one")
