@@ -7,6 +7,7 @@ What to read, in the order of the data:
 - `models.passt`: `PaSST`, spectrograms to logits and features; `models.attention` and
   `models.linear` are what it computes with, `models.patchout` what training drops.
 - `models.packing`: windows of any lengths to packs for one forward, nothing padded.
+- `models.staging`: packs on their way to a GPU, copied while it computes.
 - `models.timestamps`, `models.moments`: what a HEAR timestamp is made of, and embedding many.
 - `models.embedder`: `Embedder`, arrays in and arrays out, as the pipeline takes it; in any of
   `models.precision`, whose cost `models.fidelity` measures.

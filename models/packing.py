@@ -14,16 +14,26 @@ from torch import Tensor
 from models.archs import EMBED_DIM, PATCH_SIZE, ArchSpec
 from models.passt import PaSST
 from models.preprocess import AugmentMelSTFT
+from models.staging import staged
 
 CPU_PACK_TOKENS = 1190
 """Most tokens in one forward on a CPU: a window of 10 s at stride 10. It fills the matrix units,
 and the activations of more only outgrow the caches."""
 GPU_PACK_TOKENS = 64 * 1190
+TOKEN_BYTES = 64 << 10
+"""What a forward takes for a token, generously: in fp32 a block's widest layer before and after its
+activation, queries, keys and values, the residual, and the token's share of the spectrogram."""
 
 
 def pack_tokens(device: torch.device) -> int:
-    """Most tokens in one forward on a device."""
-    return CPU_PACK_TOKENS if device.type == "cpu" else GPU_PACK_TOKENS
+    """Most tokens in one forward on a device.
+
+    On a GPU what half of its free memory takes, at most `GPU_PACK_TOKENS`; a window in any case.
+    """
+    if device.type != "cuda":
+        return CPU_PACK_TOKENS
+    free_bytes, _ = torch.cuda.mem_get_info(device)
+    return max(CPU_PACK_TOKENS, min(GPU_PACK_TOKENS, free_bytes // 2 // TOKEN_BYTES))
 
 
 def packs(n_samples: Sequence[int], spec: ArchSpec, max_tokens: int) -> Iterator[list[int]]:
@@ -69,7 +79,7 @@ def embed_packed(
     logits = torch.empty(len(windows), spec.n_classes, device=device)
     features = torch.empty(len(windows), EMBED_DIM, device=device)
     for rows in packs([len(window) for window in windows], spec, max_tokens):
-        pack = [windows[row].to(device, non_blocking=True) for row in rows]
+        pack = staged([windows[row] for row in rows], device)
         outputs = net.forward_pack(_spectrograms(pack, spec, mel))
         # A caller's autocast, or a net that was cast as a whole, gives fewer bits.
         logits[rows], features[rows] = (each.float() for each in outputs)

@@ -188,3 +188,11 @@ def test_training_on_a_gpu_reaches_every_parameter(build, noise):
     model(torch.from_numpy(noise(32_000))[None].cuda()).square().mean().backward()
     asking = [each for each in model.parameters() if each.requires_grad]
     assert all(each.grad is not None and torch.isfinite(each.grad).all() for each in asking)
+
+
+def test_packs_that_are_copied_while_others_are_computed_are_right(weights, noise):
+    windows = [noise(160_000 + 320 * seed, seed) for seed in range(48)]
+    embedder = Embedder(SPEC, weights, "cuda", max_tokens=1190)
+    one_by_one = [embedder.embed([window]).features[0] for window in windows]
+    for _ in range(3):
+        np.testing.assert_allclose(embedder.embed(windows).features, one_by_one, rtol=0, atol=1e-4)
