@@ -1,6 +1,8 @@
 """The `passtream` command: options in, exit code out; errors as one line on standard error."""
 
+import itertools
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +11,8 @@ from rich.console import Console
 
 from jobs.bench import bench_app
 from jobs.config import EmbedConfig
-from jobs.configure import load_config
+from jobs.configure import load_config, wants_json
+from jobs.logs import RunLog, exit_code, json_log
 from jobs.models import models_app
 from jobs.stop import stop_signals
 from jobs.values import split_commas
@@ -29,6 +32,8 @@ app.add_typer(models_app, name="models")
 app.add_typer(bench_app, name="bench")
 _SOURCE, _MODEL, _WINDOWS, _CLIPS = "Source", "Model", "Windows", "Clips"
 _OUTPUT, _RUN = "Table", "Where it runs"
+# Not by its name: Typer has click within, in some versions beside it.
+_BadOption: Any = typer.BadParameter.__mro__[1]
 
 
 def _option(field: str, flag: str, panel: str, **kwargs: Any) -> Any:
@@ -108,17 +113,22 @@ def embed(
         float | None, _option("store_timeout_s", "--store-timeout-s", _RUN)
     ] = None,
     in_process: Annotated[bool | None, _option("in_process", "--in-process/--on-ray", _RUN)] = None,
+    log_format: Annotated[str | None, _option("log_format", "--log-format", _RUN)] = None,
 ) -> None:
     """Embed SOURCE... into TABLE, or go on where a run of the same command ended."""
     options = {name: value for name, value in locals().items() if name not in ("paths", "config")}
     options["storage_options"] = storage_options or None
     if paths:
         options |= {"sources": tuple(paths[:-1]), "table": paths[-1]}
-    settings = load_config(config, options)
-    with stop_signals() as stop:
+    as_json = wants_json(config, options)
+    with (
+        json_log() if as_json else nullcontext(RunLog(_console(sys.stderr))) as log,
+        stop_signals() as stop,
+    ):
+        settings = load_config(config, options)
         from jobs.embed import run_embed  # imports torch, which takes seconds
 
-        code = run_embed(settings, _console(sys.stdout), _console(sys.stderr), stop)
+        code = run_embed(settings, _console(sys.stdout, quiet=as_json), log, stop)
     raise typer.Exit(code)
 
 
@@ -168,24 +178,24 @@ def status(
     show_status(table, as_json, _console(sys.stdout), storage)
 
 
-def _console(stream: Any) -> Console:
+def _console(stream: Any, quiet: bool = False) -> Console:
     # Uris hold brackets and numbers: neither markup nor colouring may touch them.
-    return Console(file=stream, markup=False, highlight=False, soft_wrap=True)
+    return Console(file=stream, markup=False, highlight=False, soft_wrap=True, quiet=quiet)
 
 
 def main() -> None:
     """Run the command; the entry point of the package."""
+    # A log in JSON has wrong options as well, which are found before it is known what they ask for.
+    pairs = itertools.pairwise(sys.argv)
+    as_json = "--log-format=json" in sys.argv or ("--log-format", "json") in pairs
     try:
-        app()
-    except (UsageError, ModelError) as error:
-        _fail(str(error), 2)
-    except PipelineError as error:
-        _fail(str(error), 3)
-
-
-def _fail(message: str, code: int) -> None:
-    print(f"passtream: {message}", file=sys.stderr)
-    sys.exit(code)
+        sys.exit(app(standalone_mode=not as_json))
+    except (PipelineError, ModelError) as error:
+        print(f"passtream: {error}", file=sys.stderr)
+        sys.exit(exit_code(error))
+    except _BadOption as error:
+        with json_log():
+            raise UsageError(error.format_message()) from error
 
 
 if __name__ == "__main__":

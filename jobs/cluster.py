@@ -80,7 +80,7 @@ class _Driver:
         self._stop = stop
         self._plan = plan
         self._answers = Answers()
-        self._crew = Crew(run, plan, self._answers, self._welcome, monitor.note)
+        self._crew = Crew(run, plan, self._answers, self._welcome, monitor.log)
         self._n_slots = 0
         self._polls: dict[Actor, tuple[Any, float]] = {}  # the question, and when it was asked
         self._progress: dict[str, Progress] = {}
@@ -180,7 +180,7 @@ class _Driver:
 
     def _lose(self, actor: Actor, reason: str) -> None:
         """Do without an actor: its shards are for others."""
-        self._crew.lose(actor)
+        self._crew.lose(actor, reason)
         self._polls.pop(actor, None)
         tries = self._schedule.tries_of(actor)
         for lost in tries:

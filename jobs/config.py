@@ -152,6 +152,10 @@ class EmbedConfig(BaseModel):
         gt=0,
         description="How long a store may be out of order before a shard fails, in seconds.",
     )
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        description="What standard error has: text for people, or json, an event a line.",
+    )
     max_error_ratio: float = Field(
         default=0.05,
         ge=0,

@@ -3,6 +3,7 @@
 An option that is given wins over the file, the file over the default.
 """
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,15 +26,7 @@ def load_config(path: Path | None, options: Mapping[str, Any]) -> EmbedConfig:
     Raises:
         UsageError: unreadable YAML, an unknown field, a bad value; the message names it.
     """
-    fields: dict[str, Any] = {}
-    if path is not None:
-        try:
-            loaded = yaml.safe_load(path.read_text())
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UsageError(f"config {str(path)!r} cannot be read: {error}") from error
-        if not isinstance(loaded or {}, dict):
-            raise UsageError(f"config {str(path)!r} must be a mapping of settings to values")
-        fields.update(loaded or {})
+    fields = _from_file(path)
     fields.update({name: value for name, value in options.items() if value is not None})
     try:
         config = EmbedConfig.model_validate(fields)
@@ -44,6 +37,27 @@ def load_config(path: Path | None, options: Mapping[str, Any]) -> EmbedConfig:
     if not config.sources or not config.table:
         raise UsageError("name at least one SOURCE and the TABLE: passtream embed SOURCE... TABLE")
     return config
+
+
+def wants_json(path: Path | None, options: Mapping[str, Any]) -> bool:
+    """Whether the log is to be JSON, asked before it is known whether the settings are right."""
+    given = options.get("log_format")
+    if given is None:
+        with contextlib.suppress(UsageError):
+            given = _from_file(path).get("log_format")
+    return given == "json"
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        loaded = yaml.safe_load(path.read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"config {str(path)!r} cannot be read: {error}") from error
+    if not isinstance(loaded, dict):
+        raise UsageError(f"config {str(path)!r} must be a mapping of settings to values")
+    return loaded
 
 
 def _explained(problem: Any) -> str:

@@ -15,6 +15,7 @@ from jobs.actor import EmbedActor
 from jobs.answers import Answers
 from jobs.connect import ActorPlan
 from jobs.fleet import Fleet
+from jobs.logs import RunLog
 from jobs.model import RunSpec
 from jobs.reasons import reason_of
 from jobs.work import MAX_ATTEMPTS
@@ -49,7 +50,7 @@ class Crew:
         plan: how many, of which size.
         answers: takes theirs.
         on_ready: told of each that has its model.
-        note: takes a line for people.
+        log: takes what becomes of them.
     """
 
     def __init__(
@@ -58,13 +59,13 @@ class Crew:
         plan: ActorPlan,
         answers: Answers,
         on_ready: Callable[[Actor], None],
-        note: Callable[[str], None],
+        log: RunLog,
     ) -> None:
         self._run = ray.put(run)
         self._plan = plan
         self._answers = answers
         self._on_ready = on_ready
-        self._note = note
+        self._log = log
         self._fleet = Fleet(plan.size)
         self._class: Any = ray.remote(EmbedActor)
         self._actors: set[Actor] = set()
@@ -115,10 +116,12 @@ class Crew:
         self._actors.discard(actor)
         self._answers.forget(actor)
 
-    def lose(self, actor: Actor) -> None:
+    def lose(self, actor: Actor, reason: str) -> None:
         """Do without one that died, or is taken for dead."""
         self.end(actor)  # it may be out of reach only, and still at work
         self._fleet.died(actor.node, time.monotonic())
+        line = f"a model's process is lost: {reason}"
+        self._log.detail("actor_lost", line, "warning", node=actor.node, reason=reason)
 
     def did_well(self, actor: Actor) -> None:
         """An actor has committed a shard."""
@@ -157,16 +160,20 @@ class Crew:
         else:
             self._failed_starts = 0
             actor.is_ready = True
+            line = f"a model's process is ready on node {actor.node}"
+            self._log.detail("actor_ready", line, node=actor.node, actors=len(self.ready))
             self._on_ready(actor)
 
     def _fail(self, actor: Actor, error: ray.exceptions.RayError) -> None:
-        self.lose(actor)
+        reason = reason_of(error)
+        self.lose(actor, reason)
         self._failed_starts += 1
-        told = f"the model's process failed to start: {reason_of(error)}"
+        told = f"the model's process failed to start: {reason}"
         # A node may be broken; that of others shows when they have their model, too.
         if self._failed_starts >= MAX_ATTEMPTS and not any(each.node for each in self._actors):
             raise PipelineError(f"{told} ({self._failed_starts} times)") from error
-        self._note(f"{told}; trying again")
+        line = f"{told}; trying again"
+        self._log.tell("actor_not_started", line, "warning", node=actor.node, reason=reason)
 
     def _tell_of_no_room(self) -> None:
         if any(actor.node for actor in self._actors):
@@ -176,4 +183,5 @@ class Crew:
         elif 0 < self._no_room_since_s < time.monotonic() - NO_ROOM_S:
             self._no_room_since_s = 0.0  # it is said once
             what = f"{self._plan.gpus:g} GPUs (--gpus-per-actor)" if self._plan.gpus else "CPUs"
-            self._note(f"no node has room for an actor with {what} yet; waiting for one")
+            line = f"no node has room for an actor with {what} yet; waiting for one"
+            self._log.tell("no_room", line, "warning", gpus=self._plan.gpus)

@@ -20,6 +20,7 @@ from rich.table import Table as RichTable
 
 from jobs.config import EmbedConfig
 from jobs.embed import run_embed
+from jobs.logs import RunLog
 from jobs.stop import stop_signals
 from jobs.verify import run_verify
 from models.errors import WeightsUnavailableError
@@ -127,12 +128,12 @@ def _embed(corpus: Path, table: Path, out: Console) -> int:
     if before is None or before.spec.routes[0].weights_origin == "published":
         try:
             with stop_signals() as stop:
-                return run_embed(settings, out, out, stop)
+                return run_embed(settings, out, RunLog(out), stop)
         except WeightsUnavailableError as error:
             out.print(f"\n{error}\n\nTHE DEMO GOES ON WITH RANDOM WEIGHTS: --weights random:0\n")
     trial = settings.model_copy(update={"weights": "random:0"})
     with stop_signals() as stop:
-        return run_embed(trial, out, out, stop)
+        return run_embed(trial, out, RunLog(out), stop)
 
 
 def _show(table: Path, out: Console) -> None:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
+from jobs.announce import announce
 from jobs.config import EmbedConfig
+from jobs.failed_clips import FailedClips
 from jobs.fetchbar import fetch_bar
+from jobs.logs import EXIT_FAILED, EXIT_STOPPED, Level, RunLog
 from jobs.monitor import Monitor, fidelity_text, summary
 from jobs.routing import weights_by_arch
 from jobs.run_note import run_noted
 from jobs.stop import Stopped, StopRequest
 from jobs.table_spec import table_spec
+from pipeline.commits import CommitRecord
 from pipeline.plan import Plan, plan_run
 from pipeline.progress import Progress as Counts
-from pipeline.signed import without_signature
-from pipeline.sources.listing import Listing
 from pipeline.sources.recognize import list_sources
-from pipeline.storage import Storage
 from pipeline.stores import open_store
 from pipeline.table import Table, refuse_strange_folder
 
@@ -29,19 +30,16 @@ if TYPE_CHECKING:
     from models.weights import Weights
 
 EXIT_OK = 0
-EXIT_SHARD_FAILED = 3
 EXIT_TOO_MANY_ERRORS = 4
-EXIT_STOPPED = 130
-SOURCES_SHOWN = 5
 
 
-def run_embed(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> int:
+def run_embed(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> int:
     """Embed what is not embedded yet, and say what came of it.
 
     Args:
         config: the settings.
-        out: takes the result.
-        err: takes progress and notes.
+        out: takes the result; nothing where the log is JSON and has it.
+        log: takes progress and notes.
         stop: whether the run has been told to stop.
 
     Returns:
@@ -51,23 +49,29 @@ def run_embed(config: EmbedConfig, out: Console, err: Console, stop: StopRequest
         UsageError, ModelError: nothing was started.
     """
     try:
-        return _run(config, out, err, stop)
+        return _run(config, out, log, stop)
     except Stopped:
-        err.print("stopped; what is committed stays. The same command goes on from there")
-        return EXIT_STOPPED
+        return _stopped(log)
 
 
-def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> int:
+def _stopped(log: RunLog, **fields: Any) -> int:
+    line = "stopped; what is committed stays. The same command goes on from there"
+    log.tell("run_ended", line, "warning", outcome="stopped", exit_code=EXIT_STOPPED, **fields)
+    return EXIT_STOPPED
+
+
+def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> int:
+    log.storage = config.storage
     listing = list_sources(config.sources, config.source_options)
     store = open_store(config.table, config.storage)
     refuse_strange_folder(store)
     _check_precision(config)
-    weights = _load_weights(config, err)
+    weights = _load_weights(config, log)
     spec = table_spec(config, weights, listing.columns)
     table = Table.open_or_create(store, spec)
     for note in table.store.notes():
-        err.print(note)
-    with table.store.lock(err.print, stop.signal):
+        log.tell("table_note", note, "warning")
+    with table.store.lock(partial(log.tell, "waiting_for_table"), stop.signal):
         plan = plan_run(
             listing.clips,
             spec.digest,
@@ -76,17 +80,23 @@ def _run(config: EmbedConfig, out: Console, err: Console, stop: StopRequest) -> 
             table.contents_of,
             listing.containers,
         )
-        _announce_sources(listing, config.storage, err)
-        _announce(listing, plan, table, err)
+        announce(listing, plan, table, log)
         _clear_orphans(plan, table)
         _catch_up_fidelity(table)
-        with (
-            Monitor(err, len(plan.todo), plan.n_clips, table.note_fidelity) as monitor,
-            run_noted(table.store, plan, monitor, config.storage, stop),
-        ):
-            if plan.todo:
-                _execute(config, table, weights, plan, monitor, stop)
-        return _conclude(config, table, plan, monitor, out, stop)
+        failed_clips = FailedClips(log, table)
+
+        def on_commit(record: CommitRecord) -> None:
+            table.note_fidelity(record)
+            failed_clips.tell(record)
+
+        monitor = Monitor(log, len(plan.todo), plan.n_clips, on_commit)
+        try:
+            with monitor, run_noted(table.store, plan, monitor, config.storage, stop):
+                if plan.todo:
+                    _execute(config, table, weights, plan, monitor, stop)
+        except Stopped:
+            return _stopped(log, **monitor.totals(), table=table.store.location)
+        return _conclude(config, table, monitor, out, log, stop)
 
 
 def _check_precision(config: EmbedConfig) -> None:
@@ -105,7 +115,7 @@ def _check_precision(config: EmbedConfig) -> None:
     check_precision(config.precision, torch.device(default_device()))
 
 
-def _load_weights(config: EmbedConfig, err: Console) -> dict[str, Weights]:
+def _load_weights(config: EmbedConfig, log: RunLog) -> dict[str, Weights]:
     """The weights of each of the run's archs."""
     from models.published import source_of
     from models.weights import load_weights
@@ -114,40 +124,9 @@ def _load_weights(config: EmbedConfig, err: Console) -> dict[str, Weights]:
     sources = weights_by_arch(config.weights, config.archs)
     for arch in config.archs:
         source = sources[arch.name]
-        with fetch_bar(source_of(arch) if source == "auto" else source, err) as show:
+        with fetch_bar(source_of(arch) if source == "auto" else source, log) as show:
             weights[arch.name] = load_weights(source, arch, show)
     return weights
-
-
-def _announce_sources(listing: Listing, storage: Storage, err: Console) -> None:
-    """What each source was taken for; of many, the first ones."""
-    for source, format_ in itertools.islice(listing.formats.items(), SOURCES_SHOWN):
-        err.print(f"{storage.redacted(without_signature(source))}: {format_}")
-    if (n_more := len(listing.formats) - SOURCES_SHOWN) > 0:
-        err.print(f"and {n_more} more sources")
-
-
-def _announce(listing: Listing, plan: Plan, table: Table, err: Console) -> None:
-    spec = table.spec
-    archs = "; ".join(
-        f"arch {route.arch} to {route.up_to_s:g} s, "
-        f"weights {route.weights_origin} ({route.weights_digest[:12]})"
-        for route in spec.routes
-    )
-    err.print(f"{listing.text()}; {archs}")
-    if any(route.weights_origin.startswith("random") for route in spec.routes):
-        err.print("RANDOM WEIGHTS: these embeddings are for trials and mean nothing")
-    if plan.done:
-        err.print(
-            f"resuming: {len(plan.done)} shards found done, {len(plan.todo)} to do"
-            + (f" ({plan.n_clips} clips)" if plan.n_clips is not None else "")
-        )
-    if plan.changed:
-        err.print(
-            f"WARNING: {len(plan.changed)} of these changed since they were embedded, "
-            f"{plan.changed[0].uri!r} among them; their old rows are kept. Embed into a new table "
-            "to have them anew"
-        )
 
 
 def _catch_up_fidelity(table: Table) -> None:
@@ -189,15 +168,19 @@ def _execute(
         options = ClusterOptions(
             config.address, config.actors, config.gpus_per_actor, config.actor_timeout_s
         )
-        run_on_ray(run, plan.todo, monitor, options, stop)
+        try:
+            run_on_ray(run, plan.todo, monitor, options, stop)
+        except SystemExit:
+            # Ray's answer to a SIGTERM that comes between its start and our taking the signal back.
+            raise Stopped from None
 
 
 def _conclude(
     config: EmbedConfig,
     table: Table,
-    plan: Plan,
     monitor: Monitor,
     out: Console,
+    log: RunLog,
     stop: StopRequest,
 ) -> int:
     counts = monitor.committed
@@ -208,21 +191,32 @@ def _conclude(
     for record in table.records(sorted(table.committed())):
         in_all.add(record.counts)
     n_errors = in_all.errors.total()
-    out.print(
-        Text(
-            f"the table now: {in_all.clips - n_errors:,} clips, {in_all.audio_s / 3600:.3f} h, "
-            f"{n_errors} errors; passtream verify {table.store.location}"
-        )
+    now = (
+        f"the table now: {in_all.clips - n_errors:,} clips, {in_all.audio_s / 3600:.3f} h, "
+        f"{n_errors} errors; passtream verify {table.store.location}"
     )
+    out.print(Text(now))
+    fields = monitor.totals() | {
+        "table": table.store.location,
+        "table_clips": in_all.clips,
+        "table_audio_s": round(in_all.audio_s, 3),
+        "table_errors": dict(sorted(in_all.errors.items())),
+        "fidelity": table.fidelity,
+    }
     if stop.requested:
-        raise Stopped
+        return _stopped(log, **fields)
+    outcome, code, line = "finished", EXIT_OK, ""
     if monitor.failed:
-        out.print(f"{len(monitor.failed)} shards failed; the same command tries them again")
-        return EXIT_SHARD_FAILED
-    if in_all.clips and n_errors / in_all.clips > config.max_error_ratio:
-        out.print(
+        outcome, code = "shards_failed", EXIT_FAILED
+        line = f"{len(monitor.failed)} shards failed; the same command tries them again"
+    elif in_all.clips and n_errors / in_all.clips > config.max_error_ratio:
+        outcome, code = "too_many_errors", EXIT_TOO_MANY_ERRORS
+        line = (
             f"{n_errors} of {in_all.clips} clips are errors, more than --max-error-ratio "
             f"{config.max_error_ratio}; they are in {table.store.locate('errors')}"
         )
-        return EXIT_TOO_MANY_ERRORS
-    return EXIT_OK
+    if line:
+        out.print(line)
+    level: Level = "error" if code else "info"
+    log.detail("run_ended", line or now, level, outcome=outcome, exit_code=code, **fields)
+    return code

@@ -3,17 +3,18 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+from jobs.logs import RunLog
 
 
 @contextmanager
-def fetch_bar(source: str, err: Console) -> Iterator[Callable[[int, int | None], None]]:
+def fetch_bar(source: str, log: RunLog) -> Iterator[Callable[[int, int | None], None]]:
     """A bar that shows once there is something to fetch, and is gone at the end of the block.
 
     Args:
         source: URL or URI, told when the first bytes have come.
-        err: takes the line and the bar.
+        log: takes the line and the bar.
 
     Yields:
         What to call with bytes done and bytes in all (None where unknown).
@@ -23,15 +24,15 @@ def fetch_bar(source: str, err: Console) -> Iterator[Callable[[int, int | None],
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
-        console=err,
+        console=log.console,
         transient=True,
-        disable=not err.is_terminal,
+        disable=not log.has_bar,
     )
     task = bar.add_task("downloading", visible=False)
 
     def show(done: int, total: int | None) -> None:
         if not bar.tasks[task].visible:
-            err.print(f"downloading {source}")
+            log.tell("downloading", f"downloading {source}", source=source)
         bar.update(task, completed=done, total=total, visible=True)
 
     with bar:

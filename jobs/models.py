@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from jobs.fetchbar import fetch_bar
+from jobs.logs import RunLog
 from models.archs import (
     ALIASES,
     ARCHS,
@@ -95,9 +96,9 @@ def pull_models(
     specs = dict.fromkeys(arch_spec(name) for name in names)
     from models.pull import pull  # imports torch, which takes seconds
 
-    err = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    log = RunLog(Console(stderr=True, markup=False, highlight=False, soft_wrap=True))
     for spec in specs:
-        with fetch_bar(spec.url if to else source_of(spec), err) as show:
+        with fetch_bar(spec.url if to else source_of(spec), log) as show:
             pulled = pull(spec, to, show)
         print(f"{pulled.location}  {pulled.n_bytes} bytes  sha256 {pulled.sha256}", flush=True)
 

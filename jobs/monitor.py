@@ -1,4 +1,4 @@
-"""Progress of a run for people: a bar on a terminal, plain lines elsewhere, a table at the end."""
+"""Progress of a run: a bar on a terminal, lines or JSON elsewhere, a table at the end."""
 
 import threading
 import time
@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from jobs.logs import RunLog
 from pipeline.commits import CommitRecord
 from pipeline.plan import Shard
 from pipeline.progress import Progress as Counts
@@ -25,7 +25,7 @@ class Monitor:
     """Counts what a run has done and shows it while it runs.
 
     Attributes:
-        console: where to; a bar where it is a terminal, else lines.
+        log: where to; a bar where it has one, else events.
         n_shards: shards of this run.
         n_clips: clips of these; None where only reading will tell.
         on_commit: told of the record of every shard that is committed.
@@ -34,7 +34,7 @@ class Monitor:
         failed: shards given up, with the reason.
     """
 
-    console: Console
+    log: RunLog
     n_shards: int
     n_clips: int | None
     on_commit: Callable[[CommitRecord], None] = lambda _: None
@@ -47,8 +47,8 @@ class Monitor:
     def __enter__(self) -> "Monitor":
         self._started = time.monotonic()
         self._ended = threading.Event()
-        self._live = Live(console=self.console, auto_refresh=False, transient=True)
-        if self.console.is_terminal:
+        self._live = Live(console=self.log.console, auto_refresh=False, transient=True)
+        if self.log.has_bar:
             self._live.start()
         self._thread = threading.Thread(target=self._show, daemon=True)
         self._thread.start()
@@ -76,38 +76,79 @@ class Monitor:
         self._running = Counts()
         self.committed.add(record.counts)
         self.shards_done += 1
+        of = record.container
+        self.log.detail(
+            "shard_done",
+            f"shard {record.shard}: {record.clips} clips, {sum(record.errors.values())} errors",
+            shard=record.shard,
+            container=of and of.uri,
+            part=(of and of.part) or None,
+            **_fields(record.counts),
+            seconds=record.stage_s,
+        )
         self.on_commit(record)
 
     def shard_retried(self, shard: Shard, attempt: int, reason: str) -> None:
         """A try of a shard failed, another follows."""
-        self.note(f"shard {shard.shard_id}: try {attempt} failed, trying again: {reason}")
+        self.log.tell(
+            "shard_retried",
+            f"shard {shard.shard_id}: try {attempt} failed, trying again: {reason}",
+            "warning",
+            shard=shard.shard_id,
+            attempt=attempt,
+            reason=reason,
+        )
 
     def shard_failed(self, shard: Shard, reason: str) -> None:
         """A shard is given up."""
         self._running = Counts()
         self.failed.append((shard, reason))
-        self.note(f"shard {shard.shard_id}: given up: {reason}")
-
-    def note(self, line: str) -> None:
-        """A line for people, above the bar."""
-        self.console.print(Text(line))
+        self.log.tell(
+            "shard_failed",
+            f"shard {shard.shard_id}: given up: {reason}",
+            "error",
+            shard=shard.shard_id,
+            reason=reason,
+        )
 
     def line(self) -> str:
         """Where the run is, in one line."""
-        counts = Counts()
-        counts.add(self.committed)
-        counts.add(self._running)
-        wall_s = max(self.wall_s, 1e-9)
-        share = self._share(counts.clips)
-        left = (
-            f", about {duration_text(wall_s / share * (1 - share))} left" if 0 < share < 1 else ""
-        )
+        counts, left_s = self._so_far()
+        left = "" if left_s is None else f", about {duration_text(left_s)} left"
         of_all = "" if self.n_clips is None else f"/{self.n_clips}"
         return (
             f"shards {self.shards_done}/{self.n_shards}, clips {counts.clips}{of_all}, "
-            f"audio {counts.audio_s / 3600:.2f} h, {counts.audio_s / wall_s:.1f} x real time, "
+            f"audio {counts.audio_s / 3600:.2f} h, {self._speed(counts):.1f} x real time, "
             f"errors {counts.errors.total()}{left}"
         )
+
+    def totals(self, counts: Counts | None = None) -> dict[str, Any]:
+        """Fields of an event that say where the run is.
+
+        Args:
+            counts: of what; by default what is committed.
+        """
+        counts = self.committed if counts is None else counts
+        return {
+            "shards": self.n_shards,
+            "shards_done": self.shards_done,
+            "shards_failed": len(self.failed),
+            "clips_todo": self.n_clips,
+            **_fields(counts),
+            "wall_s": round(self.wall_s, 3),
+            "x_real_time": round(self._speed(counts), 1),
+        }
+
+    def _so_far(self) -> tuple[Counts, float | None]:
+        """What is committed or under way, and seconds that are left, where they can be guessed."""
+        counts = Counts()
+        counts.add(self.committed)
+        counts.add(self._running)
+        share = self._share(counts.clips)
+        return counts, self.wall_s / share * (1 - share) if 0 < share < 1 else None
+
+    def _speed(self, counts: Counts) -> float:
+        return counts.audio_s / max(self.wall_s, 1e-9)
 
     def _share(self, n_clips: int) -> float:
         """How much of the run is done, by clips where they are known, else by shards."""
@@ -117,16 +158,27 @@ class Monitor:
         return done / in_all if in_all else 1.0
 
     def _show(self) -> None:
-        is_terminal = self.console.is_terminal
-        while not self._ended.wait(REFRESH_S if is_terminal else LINE_EVERY_S):
-            if is_terminal:
+        has_bar = self.log.has_bar
+        while not self._ended.wait(REFRESH_S if has_bar else LINE_EVERY_S):
+            if has_bar:
                 done = self.committed.clips + self._running.clips
                 rows = RichTable.grid()
                 rows.add_row(ProgressBar(total=1, completed=self._share(done)))
                 rows.add_row(Text(self.line()))
                 self._live.update(rows, refresh=True)
             else:
-                self.note(self.line())
+                counts, left_s = self._so_far()
+                left_s = None if left_s is None else round(left_s)
+                self.log.tell("progress", self.line(), **self.totals(counts), left_s=left_s)
+
+
+def _fields(counts: Counts) -> dict[str, Any]:
+    return {
+        "clips": counts.clips,
+        "windows": counts.windows,
+        "audio_s": round(counts.audio_s, 3),
+        "errors": dict(sorted(counts.errors.items())),
+    }
 
 
 def summary(title: str, counts: Counts, wall_s: float, location: str) -> RichTable:

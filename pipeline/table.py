@@ -18,7 +18,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, cast
 
 import pyarrow.parquet as pq
 
@@ -202,6 +202,16 @@ class Table:
             columns = (rows[name].to_pylist() for name in CLIP_COLUMNS)
             clips += [ClipRef(*values) for values in zip(*columns, strict=True)]
         return clips
+
+    def errors_of(self, shard: str) -> list[dict[str, str]]:
+        """The `errors` rows of a committed shard.
+
+        Raises:
+            StoreError, OSError: they cannot be read.
+        """
+        with self.store.open(data_name("errors", shard)) as file:
+            rows = pq.ParquetFile(file, pre_buffer=False).read(use_threads=False)
+        return cast("list[dict[str, str]]", rows.to_pylist())
 
     def orphans(self, committed: set[str]) -> list[str]:
         """Data files of shards that are not committed."""

@@ -1,10 +1,12 @@
 """The actors of a run follow the GPUs of a cluster, which only Ray believes in."""
 
+import io
 import time
 
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from rich.console import Console
 
 from jobs import crew
 from jobs.answers import Answers
@@ -12,6 +14,7 @@ from jobs.config import EmbedConfig
 from jobs.connect import ClusterOptions, actor_plan
 from jobs.crew import Crew
 from jobs.fleet import FleetSize
+from jobs.logs import RunLog
 from jobs.model import RunSpec
 from jobs.table_spec import table_spec
 from models.archs import arch_spec
@@ -44,10 +47,11 @@ class Yard:
     def __init__(self, root, options, weights="random:0"):
         config = EmbedConfig(arch=FAST_ARCH, weights=weights)
         spec = table_spec(config, {FAST_ARCH: load_weights("random:0", arch_spec(FAST_ARCH))})
-        self.answers, self.ready, self.notes = Answers(), [], []
+        self.answers, self.ready, told = Answers(), [], Console(file=io.StringIO(), width=1000)
+        self.told = told.file
         self.plan = actor_plan(options, N_SHARDS)
         run = RunSpec(str(root), spec, {FAST_ARCH: weights})
-        self.crew = Crew(run, self.plan, self.answers, self.ready.append, self.notes.append)
+        self.crew = Crew(run, self.plan, self.answers, self.ready.append, RunLog(told))
 
     def until(self, condition, timeout_s=120.0):
         deadline = time.monotonic() + timeout_s
@@ -55,6 +59,10 @@ class Yard:
             assert time.monotonic() < deadline, (self.crew.ready, self.crew.starting, self.notes)
             self.crew.grow(N_SHARDS)
             self.answers.wait(0.1)
+
+    @property
+    def notes(self):
+        return self.told.getvalue().splitlines()
 
     def nodes(self):
         return sorted(actor.node for actor in self.crew.ready)
@@ -71,7 +79,8 @@ def test_the_crew_grows_with_the_cluster_and_keeps_off_a_node_where_actors_die(c
     yard.until(lambda: yard.nodes() == both and len(yard.crew.starting) == 2)
 
     def lose(node):
-        yard.crew.lose(next(actor for actor in yard.crew.ready if actor.node == node))
+        actor = next(actor for actor in yard.crew.ready if actor.node == node)
+        yard.crew.lose(actor, "died")
 
     lose(one)
     yard.until(lambda: yard.nodes() == both)  # that may happen

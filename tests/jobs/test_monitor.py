@@ -1,13 +1,17 @@
 """What a person sees of a run, on a terminal and elsewhere."""
 
 import io
+import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from jobs import monitor as monitor_module
+from jobs.logs import RunLog
 from jobs.monitor import Monitor, summary
+from pipeline.clips import Container
 from pipeline.commits import CommitRecord
 from pipeline.plan import Shard
 from pipeline.progress import Progress
@@ -24,7 +28,7 @@ def out():
 
 
 def test_line_counts_committed_and_running(out):
-    with Monitor(Console(file=out), n_shards=3, n_clips=40) as monitor:
+    with Monitor(RunLog(Console(file=out)), n_shards=3, n_clips=40) as monitor:
         monitor.shard_done(_record(10, {"empty": 1}))
         monitor.in_flight([Progress(clips=4, audio_s=1800), Progress(6, 0, 0, Counter(nan=2))])
         line = monitor.line()
@@ -39,20 +43,49 @@ def test_shows_itself_every_few_seconds(is_terminal, out, monkeypatch):
     monkeypatch.setattr(monitor_module, "LINE_EVERY_S", 0.01)
     monkeypatch.setattr(monitor_module, "REFRESH_S", 0.01)
     console = Console(file=out, force_terminal=is_terminal, width=100)
-    with Monitor(console, n_shards=1, n_clips=2):
+    with Monitor(RunLog(console), n_shards=1, n_clips=2):
         wait_until(lambda: out.getvalue().count("shards 0/1, clips 0/2") >= 3, timeout_s=20)
     assert ("━" in out.getvalue()) == is_terminal
 
 
 def test_failures_are_told_as_they_happen(out):
     shard = Shard("abc", ())
-    with Monitor(Console(file=out, width=100), n_shards=1, n_clips=2) as monitor:
+    with Monitor(RunLog(Console(file=out, width=100)), n_shards=1, n_clips=2) as monitor:
         monitor.shard_retried(shard, 1, "disk [full]")
         monitor.shard_failed(shard, "disk [full]")
     told = out.getvalue()
     assert "shard abc: try 1 failed, trying again: disk [full]" in told
     assert "shard abc: given up: disk [full]" in told
     assert monitor.failed == [(shard, "disk [full]")]
+
+
+def test_as_json_all_is_events_with_their_fields(out, monkeypatch):
+    monkeypatch.setattr(monitor_module, "LINE_EVERY_S", 0.01)
+    shard = Shard("abc", ())
+    of_tar = replace(
+        _record(10, {"empty": 1}),
+        container=Container("s3://b/a.tar", "v1"),
+        writer={"seconds": {"decode": 1.5}},
+    )
+    with Monitor(RunLog(Console(file=out), as_json=True), n_shards=3, n_clips=None) as monitor:
+        monitor.shard_done(of_tar)
+        monitor.shard_retried(shard, 2, "disk full")
+        monitor.shard_failed(shard, "disk full")
+        wait_until(lambda: '"progress"' in out.getvalue(), timeout_s=20)
+    events = {each["event"]: each for each in map(json.loads, out.getvalue().splitlines())}
+    done, retried, failed, progress = (
+        events[name] for name in ("shard_done", "shard_retried", "shard_failed", "progress")
+    )
+    assert (done["shard"], done["container"], done["clips"]) == ("s", "s3://b/a.tar", 10)
+    assert (done["errors"], done["seconds"]) == ({"empty": 1}, {"decode": 1.5})
+    assert "part" not in done
+    assert (retried["shard"], retried["attempt"], retried["level"]) == ("abc", 2, "warning")
+    assert (failed["shard"], failed["reason"], failed["level"]) == ("abc", "disk full", "error")
+    assert failed["message"] == "shard abc: given up: disk full"
+    assert progress["message"].startswith("shards 1/3, clips 10, ")
+    assert (progress["shards"], progress["shards_done"], progress["clips"]) == (3, 1, 10)
+    assert (progress["audio_s"], progress["errors"]) == (3600, {"empty": 1})
+    assert "clips_todo" not in progress
 
 
 def test_summary_names_errors_by_class(out):

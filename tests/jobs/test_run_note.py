@@ -7,6 +7,7 @@ import time
 import pytest
 from rich.console import Console
 
+from jobs.logs import RunLog
 from jobs.monitor import Monitor
 from jobs.run_note import run_noted
 from jobs.stop import Stopped, StopRequest
@@ -31,7 +32,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def monitor():
-    return Monitor(Console(file=io.StringIO()), n_shards=1, n_clips=0)
+    return Monitor(RunLog(Console(file=io.StringIO())), n_shards=1, n_clips=0)
 
 
 @pytest.fixture

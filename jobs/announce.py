@@ -1,0 +1,75 @@
+"""What a run says once its plan is made: what its sources were taken for, and what is left."""
+
+import itertools
+import os
+import socket
+
+from jobs.logs import RunLog
+from pipeline.plan import Plan
+from pipeline.signed import without_signature
+from pipeline.sources.listing import Listing
+from pipeline.table import Table
+
+SOURCES_SHOWN = 5
+
+
+def announce(listing: Listing, plan: Plan, table: Table, log: RunLog) -> None:
+    """Say what is going to be done.
+
+    Args:
+        listing: of the sources.
+        plan: what of it is left to do.
+        table: that takes it.
+        log: takes the notes.
+    """
+    _announce_sources(listing, log)
+    spec = table.spec
+    archs = "; ".join(
+        f"arch {route.arch} to {route.up_to_s:g} s, "
+        f"weights {route.weights_origin} ({route.weights_digest[:12]})"
+        for route in spec.routes
+    )
+    n_done, n_todo = len(plan.done), len(plan.todo)
+    log.tell(
+        "run_started",
+        f"{listing.text()}; {archs}",
+        table=table.store.location,
+        archs=[route.arch for route in spec.routes],
+        weights=[route.weights_digest for route in spec.routes],
+        shards=n_todo,
+        shards_done_before=n_done,
+        clips_todo=plan.n_clips,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+    )
+    if any(route.weights_origin.startswith("random") for route in spec.routes):
+        line = "RANDOM WEIGHTS: these embeddings are for trials and mean nothing"
+        log.tell("random_weights", line, "warning")
+    if plan.done:
+        log.tell(
+            "resuming",
+            f"resuming: {n_done} shards found done, {n_todo} to do"
+            + (f" ({plan.n_clips} clips)" if plan.n_clips is not None else ""),
+            shards=n_todo,
+            shards_done_before=n_done,
+            clips_todo=plan.n_clips,
+        )
+    if plan.changed:
+        log.tell(
+            "sources_changed",
+            f"WARNING: {len(plan.changed)} of these changed since they were embedded, "
+            f"{plan.changed[0].uri!r} among them; their old rows are kept. Embed into a new table "
+            "to have them anew",
+            "warning",
+            changed=len(plan.changed),
+            clip=plan.changed[0].uri,
+        )
+
+
+def _announce_sources(listing: Listing, log: RunLog) -> None:
+    """What each source was taken for; of many, the first ones."""
+    for source, format_ in itertools.islice(listing.formats.items(), SOURCES_SHOWN):
+        shown = without_signature(source)
+        log.tell("source", f"{shown}: {format_}", source=shown, format=format_)
+    if (n_more := len(listing.formats) - SOURCES_SHOWN) > 0:
+        log.tell("more_sources", f"and {n_more} more sources", sources=n_more)
