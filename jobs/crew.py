@@ -21,7 +21,7 @@ from jobs.reasons import reason_of
 from jobs.work import MAX_ATTEMPTS
 from pipeline.errors import PipelineError
 
-NO_ROOM_S = 15.0
+NO_ROOM_S = 60.0
 """How long a run waits for a place for its first actor before it says so."""
 
 
@@ -70,7 +70,7 @@ class Crew:
         self._class: Any = ray.remote(EmbedActor)
         self._actors: set[Actor] = set()
         self._failed_starts = 0
-        self._no_room_since_s: float | None = time.monotonic()
+        self._no_room_since_s: float | None = None
 
     @property
     def ready(self) -> list[Actor]:
@@ -176,7 +176,7 @@ class Crew:
         self._log.tell("actor_not_started", line, "warning", node=actor.node, reason=reason)
 
     def _tell_of_no_room(self) -> None:
-        if any(actor.node for actor in self._actors):
+        if not self._actors or any(actor.node for actor in self._actors):
             self._no_room_since_s = None
         elif self._no_room_since_s is None:
             self._no_room_since_s = time.monotonic()
