@@ -139,10 +139,14 @@ class FsspecObject:
         """Do something; over HTTP, tell what is not there from what could not be asked."""
         try:
             return call()
-        except TypeError as error:
-            if self._protocol not in S3_PROTOCOLS:
+        except (IndexError, TypeError) as error:
+            # s3fs looks for words in what it has caught, and there may be none.
+            caught = error.__context__
+            if self._protocol not in S3_PROTOCOLS or not isinstance(caught, OSError):
                 raise
-            # RADOS says without a word that If-Match does not hold, and s3fs looks for words.
+            if isinstance(error, IndexError):  # as of time-outs
+                raise caught from caught.__cause__
+            # RADOS says without a word that If-Match does not hold.
             raise OSError("is of another version by now") from error
         except Exception as error:
             if self._protocol not in HTTP_PROTOCOLS:
