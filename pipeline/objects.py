@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from pipeline.storage import HTTP_PROTOCOLS, S3_PROTOCOLS, Storage, protocol_of
+from pipeline.storage import HTTP_PROTOCOLS, S3_PROTOCOLS, Storage, first_line, protocol_of
 from pipeline.versions import info_version
 
 PIECE_BYTES = 8 << 20
@@ -157,5 +157,5 @@ class FsspecObject:
                 raise
             if status in _FORBIDDEN:
                 raise PermissionError(f"HTTP status {status}") from error
-            reason = f"HTTP status {status}" if status else str(cause) or type(cause).__name__
+            reason = f"HTTP status {status}" if status else first_line(cause)
             raise OSError(reason) from error

@@ -218,6 +218,12 @@ def _store_codes(error: BaseException | None) -> Iterator[str]:
 
 
 def _defaults(protocol: str, storage: Storage) -> dict[str, Any]:
+    connecting_s, silence_s = min(10.0, storage.silence_s), storage.silence_s
+    if protocol in HTTP_PROTOCOLS:
+        import aiohttp  # takes its time, and most runs need none of it
+
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=connecting_s, sock_read=silence_s)
+        return {"client_kwargs": {"timeout": timeout}}
     if protocol not in S3_PROTOCOLS:
         return {"use_listings_cache": False} if protocol in _CACHING_PROTOCOLS else {}
     region = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
@@ -227,8 +233,8 @@ def _defaults(protocol: str, storage: Storage) -> dict[str, Any]:
         "use_listings_cache": False,
         "config_kwargs": {
             "retries": {"mode": "standard", "total_max_attempts": 2},
-            "connect_timeout": min(10.0, storage.silence_s),
-            "read_timeout": storage.silence_s,
+            "connect_timeout": connecting_s,
+            "read_timeout": silence_s,
         },
     }
 
