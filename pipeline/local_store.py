@@ -181,6 +181,7 @@ class LocalStore:
 
         Raises:
             UsageError: another run holds it; the message says which.
+            StoreError: the disk refused.
         """
         try:
             file = open(self.path(LOCK_NAME), "a+")  # noqa: SIM115 (closed below)
@@ -194,8 +195,11 @@ class LocalStore:
                     "wait for it, or stop it and run again"
                 )
             file.truncate(0)
-            file.write(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
-            file.flush()
+            holder = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
+            try:
+                os.write(file.fileno(), holder.encode())  # what is buffered would fail once more
+            except OSError as error:
+                raise StoreError(f"{self.path(LOCK_NAME)} cannot be written: {error}") from error
             for leftover in self.names(TEMP_DIR):
                 self.delete(f"{TEMP_DIR}/{leftover}")
             yield

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from pipeline.storage import HTTP_PROTOCOLS, S3_PROTOCOLS, Storage, protocol_of
+from pipeline.storage import HTTP_PROTOCOLS, S3_PROTOCOLS, Storage, first_line, protocol_of
 from pipeline.versions import info_version
 
 PIECE_BYTES = 8 << 20
@@ -139,10 +139,14 @@ class FsspecObject:
         """Do something; over HTTP, tell what is not there from what could not be asked."""
         try:
             return call()
-        except TypeError as error:
-            if self._protocol not in S3_PROTOCOLS:
+        except (IndexError, TypeError) as error:
+            # s3fs looks for words in what it has caught, and there may be none.
+            caught = error.__context__
+            if self._protocol not in S3_PROTOCOLS or not isinstance(caught, OSError):
                 raise
-            # RADOS says without a word that If-Match does not hold, and s3fs looks for words.
+            if isinstance(error, IndexError):  # as of time-outs
+                raise caught from caught.__cause__
+            # RADOS says without a word that If-Match does not hold.
             raise OSError("is of another version by now") from error
         except Exception as error:
             if self._protocol not in HTTP_PROTOCOLS:
@@ -153,5 +157,5 @@ class FsspecObject:
                 raise
             if status in _FORBIDDEN:
                 raise PermissionError(f"HTTP status {status}") from error
-            reason = f"HTTP status {status}" if status else str(cause) or type(cause).__name__
+            reason = f"HTTP status {status}" if status else first_line(cause)
             raise OSError(reason) from error

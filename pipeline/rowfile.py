@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.errors import StoreError
 from pipeline.schema import parquet_writer
 from pipeline.store import TableStore
 
@@ -71,22 +70,24 @@ class RowFile:
         _abandon(self._stack)
 
     def _flush(self) -> None:
-        if self._file is None:
-            path = self._stack.enter_context(self._store.replacing(self._name))
-            writer = self._stack.enter_context(parquet_writer(path, self._schema))
-            self._file = writer, str(path)
         rows = pa.concat_tables(self._pending or [self._schema.empty_table()])
         group = rows.slice(0, self._group_rows)
         try:
-            self._file[0].write_table(group, self._group_rows)
-        except OSError as error:
-            raise StoreError(
-                f"{self._store.locate(self._name)} cannot be written: {error}"
-            ) from error
+            self._writer().write_table(group, self._group_rows)
+        except OSError:
+            with self._stack:  # where `replacing` says which place has refused
+                raise
         self._n_flushed += group.num_rows
         self._flushed_clips.update(pc.unique(group["clip_id"]).to_pylist())
         self._pending = [rows.slice(self._group_rows)]
         self._n_pending = rows.num_rows - group.num_rows
+
+    def _writer(self) -> pq.ParquetWriter:
+        if self._file is None:
+            path = self._stack.enter_context(self._store.replacing(self._name))
+            writer = self._stack.enter_context(parquet_writer(path, self._schema))
+            self._file = writer, str(path)
+        return self._file[0]
 
     def _rewrite(self) -> None:
         """Start the file anew, from what it holds of the clips that were not dropped."""
@@ -104,6 +105,9 @@ class RowFile:
                     self.write(_without(flushed.read_row_group(group), dropped))
             for rows in pending:
                 self.write(rows)
+        except OSError:
+            with stack:
+                raise
         finally:
             _abandon(stack)
 

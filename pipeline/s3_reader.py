@@ -66,7 +66,7 @@ class S3Reader:
 
     def __init__(self, s3fs: Any, storage: Storage) -> None:
         self._options = dict(storage.options)
-        self._timeout_s = storage.timeout_s
+        self._silence_s = storage.silence_s
         meta = s3fs.s3.meta
         self._endpoint = urlsplit(meta.endpoint_url)
         self._region = meta.region_name
@@ -128,8 +128,8 @@ class S3Reader:
             region=self._region or "us-east-1",
             scheme=self._endpoint.scheme,
             endpoint_override=None if host.endswith(_AWS) else self._endpoint.netloc,
-            connect_timeout=min(10.0, self._timeout_s),
-            request_timeout=min(30.0, self._timeout_s),
+            connect_timeout=min(10.0, self._silence_s),
+            request_timeout=self._silence_s,
             retry_strategy=arrow_fs.AwsStandardS3RetryStrategy(max_attempts=1),
         )
 

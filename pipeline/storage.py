@@ -31,6 +31,7 @@ _SECRET_ENVIRONMENT = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSIO
 _SECRET_OPTION = re.compile(r"key|secret|token|pass|cred|sas|auth|sign|connection", re.IGNORECASE)
 _SHORTEST_SECRET = 4
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
+_SHORTEST_SILENCE_S, _LONGEST_SILENCE_S = 1.0, 30.0
 # Asking again changes none of these.
 _FINAL_ERRORS = (
     FileNotFoundError,
@@ -89,6 +90,12 @@ class Storage:
     options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     timeout_s: float = DEFAULT_TIMEOUT_S
 
+    @property
+    def silence_s(self) -> float:
+        """How long one request may say nothing: there is to be time left to ask again."""
+        least_s = min(self.timeout_s, _SHORTEST_SILENCE_S)
+        return min(max(self.timeout_s / 4, least_s), _LONGEST_SILENCE_S)
+
     def filesystem(self, uri: str) -> Any:
         """The fsspec filesystem of a URI, made once a process.
 
@@ -98,7 +105,7 @@ class Storage:
         protocol = protocol_of(uri)
         key = (os.getpid(), protocol, repr(self.options), self.timeout_s)
         if key not in _FILESYSTEMS:
-            settings = _defaults(protocol, self.timeout_s)
+            settings = _defaults(protocol, self)
             for name, value in self.options:
                 both = isinstance(value, dict) and isinstance(settings.get(name), dict)
                 settings[name] = settings[name] | value if both else value
@@ -210,7 +217,13 @@ def _store_codes(error: BaseException | None) -> Iterator[str]:
         error = error.__cause__ or error.__context__
 
 
-def _defaults(protocol: str, timeout_s: float) -> dict[str, Any]:
+def _defaults(protocol: str, storage: Storage) -> dict[str, Any]:
+    connecting_s, silence_s = min(10.0, storage.silence_s), storage.silence_s
+    if protocol in HTTP_PROTOCOLS:
+        import aiohttp  # takes its time, and most runs need none of it
+
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=connecting_s, sock_read=silence_s)
+        return {"client_kwargs": {"timeout": timeout}}
     if protocol not in S3_PROTOCOLS:
         return {"use_listings_cache": False} if protocol in _CACHING_PROTOCOLS else {}
     region = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
@@ -220,8 +233,8 @@ def _defaults(protocol: str, timeout_s: float) -> dict[str, Any]:
         "use_listings_cache": False,
         "config_kwargs": {
             "retries": {"mode": "standard", "total_max_attempts": 2},
-            "connect_timeout": min(10.0, timeout_s),
-            "read_timeout": min(30.0, timeout_s),
+            "connect_timeout": connecting_s,
+            "read_timeout": silence_s,
         },
     }
 
@@ -243,8 +256,8 @@ def _secret_texts(options: dict[str, Any]) -> Iterator[str]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line; some servers send a code and no message."""
-    if str(error) == "None" and error.__cause__:
+    """What an error says, in one line; where it says nothing, what its cause says."""
+    while str(error) in ("", "None") and error.__cause__:
         error = error.__cause__
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -179,10 +179,12 @@ class Fault:
     """What becomes of the next `times` requests with this method and this in their path.
 
     Attributes:
-        kind: `unavailable` (503), `conflict` (409), `denied` or `expired` (403),
+        kind: `unavailable` (503), `broken` (500), `conflict` (409), `denied` or `expired` (403),
             `ignore_condition` (If-None-Match does not reach the server), `lost` (the server does
-            it, and the reply never comes), `truncated` (half of the body comes), or `flipped` (one
-            bit of it is another).
+            it, and the reply never comes), `hang` (it does not reach the server, and no reply
+            comes as long as the proxy is there), `truncated` (half of the body comes), `stalled`
+            (as well, but the connection stays), `flipped` (one bit of it is another), or `none`:
+            nothing, so that a fault further down the list begins later.
     """
 
     kind: str
@@ -194,12 +196,13 @@ class Fault:
 
 @dataclass
 class FaultProxy:
-    """An HTTP proxy before a server; requests that a fault fits go wrong."""
+    """An HTTP proxy before a server; requests go wrong by the first fault that fits."""
 
     upstream: str
     url: str = ""
     faults: list[Fault] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    closed: threading.Event = field(default_factory=threading.Event)
 
     def fault_for(self, method: str, path: str) -> str:
         with self.lock:
@@ -227,6 +230,9 @@ def fault_proxy(server: S3Server) -> Iterator[FaultProxy]:
                 content = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
                 self._reply(status, [("Content-Type", "application/xml")], content)
                 return
+            if kind == "hang":
+                proxy.closed.wait()
+                return
             headers = {
                 name: value
                 for name, value in self.headers.items()
@@ -246,9 +252,11 @@ def fault_proxy(server: S3Server) -> Iterator[FaultProxy]:
             unwanted = ("transfer-encoding", "connection", "content-length")
             kept = [pair for pair in response.getheaders() if pair[0].lower() not in unwanted]
             length = response.getheader("Content-Length") if self.command == "HEAD" else None
-            if kind == "truncated":
+            if kind in ("truncated", "stalled"):
                 content, length = content[: len(content) // 2], str(len(content))
             self._reply(response.status, kept, content, length)
+            if kind == "stalled":
+                proxy.closed.wait()
 
         def _reply(self, status, headers, content, length=None) -> None:
             self.send_response_only(status)
@@ -272,12 +280,14 @@ def fault_proxy(server: S3Server) -> Iterator[FaultProxy]:
         try:
             yield proxy
         finally:
+            proxy.closed.set()
             listener.shutdown()
             thread.join()
 
 
 _REPLIES = {
     "unavailable": (503, "SlowDown"),
+    "broken": (500, "InternalError"),
     "conflict": (409, "ConditionalRequestConflict"),
     "denied": (403, "AccessDenied"),
     "expired": (403, "ExpiredToken"),

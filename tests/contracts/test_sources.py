@@ -13,6 +13,7 @@ import pytest
 from pipeline import recordings, remote_opening
 from pipeline.clips import ClipRef
 from pipeline.errors import ClipError, StoreError, UsageError
+from pipeline.objects import PIECE_BYTES, FsspecObject
 from pipeline.opening import opened
 from pipeline.recordings import of_clips
 from pipeline.remote_opening import fetched
@@ -309,6 +310,21 @@ def test_a_store_that_stays_out_of_order_fails_the_shard_and_not_the_clip(faulty
         behind.read(clip)
 
 
+@pytest.mark.parametrize(("timeout_s", "silence_s"), [(0.5, 0.5), (2, 1), (20, 5), (600, 30)])
+def test_a_silent_request_leaves_time_for_others(timeout_s, silence_s):
+    assert Storage(timeout_s=timeout_s).silence_s == silence_s
+
+
+def test_a_large_file_whose_reading_stops_is_given_up(faulty):
+    _, proxy, place = faulty
+    place.put("a.wav", bytes(PIECE_BYTES + 1))
+    storage = S3Server(proxy.url).storage(timeout_s=1.0)
+    proxy.faults.append(Fault("stalled", "GET", "a.wav", times=1000))
+    found = FsspecObject(f"{place.root}/a.wav", storage)
+    with pytest.raises(StoreError, match=r"a\.wav: Read timeout .*; tried for 1 s"):
+        storage.tried("a.wav", lambda: list(found.pieces()))
+
+
 def test_a_listing_is_asked_for_again(faulty):
     behind, proxy, place = faulty
     place.put("a.wav", b"content")
@@ -376,6 +392,9 @@ def test_over_http_a_server_out_of_order_is_not_a_missing_file(moto):
             opened(clip, options.storage, ANY_SIZE).__enter__()
         with pytest.raises(StoreError, match="HTTP status 503"):
             list_sources([url], options)
+        proxy.faults[:] = [Fault("stalled", "GET", "b.wav", 1000)]
+        with pytest.raises(StoreError, match=r"Timeout on reading data .*; tried for 1 s"):
+            opened(clip, options.storage, ANY_SIZE).__enter__()
         proxy.faults[:] = [Fault("denied", each, "b.wav", 1000) for each in ("HEAD", "GET")]
         with pytest.raises(ClipError, match="no permission") as raised:
             opened(clip, options.storage, ANY_SIZE).__enter__()

@@ -73,6 +73,18 @@ def test_what_the_disk_says_becomes_a_store_error(store):
     assert store.names("clips") == store.names(TEMP_DIR) == {}
 
 
+def test_a_full_disk_has_no_room_for_the_lock(store, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(StoreError, match=r"lock cannot be written.*No space"), store.lock():
+        pass
+    monkeypatch.undo()
+    with store.lock():
+        assert store.writer() == Process(socket.gethostname(), os.getpid(), "")
+
+
 def test_a_folder_that_is_gone_is_a_store_error(store):
     store.path(TEMP_DIR).rmdir()
     with pytest.raises(StoreError, match="clips/a cannot be created"):

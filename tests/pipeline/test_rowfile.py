@@ -8,9 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import rowfile
 from pipeline.errors import StoreError
 from pipeline.local_store import LocalStore
+from pipeline.remote_store import RemoteStore
 from pipeline.rowfile import RowFile
+from pipeline.storage import Storage
 from pipeline.store import TEMP_DIR
 
 SCHEMA = pa.schema(
@@ -86,7 +89,8 @@ def test_abandoned_leaves_nothing(store, dropped):
     assert "abandoned.parquet" not in store.names("timestamps")
 
 
-def test_a_rewrite_that_fails_leaves_nothing(store, monkeypatch):
+@pytest.mark.parametrize("step", ["__init__", "write_table", "close"])
+def test_a_rewrite_that_fails_leaves_nothing(store, monkeypatch, step):
     file = RowFile(store, "timestamps/full.parquet", SCHEMA, GROUP_ROWS)
     for clip in ("a", "b"):
         file.write(rows_of(clip, 25))
@@ -95,12 +99,25 @@ def test_a_rewrite_that_fails_leaves_nothing(store, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pq.ParquetWriter, "write_table", full)
+    monkeypatch.setattr(pq.ParquetWriter, step, full)
     with pytest.raises(StoreError, match=r"full\.parquet cannot be written: .*No space left"):
         file.publish()
     file.abandon()
     assert store.names(TEMP_DIR) == {}
     assert "full.parquet" not in store.names("timestamps")
+
+
+def test_a_full_disk_is_told_by_the_store_whose_disk_it_is(monkeypatch):
+    """A remote table's rows wait in TMPDIR."""
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rowfile, "parquet_writer", full)
+    store = RemoteStore("memory://full/table", Storage())
+    file = RowFile(store, "timestamps/s.parquet", SCHEMA, GROUP_ROWS)
+    with pytest.raises(StoreError, match=r"by way of .*TMPDIR.*No space left"):
+        file.write(rows_of("a", 25))
 
 
 def test_memory_does_not_follow_the_rows(store):
