@@ -1,0 +1,208 @@
+"""What breaks on a cluster of several nodes, piece by piece; each time the table is as ever."""
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+
+import psutil
+import pytest
+
+from tests.faults.aftermath import OPTIONS, assert_nothing_lost
+from tests.faults.fleet import opened_fleet
+from tests.support import (
+    ROOT,
+    error_rows,
+    kill_session,
+    n_commits,
+    passtream,
+    started,
+    wait_until,
+)
+
+N_NODES = 2
+SILENCE_S = 6
+RUN_TIMEOUT_S = 240
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    yield from opened_fleet(tmp_path_factory.mktemp("site"), N_NODES)
+
+
+@pytest.fixture
+def run(fleet, corpus, tmp_path):
+    """Starts the command on the cluster; nothing of it is left behind."""
+    fleet.faults({})
+    running = []
+
+    def start(*options, name="log"):
+        log = tmp_path / name
+        process = started(*_command(fleet, corpus, tmp_path), *options, log=log)
+        running.append(process)
+        return process, log
+
+    yield start
+    for process in running:
+        kill_session(process)
+    wait_until(lambda: not fleet.actors())
+
+
+def _command(fleet, corpus, tmp_path):
+    return ("embed", corpus.folder, tmp_path / "table", *OPTIONS, "--address", fleet.address)
+
+
+def _ends_well(process, log, code=0):
+    assert process.wait(timeout=RUN_TIMEOUT_S) == code, log.read_text()
+    return log.read_text()
+
+
+def _committed(table, process, n=1):
+    """Once `n` shards are, the processes that committed them."""
+    wait_until(lambda: n_commits(table) >= n or process.poll() is not None)
+    assert process.poll() is None, "it had ended before"
+    commits = (table / "_passtream" / "commits").glob("*.json")
+    return {json.loads(commit.read_text())["writer"]["pid"] for commit in commits}
+
+
+def test_actor_killed_with_shards_open(run, corpus, tmp_path):
+    table = tmp_path / "table"
+    process, log = run()
+    psutil.Process(_committed(table, process).pop()).kill()
+    assert "try 1 failed, trying again: ActorDiedError" in _ends_well(process, log)
+    assert_nothing_lost(table, corpus)
+
+
+def test_decoder_killed(run, fleet, corpus, tmp_path):
+    fleet.faults({"013.wav": "wait"})
+    process, log = run()
+    wait_until(fleet.waiting)
+    psutil.Process(fleet.waiting()).kill()
+    assert "try 1 failed, trying again: the decoding process died" in _ends_well(process, log)
+    assert_nothing_lost(tmp_path / "table", corpus)
+
+
+def test_driver_killed_then_run_again(run, fleet, corpus, tmp_path):
+    table = tmp_path / "table"
+    process, _ = run()
+    _committed(table, process, 2)
+    process.kill()
+    wait_until(lambda: not fleet.actors())  # what could write
+    n_done = n_commits(table)
+    assert n_done < corpus.n_shards
+    told = _ends_well(*run(name="again"))
+    left = corpus.n_shards - n_done
+    assert f"resuming: {n_done} shards found done, {left} to do" in told
+    assert_nothing_lost(table, corpus)
+
+
+def test_node_lost_with_an_actor_on_it(run, fleet, corpus, tmp_path):
+    table = tmp_path / "table"
+    process, log = run()
+    lost = fleet.node_of(_committed(table, process).pop())
+    fleet.remove_node(lost)
+    try:
+        assert "try 1 failed, trying again: ActorDiedError" in _ends_well(process, log)
+    finally:
+        fleet.add_node()
+    assert_nothing_lost(table, corpus)
+
+
+def test_actor_that_stood_still_changes_nothing_when_it_wakes_up(run, corpus, tmp_path):
+    table = tmp_path / "table"
+    process, log = run("--actor-timeout-s", SILENCE_S)
+    sleeper = psutil.Process(_committed(table, process).pop())
+    sleeper.suspend()
+    try:
+        wait_until(lambda: "said nothing for" in log.read_text() or process.poll() is not None)
+        n_done = n_commits(table)
+        # Its shards are done by others before it goes on.
+        wait_until(lambda: n_commits(table) >= n_done + 1 or process.poll() is not None)
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            sleeper.resume()
+    assert f"said nothing for {SILENCE_S} s" in _ends_well(process, log)
+    assert_nothing_lost(table, corpus)
+
+
+def test_second_driver_is_told_who_has_the_table(run, fleet, corpus, tmp_path):
+    table = tmp_path / "table"
+    process, log = run()
+    wait_until((table / "_passtream" / "run.json").exists)
+    second = passtream(*_command(fleet, corpus, tmp_path))
+    assert second.returncode == 2
+    holder = json.dumps({"host": socket.gethostname(), "pid": process.pid})
+    assert f"table {table}: another run is writing to it ({holder})" in second.stderr
+    _ends_well(process, log)
+    assert_nothing_lost(table, corpus)
+
+
+# A kernel that is out of memory kills; an allocation that cannot be is an error in the process,
+# which a decoder makes one of the clip, and nobody else expects.
+@pytest.mark.parametrize(
+    ("fault", "error_class", "message"),
+    [
+        ("segfault", "poison", "the process that decodes it dies"),
+        ("sigkill", "poison", "the process that decodes it dies"),
+        ("memory", "undecodable", "Unable to allocate 8.00 PiB"),
+        ("memory_elsewhere", "poison", "or runs out of memory"),
+    ],
+)
+def test_clips_that_their_decoder_does_not_bear(
+    fault, error_class, message, run, fleet, corpus, tmp_path
+):
+    table = tmp_path / "table"
+    deadly = {str(corpus.folder / name) for name in ("001.wav", "002.wav")}
+    process, log = run()
+    fleet.faults({"001.wav": fault, "002.wav": fault})
+    told = _ends_well(process, log)
+    if error_class == "poison":
+        assert re.search(r"try 2 failed, .*died at clip 1 of the shard", told), told
+    errors = error_rows(table)
+    for uri in deadly:
+        assert errors[uri][0] == error_class
+        assert message in errors[uri][1]
+    calm = {uri: vector for uri, vector in corpus.calm.items() if uri not in deadly}
+    assert_nothing_lost(table, replace(corpus, calm=calm))
+
+
+def test_job_stopped_and_submitted_again(run, fleet, corpus, tmp_path):
+    table = tmp_path / "table"
+
+    def job(*args):
+        return subprocess.run(
+            [sys.executable, "-m", "ray.scripts.scripts", "job", args[0]]
+            + ["--address", fleet.dashboard, *map(str, args[1:])],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        ).stdout
+
+    def submit(name):
+        command = " ".join(map(str, _command(fleet, corpus, tmp_path)[:-1]))
+        job(
+            *("submit", "--no-wait", "--submission-id", name, "--"),
+            *("env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "jobs.cli"),
+            *(*command.split(), "auto"),
+        )
+
+    submit("first")
+    wait_until(lambda: n_commits(table) >= 1)
+    job("stop", "first")
+    assert "STOPPED" in job("status", "first")
+    wait_until(lambda: not fleet.actors())
+    n_done = n_commits(table)
+    assert n_done < corpus.n_shards
+    submit("second")
+    wait_until(lambda: n_commits(table) == corpus.n_shards)
+    wait_until(lambda: "SUCCEEDED" in job("status", "second"))
+    told = job("logs", "second")
+    assert f"resuming: {n_done} shards found done" in told
+    assert_nothing_lost(table, corpus)
