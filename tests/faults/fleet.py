@@ -21,12 +21,12 @@ from tests.support import children
 NOTICED_SOON = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
-    "health_check_timeout_ms": 1000,
+    "health_check_timeout_ms": 5000,
     "health_check_failure_threshold": 3,
 }
 STORE_BYTES = 150 << 20
 
-# `wait` is the next decoder's only: it says who it is, and waits to be killed.
+# The next decoder to meet `wait` says who it is, and waits to be killed; it harms no other.
 DECODER = """
 import importlib.machinery, importlib.util, json, os, pathlib, signal, sys, time
 
