@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import signal
 import socket
 import subprocess
 import sys
@@ -177,8 +176,6 @@ def test_job_stopped_and_submitted_again(run, fleet, corpus, tmp_path):
     wait_until(lambda: fleet.waiting() and n_commits(table) >= 1)
     _job(fleet, "stop", first)
     assert client.get_job_status(first) == "STOPPED"
-    print(client.get_job_logs(first))
-    print((table / "_passtream/run.json").read_text())
     wait_until(lambda: not fleet.actors())
     n_done = n_commits(table)
     fleet.faults({})
