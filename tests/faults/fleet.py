@@ -4,6 +4,7 @@ Its GPUs are there for Ray alone. The decoders read a stand-in for libsndfile th
 recording, by its file's name, what `Fleet.faults` says: kill its process, say, or use up memory.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -76,13 +77,12 @@ class Fleet:
     Args:
         n_nodes: beside the head.
         site: a folder for the stand-in.
-        system_config: further settings of Ray.
+        env: of all of its processes.
     """
 
-    def __init__(
-        self, n_nodes: int, site: Path, system_config: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, n_nodes: int, site: Path, env: Mapping[str, str] | None = None) -> None:
         self._site = site
+        self._env = env or {}
         (site / "soundfile.py").write_text(DECODER)
         self.faults({})
         self._cluster = Cluster()
@@ -90,7 +90,7 @@ class Fleet:
             num_cpus=0,
             include_dashboard=True,
             dashboard_port=0,
-            _system_config=NOTICED_SOON | dict(system_config or {}),
+            _system_config=NOTICED_SOON,
         )
         for _ in range(n_nodes):
             self.add_node()
@@ -146,6 +146,8 @@ class Fleet:
     def _start(self, **options: Any) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", str(self._site), prepend=os.pathsep)
+            for name, value in self._env.items():
+                patch.setenv(name, value)
             self._cluster.add_node(object_store_memory=STORE_BYTES, **options)
 
 
@@ -153,9 +155,9 @@ def _raylet(node: Node) -> int:
     return node.all_processes["raylet"][0].process.pid
 
 
-def opened_fleet(folder: Path, n_nodes: int, **options: Any) -> Iterator[Fleet]:
-    """For fixtures."""
-    fleet = Fleet(n_nodes, folder, **options)
+@contextlib.contextmanager
+def opened_fleet(n_nodes: int, site: Path, env: Mapping[str, str] | None = None) -> Iterator[Fleet]:
+    fleet = Fleet(n_nodes, site, env)
     try:
         yield fleet
     finally:

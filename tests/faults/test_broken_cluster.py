@@ -34,7 +34,8 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory):
-    yield from opened_fleet(tmp_path_factory.mktemp("site"), N_NODES)
+    with opened_fleet(N_NODES, tmp_path_factory.mktemp("site")) as fleet:
+        yield fleet
 
 
 @pytest.fixture
