@@ -13,7 +13,7 @@ import pytest
 from ray.job_submission import JobSubmissionClient
 
 from tests.faults.aftermath import OPTIONS, assert_nothing_lost
-from tests.faults.fleet import opened_fleet
+from tests.faults.breakable import breakable_cluster
 from tests.support import (
     ROOT,
     error_rows,
@@ -33,31 +33,31 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory):
-    with opened_fleet(N_NODES, tmp_path_factory.mktemp("site")) as fleet:
-        yield fleet
+def cluster(tmp_path_factory):
+    with breakable_cluster(N_NODES, tmp_path_factory.mktemp("site")) as cluster:
+        yield cluster
 
 
 @pytest.fixture
-def run(fleet, corpus, tmp_path):
+def run(cluster, corpus, tmp_path):
     """Starts the command on the cluster; nothing of it is left behind."""
-    fleet.faults({})
+    cluster.faults({})
     running = []
 
     def start(*options, name="log"):
         log = tmp_path / name
-        process = started(*_command(fleet, corpus, tmp_path), *options, log=log)
+        process = started(*_command(cluster, corpus, tmp_path), *options, log=log)
         running.append(process)
         return process, log
 
     yield start
     for process in running:
         kill_session(process)
-    wait_until(lambda: not fleet.actors())
+    wait_until(lambda: not cluster.actors())
 
 
-def _command(fleet, corpus, tmp_path):
-    return ("embed", corpus.folder, tmp_path / "table", *OPTIONS, "--address", fleet.address)
+def _command(cluster, corpus, tmp_path):
+    return ("embed", corpus.folder, tmp_path / "table", *OPTIONS, "--address", cluster.address)
 
 
 def _ends_well(process, log, code=0):
@@ -81,24 +81,24 @@ def test_actor_killed_with_shards_open(run, corpus, tmp_path):
     assert_nothing_lost(table, corpus)
 
 
-def test_decoder_killed(run, fleet, corpus, tmp_path):
-    fleet.faults(ONE_IS_HELD_UP)
+def test_decoder_killed(run, cluster, corpus, tmp_path):
+    cluster.faults(ONE_IS_HELD_UP)
     process, log = run()
-    wait_until(fleet.waiting)
-    psutil.Process(fleet.waiting()).kill()
+    wait_until(cluster.waiting)
+    psutil.Process(cluster.waiting()).kill()
     assert "try 1 failed, trying again: the decoding process died" in _ends_well(process, log)
     assert_nothing_lost(tmp_path / "table", corpus)
 
 
-def test_driver_killed_then_run_again(run, fleet, corpus, tmp_path):
+def test_driver_killed_then_run_again(run, cluster, corpus, tmp_path):
     table = tmp_path / "table"
-    fleet.faults(ONE_IS_HELD_UP)
+    cluster.faults(ONE_IS_HELD_UP)
     process, _ = run()
     _committed(table, process, 2)
     process.kill()
-    wait_until(lambda: not fleet.actors())  # what could write
+    wait_until(lambda: not cluster.actors())  # what could write
     n_done = n_commits(table)
-    fleet.faults({})
+    cluster.faults({})
     told = _ends_well(*run(name="again"))
     left = corpus.n_shards - n_done
     assert left
@@ -106,15 +106,15 @@ def test_driver_killed_then_run_again(run, fleet, corpus, tmp_path):
     assert_nothing_lost(table, corpus)
 
 
-def test_node_lost_with_an_actor_on_it(run, fleet, corpus, tmp_path):
+def test_node_lost_with_an_actor_on_it(run, cluster, corpus, tmp_path):
     table = tmp_path / "table"
     process, log = run()
-    lost = fleet.node_of(_committed(table, process).pop())
-    fleet.remove_node(lost)
+    lost = cluster.node_of(_committed(table, process).pop())
+    cluster.remove_node(lost)
     try:
         assert "try 1 failed, trying again: ActorDiedError" in _ends_well(process, log)
     finally:
-        fleet.add_node()
+        cluster.add_node()
     assert_nothing_lost(table, corpus)
 
 
@@ -135,25 +135,25 @@ def test_actor_that_stood_still_changes_nothing_when_it_wakes_up(run, corpus, tm
     assert_nothing_lost(table, corpus)
 
 
-def test_second_driver_is_told_who_has_the_table(run, fleet, corpus, tmp_path):
+def test_second_driver_is_told_who_has_the_table(run, cluster, corpus, tmp_path):
     table = tmp_path / "table"
-    fleet.faults(ONE_IS_HELD_UP)
+    cluster.faults(ONE_IS_HELD_UP)
     process, log = run()
-    wait_until(fleet.waiting)
-    second = passtream(*_command(fleet, corpus, tmp_path))
+    wait_until(cluster.waiting)
+    second = passtream(*_command(cluster, corpus, tmp_path))
     assert second.returncode == 2
     holder = json.dumps({"host": socket.gethostname(), "pid": process.pid})
     assert f"table {table}: another run is writing to it ({holder})" in second.stderr
-    psutil.Process(fleet.waiting()).kill()
+    psutil.Process(cluster.waiting()).kill()
     _ends_well(process, log)
     assert_nothing_lost(table, corpus)
 
 
-def test_clips_that_no_decoder_survives(run, fleet, corpus, tmp_path):
+def test_clips_that_no_decoder_survives(run, cluster, corpus, tmp_path):
     """Two of one shard, and one of another, which is told of its limit and not killed."""
     table = tmp_path / "table"
     faults = {"001.wav": "segfault", "002.wav": "sigkill", "014.wav": "memory"}
-    fleet.faults(faults)
+    cluster.faults(faults)
     told = _ends_well(*run())
     assert re.search(r"try 2 failed, .*died at clip 1 of the shard", told), told
     assert "Unable to allocate 8.00 PiB" in told
@@ -167,20 +167,20 @@ def test_clips_that_no_decoder_survives(run, fleet, corpus, tmp_path):
     assert_nothing_lost(table, replace(corpus, calm=calm))
 
 
-def test_job_stopped_and_submitted_again(run, fleet, corpus, tmp_path):
+def test_job_stopped_and_submitted_again(run, cluster, corpus, tmp_path):
     table = tmp_path / "table"
-    client = JobSubmissionClient(fleet.dashboard)
-    command = " ".join(map(str, (*_command(fleet, corpus, tmp_path)[:-1], "auto")))
+    client = JobSubmissionClient(cluster.dashboard)
+    command = " ".join(map(str, (*_command(cluster, corpus, tmp_path)[:-1], "auto")))
     submit = ("submit", "--no-wait", "--", "env", f"PYTHONPATH={ROOT}", sys.executable)
-    fleet.faults(ONE_IS_HELD_UP)
-    first = _job(fleet, *submit, "-m", "jobs.cli", *command.split())
-    wait_until(lambda: fleet.waiting() and n_commits(table) >= 1)
-    _job(fleet, "stop", first)
+    cluster.faults(ONE_IS_HELD_UP)
+    first = _job(cluster, *submit, "-m", "jobs.cli", *command.split())
+    wait_until(lambda: cluster.waiting() and n_commits(table) >= 1)
+    _job(cluster, "stop", first)
     assert client.get_job_status(first) == "STOPPED"
-    wait_until(lambda: not fleet.actors())
+    wait_until(lambda: not cluster.actors())
     n_done = n_commits(table)
-    fleet.faults({})
-    again = _job(fleet, *submit, "-m", "jobs.cli", *command.split())
+    cluster.faults({})
+    again = _job(cluster, *submit, "-m", "jobs.cli", *command.split())
     wait_until(lambda: client.get_job_status(again).is_terminal(), timeout_s=RUN_TIMEOUT_S)
     told = client.get_job_logs(again)
     assert client.get_job_status(again) == "SUCCEEDED", told
@@ -188,10 +188,10 @@ def test_job_stopped_and_submitted_again(run, fleet, corpus, tmp_path):
     assert_nothing_lost(table, corpus)
 
 
-def _job(fleet, action, *args):
+def _job(cluster, action, *args):
     """Runs `ray job`; the job that it tells of."""
     done = subprocess.run(
-        ["ray", "job", action, "--address", fleet.dashboard, *args],
+        ["ray", "job", action, "--address", cluster.dashboard, *args],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

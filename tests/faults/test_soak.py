@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from tests.faults.aftermath import OPTIONS, Corpus, assert_nothing_lost, write_corpus
-from tests.faults.fleet import Fleet, opened_fleet
+from tests.faults.breakable import BreakableCluster, breakable_cluster
 from tests.support import kill_session, n_commits, started, wait_until
 
 DURATION_S = float(os.environ.get("SOAK_S", "600"))
@@ -38,7 +38,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(DURATION_S + 3600)]
 class Soak:
     """What is broken, at random, and how often it has been."""
 
-    fleet: Fleet
+    cluster: BreakableCluster
     corpus: Corpus
     rng: random.Random
     counts: Counter[str] = field(default_factory=Counter)
@@ -52,7 +52,7 @@ class Soak:
         while code != OK:
             n_runs += 1
             log = folder / f"log-{n_runs}"
-            options = (*OPTIONS, "--address", self.fleet.address, "--actor-timeout-s", SILENCE_S)
+            options = (*OPTIONS, "--address", self.cluster.address, "--actor-timeout-s", SILENCE_S)
             run = started("embed", self.corpus.folder, table, *options, log=log, env=ENV)
             try:
                 code = self._disturb(run, clips)
@@ -90,12 +90,12 @@ class Soak:
         return run.wait(timeout=max(0, limit - time.monotonic()))
 
     def _kill_actor(self, run, clips: list[str]) -> None:
-        if actors := self.fleet.actors():
+        if actors := self.cluster.actors():
             self.rng.choice(actors).kill()
             self.counts["actors killed"] += 1
 
     def _stop_actor(self, run, clips: list[str]) -> None:
-        if actors := self.fleet.actors():
+        if actors := self.cluster.actors():
             actor = self.rng.choice(actors)
             actor.suspend()
             try:
@@ -108,23 +108,23 @@ class Soak:
         """That of a clip that nobody has begun yet, or of none where that is done already."""
         if not clips:
             return
-        self.fleet.faults({clips.pop(): "wait"})
+        self.cluster.faults({clips.pop(): "wait"})
         try:
             deadline = time.monotonic() + 5
             while time.monotonic() < deadline and run.poll() is None:
-                if pid := self.fleet.waiting():
+                if pid := self.cluster.waiting():
                     psutil.Process(pid).kill()
                     self.counts["decoders killed"] += 1
                     return
                 time.sleep(0.05)
         finally:
-            self.fleet.faults({})
+            self.cluster.faults({})
 
     def _lose_node(self, run, clips: list[str]) -> None:
-        self.fleet.remove_node(self.rng.choice(self.fleet.nodes))
+        self.cluster.remove_node(self.rng.choice(self.cluster.nodes))
         self.counts["nodes lost"] += 1
         _sleep(run, self.rng.uniform(0, 8))
-        self.fleet.add_node()
+        self.cluster.add_node()
 
 
 def _sleep(run, seconds: float) -> None:
@@ -138,13 +138,14 @@ def test_soak(tmp_path_factory):
     seed = int(os.environ.get("SOAK_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"\nSOAK_SEED={seed} SOAK_S={DURATION_S:g}", flush=True)
     corpus = write_corpus(tmp_path_factory.mktemp("corpus"), N_CLIPS)
-    with opened_fleet(N_NODES, tmp_path_factory.mktemp("site"), ENV) as fleet:
-        soak = Soak(fleet, corpus, random.Random(seed))
+    with breakable_cluster(N_NODES, tmp_path_factory.mktemp("site"), ENV) as cluster:
+        soak = Soak(cluster, corpus, random.Random(seed))
         began = time.monotonic()
         try:
             while time.monotonic() < began + DURATION_S:
                 soak.make_table(tmp_path_factory.mktemp("round"))
-            wait_until(lambda: not fleet.actors())
+            wait_until(lambda: not cluster.actors())
         finally:
             seconds = time.monotonic() - began
+            soak.counts["Ray's calls failed"] = cluster.count_logged("Inject RPC")
             print(f"SOAK_SEED={seed}, {seconds:.0f} s: {soak.summary()}", flush=True)

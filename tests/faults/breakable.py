@@ -1,7 +1,7 @@
 """A Ray cluster of several nodes, all on this machine, whose parts can be broken one by one.
 
 Its GPUs are there for Ray alone. The decoders read a stand-in for libsndfile that does to a
-recording, by its file's name, what `Fleet.faults` says: kill its process, say, or use up memory.
+recording, by its file's name, what `BreakableCluster.faults` says: kill its process, say, or use up memory.
 """
 
 import contextlib
@@ -71,7 +71,7 @@ class SoundFile(real.SoundFile):
 """
 
 
-class Fleet:
+class BreakableCluster:
     """A head, which has neither CPU nor GPU, and nodes with one of each.
 
     Args:
@@ -140,6 +140,12 @@ class Fleet:
         """All of its processes at once, as if the machine had lost its power."""
         self._cluster.remove_node(node, allow_graceful=False)
 
+    def count_logged(self, text: str) -> int:
+        """Lines with a text in the logs of Ray's own processes, workers and drivers."""
+        logs = Path(self._cluster.head_node.get_logs_dir_path())
+        files = [each for each in logs.iterdir() if each.is_file()]
+        return sum(each.read_bytes().count(text.encode()) for each in files)
+
     def close(self) -> None:
         self._cluster.shutdown()
 
@@ -156,9 +162,11 @@ def _raylet(node: Node) -> int:
 
 
 @contextlib.contextmanager
-def opened_fleet(n_nodes: int, site: Path, env: Mapping[str, str] | None = None) -> Iterator[Fleet]:
-    fleet = Fleet(n_nodes, site, env)
+def breakable_cluster(
+    n_nodes: int, site: Path, env: Mapping[str, str] | None = None
+) -> Iterator[BreakableCluster]:
+    cluster = BreakableCluster(n_nodes, site, env)
     try:
-        yield fleet
+        yield cluster
     finally:
-        fleet.close()
+        cluster.close()
