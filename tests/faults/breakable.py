@@ -1,7 +1,7 @@
 """A Ray cluster of several nodes, all on this machine, whose parts can be broken one by one.
 
-Its GPUs are there for Ray alone. The decoders read a stand-in for libsndfile that does to a
-recording, by its file's name, what `BreakableCluster.faults` says: kill its process, say, or use up memory.
+Its GPUs are there for Ray alone. The decoders read by a stand-in for libsndfile, which does what
+`BreakableCluster.faults` says of a file's name: kill its process, say, or use up memory.
 """
 
 import contextlib
