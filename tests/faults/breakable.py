@@ -27,7 +27,7 @@ NOTICED_SOON = {
 }
 STORE_BYTES = 150 << 20
 
-# The next decoder to meet `wait` says who it is, and waits to be killed; it harms no other.
+# The first decoder to meet `wait` says who it is, and waits to be killed; it harms no other.
 DECODER = """
 import importlib.machinery, importlib.util, json, os, pathlib, signal, sys, time
 
@@ -42,24 +42,25 @@ spec.loader.exec_module(real)
 globals().update({name: value for name, value in vars(real).items() if name[:2] != "__"})
 
 
-def fault_of(file):
-    if not isinstance(file, int):
-        return None
-    name = os.path.basename(os.readlink(f"/proc/self/fd/{file}"))
+def fault_of(name):
     return json.loads((here / "faults.json").read_text()).get(name)
 
 
 class SoundFile(real.SoundFile):
     def __init__(self, file, *args, **options):
-        self.fault = fault_of(file)
+        name = ""
+        if isinstance(file, int):
+            name = os.path.basename(os.readlink(f"/proc/self/fd/{file}"))
+        self.fault = fault_of(name)
         if self.fault == "segfault":
             os.kill(os.getpid(), signal.SIGSEGV)
         if self.fault == "sigkill":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fault == "wait":
             try:
-                (here / "waiting").open("x").write(str(os.getpid()))
-                time.sleep(600)
+                (here / "waiting").open("x").write(f"{os.getpid()} {name}")
+                while fault_of(name) == "wait":
+                    time.sleep(0.05)
             except FileExistsError:
                 pass
         super().__init__(file, *args, **options)
@@ -115,18 +116,16 @@ class BreakableCluster:
         (self._site / "new.json").write_text(json.dumps(by_name))
         (self._site / "new.json").replace(self._site / "faults.json")
 
-    def waiting(self) -> int | None:
-        """The decoder that has met a `wait`."""
+    def waiting(self) -> tuple[psutil.Process, str] | None:
+        """The decoder that has met a `wait`, and in which file."""
         try:
-            return int((self._site / "waiting").read_text())
-        except (FileNotFoundError, ValueError):
+            pid, name = (self._site / "waiting").read_text().split()
+            return psutil.Process(int(pid)), name
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
 
     def actors(self) -> list[psutil.Process]:
         return children(os.getpid(), "ray::EmbedActor")
-
-    def decoders(self) -> list[psutil.Process]:
-        return children(os.getpid(), "ray::decode")
 
     def node_of(self, pid: int) -> Node:
         """The node that a worker's process runs on."""

@@ -85,7 +85,7 @@ def test_decoder_killed(run, cluster, corpus, tmp_path):
     cluster.faults(ONE_IS_HELD_UP)
     process, log = run()
     wait_until(cluster.waiting)
-    psutil.Process(cluster.waiting()).kill()
+    cluster.waiting()[0].kill()
     assert "try 1 failed, trying again: the decoding process died" in _ends_well(process, log)
     assert_nothing_lost(tmp_path / "table", corpus)
 
@@ -144,7 +144,7 @@ def test_second_driver_is_told_who_has_the_table(run, cluster, corpus, tmp_path)
     assert second.returncode == 2
     holder = json.dumps({"host": socket.gethostname(), "pid": process.pid})
     assert f"table {table}: another run is writing to it ({holder})" in second.stderr
-    psutil.Process(cluster.waiting()).kill()
+    cluster.waiting()[0].kill()
     _ends_well(process, log)
     assert_nothing_lost(table, corpus)
 

@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from tests.support import kill_session, n_commits, started, wait_until
 DURATION_S = float(os.environ.get("SOAK_S", "600"))
 N_NODES, N_CLIPS = 3, 75
 SILENCE_S = 15
-MOST_BREAKS = 6  # of a run, which is then let alone: something has to get done
+LONGEST_WAIT_S = 10
+MOST_BREAKS = 8  # of a run, which is then let alone: something has to get done
 RUN_LIMIT_S = 300
 OK, SHARD_FAILED = 0, 3
 # In percent of Ray's calls: not sent, sent and not heard of again, answered and the answer lost.
@@ -48,7 +50,6 @@ class Soak:
         table, code, n_runs = folder / "table", None, 0
         # At a clip at which two decoders die, nobody tries again: no clip is hit twice.
         clips = sorted(Path(uri).name for uri in self.corpus.calm)
-        self.rng.shuffle(clips)
         while code != OK:
             n_runs += 1
             log = folder / f"log-{n_runs}"
@@ -78,10 +79,10 @@ class Soak:
         breaks = [self._kill_actor, self._stop_actor, self._kill_decoder, self._lose_node]
         limit = time.monotonic() + RUN_LIMIT_S
         for _ in range(self.rng.randint(0, MOST_BREAKS)):
-            _sleep(run, self.rng.uniform(1, 8))
+            _sleep(run, self.rng.uniform(0, 5))
             if run.poll() is not None:
                 break
-            if self.rng.random() < 0.15:
+            if self.rng.random() < 0.1:
                 run.kill()
                 self.counts["drivers killed"] += 1
                 break
@@ -90,12 +91,16 @@ class Soak:
         return run.wait(timeout=max(0, limit - time.monotonic()))
 
     def _kill_actor(self, run, clips: list[str]) -> None:
-        if actors := self.cluster.actors():
+        if actors := self._actors(run):
             self.rng.choice(actors).kill()
             self.counts["actors killed"] += 1
 
+    def _actors(self, run) -> list[psutil.Process]:
+        _sleep(run, LONGEST_WAIT_S, until=self.cluster.actors)
+        return self.cluster.actors()
+
     def _stop_actor(self, run, clips: list[str]) -> None:
-        if actors := self.cluster.actors():
+        if actors := self._actors(run):
             actor = self.rng.choice(actors)
             actor.suspend()
             try:
@@ -105,18 +110,15 @@ class Soak:
             self.counts["actors stopped"] += 1
 
     def _kill_decoder(self, run, clips: list[str]) -> None:
-        """That of a clip that nobody has begun yet, or of none where that is done already."""
-        if not clips:
-            return
-        self.cluster.faults({clips.pop(): "wait"})
+        """The next one that begins one of the clips."""
+        self.cluster.faults(dict.fromkeys(clips, "wait"))
         try:
-            deadline = time.monotonic() + 5
-            while time.monotonic() < deadline and run.poll() is None:
-                if pid := self.cluster.waiting():
-                    psutil.Process(pid).kill()
-                    self.counts["decoders killed"] += 1
-                    return
-                time.sleep(0.05)
+            _sleep(run, LONGEST_WAIT_S, until=self.cluster.waiting)
+            if found := self.cluster.waiting():
+                decoder, clip = found
+                decoder.kill()
+                clips.remove(clip)
+                self.counts["decoders killed"] += 1
         finally:
             self.cluster.faults({})
 
@@ -127,10 +129,10 @@ class Soak:
         self.cluster.add_node()
 
 
-def _sleep(run, seconds: float) -> None:
+def _sleep(run, seconds: float, until: Callable[[], object] = lambda: False) -> None:
     """For so long, or to the end of the run."""
     deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and run.poll() is None:
+    while time.monotonic() < deadline and run.poll() is None and not until():
         time.sleep(0.05)
 
 
