@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # HEAR's validator asks for tensorflow, which it needs for tensorflow models alone: no dependencies.
 VALIDATOR := hearvalidator==2021.0.2
 
-.PHONY: demo test test-slow test-gpu lint lock clean
+.PHONY: demo test test-slow test-gpu soak lint lock clean
 
 demo: $(STAMP)
 	$(BIN)/python -m jobs.demo
@@ -24,6 +24,12 @@ test-slow: $(STAMP)
 # What needs CUDA.
 test-gpu: $(STAMP)
 	$(BIN)/pytest -m gpu
+
+# Random faults, all at once, for SOAK_S seconds: processes, nodes and Ray's own calls. What went
+# wrong once can be had again, more or less, by its SOAK_SEED.
+SOAK_S ?= 600
+soak: $(STAMP)
+	SOAK_S=$(SOAK_S) OMP_NUM_THREADS=1 $(BIN)/pytest -m soak -s
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

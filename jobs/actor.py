@@ -29,6 +29,8 @@ from pipeline.stores import open_store
 from pipeline.table import Table
 
 BACKPRESSURE_PACKETS = 4
+_DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, MemoryError)
+"""What may be one clip's doing. Out of memory is as good as dead, whoever notices it first."""
 
 
 class DecodeDiedError(PipelineError):
@@ -176,12 +178,10 @@ class EmbedActor:
             cause = getattr(error, "cause", None) or error
             if isinstance(cause, PipelineError):
                 raise cause from None
-            if isinstance(
-                cause, ray.exceptions.WorkerCrashedError | ray.exceptions.OutOfMemoryError
-            ):
-                reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-                raise DecodeDiedError(reason, clip) from None
-            raise
+            if not isinstance(cause, _DEATHS):
+                raise
+            reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+            raise DecodeDiedError(reason, clip) from None
 
     def _note(self, shard: Shard, progress: Progress) -> None:
         with self._lock:

@@ -22,14 +22,13 @@ from jobs.model import RunSpec
 from jobs.monitor import Monitor
 from jobs.reasons import reason_of
 from jobs.schedule import Schedule, Try
-from jobs.stop import StopRequest
+from jobs.stop import StopRequest, grace_s
 from jobs.work import Work
 from pipeline.errors import StoreError
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 
 POLL_S = 0.5
-STOP_GRACE_S = 5.0
 
 
 def run_on_ray(
@@ -47,7 +46,7 @@ def run_on_ray(
         monitor: told of every receipt and failure.
         options: where to run.
         stop: once requested, no shard is started any more and those under way have
-            `STOP_GRACE_S` to commit.
+            `grace_s` to commit.
 
     Raises:
         UsageError: Ray cannot be reached, or has too few GPUs.
@@ -95,7 +94,7 @@ class _Driver:
             self._metrics.shards(schedule.n_open, schedule.n_waiting)
             self._metrics.actors(len(self._crew.ready), len(self._crew.starting))
             self._poll_progress()
-        deadline = time.monotonic() + STOP_GRACE_S
+        deadline = time.monotonic() + grace_s()
         while schedule.n_open and (left := deadline - time.monotonic()) > 0:
             self._answers.wait(min(left, POLL_S))
 

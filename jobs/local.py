@@ -34,5 +34,7 @@ def run_in_process(
             )
         except PipelineError as error:
             monitor.shard_failed(shard, str(error))
+        except MemoryError as error:
+            monitor.shard_failed(shard, f"out of memory: {error}")
         else:
             monitor.shard_done(record)

@@ -12,6 +12,18 @@ from collections.abc import Iterator
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+GRACE_S = 5.0
+
+
+def grace_s() -> float:
+    """How long shards under way may take to commit, once the run has been told to stop.
+
+    `ray job stop` kills a while after its SIGTERM. A run that is killed tells nobody how it ended,
+    and leaves a lease that the next one has to wait for: so that also takes its part of the while.
+    """
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+        return GRACE_S
+    return min(GRACE_S, float(os.environ.get("RAY_JOB_STOP_WAIT_TIME_S", "3")) / 3)
 
 
 class Stopped(KeyboardInterrupt):

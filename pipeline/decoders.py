@@ -28,9 +28,12 @@ DECODER_ERRORS = (
     RuntimeError,
     TypeError,
     EOFError,
-    MemoryError,
 )
-"""What the two raise on files that they cannot make sense of."""
+"""What the two raise on files that they cannot make sense of.
+
+Not MemoryError, which says nothing of the file: what was read before it would pass for a part of a
+file that was cut off. That FFmpeg cannot have what a damaged header asks for is an FFmpegError.
+"""
 _LIBSNDFILE = "libsndfile"
 _PIECE_SAMPLES = 8 * PIECE_FRAMES
 _UNKNOWN_LENGTH_FRAMES = 1 << 60

@@ -25,7 +25,7 @@ from pipeline.windows import WindowBlock, WindowCutter, WindowRule
 
 PACKET_BYTES = 8 << 20
 POISON = "poison"
-"""Error class of clips that kill the process that decodes them."""
+"""Error class of clips that kill the process that decodes them, or take all of its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +252,7 @@ def _watched(recording: Recording, watch: Stopwatch) -> Recording:
 
 def _poisonous(recording: Recording, clip: int) -> list[Event]:
     message = (
-        f"{recording.ref.name}: the process that decodes it dies, twice in a row; look at the file "
-        "on a machine that may break"
+        f"{recording.ref.name}: the process that decodes it dies or runs out of memory, twice in a "
+        "row; look at the file on a machine that may break"
     )
     return [ClipStart(clip, recording.ref), ClipFailed(clip, "decode", POISON, message)]

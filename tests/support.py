@@ -46,11 +46,17 @@ def passtream(
     )
 
 
-def started(*args: object, log: Path) -> subprocess.Popen[str]:
+def started(*args: object, log: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
     """Start the command in a session of its own; what it prints goes to `log`."""
     with log.open("w") as file:
         return subprocess.Popen(
-            command(*args), cwd=ROOT, stdout=file, stderr=file, text=True, start_new_session=True
+            command(*args),
+            cwd=ROOT,
+            env=os.environ | (env or {}),
+            stdout=file,
+            stderr=file,
+            text=True,
+            start_new_session=True,
         )
 
 

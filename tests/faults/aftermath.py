@@ -12,7 +12,14 @@ from pipeline.store import TableStore
 from pipeline.stores import open_store
 from pipeline.table import Table
 from pipeline.verify import verify_table
-from tests.support import FAST, assert_same_vectors
+from tests.support import (
+    FAST,
+    assert_same_vectors,
+    passtream,
+    vectors,
+    verified,
+    write_tones,
+)
 
 SHARD_CLIPS = 3
 OPTIONS = (*FAST, "--shard-clips", SHARD_CLIPS, "--tables", "clips,windows", "--max-error-ratio", 1)
@@ -36,6 +43,17 @@ class Corpus:
     @property
     def n_shards(self) -> int:
         return -(-len(self.uris) // SHARD_CLIPS)
+
+
+def write_corpus(folder: Path, n_clips: int) -> Corpus:
+    """Recordings of a few seconds, the last of them broken; the calm run is made here."""
+    recordings, table = folder / "recordings", folder / "calm"
+    write_tones(recordings, [2.0 + 0.25 * (i % 12) for i in range(n_clips - 1)])
+    (recordings / "broken.wav").write_bytes(b"no audio")
+    done = passtream("embed", recordings, table, *OPTIONS, "--in-process")
+    assert done.returncode == 0, done.stderr
+    assert verified(table).clips == n_clips - 1
+    return Corpus(recordings, frozenset(map(str, recordings.iterdir())), vectors(table))
 
 
 def assert_nothing_lost(location: str | Path, corpus: Corpus, storage: Storage = DEFAULT_STORAGE):

@@ -24,8 +24,9 @@ from tests.support import (
 N_CLIPS = 24
 SHARD_CLIPS = 3
 N_SHARDS = N_CLIPS // SHARD_CLIPS
-# Ten trials; a run and its repetition take most of a minute, so `make test` does four of them.
-SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3, 4))]
+# Ten trials; a run and its repetition take most of a minute, so `make test` does two of them, and
+# what breaks on a cluster.
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3, 4))]
 TOLERANCE = 1e-5
 OPTIONS = (*FAST, "--shard-clips", SHARD_CLIPS, "--tables", "clips,windows")
 

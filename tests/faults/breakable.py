@@ -1,0 +1,171 @@
+"""A Ray cluster of several nodes, all on this machine, whose parts can be broken one by one.
+
+Its GPUs are there for Ray alone. The decoders read by a stand-in for libsndfile, which does what
+`BreakableCluster.faults` says of a file's name: kill its process, say, or use up memory.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from ray._private.node import Node
+from ray.cluster_utils import Cluster
+
+from tests.support import children
+
+# A node's loss is noticed within a second or two, not half a minute.
+NOTICED_SOON = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 5000,
+    "health_check_failure_threshold": 3,
+}
+STORE_BYTES = 150 << 20
+
+# The first decoder to meet `wait` says who it is, and waits to be killed; it harms no other.
+DECODER = """
+import importlib.machinery, importlib.util, json, os, pathlib, signal, sys, time
+
+import numpy
+
+here = pathlib.Path(__file__).resolve().parent
+spec = importlib.machinery.PathFinder.find_spec(
+    "soundfile", [p for p in sys.path if pathlib.Path(p).resolve() != here]
+)
+real = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(real)
+globals().update({name: value for name, value in vars(real).items() if name[:2] != "__"})
+
+
+def fault_of(name):
+    return json.loads((here / "faults.json").read_text()).get(name)
+
+
+class SoundFile(real.SoundFile):
+    def __init__(self, file, *args, **options):
+        name = ""
+        if isinstance(file, int):
+            name = os.path.basename(os.readlink(f"/proc/self/fd/{file}"))
+        self.fault = fault_of(name)
+        if self.fault == "segfault":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if self.fault == "sigkill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == "wait":
+            try:
+                (here / "waiting").open("x").write(f"{os.getpid()} {name}")
+                while fault_of(name) == "wait":
+                    time.sleep(0.05)
+            except FileExistsError:
+                pass
+        super().__init__(file, *args, **options)
+
+    def read(self, *args, **options):
+        if self.fault == "memory":
+            numpy.ones(1 << 50)
+        return super().read(*args, **options)
+"""
+
+
+class BreakableCluster:
+    """A head, which has neither CPU nor GPU, and nodes with one of each.
+
+    Args:
+        n_nodes: beside the head.
+        site: a folder for the stand-in.
+        env: of all of its processes.
+    """
+
+    def __init__(self, n_nodes: int, site: Path, env: Mapping[str, str] | None = None) -> None:
+        self._site = site
+        self._env = env or {}
+        (site / "soundfile.py").write_text(DECODER)
+        self.faults({})
+        self._cluster = Cluster()
+        self._start(
+            num_cpus=0,
+            include_dashboard=True,
+            dashboard_port=0,
+            _system_config=NOTICED_SOON,
+        )
+        for _ in range(n_nodes):
+            self.add_node()
+
+    @property
+    def address(self) -> str:
+        return self._cluster.address
+
+    @property
+    def dashboard(self) -> str:
+        """Where jobs are submitted."""
+        return f"http://{self._cluster.webui_url}"
+
+    @property
+    def nodes(self) -> list[Node]:
+        """Those that can be removed."""
+        return sorted(self._cluster.worker_nodes, key=lambda node: node.unique_id)
+
+    def faults(self, by_name: Mapping[str, str]) -> None:
+        """From now on, what the decoders meet in which files."""
+        (self._site / "waiting").unlink(missing_ok=True)
+        (self._site / "new.json").write_text(json.dumps(by_name))
+        (self._site / "new.json").replace(self._site / "faults.json")
+
+    def waiting(self) -> tuple[psutil.Process, str] | None:
+        """The decoder that has met a `wait`, and in which file."""
+        try:
+            pid, name = (self._site / "waiting").read_text().split()
+            return psutil.Process(int(pid)), name
+        except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            return None
+
+    def actors(self) -> list[psutil.Process]:
+        return children(os.getpid(), "ray::EmbedActor")
+
+    def node_of(self, pid: int) -> Node:
+        """The node that a worker's process runs on."""
+        above = {each.pid for each in psutil.Process(pid).parents()}
+        return next(node for node in self.nodes if _raylet(node) in above)
+
+    def add_node(self) -> None:
+        self._start(num_cpus=1, num_gpus=1)
+
+    def remove_node(self, node: Node) -> None:
+        """All of its processes at once, as if the machine had lost its power."""
+        self._cluster.remove_node(node, allow_graceful=False)
+
+    def count_logged(self, text: str) -> int:
+        """Lines with a text in the logs of Ray's own processes, workers and drivers."""
+        logs = Path(self._cluster.head_node.get_logs_dir_path())
+        files = [each for each in logs.iterdir() if each.is_file()]
+        return sum(each.read_bytes().count(text.encode()) for each in files)
+
+    def close(self) -> None:
+        self._cluster.shutdown()
+
+    def _start(self, **options: Any) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(self._site), prepend=os.pathsep)
+            for name, value in self._env.items():
+                patch.setenv(name, value)
+            self._cluster.add_node(object_store_memory=STORE_BYTES, **options)
+
+
+def _raylet(node: Node) -> int:
+    return node.all_processes["raylet"][0].process.pid
+
+
+@contextlib.contextmanager
+def breakable_cluster(
+    n_nodes: int, site: Path, env: Mapping[str, str] | None = None
+) -> Iterator[BreakableCluster]:
+    cluster = BreakableCluster(n_nodes, site, env)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
