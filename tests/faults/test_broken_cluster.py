@@ -191,8 +191,9 @@ def test_job_stopped_and_submitted_again(run, cluster, corpus, tmp_path):
 
 def _job(cluster, action, *args):
     """Runs `ray job`; the job that it tells of."""
+    ray = Path(sys.executable).with_name("ray")
     done = subprocess.run(
-        [Path(sys.executable).with_name("ray"), "job", action, "--address", cluster.dashboard, *args],
+        [ray, "job", action, "--address", cluster.dashboard, *args],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
