@@ -15,9 +15,8 @@ import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from jobs.decoding import decode
 from jobs.metrics import ModelMetrics
-from jobs.model import RunSpec, build_model
+from jobs.model import RunSpec
 from pipeline.commits import CommitRecord
 from pipeline.errors import PipelineError
 from pipeline.packets import ClipStart, Event
@@ -58,7 +57,7 @@ class EmbedActor:
 
     def __init__(self, run: RunSpec, n_threads: int) -> None:
         self._model = SharedModel(
-            build_model(run, n_threads),
+            run.model(n_threads),
             partial(torch.set_num_threads, n_threads),
             ModelMetrics().answered,
         )
@@ -101,7 +100,7 @@ class EmbedActor:
     def _packets(
         self, shard: Shard, poison: frozenset[int], one_by_one: bool
     ) -> Iterator[list[Event]]:
-        task: Any = ray.remote(decode)
+        task: Any = ray.remote(self._run.decode)
         stream = task.options(
             num_cpus=1,
             num_returns="streaming",
