@@ -5,12 +5,14 @@ store, Parquet files and commits on the disk of the folder for temporary files. 
 decoders make windows out of nothing, and the model answers at once (see `jobs.hollow`).
 
 First as fast as it goes. Counted is what reaches the model from its first call on, to the last
-commit; that call's own windows came before and are left out. A batch is 2.4 MB of float32 PCM, 18.75 s
-of audio, however many a call holds. Then with a model that takes as long as so many shards a minute
-need; the driver's processor time, that of all threads of its process, is taken from the first commit
-to the last.
+commit; that call's own windows came before and are left out. A batch is 2.4 MB of float32 PCM,
+18.75 s of audio, however many a call holds. Then with a model that takes as long as so many shards
+a minute need; the driver's processor time, that of all threads of its process, is taken from the
+first commit to the last.
 """
 
+import io
+import os
 import resource
 import statistics
 import tempfile
@@ -18,6 +20,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 
@@ -110,10 +113,10 @@ class _Done:
         return 4 * n_samples / (self.ended_s - self.calls[0].began_s)
 
     @property
-    def driver_share(self) -> float:
-        """Of one core, that the driver took."""
+    def driver_s(self) -> tuple[float, float]:
+        """From the first commit to the last: seconds by the clock, and of the driver's."""
         first, last = self.commits[0], self.commits[-1]
-        return (last.cpu_s - first.cpu_s) / (last.wall_s - first.wall_s)
+        return last.wall_s - first.wall_s, last.cpu_s - first.cpu_s
 
 
 def run_overhead_bench(
@@ -140,18 +143,34 @@ def run_overhead_bench(
         )
     report(machine("cpu", ("ray", "numpy")))
     report("")
-    runs = [_run(n_shards, _ARCH.max_window_s, 0.0) for _ in range(repeats)]
-    report("| shards | GB | batches/s | MB/s | lowest, MB/s | calls | windows a call | not copied |")
+    runs = [_run(n_shards, _ARCH.max_window_s, 0.0, _lines()) for _ in range(repeats)]
+    report(
+        "| shards | GB | batches/s | MB/s | lowest, MB/s | calls | windows a call | not copied |"
+    )
     report("|---|---|---|---|---|---|---|---|")
     report(_throughput_row(n_shards, runs))
     report("")
-    done = _run(n_paced, PACED_CLIP_S, 60 / pace / SHARD_CLIPS)
-    seconds = done.commits[-1].wall_s - done.commits[0].wall_s
-    report("| shards a minute | seconds | driver, ms a shard | driver, % of one core |")
-    report("|---|---|---|---|")
-    report(
-        f"| {60 * (n_paced - 1) / seconds:.0f} | {seconds:.0f} | "
-        f"{1000 * done.driver_share * seconds / (n_paced - 1):.1f} | {100 * done.driver_share:.2f} |"
+    report("| progress shown as | shards a minute | seconds | driver, ms a shard | % of one core |")
+    report("|---|---|---|---|---|")
+    with open(os.devnull, "w") as nowhere:
+        for name, console in (("lines", _lines()), ("a bar", _bar(nowhere))):
+            done = _run(n_paced, PACED_CLIP_S, 60 / pace / SHARD_CLIPS, console)
+            report(_driver_row(name, n_paced - 1, done))
+
+
+def _lines() -> Console:
+    return Console(file=io.StringIO())
+
+
+def _bar(file: TextIO) -> Console:
+    return Console(file=file, force_terminal=True)
+
+
+def _driver_row(name: str, n_shards: int, done: _Done) -> str:
+    seconds, cpu_s = done.driver_s
+    return (
+        f"| {name} | {60 * n_shards / seconds:.0f} | {seconds:.0f} | "
+        f"{1000 * cpu_s / n_shards:.1f} | {100 * cpu_s / seconds:.2f} |"
     )
 
 
@@ -169,7 +188,7 @@ def _throughput_row(n_shards: int, runs: Sequence[_Done]) -> str:
     )
 
 
-def _run(n_shards: int, clip_s: float, window_s: float) -> _Done:
+def _run(n_shards: int, clip_s: float, window_s: float, console: Console) -> _Done:
     length = str(round(clip_s * SAMPLE_RATE_HZ))
     clips = [
         ClipRef(f"hollow://{n:09}", "0", carried=(length,)) for n in range(n_shards * SHARD_CLIPS)
@@ -182,12 +201,7 @@ def _run(n_shards: int, clip_s: float, window_s: float) -> _Done:
         run = HollowRun(table.store.location, _SPEC, {}, window_s=window_s, calls=str(calls))
         with (
             stop_signals() as stop,
-            Monitor(
-                Console(stderr=True, quiet=True),
-                len(shards),
-                len(clips),
-                lambda _: commits.append(_now()),
-            ) as monitor,
+            Monitor(console, n_shards, len(clips), lambda _: commits.append(_now())) as monitor,
         ):
             run_on_ray(run, shards, monitor, ClusterOptions("local", 1), stop)
         if monitor.failed:

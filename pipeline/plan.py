@@ -43,9 +43,7 @@ class Shard:
         return _shard, (self.shard_id, list(map(_fields_of, self.clips)), self.container)
 
 
-def _shard(
-    shard_id: str, clips: Iterable[tuple[Any, ...]], container: Container | None
-) -> Shard:
+def _shard(shard_id: str, clips: Iterable[tuple[Any, ...]], container: Container | None) -> Shard:
     return Shard(shard_id, tuple(ClipRef(*fields) for fields in clips), container)
 
 
