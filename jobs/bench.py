@@ -7,6 +7,8 @@ import typer
 
 from models.archs import DEFAULT_ARCH
 
+_Address = Annotated[str, typer.Option(help="local (a Ray of its own each time), auto or a URL.")]
+
 bench_app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)
 
 
@@ -71,6 +73,7 @@ def bench_overhead(
     repeats: Annotated[int, typer.Option(help="Runs as fast as it goes.")] = 3,
     pace: Annotated[float, typer.Option(help="Shards a minute of the slow runs.")] = 100.0,
     pace_s: Annotated[float, typer.Option(help="Seconds that each of these takes.")] = 45.0,
+    address: _Address = "local",
 ) -> None:
     """Time what is between decoders and model, which do nothing, and the driver; on Ray, minutes.
 
@@ -79,7 +82,7 @@ def bench_overhead(
     """
     from jobs.bench_overhead import run_overhead_bench
 
-    run_overhead_bench(shards, pace, pace_s, repeats, partial(print, flush=True))
+    run_overhead_bench(shards, repeats, pace, pace_s, address, partial(print, flush=True))
 
 
 @bench_app.command("job")
@@ -89,6 +92,7 @@ def bench_job(
     windows: Annotated[int, typer.Option(help="Recordings of 10 s, of a round.")] = 48,
     shard_clips: Annotated[int, typer.Option(help="Clips a shard.")] = 16,
     repeats: Annotated[int, typer.Option(help="Measured rounds.")] = 3,
+    address: _Address = "local",
 ) -> None:
     """Time a job on a Ray of this machine's CPUs, beside its bare model; minutes.
 
@@ -96,4 +100,6 @@ def bench_job(
     """
     from jobs.bench_job import run_job_bench
 
-    run_job_bench(arch, precision, windows, shard_clips, repeats, partial(print, flush=True))
+    run_job_bench(
+        *(arch, precision, windows, shard_clips, repeats, address), partial(print, flush=True)
+    )

@@ -71,6 +71,7 @@ def run_job_bench(
     n_windows: int,
     shard_clips: int,
     repeats: int,
+    address: str = "local",
     report: Report = print,
 ) -> None:
     """Let job and bare model take turns; report a Markdown table.
@@ -81,10 +82,11 @@ def run_job_bench(
         n_windows: recordings of a round, of 10 s each, half of them FLAC and half WAV.
         shard_clips: of these a shard.
         repeats: rounds.
+        address: of Ray; `local` starts one for each of the job's turns.
         report: takes the lines.
 
     Raises:
-        UsageError: too little to measure.
+        UsageError: too little to measure, or no Ray at that address.
         ModelError: an unknown arch, or a precision that it cannot compute in.
         PipelineError: the job failed.
     """
@@ -115,14 +117,14 @@ def run_job_bench(
         windows = _windows(clips, spec.decode_rule)
         bare = _bare_model(config)
         bare.embed(windows[:1])
-        rounds = _Rounds()
+        rounds, options = _Rounds(), ClusterOptions(address, 1)
         for turn in range(repeats):
             rounds.bare.append(_bare_speed(bare, windows))
             shards = [
                 *plan_shards(warm, spec.digest, 1),
                 *plan_shards(clips, spec.digest, shard_clips),
             ]
-            rounds.job.append(_job_speed(Path(folder) / f"table{turn}", spec, shards))
+            rounds.job.append(_job_speed(Path(folder) / f"table{turn}", spec, shards, options))
     report(
         "| arch | precision | windows | bare, windows/s | job, windows/s | job / bare | lowest |"
     )
@@ -164,7 +166,9 @@ def _bare_speed(model: Embedder, windows: Sequence[Samples]) -> float:
     return len(windows) / (time.perf_counter() - started)
 
 
-def _job_speed(folder: Path, spec: TableSpec, shards: Sequence[Shard]) -> float:
+def _job_speed(
+    folder: Path, spec: TableSpec, shards: Sequence[Shard], options: ClusterOptions
+) -> float:
     """Windows a second, once the shards that go first are committed."""
     table = Table.open_or_create(LocalStore(folder), spec)
     run = RunSpec(table.store.location, spec, {route.arch: WEIGHTS for route in spec.routes})
@@ -172,7 +176,7 @@ def _job_speed(folder: Path, spec: TableSpec, shards: Sequence[Shard]) -> float:
         stop_signals() as stop,
         Monitor(Console(file=StringIO()), len(shards), None) as monitor,
     ):
-        run_on_ray(run, shards, monitor, ClusterOptions("local", 1), stop)
+        run_on_ray(run, shards, monitor, options, stop)
     if monitor.failed:
         raise PipelineError(monitor.failed[0][1])
     ids = [shard.shard_id for shard in shards]

@@ -120,19 +120,25 @@ class _Done:
 
 
 def run_overhead_bench(
-    n_shards: int, pace: float, pace_s: float, repeats: int, report: Report = print
+    n_shards: int,
+    repeats: int,
+    pace: float,
+    pace_s: float,
+    address: str = "local",
+    report: Report = print,
 ) -> None:
     """Measure throughput and the driver's share of a core; report Markdown tables.
 
     Args:
         n_shards: shards of a run as fast as it goes, each of `SHARD_CLIPS` windows.
-        pace: shards a minute of the other.
-        pace_s: seconds that it takes, about.
-        repeats: measured runs of the first kind.
+        repeats: how many of these runs.
+        pace: shards a minute of the other runs.
+        pace_s: seconds that each of them takes, about.
+        address: of Ray; `local` starts one for each run.
         report: takes the lines.
 
     Raises:
-        UsageError: too few shards to measure anything.
+        UsageError: too few shards to measure anything, or no Ray at that address.
         PipelineError: a shard failed.
     """
     n_paced = round(pace * pace_s / 60) + 1
@@ -143,7 +149,8 @@ def run_overhead_bench(
         )
     report(machine("cpu", ("ray", "numpy")))
     report("")
-    runs = [_run(n_shards, _ARCH.max_window_s, 0.0, _lines()) for _ in range(repeats)]
+    options = ClusterOptions(address, 1)
+    runs = [_run(n_shards, _ARCH.max_window_s, 0.0, options, _lines()) for _ in range(repeats)]
     report(
         "| shards | GB | batches/s | MB/s | lowest, MB/s | calls | windows a call | not copied |"
     )
@@ -154,7 +161,7 @@ def run_overhead_bench(
     report("|---|---|---|---|---|")
     with open(os.devnull, "w") as nowhere:
         for name, console in (("lines", _lines()), ("a bar", _bar(nowhere))):
-            done = _run(n_paced, PACED_CLIP_S, 60 / pace / SHARD_CLIPS, console)
+            done = _run(n_paced, PACED_CLIP_S, 60 / pace / SHARD_CLIPS, options, console)
             report(_driver_row(name, n_paced - 1, done))
 
 
@@ -188,7 +195,9 @@ def _throughput_row(n_shards: int, runs: Sequence[_Done]) -> str:
     )
 
 
-def _run(n_shards: int, clip_s: float, window_s: float, console: Console) -> _Done:
+def _run(
+    n_shards: int, clip_s: float, window_s: float, options: ClusterOptions, console: Console
+) -> _Done:
     length = str(round(clip_s * SAMPLE_RATE_HZ))
     clips = [
         ClipRef(f"hollow://{n:09}", "0", carried=(length,)) for n in range(n_shards * SHARD_CLIPS)
@@ -203,7 +212,7 @@ def _run(n_shards: int, clip_s: float, window_s: float, console: Console) -> _Do
             stop_signals() as stop,
             Monitor(console, n_shards, len(clips), lambda _: commits.append(_now())) as monitor,
         ):
-            run_on_ray(run, shards, monitor, ClusterOptions("local", 1), stop)
+            run_on_ray(run, shards, monitor, options, stop)
         if monitor.failed:
             raise PipelineError(monitor.failed[0][1])
         ended_s = max(record.finished_s or 0.0 for record in table.records(table.committed()))
