@@ -10,7 +10,9 @@
   on its nodes; `metrics` and `reasons` tell of it.
 - `routing`: which archs a run embeds with, and the weights of each.
 - `model`: the model that a process of a run holds; `stop`: being told to stop.
-- `bench`: `passtream bench`; `bench_model`, `bench_feed`, `bench_plan`, `race` and `rival` are how.
+- `bench`: `passtream bench`; `bench_model`, `bench_feed`, `bench_plan`, `bench_overhead`,
+  `bench_job`, `race` and `rival` are how, with the recordings of `bench_audio`, and `hollow` for
+  what does nothing.
 - `monitor`: progress for people; `run_note`: what a run leaves of itself, for `status`.
 - `verify`: the check; `demo`: the tour behind `make demo`.
 

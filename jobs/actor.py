@@ -15,9 +15,8 @@ import ray
 import torch
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from jobs.decoding import decode
 from jobs.metrics import ModelMetrics
-from jobs.model import RunSpec, build_model
+from jobs.model import RunSpec
 from pipeline.commits import CommitRecord
 from pipeline.errors import PipelineError
 from pipeline.packets import ClipStart, Event
@@ -87,10 +86,10 @@ class EmbedActor:
         """Load the model.
 
         Raises:
-            PipelineError, ModelError: as `build_model`.
+            PipelineError, ModelError: as `RunSpec.model`.
         """
         self._model = SharedModel(
-            build_model(self._run, self._n_threads),
+            self._run.model(self._n_threads),
             partial(torch.set_num_threads, self._n_threads),
             ModelMetrics().answered,
         )
@@ -151,7 +150,7 @@ class EmbedActor:
     def _packets(
         self, shard: Shard, poison: frozenset[int], one_by_one: bool
     ) -> Iterator[list[Event]]:
-        task: Any = ray.remote(decode)
+        task: Any = ray.remote(self._run.decode)
         stream = task.options(
             num_cpus=1,
             num_returns="streaming",

@@ -7,6 +7,8 @@ import typer
 
 from models.archs import DEFAULT_ARCH
 
+_Address = Annotated[str, typer.Option(help="local (a Ray of its own each time), auto or a URL.")]
+
 bench_app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)
 
 
@@ -63,3 +65,41 @@ def bench_plan(
     from jobs.bench_plan import run_plan_bench
 
     run_plan_bench(objects, records, partial(print, flush=True))
+
+
+@bench_app.command("overhead")
+def bench_overhead(
+    shards: Annotated[int, typer.Option(help="Shards, of 256 windows of 10 s, a run.")] = 48,
+    repeats: Annotated[int, typer.Option(help="Runs as fast as it goes.")] = 3,
+    pace: Annotated[float, typer.Option(help="Shards a minute of the slow runs.")] = 100.0,
+    pace_s: Annotated[float, typer.Option(help="Seconds that each of these takes.")] = 45.0,
+    address: _Address = "local",
+) -> None:
+    """Time what is between decoders and model, which do nothing, and the driver; on Ray, minutes.
+
+    Printed are batches and bytes of PCM a second through one actor, and the driver's processor time
+    at so many shards a minute, as Markdown tables.
+    """
+    from jobs.bench_overhead import run_overhead_bench
+
+    run_overhead_bench(shards, repeats, pace, pace_s, address, partial(print, flush=True))
+
+
+@bench_app.command("job")
+def bench_job(
+    arch: Annotated[str, typer.Option(help="The PaSST to run.")] = DEFAULT_ARCH,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or int8.")] = "fp32",
+    windows: Annotated[int, typer.Option(help="Recordings of 10 s, of a round.")] = 48,
+    shard_clips: Annotated[int, typer.Option(help="Clips a shard.")] = 16,
+    repeats: Annotated[int, typer.Option(help="Measured rounds.")] = 3,
+    address: _Address = "local",
+) -> None:
+    """Time a job on a Ray of this machine's CPUs, beside its bare model; minutes.
+
+    They take turns; printed are windows a second, start-up apart, as a Markdown table.
+    """
+    from jobs.bench_job import run_job_bench
+
+    run_job_bench(
+        *(arch, precision, windows, shard_clips, repeats, address), partial(print, flush=True)
+    )

@@ -19,10 +19,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import soundfile
 import soxr
 
+from jobs.bench_audio import write_recordings
 from jobs.race import Report, cpu_name
 from models.archs import DEFAULT_ARCH, arch_spec
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, to_samples, uri_to_path
@@ -35,7 +35,6 @@ from pipeline.windows import WindowRule
 
 MADE_ENDINGS = (".wav", ".flac", ".mp3")
 MADE_CLIPS_S = (5.0,) * 40 + (10.0,) * 40 + (120.0,) * 4
-_MADE_RATE_HZ = 44_100
 
 Work = Callable[[Sequence[ClipRef]], float]
 
@@ -158,16 +157,6 @@ def _corpus(sources: Sequence[str]) -> Iterator[Sequence[str]]:
     if sources:
         yield sources
         return
-    rng = np.random.default_rng(0)
-    longest = round(max(MADE_CLIPS_S) * _MADE_RATE_HZ)
-    # Sums over 100 samples: softer towards high frequencies, as music is, so that FLAC shortens it.
-    walk = np.cumsum(rng.standard_normal((2 * longest + 100, 2)), axis=0)
-    noise = walk[100:] - walk[:-100]
-    noise *= 0.5 / np.abs(noise).max()
     with tempfile.TemporaryDirectory() as folder:
-        for ending in MADE_ENDINGS:
-            for number, duration_s in enumerate(MADE_CLIPS_S):
-                start = int(rng.integers(longest))
-                part = noise[start : start + round(duration_s * _MADE_RATE_HZ)]
-                soundfile.write(Path(folder) / f"{number:03}{ending}", part, _MADE_RATE_HZ)
+        write_recordings(Path(folder), MADE_ENDINGS, MADE_CLIPS_S)
         yield [folder]

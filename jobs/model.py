@@ -4,13 +4,14 @@ In a precision below fp32 it measures itself: the first windows that a route see
 the same weights in fp32, and what that shows is stamped on the commits of this process.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from jobs.decoding import decode
 from models.archs import EMBED_DIM, arch_spec
 from models.embedder import Embedder, Outputs, Vectors
 from models.fidelity import Fidelity, combined, compare
@@ -18,17 +19,21 @@ from models.labels import Label, class_names, top_labels
 from models.timestamps import timestamp_levels
 from models.weights import Weights, load_weights
 from pipeline.errors import PipelineError
+from pipeline.model import Model
+from pipeline.packets import Event
 from pipeline.sound import Samples
 from pipeline.spec import TableSpec
 from pipeline.storage import DEFAULT_STORAGE, Storage
 
+Decode = Callable[..., Iterator[list[Event]]]
+"""Takes the arguments of `jobs.decoding.decode`."""
 FIDELITY_WINDOWS = 8
 """Windows of each route that fidelity is measured on, at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What every process of a run is told.
+    """What every process of a run is told, and what its actors make of it.
 
     Attributes:
         table_root: folder or URI of the table.
@@ -41,6 +46,22 @@ class RunSpec:
     spec: TableSpec
     weights: dict[str, str]
     storage: Storage = DEFAULT_STORAGE
+
+    @property
+    def decode(self) -> Decode:
+        """What makes the packets of a shard; a function of a module without torch."""
+        return decode
+
+    def model(self, n_threads: int) -> Model:
+        """The model that an actor holds.
+
+        Args:
+            n_threads: torch threads on a CPU.
+
+        Raises:
+            PipelineError, ModelError: as `build_model`.
+        """
+        return build_model(self, n_threads)
 
 
 class RunModel:

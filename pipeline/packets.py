@@ -215,17 +215,31 @@ def shard_packets(
         packet_bytes: 0 for a packet an event.
         poison: places of clips that are failed without a look.
     """
-    packet: list[Event] = []
-    size = n_clips = n_windows = n_timestamps = 0
     watch = Stopwatch()
     watch.switch("decode")
-    for clip, recording in enumerate(watch.each(recordings, "fetch")):
+    clips = (
+        _poisonous(recording, clip)
+        if clip in poison
+        else clip_events(_watched(recording, watch), clip, rule)
+        for clip, recording in enumerate(watch.each(recordings, "fetch"))
+    )
+    yield from in_packets(clips, packet_bytes, watch)
+
+
+def in_packets(
+    clips: Iterable[Iterable[Event]], packet_bytes: int, watch: Stopwatch
+) -> Iterator[list[Event]]:
+    """Events in packets of about `packet_bytes` of samples, and the `ShardEnd` behind them.
+
+    Args:
+        clips: the events of each clip of a shard.
+        packet_bytes: 0 for a packet an event.
+        watch: of what makes the events; stands while a packet is with the one who takes it.
+    """
+    packet: list[Event] = []
+    size = n_clips = n_windows = n_timestamps = 0
+    for events in clips:
         n_clips += 1
-        events = (
-            _poisonous(recording, clip)
-            if clip in poison
-            else clip_events(_watched(recording, watch), clip, rule)
-        )
         for event in events:
             packet.append(event)
             if isinstance(event, WindowBlock | TimestampBlock):
