@@ -11,8 +11,8 @@
 - `routing`: which archs a run embeds with, and the weights of each.
 - `model`: the model that a process of a run holds; `stop`: being told to stop.
 - `bench`: `passtream bench`; `bench_model`, `bench_feed`, `bench_plan`, `bench_overhead`,
-  `bench_job`, `race` and `rival` are how, with the recordings of `bench_audio`, and `hollow` for
-  what does nothing.
+  `bench_job`, `race` and `rival` are how, `bench_audio` makes recordings, `hollow` a decoder and a
+  model that do nothing.
 - `monitor`: progress for people; `run_note`: what a run leaves of itself, for `status`.
 - `verify`: the check; `demo`: the tour behind `make demo`.
 

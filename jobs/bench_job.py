@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from pipeline.clips import ClipRef
 from pipeline.errors import PipelineError, UsageError
 from pipeline.local_store import LocalStore
 from pipeline.packets import DecodeRule, shard_packets
-from pipeline.plan import Shard, plan_shards
+from pipeline.plan import SHARD_BYTES, Shard, plan_shards
 from pipeline.recordings import of_clips
 from pipeline.sound import Samples
 from pipeline.sources.recognize import list_sources
@@ -145,7 +145,9 @@ def _spec(config: EmbedConfig) -> TableSpec:
 def _parted(clips: Sequence[ClipRef], n_windows: int) -> tuple[list[ClipRef], list[ClipRef]]:
     """Those that go first, and the others, as many of each format."""
     by_name = sorted(clips, key=lambda clip: clip.uri)
-    return by_name[:N_WARM], by_name[N_WARM : N_WARM + n_windows]
+    # Whatever is said to be large does.
+    first = [replace(clip, n_bytes=SHARD_BYTES) for clip in by_name[:N_WARM]]
+    return first, by_name[N_WARM : N_WARM + n_windows]
 
 
 def _windows(clips: Sequence[ClipRef], rule: DecodeRule) -> list[Samples]:

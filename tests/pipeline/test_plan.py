@@ -1,6 +1,7 @@
 """`pipeline.plan`: shards depend on what is in them, and a second run does what is missing."""
 
 import dataclasses
+import pickle
 
 import pytest
 from hypothesis import given
@@ -216,3 +217,13 @@ def test_a_file_and_a_container_do_not_meet():
     committed = {shard_id(DIGEST, [clip]): [clip]}
     plan = plan_run([], DIGEST, 4, set(committed), committed.__getitem__, parts("/c.tar", "2", ""))
     assert (len(plan.todo), plan.changed) == (1, ())
+
+
+def test_a_shard_is_the_same_in_another_process():
+    """Field by field: clips are compared by uri, version and member alone."""
+    whole = ClipRef("/a.wav", "1-1")
+    part = ClipRef("/b.tar", "2-2", "m", (1.0, 2.5), (512, 99), ("x", None), "https://signed")
+    for shard in (Shard("a" * 32, (whole, part)), Shard("b" * 32, (), Container("/c.tar", "1-1"))):
+        copied = pickle.loads(pickle.dumps(shard))
+        assert type(copied) is Shard
+        assert dataclasses.asdict(copied) == dataclasses.asdict(shard)
