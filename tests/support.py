@@ -23,6 +23,13 @@ ROOT = Path(__file__).parents[1]
 # A third of the tokens of the default arch: what is tested here does not depend on the stride.
 FAST_ARCH = "passt_s_p16_s16_128_ap468"
 FAST = ("--arch", FAST_ARCH, "--weights", "random:0")
+# One block of it, for what does not depend on the model at all: `tests/site` makes it known to the
+# commands that are started here, and to the workers of their Ray.
+QUICK_ARCH = "one_block"
+QUICK = ("--arch", QUICK_ARCH, "--weights", "random:0")
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(ROOT / "tests" / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
+).rstrip(os.pathsep)
 RUN_TIMEOUT_S = 600
 
 Samples = npt.NDArray[np.float32]

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from jobs.config import EmbedConfig
-from tests.support import FAST, n_commits, passtream, write_tones
+from tests.support import QUICK, n_commits, passtream, write_tones
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="module")
 def table(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "table"
-    done = passtream("embed", corpus, folder, *FAST, "--in-process")
+    done = passtream("embed", corpus, folder, *QUICK, "--in-process")
     assert done.returncode == 0, done.stderr
     assert "3 clips (skipped 1 other files: .txt 1)" in done.stderr
     return folder
@@ -49,7 +49,7 @@ def test_help_groups_every_setting():
     ],
 )
 def test_bad_settings_exit_2_before_anything_starts(options, told, corpus, tmp_path):
-    done = passtream("embed", corpus, tmp_path / "table", *FAST, *options)
+    done = passtream("embed", corpus, tmp_path / "table", *QUICK, *options)
     assert done.returncode == 2, done.stderr
     assert told in done.stderr
     assert "Traceback" not in done.stderr
@@ -63,12 +63,12 @@ def test_bad_sources_and_tables_exit_2(corpus, tmp_path):
         ("nosuch://bucket/prefix", "Protocol not known: nosuch"),
         (tmp_path, "no audio files in"),
     ):
-        done = passtream("embed", source, tmp_path / "table", *FAST)
+        done = passtream("embed", source, tmp_path / "table", *QUICK)
         assert (done.returncode, told in done.stderr) == (2, True), done.stderr
     file = corpus / "notes.txt"
-    done = passtream("embed", corpus, file, *FAST)
+    done = passtream("embed", corpus, file, *QUICK)
     assert (done.returncode, "is a file" in done.stderr) == (2, True), done.stderr
-    done = passtream("embed", corpus, corpus, *FAST)
+    done = passtream("embed", corpus, corpus, *QUICK)
     assert (done.returncode, "holds other files" in done.stderr) == (2, True), done.stderr
     done = passtream("embed", corpus)
     assert (done.returncode, "SOURCE... TABLE" in done.stderr) == (2, True), done.stderr
@@ -87,7 +87,7 @@ def test_published_weights_out_of_reach_say_what_to_do(corpus, tmp_path):
 def test_config_file_holds_every_option(corpus, tmp_path):
     config = tmp_path / "run.yaml"
     config.write_text(
-        f"sources: [{corpus}]\ntable: {tmp_path}/table\narch: {FAST[1]}\nweights: random:0\n"
+        f"sources: [{corpus}]\ntable: {tmp_path}/table\narch: {QUICK[1]}\nweights: random:0\n"
         "window_s: 5\ntables: clips,windows\nshard_clips: 1\nin_process: true\n"
     )
     done = passtream("embed", "--config", config, "--shard-clips", 2)
@@ -108,13 +108,13 @@ def test_config_with_an_unknown_field_is_refused(tmp_path):
 
 
 def test_other_settings_are_refused_by_name(corpus, table):
-    done = passtream("embed", corpus, table, *FAST, "--hop-s", "5")
+    done = passtream("embed", corpus, table, *QUICK, "--hop-s", "5")
     assert done.returncode == 2
     assert "hop_s: 2.5, 5.0" in done.stderr
 
 
 def test_second_run_finds_all_done(corpus, table):
-    done = passtream("embed", corpus, table, *FAST)
+    done = passtream("embed", corpus, table, *QUICK)
     assert done.returncode == 0, done.stderr
     assert "resuming: 1 shards found done, 0 to do (0 clips)" in done.stderr
 
@@ -123,7 +123,7 @@ def test_grown_source_embeds_what_is_new(corpus, table, tmp_path):
     grown, copy = tmp_path / "table", tmp_path / "corpus"
     shutil.copytree(table, grown)
     write_tones(copy, [0.7])
-    done = passtream("embed", corpus, copy, grown, *FAST, "--in-process")
+    done = passtream("embed", corpus, copy, grown, *QUICK, "--in-process")
     assert done.returncode == 0, done.stderr
     assert "resuming: 1 shards found done, 1 to do (1 clips)" in done.stderr
     checked = passtream("verify", grown, "--source", corpus, "--source", copy)
@@ -134,10 +134,10 @@ def test_too_many_errors_exit_4_each_time(tmp_path):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(corpus, [0.5, 0.01])
     for _ in range(2):
-        done = passtream("embed", corpus, table, *FAST, "--in-process")
+        done = passtream("embed", corpus, table, *QUICK, "--in-process")
         assert done.returncode == 4, done.stderr
         assert "1 of 2 clips are errors, more than --max-error-ratio 0.05" in done.stdout
-    done = passtream("embed", corpus, table, *FAST, "--in-process", "--max-error-ratio", "0.5")
+    done = passtream("embed", corpus, table, *QUICK, "--in-process", "--max-error-ratio", "0.5")
     assert done.returncode == 0, done.stderr
 
 

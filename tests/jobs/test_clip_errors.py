@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.support import FAST, error_rows, no_root_powers, passtream, tone, vectors, verified
+from tests.support import QUICK, error_rows, no_root_powers, passtream, tone, vectors, verified
 
 # 15 hops of 320 samples and one sample: 16 frames, one patch.
 ONE_PATCH = 4801
@@ -81,7 +81,7 @@ def corpus(tmp_path_factory):
 def test_each_file_is_a_clip_or_an_error(where, corpus, tmp_path):
     root, bad, good = corpus
     table = tmp_path / "table"
-    done = passtream("embed", root, table, *FAST, where, prefix=no_root_powers())
+    done = passtream("embed", root, table, *QUICK, where, prefix=no_root_powers())
     # 8 of 22 files are bad, more than --max-error-ratio lets pass.
     assert done.returncode == 4, done.stderr
     report = verified(table)
@@ -103,7 +103,7 @@ def test_each_file_is_a_clip_or_an_error(where, corpus, tmp_path):
 def test_pad_short_embeds_what_is_too_short(corpus, tmp_path):
     root, _, _ = corpus
     source, table = root / "bad" / "short.wav", tmp_path / "table"
-    done = passtream("embed", source, table, *FAST, "--in-process", "--pad-short")
+    done = passtream("embed", source, table, *QUICK, "--in-process", "--pad-short")
     assert done.returncode == 0, done.stderr
     assert vectors(table).keys() == {str(source)}
     verified(table)
@@ -114,7 +114,7 @@ def test_names_that_are_not_utf_8(tmp_path):
     folder.mkdir()
     _write(folder / "plain.wav", tone(0.5, 32_000))
     os.rename(folder / "plain.wav", os.fsencode(folder) + b"/\xff\xfe.wav")
-    done = passtream("embed", folder, table, *FAST, "--in-process")
+    done = passtream("embed", folder, table, *QUICK, "--in-process")
     assert done.returncode == 0, done.stderr
     assert vectors(table).keys() == {f"file://{folder}/%FF%FE.wav"}
 

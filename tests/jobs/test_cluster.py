@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support import (
-    FAST,
+    QUICK,
     assert_same_vectors,
     no_root_powers,
     passtream,
@@ -21,7 +21,7 @@ def corpus(tmp_path_factory):
 
 
 def test_two_actors_write_what_one_process_does(corpus, tmp_path):
-    options = (*FAST, "--shard-clips", 2, "--outputs", "embedding,logits")
+    options = (*QUICK, "--shard-clips", 2, "--outputs", "embedding,logits")
     tables = {}
     for name, where in (("ray", ("--actors", 2)), ("alone", ("--in-process",))):
         tables[name] = tmp_path / name
@@ -36,10 +36,10 @@ def test_two_actors_write_what_one_process_does(corpus, tmp_path):
 @pytest.mark.parametrize("where", ["--on-ray", "--in-process"])
 def test_shard_that_cannot_be_written_exits_3_and_is_done_later(where, corpus, tmp_path):
     table = tmp_path / "table"
-    done = passtream("embed", corpus / "000.wav", table, *FAST, "--in-process")
+    done = passtream("embed", corpus / "000.wav", table, *QUICK, "--in-process")
     assert done.returncode == 0, done.stderr
     (table / "clips").chmod(0o555)
-    options = (*FAST, "--shard-clips", 4, where)
+    options = (*QUICK, "--shard-clips", 4, where)
     done = passtream("embed", corpus, table, *options, prefix=no_root_powers())
     assert done.returncode == 3, done.stderr
     assert "Permission denied" in done.stderr
@@ -56,7 +56,7 @@ def test_ray_that_is_not_there_exits_2(corpus, tmp_path):
     # Without the variable, auto finds whichever Ray another test has running.
     nowhere = {"RAY_ADDRESS": "127.0.0.1:9"}
     for address, env in (("auto", nowhere), ("127.0.0.1:9", {})):
-        options = (*FAST, "--address", address)
+        options = (*QUICK, "--address", address)
         done = passtream("embed", corpus, tmp_path / "table", *options, env=env)
         assert done.returncode == 2, done.stderr
         assert f"address '{address}': no Ray to be had there" in done.stderr

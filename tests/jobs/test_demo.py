@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.demo import make_corpus
-from tests.support import FAST, passtream, verified
+from tests.support import QUICK, passtream, verified
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +15,7 @@ def table(tmp_path_factory):
     root = tmp_path_factory.mktemp("demo")
     # 21 recordings in seven formats, and two damaged files.
     assert make_corpus(root / "corpus") == 23
-    options = (*FAST, "--hop-s", 10, "--tables", "clips,windows", "--max-error-ratio", 0.1)
+    options = (*QUICK, "--hop-s", 10, "--tables", "clips,windows", "--max-error-ratio", 0.1)
     done = passtream("embed", root / "corpus", root / "table", *options, "--in-process")
     assert done.returncode == 0, done.stderr
     report = verified(root / "table")

@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 
 from tests.pipeline.sources.corpora import wav, write_parquet, write_tar
-from tests.support import FAST, assert_same_vectors, passtream, verified
+from tests.support import QUICK, assert_same_vectors, passtream, verified
 
 
 def test_tars_and_parquet_from_the_command_line(tmp_path):
@@ -19,7 +19,7 @@ def test_tars_and_parquet_from_the_command_line(tmp_path):
         ("c.parquet", "parquet", ("--columns", "label")),
     ):
         tables[name] = tmp_path / name
-        arguments = (tmp_path / source, tables[name], *FAST, *options)
+        arguments = (tmp_path / source, tables[name], *QUICK, *options)
         done = passtream("embed", *arguments)
         assert done.returncode == 0, done.stderr
         assert verified(tables[name]).clips == 4

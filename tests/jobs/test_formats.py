@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from tests.support import FAST, error_rows, passtream, vectors, verified
+from tests.support import QUICK, error_rows, passtream, vectors, verified
 
 # Debian packages: single words at 48 kHz, sentences at 8 kHz; the formats are made by ffmpeg.
 WORDS = Path("/usr/share/sounds/alsa")
@@ -54,7 +54,7 @@ def cosine_distance(one, other):
 
 def test_every_format_embeds_as_its_wav(folder, tmp_path):
     table = tmp_path / "table"
-    done = passtream("embed", folder, table, *FAST, "--in-process")
+    done = passtream("embed", folder, table, *QUICK, "--in-process")
     assert done.returncode == 0, done.stderr
     assert not verified(table).errors
     embedded = vectors(table)
@@ -82,7 +82,7 @@ def test_limits_are_options(folder, tmp_path):
     cut.write_bytes(left.read_bytes()[:113_000])
     sources = [front, folder / "words.opus", left, cut]
     options = ("--max-clip-s", 1.4, "--max-clip-bytes", 130_000, "--short-tolerance", 0.2)
-    done = passtream("embed", *sources, table, *FAST, "--in-process", *options)
+    done = passtream("embed", *sources, table, *QUICK, "--in-process", *options)
     assert done.returncode == 4, done.stderr  # half of the clips are errors
     verified(table)
     errors = error_rows(table)
@@ -95,7 +95,7 @@ def test_limits_are_options(folder, tmp_path):
         str(sources[2]): False,
         str(cut): True,
     }
-    other = passtream("embed", *sources, table, *FAST, "--in-process")
+    other = passtream("embed", *sources, table, *QUICK, "--in-process")
     assert other.returncode == 2
     for option in ("max_clip_s", "max_clip_bytes", "short_tolerance"):
         assert option in other.stderr

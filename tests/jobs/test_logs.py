@@ -13,7 +13,7 @@ from rich.console import Console
 from jobs.failed_clips import FailedClips
 from jobs.logs import RunLog
 from pipeline.storage import Storage
-from tests.support import FAST, ROOT, open_table, passtream, tone
+from tests.support import QUICK, ROOT, open_table, passtream, tone
 
 SECRET = "very-secret-of-the-tests"
 STORAGE = Storage((("secret", SECRET),))
@@ -132,7 +132,7 @@ def corpus(tmp_path_factory):
 def run(request, corpus, tmp_path_factory):
     """A run with four errors among seven clips, and its table."""
     table = tmp_path_factory.mktemp("made") / "table"
-    options = (*FAST, "--shard-clips", 4, request.param, "--log-format", "json")
+    options = (*QUICK, "--shard-clips", 4, request.param, "--log-format", "json")
     return passtream("embed", corpus, table, *options), table
 
 

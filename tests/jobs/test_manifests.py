@@ -4,7 +4,7 @@ import subprocess
 
 import pyarrow.parquet as pq
 
-from tests.support import FAST, ROOT, command, passtream, verified, write_tones
+from tests.support import QUICK, ROOT, command, passtream, verified, write_tones
 
 
 def test_parts_of_recordings_with_what_the_manifest_says(tmp_path):
@@ -19,7 +19,7 @@ def test_parts_of_recordings_with_what_the_manifest_says(tmp_path):
         "gone.wav,Dan,,\n"
     )
     table = tmp_path / "table"
-    run = passtream("embed", manifest, table, *FAST, "--in-process", "--max-error-ratio", "1")
+    run = passtream("embed", manifest, table, *QUICK, "--in-process", "--max-error-ratio", "1")
     assert run.returncode == 0, run.stderr
     names = ["uri", "member", "start_s", "duration_s", "speaker", "decoded_short"]
     rows = pq.read_table(table / "clips", columns=names).to_pylist()
@@ -40,7 +40,7 @@ def test_parts_of_recordings_with_what_the_manifest_says(tmp_path):
 def test_columns_of_the_tables_own_are_refused(tmp_path):
     manifest = tmp_path / "m.jsonl"
     manifest.write_text('{"uri": "a.wav", "arch": "x", "labels": "y", "id": "z"}\n')
-    run = passtream("embed", manifest, tmp_path / "table", *FAST, "--in-process")
+    run = passtream("embed", manifest, tmp_path / "table", *QUICK, "--in-process")
     assert run.returncode == 2
     assert "columns: 'arch' cannot be carried" in run.stderr
 
@@ -49,7 +49,7 @@ def test_uris_on_standard_input(tmp_path):
     paths = write_tones(tmp_path / "corpus", (0.5, 1.0))
     table, uris = tmp_path / "table", "".join(f"{path}\n" for path in paths)
     for arguments in (
-        ("embed", "-", table, *FAST, "--in-process"),
+        ("embed", "-", table, *QUICK, "--in-process"),
         ("verify", table, "--source", "-"),
     ):
         run = subprocess.run(

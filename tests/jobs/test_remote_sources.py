@@ -15,7 +15,7 @@ from pipeline.sources.recognize import list_sources
 from pipeline.storage import Storage
 from tests import servers
 from tests.servers import Fault, S3Server, fault_proxy
-from tests.support import FAST, error_rows, passtream, vectors, verified, write_tones
+from tests.support import QUICK, error_rows, passtream, vectors, verified, write_tones
 
 # As of nobody's account; long and odd, so that a find is no accident.
 KEY, SECRET, TOKEN = "AKIDPASSTREAM7TESTS", "kS3cr3tOfTheTests/WithSlash+Plus", "t0k3n-of-the-tests"
@@ -89,7 +89,7 @@ def test_a_private_bucket_is_embedded_and_no_key_is_written_anywhere(
     keys = [] if env else flags(moto)
     where = "--on-ray" if "Ray" in given_by else "--in-process"
     run = passtream(
-        "embed", f"{private}/corpus", table, *FAST, where, *keys, "--max-error-ratio", 1,
+        "embed", f"{private}/corpus", table, *QUICK, where, *keys, "--max-error-ratio", 1,
         env=env | ray_environment(ray_folder),
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
@@ -109,7 +109,7 @@ def test_no_key_is_in_a_table_on_a_server_or_in_what_ray_keeps(gateway, tmp_path
         given = gateway.options | {"endpoint_url": proxy.url}
         # The keys of the environment are not used, but every process has them.
         run = passtream(
-            "embed", f"{bucket}/corpus", f"{bucket}/table", *FAST, "--shard-clips", 1, "--on-ray",
+            "embed", f"{bucket}/corpus", f"{bucket}/table", *QUICK, "--shard-clips", 1, "--on-ray",
             *(x for pair in given.items() for x in ("--storage-options", "=".join(pair))),
             env=KEYS | ray_environment(ray_folder),
         )  # fmt: skip
@@ -146,7 +146,7 @@ def test_no_key_is_in_any_failure(moto, private, tmp_path, fault, code, said):
             kind, part = fault
             proxy.faults += [Fault(kind, each, part, times=1000) for each in ("GET", "HEAD")]
         run = passtream(
-            "embed", source, tmp_path / "table", *FAST, "--in-process", "--max-error-ratio", 1,
+            "embed", source, tmp_path / "table", *QUICK, "--in-process", "--max-error-ratio", 1,
             *flags(S3Server(proxy.url), timeout_s=2),
         )  # fmt: skip
     assert run.returncode == code, run.stderr + run.stdout
@@ -179,7 +179,7 @@ def test_a_signed_url_is_read_and_its_signature_is_kept_nowhere(moto, private, t
     ]
     assert len(signatures) == 2
     table = tmp_path / "table"
-    run = passtream("embed", *urls, table, *FAST, "--in-process")
+    run = passtream("embed", *urls, table, *QUICK, "--in-process")
     assert run.returncode == 0, run.stderr
     uris = set(vectors(table))
     assert uris == {f"{moto.url}/{bucket}/corpus/sub%20dir/00{i}.wav" for i in range(2)}
@@ -206,7 +206,7 @@ def test_no_credentials_and_profiles(moto, private, tmp_path, monkeypatch):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", moto.url)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
-    run = passtream("embed", f"{private}/corpus", tmp_path / "table", *FAST)
+    run = passtream("embed", f"{private}/corpus", tmp_path / "table", *QUICK)
     assert run.returncode == 2, run.stderr
     assert "set AWS_PROFILE" in run.stderr
     (tmp_path / "credentials").write_text(

@@ -8,7 +8,7 @@ from pipeline.stores import open_store
 from pipeline.table import Table
 from pipeline.verify import verify_table
 from tests.servers import KEY, SECRET
-from tests.support import FAST, passtream, write_tones
+from tests.support import QUICK, passtream, write_tones
 
 SHORT_S = (0.5, 0.7, 0.9)
 
@@ -28,10 +28,10 @@ def option_flags(server):
 def test_embed_and_verify_on_s3(gateway, corpus, where):
     uri = f"{gateway.new_bucket()}/deep/table"
     flags = option_flags(gateway)
-    run = passtream("embed", corpus, uri, *FAST, "--shard-clips", 2, where, *flags)
+    run = passtream("embed", corpus, uri, *QUICK, "--shard-clips", 2, where, *flags)
     assert run.returncode == 0, run.stderr
     assert f"passtream verify {uri}" in run.stdout
-    again = passtream("embed", corpus, uri, *FAST, "--shard-clips", 2, where, *flags)
+    again = passtream("embed", corpus, uri, *QUICK, "--shard-clips", 2, where, *flags)
     assert again.returncode == 0, again.stderr
     assert "resuming: 2 shards found done, 0 to do" in again.stderr
     verified = passtream("verify", uri, "--source", corpus, "--json", *flags)
@@ -48,7 +48,7 @@ def test_settings_of_a_store_from_a_file(moto, corpus, tmp_path):
     config = tmp_path / "run.yaml"
     settings = {"storage_options": moto.options, "store_timeout_s": 20, "in_process": True}
     config.write_text(json.dumps(settings))
-    run = passtream("embed", "--config", config, corpus, uri, *FAST)
+    run = passtream("embed", "--config", config, corpus, uri, *QUICK)
     assert run.returncode == 0, run.stderr
     report = verify_table(Table.read(open_store(uri, moto.storage())))
     assert report.passed, report.problems
@@ -57,7 +57,7 @@ def test_settings_of_a_store_from_a_file(moto, corpus, tmp_path):
 def test_a_store_that_is_not_there_fails_in_time_and_in_one_line(corpus):
     flags = ("--storage-options", "endpoint_url=http://127.0.0.1:1", "--store-timeout-s", 1)
     keys = ("--storage-options", f"key={KEY}", "--storage-options", f"secret={SECRET}")
-    run = passtream("embed", corpus, "s3://bucket/table", *FAST, *flags, *keys)
+    run = passtream("embed", corpus, "s3://bucket/table", *QUICK, *flags, *keys)
     assert run.returncode == 3
     assert run.stderr.count("\n") == 1
     assert run.stderr.startswith(
@@ -80,6 +80,6 @@ def test_a_bad_option_is_told_without_its_value(corpus, tmp_path):
 
 
 def test_an_unknown_kind_of_store_is_refused(corpus):
-    run = passtream("embed", corpus, "nowhere://bucket/table", *FAST)
+    run = passtream("embed", corpus, "nowhere://bucket/table", *QUICK)
     assert run.returncode == 2
     assert "nowhere://bucket/table" in run.stderr
