@@ -19,7 +19,7 @@ from jobs.metrics import ModelMetrics
 from jobs.model import RunSpec
 from pipeline.commits import CommitRecord
 from pipeline.errors import PipelineError
-from pipeline.packets import ClipStart, Event
+from pipeline.events import ClipStart, Event
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 from pipeline.shard import EmbeddedShard, embedded_shard

@@ -28,7 +28,8 @@ from models.archs import DEFAULT_ARCH, arch_spec
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, to_samples, uri_to_path
 from pipeline.decode import down_mix
 from pipeline.errors import UsageError
-from pipeline.packets import ClipDone, ClipFailed, DecodeRule, shard_packets
+from pipeline.events import ClipDone, ClipFailed
+from pipeline.packets import DecodeRule, shard_packets
 from pipeline.recordings import of_clips
 from pipeline.sources.recognize import list_sources
 from pipeline.windows import WindowRule

@@ -6,7 +6,8 @@ would be torch, which takes seconds and hundreds of megabytes.
 
 from collections.abc import Iterator
 
-from pipeline.packets import PACKET_BYTES, DecodeRule, Event, shard_packets
+from pipeline.events import Event
+from pipeline.packets import PACKET_BYTES, DecodeRule, shard_packets
 from pipeline.plan import Shard
 from pipeline.recordings import recordings
 from pipeline.storage import Storage

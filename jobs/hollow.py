@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.clips import SAMPLE_RATE_HZ
+from pipeline.events import ClipDone, ClipStart, Event
 from pipeline.model import Vectors
-from pipeline.packets import PACKET_BYTES, ClipDone, ClipStart, DecodeRule, Event, in_packets
+from pipeline.packets import PACKET_BYTES, DecodeRule, in_packets
 from pipeline.plan import Shard
 from pipeline.quality import SILENCE
 from pipeline.sound import Samples

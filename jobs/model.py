@@ -19,8 +19,8 @@ from models.labels import Label, class_names, top_labels
 from models.timestamps import timestamp_levels
 from models.weights import Weights, load_weights
 from pipeline.errors import PipelineError
+from pipeline.events import Event
 from pipeline.model import Model
-from pipeline.packets import Event
 from pipeline.sound import Samples
 from pipeline.spec import TableSpec
 from pipeline.storage import DEFAULT_STORAGE, Storage

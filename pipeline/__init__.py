@@ -13,12 +13,12 @@
 - `promised`, `chunks`, `mpeg`, `ogg`: how much audio a file says it has, to find damage by.
 - `windows`: pieces become `WindowBlock`s; the only place that knows window arithmetic.
 - `spec`: what a table is made with, and so which model a clip goes through.
-- `packets`: the decode side of a shard as one stream of events, errors among them.
+- `events`, `packets`: the decode side of a shard as one stream of events, errors among them.
 - `assemble`: the model side: events become embeddings, and these rows, by `clip_rows`.
 - `rows`, `rowfile`, `schema`: rows become files, by row groups where a clip has many.
 - `table`: the names of the files, and by `commits` the records that make them count.
 - `store`, `stores`: where they lie: `local_store`, or `remote_store` over fsspec, whose parts are
-  `storage`, `remote_client`, `remote_file`, `upload`, `exclusive` and `lease`.
+  `storage`, `redaction`, `remote_client`, `remote_file`, `upload`, `exclusive` and `lease`.
 - `shard`: those three steps for one shard; `stages` times them, `shared_model` lets several shards
   ask one model.
 - `run_state`, `run_status`, `processes`: what a run leaves in its table about itself, and how far

@@ -15,8 +15,8 @@ import numpy.typing as npt
 from pipeline.clip_rows import ClipRows
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.errors import BrokenStreamError
+from pipeline.events import ClipDone, ClipFailed, ClipStart, Event, ShardEnd, TimestampBlock
 from pipeline.model import Model, Vectors
-from pipeline.packets import ClipDone, ClipFailed, ClipStart, Event, ShardEnd, TimestampBlock
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 from pipeline.rows import RowWriter

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
+from pipeline.events import ClipDone, ClipFailed, TimestampBlock
 from pipeline.model import Model, Vectors
-from pipeline.packets import ClipDone, ClipFailed, TimestampBlock
 from pipeline.rows import RowWriter
 from pipeline.schema import LABEL_FIELDS
 from pipeline.spec import TableSpec

@@ -1,14 +1,12 @@
-"""The decode side of a shard as one stream: windows, and what became of each clip.
+"""The decode side of a shard as one stream of events, in packets.
 
-Events come clip by clip in the shard's order: a `ClipStart`, any number of `WindowBlock`s and
-`TimestampBlock`s, then one `ClipDone` or `ClipFailed`; after the last clip a `ShardEnd` with
-the totals, by which a stream that was cut off shows. They travel in packets, lists of a few
-megabytes, because a Ray object for every short clip would cost more than decoding it.
+Packets are lists of a few megabytes, because a Ray object for every short clip would cost more than
+decoding it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -16,8 +14,8 @@ import numpy as np
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.decode import ClipReader
 from pipeline.errors import ClipError
+from pipeline.events import ClipDone, ClipFailed, ClipStart, Event, ShardEnd, TimestampBlock
 from pipeline.limits import DEFAULT_LIMITS, Limits
-from pipeline.quality import SILENCE, Quality
 from pipeline.recordings import Recording
 from pipeline.sound import Samples
 from pipeline.stages import Stopwatch
@@ -45,80 +43,6 @@ class DecodeRule:
     pad_short: bool = False
     timestamps: WindowRule | None = None
     limits: Limits = DEFAULT_LIMITS
-
-
-@dataclass(frozen=True, slots=True)
-class ClipStart:
-    """What follows is of this clip.
-
-    Attributes:
-        clip: its place in the shard.
-        ref: which clip it is; a container's clips are not known before.
-    """
-
-    clip: int
-    ref: ClipRef
-
-
-@dataclass(frozen=True, slots=True)
-class TimestampBlock:
-    """Consecutive timestamps of one clip, in the reflected stream that their windows lie in.
-
-    Attributes:
-        clip: the clip's place in its shard.
-        first_index: of the first timestamp.
-        n: how many.
-        pcm: float32 samples, from the start of the first one's window to the end of the last one's.
-    """
-
-    clip: int
-    first_index: int
-    n: int
-    pcm: Samples
-
-
-@dataclass(frozen=True, slots=True)
-class ClipDone:
-    """All windows and timestamps of this clip have been sent."""
-
-    clip: int
-    n_samples: int
-    n_windows: int
-    sample_rate_hz: int
-    channels: int
-    decoded_short: bool
-    n_timestamps: int = 0
-    quality: Quality = SILENCE
-
-
-@dataclass(frozen=True, slots=True)
-class ClipFailed:
-    """This clip cannot be embedded; windows and timestamps of it that were sent do not count."""
-
-    clip: int
-    stage: str
-    error_class: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class ShardEnd:
-    """The shard's clips have all been sent.
-
-    Attributes:
-        n_clips: how many.
-        n_windows: of all of them.
-        n_timestamps: of all of them.
-        seconds: that the decode side took, by stage; not compared.
-    """
-
-    n_clips: int
-    n_windows: int
-    n_timestamps: int = 0
-    seconds: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
-
-
-Event = ClipStart | WindowBlock | TimestampBlock | ClipDone | ClipFailed | ShardEnd
 
 
 def clip_events(recording: Recording, clip: int, rule: DecodeRule) -> Iterator[Event]:

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from pipeline.assemble import Assembler
 from pipeline.commits import CommitRecord
+from pipeline.events import Event
 from pipeline.model import Model
-from pipeline.packets import Event
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 from pipeline.rows import RowWriter

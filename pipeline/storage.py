@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import fsspec
 
 from pipeline.errors import StoreError, UsageError
+from pipeline.redaction import redacted
 
 DEFAULT_TIMEOUT_S = 120.0
 """How long a store may be out of order before what was asked of it fails."""
@@ -27,9 +28,6 @@ S3_PROTOCOLS = ("s3", "s3a")
 HTTP_PROTOCOLS = ("http", "https")  # the filesystem of which lists nothing
 # Their filesystems answer from earlier listings, which would hide what changed since.
 _CACHING_PROTOCOLS = (*S3_PROTOCOLS, "gs", "gcs", "az", "abfs", "abfss")
-_SECRET_ENVIRONMENT = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-_SECRET_OPTION = re.compile(r"key|secret|token|pass|cred|sas|auth|sign|connection", re.IGNORECASE)
-_SHORTEST_SECRET = 4
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
 _SHORTEST_SILENCE_S, _LONGEST_SILENCE_S = 1.0, 30.0
 # Asking again changes none of these.
@@ -156,28 +154,11 @@ class Storage:
 
     def redacted(self, text: str) -> str:
         """A text without the credentials that this process knows, and without those in URIs."""
-        for secret in sorted(self._secrets(), key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return _USERINFO.sub(r"\1***@", _SIGNED.sub(r"\1***", text))
-
-    def _secrets(self) -> Iterator[str]:
-        yield from (value for name in _SECRET_ENVIRONMENT if (value := os.environ.get(name)))
-        for value in _secret_texts(dict(self.options)):
-            if len(value) >= _SHORTEST_SECRET:
-                yield value
+        return redacted(text, dict(self.options))
 
 
 DEFAULT_STORAGE = Storage()
 _FILESYSTEMS: dict[tuple[Any, ...], Any] = {}
-# Secret keys of AWS have slashes; `:80/` is a port.
-_USERINFO = re.compile(
-    r"(\b[a-z][a-z0-9+.-]*://)(?:[^/@\s]+|[^/@\s:]*:(?!\d*(?:/|\s|$))[^@\s]*)@", re.IGNORECASE
-)
-_SIGNED = re.compile(
-    r"\b((?:X-Amz-[a-z-]+|X-Goog-[a-z-]+|AWSAccessKeyId|sig|hmac|auth|"
-    r"[\w-]*(?:signature|token|secret|password|api_?key))=)[^&\s'\"]+",
-    re.IGNORECASE,
-)
 
 
 def parse_options(given: Iterable[str]) -> tuple[tuple[str, Any], ...]:
@@ -245,14 +226,6 @@ def _is_final(error: Exception) -> bool:
         or type(error).__name__ in _FINAL_NAMES
         or (isinstance(error, OSError) and error.errno in _FINAL_ERRNOS)
     )
-
-
-def _secret_texts(options: dict[str, Any]) -> Iterator[str]:
-    for name, value in options.items():
-        if isinstance(value, dict):
-            yield from _secret_texts(value)
-        elif _SECRET_OPTION.search(name):
-            yield str(value)
 
 
 def first_line(error: BaseException) -> str:

@@ -12,7 +12,8 @@ import pipeline.windows
 from pipeline.assemble import Assembler
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.errors import BrokenStreamError
-from pipeline.packets import ClipDone, ClipFailed, ClipStart, ShardEnd, shard_packets
+from pipeline.events import ClipDone, ClipFailed, ClipStart, ShardEnd
+from pipeline.packets import shard_packets
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 from pipeline.recordings import of_clips

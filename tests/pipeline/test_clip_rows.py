@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.clip_rows import ClipRows
 from pipeline.clips import ClipRef
-from pipeline.packets import ClipDone, ClipFailed, TimestampBlock
+from pipeline.events import ClipDone, ClipFailed, TimestampBlock
 from pipeline.quality import Quality
 from pipeline.rows import RowWriter
 

@@ -8,16 +8,8 @@ import soundfile
 
 import pipeline.windows
 from pipeline.clips import SAMPLE_RATE_HZ
-from pipeline.packets import (
-    ClipDone,
-    ClipFailed,
-    ClipStart,
-    DecodeRule,
-    ShardEnd,
-    TimestampBlock,
-    clip_events,
-    shard_packets,
-)
+from pipeline.events import ClipDone, ClipFailed, ClipStart, ShardEnd, TimestampBlock
+from pipeline.packets import DecodeRule, clip_events, shard_packets
 from pipeline.quality import QualityMeter
 from pipeline.recordings import of_clip, of_clips
 from pipeline.windows import WindowBlock, WindowRule

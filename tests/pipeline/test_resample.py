@@ -10,7 +10,8 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.packets import ClipDone, DecodeRule, clip_events
+from pipeline.events import ClipDone
+from pipeline.packets import DecodeRule, clip_events
 from pipeline.recordings import of_clip
 from pipeline.resample import resampled
 from pipeline.sound import PIECE_FRAMES
