@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import psutil
 import pyarrow.parquet as pq
 import soundfile
 
+from models.archs import arch_spec
 from pipeline.local_store import LocalStore
 from pipeline.report import Report
 from pipeline.table import Table
@@ -26,6 +28,7 @@ FAST = ("--arch", FAST_ARCH, "--weights", "random:0")
 # One block of it, for what does not depend on the model at all: `tests/site` makes it known to the
 # commands that are started here, and to the workers of their Ray.
 QUICK_ARCH = "one_block"
+QUICK_SPEC = replace(arch_spec(FAST_ARCH), name=QUICK_ARCH, depth=1)
 QUICK = ("--arch", QUICK_ARCH, "--weights", "random:0")
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(ROOT / "tests" / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
-    write_tones(folder, [2.0 + 0.25 * i for i in range(N_CLIPS)])
+    write_tones(folder, [1.5 + 0.125 * i for i in range(N_CLIPS)])
     return folder
 
 

@@ -13,6 +13,7 @@ import soundfile
 from jobs.config import EmbedConfig
 from jobs.model import RunModel
 from jobs.table_spec import table_spec
+from models.archs import ARCHS
 from models.weights import load_weights
 from pipeline.packets import shard_packets
 from pipeline.plan import plan_run
@@ -26,8 +27,9 @@ from pipeline.table import Table
 from pipeline.verify import verify_table
 from tests.pipeline.sources.corpora import write_parquet, write_tar
 from tests.support import (
-    FAST,
-    FAST_ARCH,
+    QUICK,
+    QUICK_ARCH,
+    QUICK_SPEC,
     assert_same_vectors,
     passtream,
     tone,
@@ -92,7 +94,7 @@ def by_command(corpus, tmp_path_factory):
     """Embeddings of the files by their names, as the command writes them."""
     table = tmp_path_factory.mktemp("command") / "table"
     options = ("--in-process", "--shard-clips", SHARD_CLIPS)
-    done = passtream("embed", corpus / "files", table, *FAST, *options)
+    done = passtream("embed", corpus / "files", table, *QUICK, *options)
     assert done.returncode == 0, done.stderr
     assert verified(table).clips == N_CLIPS
     return {Path(uri).name: vector for uri, vector in vectors(table).items()}
@@ -100,7 +102,9 @@ def by_command(corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def config():
-    return EmbedConfig(arch=FAST_ARCH, weights="random:0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHS, QUICK_ARCH, QUICK_SPEC)
+        yield EmbedConfig(arch=QUICK_ARCH, weights="random:0")
 
 
 @pytest.fixture(scope="module")

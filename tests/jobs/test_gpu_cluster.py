@@ -13,7 +13,7 @@ from jobs.connect import ClusterOptions, actor_plan
 from jobs.fleet import FleetSize
 from pipeline.errors import UsageError
 from tests.servers import free_port
-from tests.support import FAST, passtream, verified, wait_until, write_tones
+from tests.support import QUICK, passtream, verified, wait_until, write_tones
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -65,7 +65,7 @@ def test_each_actor_has_its_gpu_decoders_run_elsewhere_and_it_is_told(cluster, t
     corpus.mkdir()
     write_tones(corpus, [1.0] * 40)
     (corpus / "broken.wav").write_bytes(b"no audio")
-    options = (*FAST, "--shard-clips", 2, "--address", cluster.address)
+    options = (*QUICK, "--shard-clips", 2, "--address", cluster.address)
     seen = {}
 
     def has_seen_all():

@@ -12,8 +12,9 @@ from models.labels import class_names
 from models.weights import load_weights
 from pipeline.table import SPEC_NAME
 from tests.support import (
-    FAST,
-    FAST_ARCH,
+    QUICK,
+    QUICK_ARCH,
+    QUICK_SPEC,
     assert_same_vectors,
     open_table,
     passtream,
@@ -25,7 +26,7 @@ from tests.support import (
 
 DURATIONS_S = (0.5, 1.0, 1.61, 10.5)
 ALL = (
-    *FAST,
+    *QUICK,
     *("--tables", "clips,windows,timestamps", "--outputs", "labels,embedding,logits"),
     *("--top-k", 3, "--precision", "bf16", "--shard-clips", 3),
 )
@@ -65,8 +66,8 @@ def test_every_timestamp_of_every_clip_is_there(run):
 
 def test_timestamps_are_those_of_the_reflected_sound(run):
     _, table = run
-    spec = arch_spec(FAST_ARCH)
-    embedder = Embedder(spec, load_weights("random:0", spec).state_dict, precision="bf16")
+    weights = load_weights("random:0", QUICK_SPEC)
+    embedder = Embedder(QUICK_SPEC, weights.state_dict, precision="bf16")
     padded = np.pad(tone(DURATIONS_S[0], 32_000, seed=0), 2560, mode="reflect")
     windows = [padded[i : i + 5120] for i in range(0, 16_001, 1600)]
     outputs = embedder.embed(windows)
@@ -94,18 +95,18 @@ def test_what_the_precision_costs_is_told_and_kept(run):
     table = open_table(folder)
     assert f"fidelity to fp32: cosine min {table.fidelity['cosine_min']:.5f} mean" in told
     # The first shard's clips have one window each.
-    assert (table.fidelity["windows"], table.fidelity["archs"]) == (3, [FAST_ARCH])
+    assert (table.fidelity["windows"], table.fidelity["archs"]) == (3, [QUICK_ARCH])
     assert 0.9 < table.fidelity["cosine_min"] < 1
     records = list(table.records(sorted(table.committed())))
     assert len(records) == 2
     assert all(record.fidelity == table.fidelity for record in records)
     checked = passtream("verify", folder).stdout
-    assert f"model       {FAST_ARCH} to 10 s, weights random:0" in checked
+    assert f"model       {QUICK_ARCH} to 10 s, weights random:0" in checked
     assert "precision   bf16, fidelity to fp32: cosine min" in checked
     assert "timestamps  276 (base, 1295 wide)" in checked
     report = json.loads(passtream("verify", folder, "--json").stdout)
     assert (report["precision"], report["fidelity"]) == ("bf16", table.fidelity)
-    assert [route["arch"] for route in report["routes"]] == [FAST_ARCH]
+    assert [route["arch"] for route in report["routes"]] == [QUICK_ARCH]
 
 
 def test_a_killed_runs_fidelity_is_caught_up_with(run, corpus):
@@ -121,7 +122,7 @@ def test_a_killed_runs_fidelity_is_caught_up_with(run, corpus):
 
 def test_other_outputs_are_refused_by_name(run, corpus):
     _, folder = run
-    done = passtream("embed", corpus, folder, *FAST, "--top-k", 5, "--outputs", "labels")
+    done = passtream("embed", corpus, folder, *QUICK, "--top-k", 5, "--outputs", "labels")
     assert done.returncode == 2
     for difference in (
         "tables: clips,windows,timestamps, clips", "outputs: embedding,logits,labels, embedding,",

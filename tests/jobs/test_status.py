@@ -14,7 +14,7 @@ from pipeline.storage import Storage
 from pipeline.stores import open_store
 from tests.servers import KEY, SECRET
 from tests.support import (
-    FAST,
+    QUICK,
     kill_session,
     n_commits,
     passtream,
@@ -24,7 +24,7 @@ from tests.support import (
     write_tones,
 )
 
-OPTIONS = (*FAST, "--in-process", "--shard-clips", 1)
+OPTIONS = (*QUICK, "--in-process", "--shard-clips", 1)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_a_finished_run(table):
     assert (done.returncode, done.stderr) == (0, "")
     told = done.stdout
     assert f"table     {table}\n" in told
-    assert f"model     {FAST[1]} to 10 s, weights random:0, fp32\n" in told
+    assert f"model     {QUICK[1]} to 10 s, weights random:0, fp32\n" in told
     assert "run       finished\n" in told
     assert re.search(
         r" began .* ago \(20.* UTC\): 0 shards found done, 3 to do \(3 clips\)\n", told
@@ -77,7 +77,7 @@ def test_for_programs(table):
     done = passtream("status", table, "--json")
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert (told["table"], told["routes"][0]["arch"]) == (str(table), FAST[1])
+    assert (told["table"], told["routes"][0]["arch"]) == (str(table), QUICK[1])
     assert (told["standing"], told["shards"], told["clips"]) == ("finished", 3, 2)
     assert (told["audio_s"], told["windows"], told["errors"]) == (1.5, 2, {"undecodable": 1})
     assert told["run"]["outcome"] == "finished"
