@@ -1,28 +1,37 @@
 """`passtream bench overhead` and `job`: that they run; what the figures are is no test."""
 
-import gc
 import re
-import warnings
+import subprocess
+import sys
 
 import pytest
-from ray.cluster_utils import Cluster
 
 from jobs.bench_job import run_job_bench
 from jobs.bench_overhead import run_overhead_bench
 from pipeline.errors import UsageError
 from tests.support import FAST_ARCH, passtream
 
+# In a process of its own: Ray leaves it to the garbage collector to close what it has opened.
+RAY = """
+from ray.cluster_utils import Cluster
+
+cluster = Cluster()
+cluster.add_node(num_cpus=2, object_store_memory=400 << 20)
+print("address", cluster.address, flush=True)
+input()
+cluster.shutdown()
+"""
+
 
 @pytest.fixture(scope="module")
 def address():
     """Of a Ray with two CPUs, for all of them."""
-    cluster = Cluster()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # looking for a port, Ray leaves a socket
-        cluster.add_node(num_cpus=2, object_store_memory=400 << 20)
-        gc.collect()
-    yield cluster.address
-    cluster.shutdown()
+    command = [sys.executable, "-c", RAY]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield next(line.split()[1] for line in process.stdout if line.startswith("address"))
+        process.communicate("\n")
 
 
 def test_the_overhead_is_that_of_a_run(address):
