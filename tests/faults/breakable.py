@@ -16,6 +16,7 @@ import pytest
 from ray._private.node import Node
 from ray.cluster_utils import Cluster
 
+from tests.servers import free_port
 from tests.support import children
 
 # A node's loss is noticed within a second or two, not half a minute.
@@ -91,6 +92,7 @@ class BreakableCluster:
             num_cpus=0,
             include_dashboard=True,
             dashboard_port=0,
+            dashboard_agent_listen_port=free_port(),  # else every cluster here wants the same
             _system_config=NOTICED_SOON,
         )
         for _ in range(n_nodes):

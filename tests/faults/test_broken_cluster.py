@@ -175,7 +175,9 @@ def test_job_stopped_and_submitted_again(run, cluster, corpus, tmp_path):
     submit = ("submit", "--no-wait", "--", "env", f"PYTHONPATH={ROOT}", sys.executable)
     cluster.faults(ONE_IS_HELD_UP)
     first = _job(cluster, *submit, "-m", "jobs.cli", *command.split())
-    wait_until(lambda: cluster.waiting() and n_commits(table) >= 1)
+    wait_until(lambda: cluster.waiting() or client.get_job_status(first).is_terminal())
+    assert client.get_job_status(first) == "RUNNING", client.get_job_logs(first)
+    wait_until(lambda: n_commits(table) >= 1)
     _job(cluster, "stop", first)
     assert client.get_job_status(first) == "STOPPED"
     wait_until(lambda: not cluster.actors())
