@@ -5,12 +5,14 @@ import re
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
+import pyarrow.parquet as pq
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
 from jobs.connect import ClusterOptions, actor_plan
 from jobs.fleet import FleetSize
+from models.archs import DEFAULT_ARCH
 from pipeline.errors import UsageError
 from tests.servers import free_port
 from tests.support import QUICK, passtream, verified, wait_until, write_tones
@@ -84,6 +86,18 @@ def test_each_actor_has_its_gpu_decoders_run_elsewhere_and_it_is_told(cluster, t
     assert [name for name in TOLD if not seen.get(name)] == []
     assert seen["clips_total"] <= 41
     assert seen["windows_total"] <= seen["clips_total"]
+
+
+def test_each_clip_goes_its_route_through_actors_that_share_a_gpu(cluster, tmp_path):
+    corpus, table = tmp_path / "corpus", tmp_path / "table"
+    write_tones(corpus, [1.0, 11.0, 21.0])
+    options = ("--long-clips", "route", "--weights", "random:0", "--gpus-per-actor", 0.5)
+    done = passtream("embed", corpus, table, *options, "--address", cluster.address)
+    assert done.returncode == 0, done.stderr
+    assert verified(table).clips == 3
+    rows = pq.read_table(table / "clips", columns=["arch", "n_windows"]).to_pylist()
+    archs = (DEFAULT_ARCH, "passt_20sec", "passt_30sec")
+    assert rows == [{"arch": arch, "n_windows": 1} for arch in archs]
 
 
 def test_the_plan_follows_the_gpus(cluster):
