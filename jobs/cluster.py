@@ -82,6 +82,7 @@ class _Driver:
         self._crew = Crew(run, plan, self._answers, self._welcome, monitor.log)
         self._n_slots = 0
         self._polls: dict[Actor, tuple[Any, float]] = {}  # the question, and when it was asked
+        self._next_poll_s = 0.0
         self._progress: dict[str, Progress] = {}
         self._metrics = RunMetrics()
 
@@ -200,8 +201,11 @@ class _Driver:
             self._schedule.put(after)
 
     def _poll_progress(self) -> None:
-        """Ask busy actors how far they are, one question each at a time."""
+        """Ask busy actors how far they are, one question each at a time, and not at each answer."""
         now = time.monotonic()
+        if now < self._next_poll_s:
+            return
+        self._next_poll_s = now + POLL_S
         for actor in self._schedule.busy - self._polls.keys():
             self._polls[actor] = actor.handle.progress.remote(), now
         refs = [ref for ref, _ in self._polls.values()]
