@@ -29,6 +29,9 @@ from pipeline.plan import Shard
 from pipeline.progress import Progress
 
 POLL_S = 0.5
+"""How long a signal to stop, or an idle actor, may go unnoticed."""
+LOOK_S = 2.0
+"""How often the actors are asked how far they are: for people, so not often."""
 
 
 def run_on_ray(
@@ -82,7 +85,7 @@ class _Driver:
         self._crew = Crew(run, plan, self._answers, self._welcome, monitor.log)
         self._n_slots = 0
         self._polls: dict[Actor, tuple[Any, float]] = {}  # the question, and when it was asked
-        self._next_poll_s = 0.0
+        self._next_look_s = 0.0
         self._progress: dict[str, Progress] = {}
         self._metrics = RunMetrics()
 
@@ -92,9 +95,11 @@ class _Driver:
         while (schedule.n_waiting or schedule.n_open) and not self._stop.requested:
             self._staff()
             self._answers.wait(POLL_S)
-            self._metrics.shards(schedule.n_open, schedule.n_waiting)
-            self._metrics.actors(len(self._crew.ready), len(self._crew.starting))
-            self._poll_progress()
+            if (now := time.monotonic()) >= self._next_look_s:
+                self._next_look_s = now + LOOK_S
+                self._metrics.shards(schedule.n_open, schedule.n_waiting)
+                self._metrics.actors(len(self._crew.ready), len(self._crew.starting))
+                self._poll_progress()
         deadline = time.monotonic() + grace_s()
         while schedule.n_open and (left := deadline - time.monotonic()) > 0:
             self._answers.wait(min(left, POLL_S))
@@ -201,11 +206,8 @@ class _Driver:
             self._schedule.put(after)
 
     def _poll_progress(self) -> None:
-        """Ask busy actors how far they are, one question each at a time, and not at each answer."""
+        """Ask busy actors how far they are, one question each at a time."""
         now = time.monotonic()
-        if now < self._next_poll_s:
-            return
-        self._next_poll_s = now + POLL_S
         for actor in self._schedule.busy - self._polls.keys():
             self._polls[actor] = actor.handle.progress.remote(), now
         refs = [ref for ref, _ in self._polls.values()]

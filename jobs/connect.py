@@ -92,6 +92,8 @@ def connected(options: ClusterOptions, storage: Storage) -> Iterator[None]:
         os.environ.setdefault(name, value)
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if options.address == "local":
+        # What a dashboard would show of each task; there is none, and it costs the driver.
+        os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
         n_actors = 1 if options.actors == "auto" else int(options.actors)
         settings |= {
             "include_dashboard": False,

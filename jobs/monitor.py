@@ -17,7 +17,7 @@ from pipeline.plan import Shard
 from pipeline.progress import Progress as Counts
 
 LINE_EVERY_S = 5.0
-REFRESH_S = 1.0
+REFRESH_S = 2.0
 
 
 @dataclass
