@@ -78,10 +78,6 @@ class Schedule(Generic[A]):
         """The actors that have shards open."""
         return self._of_actor.keys()
 
-    def n_tries(self, shard: str) -> int:
-        """How many actors are at a shard."""
-        return len(self._tries.get(shard, ()))
-
     def tries_of(self, actor: A) -> list[Try[A]]:
         """What an actor is at."""
         return list(self._of_actor.get(actor, ()))

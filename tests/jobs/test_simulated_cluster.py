@@ -72,6 +72,7 @@ class Cluster:
         self.rng = random.Random(seed)
         self.now_s = 0.0
         self.commits = []
+        self.begun = set()
         self.n_second_tries = 0
         self._events = []
         self._order = itertools.count()
@@ -94,7 +95,8 @@ class Cluster:
     def hand_out(self, actor):
         while taken := self.schedule.take(actor, N_SLOTS, len(self.actors), self.now_s):
             shard = taken.work.shard.shard_id
-            self.n_second_tries += self.schedule.n_tries(shard) > 1
+            self.n_second_tries += shard in self.begun
+            self.begun.add(shard)
             opened = OpenShard(taken, self.pools[shard])
             actor.open.append(opened)
             self.decode(actor, opened)
