@@ -53,7 +53,9 @@ class Fleet:
         return max(0, min(wanted, n_waiting) - n_starting)
 
     def died(self, node: str, now_s: float) -> None:
-        """An actor died on a node."""
+        """An actor died on a node; empty where it had not told yet which."""
+        if not node:
+            return
         deaths = self._deaths[node] = self._deaths.get(node, 0) + 1
         if deaths > _FORGIVEN:
             rest_s = min(FIRST_REST_S * 2 ** (deaths - _FORGIVEN - 1), LONGEST_REST_S)

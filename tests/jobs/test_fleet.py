@@ -53,6 +53,13 @@ def test_a_node_that_does_well_starts_anew():
     assert not fleet.resting(0.0)
 
 
+def test_a_death_that_no_node_is_known_of_lets_none_rest():
+    fleet = Fleet(FleetSize(1))
+    for _ in range(5):
+        fleet.died("", 0.0)
+    assert not fleet.resting(0.0)
+
+
 def test_nodes_rest_each_for_itself():
     fleet = Fleet(FleetSize(1))
     for _ in range(2):
