@@ -145,11 +145,13 @@ class Storage:
                     ) from error
                 if _is_final(error):
                     raise StoreError(reason) from error
-                if time.monotonic() + pause_s > deadline:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
                     raise StoreError(
                         f"{reason}; tried for {self.timeout_s:g} s (--store-timeout-s)"
                     ) from error
-            time.sleep(pause_s * random.uniform(0.5, 1))  # noqa: S311 (many clients, no secret)
+            # The last try is at the deadline, however long the pauses have become.
+            time.sleep(min(pause_s * random.uniform(0.5, 1), left_s))  # noqa: S311 (no secret)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def redacted(self, text: str) -> str:
