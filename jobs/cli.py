@@ -7,13 +7,23 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from jobs.bench import bench_app
-from jobs.config import EmbedConfig
 from jobs.configure import load_config, wants_json
 from jobs.logs import RunLog, exit_code, json_log
 from jobs.models import models_app
+from jobs.options import (
+    CLIPS,
+    MODEL,
+    OUTPUT,
+    RUN,
+    SOURCE,
+    WINDOWS,
+    StorageOptions,
+    StoreTimeout,
+    console,
+    option,
+)
 from jobs.stop import stop_signals
 from jobs.values import split_commas
 from models.errors import ModelError
@@ -30,21 +40,8 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(bench_app, name="bench")
-_SOURCE, _MODEL, _WINDOWS, _CLIPS = "Source", "Model", "Windows", "Clips"
-_OUTPUT, _RUN = "Table", "Where it runs"
 # Not by its name: Typer has click within, in some versions beside it.
 _BadOption: Any = typer.BadParameter.__mro__[1]
-
-
-def _option(field: str, flag: str, panel: str, **kwargs: Any) -> Any:
-    """An option whose help and default are those of the settings field."""
-    info = EmbedConfig.model_fields[field]
-    default = ",".join(info.default) if isinstance(info.default, tuple) else str(info.default)
-    help_text = info.description or ""
-    if info.annotation is not bool and info.default not in (None, ()):
-        help_text += f" [default: {default}]"
-    help_text = help_text.replace("[", "\\[")
-    return typer.Option(flag, help=help_text, rich_help_panel=panel, show_default=False, **kwargs)
 
 
 @app.callback()
@@ -66,54 +63,52 @@ def embed(
         Path | None,
         typer.Option(help="YAML file of these settings; given options win over it."),
     ] = None,
-    source_format: Annotated[
-        str | None, _option("source_format", "--source-format", _SOURCE)
-    ] = None,
-    include: Annotated[str | None, _option("include", "--include", _SOURCE)] = None,
-    exclude: Annotated[str | None, _option("exclude", "--exclude", _SOURCE)] = None,
-    columns: Annotated[str | None, _option("columns", "--columns", _SOURCE)] = None,
-    audio_column: Annotated[str | None, _option("audio_column", "--audio-column", _SOURCE)] = None,
-    arch: Annotated[str | None, _option("arch", "--arch", _MODEL)] = None,
-    weights: Annotated[str | None, _option("weights", "--weights", _MODEL)] = None,
-    precision: Annotated[str | None, _option("precision", "--precision", _MODEL)] = None,
-    long_clips: Annotated[str | None, _option("long_clips", "--long-clips", _WINDOWS)] = None,
-    window_s: Annotated[float | None, _option("window_s", "--window-s", _WINDOWS)] = None,
-    hop_s: Annotated[float | None, _option("hop_s", "--hop-s", _WINDOWS)] = None,
-    padding: Annotated[str | None, _option("padding", "--padding", _WINDOWS)] = None,
+    source_format: Annotated[str | None, option("source_format", "--source-format", SOURCE)] = None,
+    include: Annotated[str | None, option("include", "--include", SOURCE)] = None,
+    exclude: Annotated[str | None, option("exclude", "--exclude", SOURCE)] = None,
+    columns: Annotated[str | None, option("columns", "--columns", SOURCE)] = None,
+    audio_column: Annotated[str | None, option("audio_column", "--audio-column", SOURCE)] = None,
+    arch: Annotated[str | None, option("arch", "--arch", MODEL)] = None,
+    weights: Annotated[str | None, option("weights", "--weights", MODEL)] = None,
+    precision: Annotated[str | None, option("precision", "--precision", MODEL)] = None,
+    long_clips: Annotated[str | None, option("long_clips", "--long-clips", WINDOWS)] = None,
+    window_s: Annotated[float | None, option("window_s", "--window-s", WINDOWS)] = None,
+    hop_s: Annotated[float | None, option("hop_s", "--hop-s", WINDOWS)] = None,
+    padding: Annotated[str | None, option("padding", "--padding", WINDOWS)] = None,
     pad_short: Annotated[
-        bool | None, _option("pad_short", "--pad-short/--no-pad-short", _WINDOWS)
+        bool | None, option("pad_short", "--pad-short/--no-pad-short", WINDOWS)
     ] = None,
-    max_clip_s: Annotated[float | None, _option("max_clip_s", "--max-clip-s", _CLIPS)] = None,
+    max_clip_s: Annotated[float | None, option("max_clip_s", "--max-clip-s", CLIPS)] = None,
     max_clip_bytes: Annotated[
-        int | None, _option("max_clip_bytes", "--max-clip-bytes", _CLIPS)
+        int | None, option("max_clip_bytes", "--max-clip-bytes", CLIPS)
     ] = None,
     short_tolerance: Annotated[
-        float | None, _option("short_tolerance", "--short-tolerance", _CLIPS)
+        float | None, option("short_tolerance", "--short-tolerance", CLIPS)
     ] = None,
-    tables: Annotated[str | None, _option("tables", "--tables", _OUTPUT)] = None,
-    outputs: Annotated[str | None, _option("outputs", "--outputs", _OUTPUT)] = None,
-    top_k: Annotated[int | None, _option("top_k", "--top-k", _OUTPUT)] = None,
-    timestamps: Annotated[str | None, _option("timestamps", "--timestamps", _OUTPUT)] = None,
+    tables: Annotated[str | None, option("tables", "--tables", OUTPUT)] = None,
+    outputs: Annotated[str | None, option("outputs", "--outputs", OUTPUT)] = None,
+    top_k: Annotated[int | None, option("top_k", "--top-k", OUTPUT)] = None,
+    timestamps: Annotated[str | None, option("timestamps", "--timestamps", OUTPUT)] = None,
     max_error_ratio: Annotated[
-        float | None, _option("max_error_ratio", "--max-error-ratio", _OUTPUT)
+        float | None, option("max_error_ratio", "--max-error-ratio", OUTPUT)
     ] = None,
-    shard_clips: Annotated[int | None, _option("shard_clips", "--shard-clips", _RUN)] = None,
-    actors: Annotated[str | None, _option("actors", "--actors", _RUN)] = None,
+    shard_clips: Annotated[int | None, option("shard_clips", "--shard-clips", RUN)] = None,
+    actors: Annotated[str | None, option("actors", "--actors", RUN)] = None,
     gpus_per_actor: Annotated[
-        float | None, _option("gpus_per_actor", "--gpus-per-actor", _RUN)
+        float | None, option("gpus_per_actor", "--gpus-per-actor", RUN)
     ] = None,
     actor_timeout_s: Annotated[
-        float | None, _option("actor_timeout_s", "--actor-timeout-s", _RUN)
+        float | None, option("actor_timeout_s", "--actor-timeout-s", RUN)
     ] = None,
-    address: Annotated[str | None, _option("address", "--address", _RUN)] = None,
+    address: Annotated[str | None, option("address", "--address", RUN)] = None,
     storage_options: Annotated[
-        list[str] | None, _option("storage_options", "--storage-options", _RUN)
+        list[str] | None, option("storage_options", "--storage-options", RUN)
     ] = None,
     store_timeout_s: Annotated[
-        float | None, _option("store_timeout_s", "--store-timeout-s", _RUN)
+        float | None, option("store_timeout_s", "--store-timeout-s", RUN)
     ] = None,
-    in_process: Annotated[bool | None, _option("in_process", "--in-process/--on-ray", _RUN)] = None,
-    log_format: Annotated[str | None, _option("log_format", "--log-format", _RUN)] = None,
+    in_process: Annotated[bool | None, option("in_process", "--in-process/--on-ray", RUN)] = None,
+    log_format: Annotated[str | None, option("log_format", "--log-format", RUN)] = None,
 ) -> None:
     """Embed SOURCE... into TABLE, or go on where a run of the same command ended."""
     options = {name: value for name, value in locals().items() if name not in ("paths", "config")}
@@ -122,18 +117,14 @@ def embed(
         options |= {"sources": tuple(paths[:-1]), "table": paths[-1]}
     as_json = wants_json(config, options)
     with (
-        json_log() if as_json else nullcontext(RunLog(_console(sys.stderr))) as log,
+        json_log() if as_json else nullcontext(RunLog(console(sys.stderr))) as log,
         stop_signals() as stop,
     ):
         settings = load_config(config, options)
         from jobs.embed import run_embed  # imports torch, which takes seconds
 
-        code = run_embed(settings, _console(sys.stdout, quiet=as_json), log, stop)
+        code = run_embed(settings, console(sys.stdout, quiet=as_json), log, stop)
     raise typer.Exit(code)
-
-
-_StorageOptions = Annotated[list[str] | None, _option("storage_options", "--storage-options", _RUN)]
-_StoreTimeout = Annotated[float, _option("store_timeout_s", "--store-timeout-s", _RUN, min=0.1)]
 
 
 @app.command()
@@ -144,12 +135,12 @@ def verify(
         typer.Option(help="Also check that the table holds exactly this source; repeatable."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
-    source_format: Annotated[str, _option("source_format", "--source-format", _SOURCE)] = AUTO,
-    include: Annotated[str, _option("include", "--include", _SOURCE)] = "",
-    exclude: Annotated[str, _option("exclude", "--exclude", _SOURCE)] = "",
-    audio_column: Annotated[str | None, _option("audio_column", "--audio-column", _SOURCE)] = None,
-    storage_options: _StorageOptions = None,
-    store_timeout_s: _StoreTimeout = DEFAULT_TIMEOUT_S,
+    source_format: Annotated[str, option("source_format", "--source-format", SOURCE)] = AUTO,
+    include: Annotated[str, option("include", "--include", SOURCE)] = "",
+    exclude: Annotated[str, option("exclude", "--exclude", SOURCE)] = "",
+    audio_column: Annotated[str | None, option("audio_column", "--audio-column", SOURCE)] = None,
+    storage_options: StorageOptions = None,
+    store_timeout_s: StoreTimeout = DEFAULT_TIMEOUT_S,
 ) -> None:
     """Prove that TABLE is whole: every clip once, every row sound. Exit code 0 or 1."""
     from jobs.verify import run_verify
@@ -161,26 +152,21 @@ def verify(
         audio_column=audio_column,
         storage=Storage(parse_options(storage_options or ()), store_timeout_s),
     )
-    raise typer.Exit(run_verify(table, tuple(source or ()), as_json, _console(sys.stdout), options))
+    raise typer.Exit(run_verify(table, tuple(source or ()), as_json, console(sys.stdout), options))
 
 
 @app.command()
 def status(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder or URI of the table.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
-    storage_options: _StorageOptions = None,
-    store_timeout_s: _StoreTimeout = DEFAULT_TIMEOUT_S,
+    storage_options: StorageOptions = None,
+    store_timeout_s: StoreTimeout = DEFAULT_TIMEOUT_S,
 ) -> None:
     """Tell how far the last run into TABLE is, how fast, and what failed. Changes nothing."""
     from jobs.status import show_status
 
     storage = Storage(parse_options(storage_options or ()), store_timeout_s)
-    show_status(table, as_json, _console(sys.stdout), storage)
-
-
-def _console(stream: Any, quiet: bool = False) -> Console:
-    # Uris hold brackets and numbers: neither markup nor colouring may touch them.
-    return Console(file=stream, markup=False, highlight=False, soft_wrap=True, quiet=quiet)
+    show_status(table, as_json, console(sys.stdout), storage)
 
 
 def main() -> None:
