@@ -1,0 +1,65 @@
+"""Start a run: a copy of the RayJob `passtream`, which is suspended and serves as the template.
+
+That is what `kubectl create job --from=cronjob/NAME` does for Jobs; kubectl cannot do it for others.
+Does nothing while a run has not ended. The standard library alone, in the image that the runs have.
+"""
+
+import json
+import os
+import ssl
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+TEMPLATE = "passtream"
+LABELS = {"app.kubernetes.io/name": "passtream"}
+ENDED = {"Complete", "Failed"}
+TIMEOUT_S = 30
+
+
+class RayJobs:
+    """The RayJobs of one namespace.
+
+    Args:
+        api: URL of Kubernetes' API.
+        account: folder with a service account's token, namespace and the API's certificate.
+    """
+
+    def __init__(self, api: str, account: Path) -> None:
+        namespace = (account / "namespace").read_text().strip()
+        self._url = f"{api}/apis/ray.io/v1/namespaces/{namespace}/rayjobs"
+        self._token = (account / "token").read_text().strip()
+        self._tls = ssl.create_default_context(cafile=account / "ca.crt")
+
+    def ask(self, path: str = "", body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Get what is at a path below the RayJobs, or create what is given."""
+        request = urllib.request.Request(
+            self._url + path,
+            None if body is None else json.dumps(body).encode(),
+            {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S, context=self._tls) as reply:
+            answer: dict[str, Any] = json.load(reply)
+            return answer
+
+
+def start_run(jobs: RayJobs) -> str:
+    """Start a run, unless one has not ended; what was done, in a line."""
+    for job in jobs.ask()["items"]:
+        name, status = job["metadata"]["name"], job.get("status", {}).get("jobDeploymentStatus", "")
+        is_run = name.startswith(f"{TEMPLATE}-")
+        if is_run and not job["spec"].get("suspend") and status not in ENDED:
+            return f"{name} has not ended ({status or 'new'}); nothing is started"
+    run = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {"generateName": f"{TEMPLATE}-", "labels": LABELS},
+        "spec": jobs.ask(f"/{TEMPLATE}")["spec"] | {"suspend": False},
+    }
+    return f"{jobs.ask(body=run)['metadata']['name']} is started"
+
+
+if __name__ == "__main__":
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+    print(start_run(RayJobs(f"https://{host}:{port}", ACCOUNT)))
