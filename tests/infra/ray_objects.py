@@ -1,0 +1,115 @@
+"""What KubeRay 1.7 takes in a RayJob and a RayCronJob: the fields that `infra` uses, and its rules.
+
+From its API reference, and from the checks that its operator makes before it does anything.
+"""
+
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, model_validator
+
+from tests.infra.kubernetes_pods import ContainerSecurity, Metadata, PodTemplate, Resources
+from tests.infra.kustomized import Strict
+
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class RayMetadata(Metadata):
+    """A DNS-1035 label, short enough for what the operator appends."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=47)]
+
+
+class AuthOptions(Strict):
+    mode: Literal["disabled", "token"]
+
+
+class AutoscalerOptions(Strict):
+    version: Literal["v1", "v2"]
+    upscalingMode: Literal["Default", "Aggressive", "Conservative"]
+    idleTimeoutSeconds: Count
+    resources: Resources
+    securityContext: ContainerSecurity
+
+
+class HeadGroup(Strict):
+    rayStartParams: dict[str, str]
+    template: PodTemplate
+
+
+class WorkerGroup(HeadGroup):
+    groupName: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
+    replicas: Count
+    minReplicas: Count
+    maxReplicas: Count
+    idleTimeoutSeconds: Count | None = None
+
+    @model_validator(mode="after")
+    def _is_in_range(self) -> "WorkerGroup":
+        assert self.minReplicas <= self.replicas <= self.maxReplicas
+        return self
+
+
+class RayClusterSpec(Strict):
+    rayVersion: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
+    authOptions: AuthOptions
+    enableInTreeAutoscaling: bool
+    autoscalerOptions: AutoscalerOptions
+    headGroupSpec: HeadGroup
+    workerGroupSpecs: list[WorkerGroup]
+
+    @model_validator(mode="after")
+    def _fits_the_autoscaler(self) -> "RayClusterSpec":
+        names = [group.groupName for group in self.workerGroupSpecs]
+        assert len(names) == len(set(names))
+        for group in (self.headGroupSpec, *self.workerGroupSpecs):
+            # Version 2 makes a pod anew, and allows no other policy.
+            assert group.template.spec.restartPolicy in (None, "Never")
+        if self.autoscalerOptions.version != "v2":
+            assert all(group.idleTimeoutSeconds is None for group in self.workerGroupSpecs)
+        return self
+
+
+class RayJobSpec(Strict):
+    entrypoint: Annotated[str, Field(min_length=1)]
+    submissionMode: Literal["K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode"]
+    runtimeEnvYAML: str
+    backoffLimit: Count
+    preRunningDeadlineSeconds: Positive
+    activeDeadlineSeconds: Positive
+    shutdownAfterJobFinishes: bool
+    ttlSecondsAfterFinished: Count
+    suspend: bool = False
+    rayClusterSpec: RayClusterSpec
+
+    @model_validator(mode="after")
+    def _passes_the_operator(self) -> "RayJobSpec":
+        needs_shutdown = self.suspend or self.ttlSecondsAfterFinished > 0
+        assert self.shutdownAfterJobFinishes or not needs_shutdown
+        assert self.submissionMode != "InteractiveMode" or not self.backoffLimit
+        assert isinstance(yaml.safe_load(self.runtimeEnvYAML), dict)
+        return self
+
+
+class RayJob(Strict):
+    apiVersion: Literal["ray.io/v1"]
+    kind: Literal["RayJob"]
+    metadata: RayMetadata
+    spec: RayJobSpec
+
+
+class RayCronJobSpec(Strict):
+    """Alpha since KubeRay 1.6; `timeZone` since 1.7."""
+
+    schedule: Annotated[str, Field(pattern=r"^(\S+ ){4}\S+$")]
+    timeZone: Annotated[str, Field(min_length=1)]
+    suspend: bool
+    jobTemplate: RayJobSpec
+
+
+class RayCronJob(Strict):
+    apiVersion: Literal["ray.io/v1"]
+    kind: Literal["RayCronJob"]
+    metadata: RayMetadata
+    spec: RayCronJobSpec
