@@ -87,7 +87,7 @@ def _content(vectors: dict[str, Vector], device: str) -> bytes:
     made_by = {"host": socket.gethostname(), "pid": os.getpid(), "device": device}
     lists = {arch: vector.astype(float).tolist() for arch, vector in vectors.items()}
     return json.dumps(
-        {"made_by": made_by, "made_s": round(time.time(), 3), "vectors": lists}, indent=1
+        {"made_by": made_by, "made_s": round(time.time(), 3), "vectors": lists}
     ).encode()
 
 
