@@ -123,7 +123,7 @@ def test_errors_are_tried_again_after_a_fix(tmp_path):
     assert set(classes) == {"001.wav", "002.wav", "003.wav"}
     assert classes["002.wav"] == classes["003.wav"] != classes["001.wav"]
     paths[2].chmod(0o644)
-    code, ended, _ = embed(corpus, table, *options, prefix=no_root_powers())
+    code, ended, _ = embed(corpus, table, *options)
     assert (code, ended["clips"]) == (0, 0)  # nothing has changed, as far as can be seen
     done = passtream(
         "retry", table, "--class", classes["002.wav"], "--in-process", prefix=no_root_powers()
