@@ -17,8 +17,15 @@ from jobs.options import (
     RUN,
     SOURCE,
     WINDOWS,
+    Actors,
+    Address,
+    GivenStoreTimeout,
+    GpusPerActor,
+    InProcess,
+    LogFormat,
     StorageOptions,
     StoreTimeout,
+    Weights,
     console,
     option,
 )
@@ -68,7 +75,7 @@ def embed(
     columns: Annotated[str | None, option("columns", "--columns", SOURCE)] = None,
     audio_column: Annotated[str | None, option("audio_column", "--audio-column", SOURCE)] = None,
     arch: Annotated[str | None, option("arch", "--arch", MODEL)] = None,
-    weights: Annotated[str | None, option("weights", "--weights", MODEL)] = None,
+    weights: Weights = None,
     precision: Annotated[str | None, option("precision", "--precision", MODEL)] = None,
     long_clips: Annotated[str | None, option("long_clips", "--long-clips", WINDOWS)] = None,
     window_s: Annotated[float | None, option("window_s", "--window-s", WINDOWS)] = None,
@@ -98,22 +105,16 @@ def embed(
     retry: Annotated[str | None, option("retry", "--retry", OUTPUT)] = None,
     new_spec: Annotated[bool | None, option("new_spec", "--new-spec/--one-spec", OUTPUT)] = None,
     shard_clips: Annotated[int | None, option("shard_clips", "--shard-clips", RUN)] = None,
-    actors: Annotated[str | None, option("actors", "--actors", RUN)] = None,
-    gpus_per_actor: Annotated[
-        float | None, option("gpus_per_actor", "--gpus-per-actor", RUN)
-    ] = None,
+    actors: Actors = None,
+    gpus_per_actor: GpusPerActor = None,
     actor_timeout_s: Annotated[
         float | None, option("actor_timeout_s", "--actor-timeout-s", RUN)
     ] = None,
-    address: Annotated[str | None, option("address", "--address", RUN)] = None,
-    storage_options: Annotated[
-        list[str] | None, option("storage_options", "--storage-options", RUN)
-    ] = None,
-    store_timeout_s: Annotated[
-        float | None, option("store_timeout_s", "--store-timeout-s", RUN)
-    ] = None,
-    in_process: Annotated[bool | None, option("in_process", "--in-process/--on-ray", RUN)] = None,
-    log_format: Annotated[str | None, option("log_format", "--log-format", RUN)] = None,
+    address: Address = None,
+    storage_options: StorageOptions = None,
+    store_timeout_s: GivenStoreTimeout = None,
+    in_process: InProcess = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Embed SOURCE... into TABLE, or go on where a run of the same command ended."""
     options = {name: value for name, value in locals().items() if name not in ("paths", "config")}

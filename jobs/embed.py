@@ -77,7 +77,7 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
     for note in table.store.notes():
         log.tell("table_note", note, "warning")
     with table.store.lock(partial(log.tell, "waiting_for_table"), stop.signal):
-        plan = _plan(config, listing, table)
+        plan = _plan(config, listing, table, log)
         announce(listing, plan, table, log, config.prune)
         check_prune(plan, config)
         plan = keep_what_holds(table, plan, log)
@@ -136,7 +136,7 @@ def _catch_up_fidelity(table: Table) -> None:
             table.note_fidelity(record)
 
 
-def _plan(config: EmbedConfig, listing: Listing, table: Table) -> Plan:
+def _plan(config: EmbedConfig, listing: Listing, table: Table, log: RunLog) -> Plan:
     committed = table.committed()
     return plan_run(
         listing.clips,
@@ -147,7 +147,7 @@ def _plan(config: EmbedConfig, listing: Listing, table: Table) -> Plan:
         listing.containers,
         superseded=lambda: table.superseded(committed),
         prune=config.prune,
-        again=clips_to_retry(table, config.retry),
+        again=clips_to_retry(table, config.retry, log),
     )
 
 

@@ -5,6 +5,7 @@ are to be tried again. What of the table still holds is kept, bit by bit; the re
 """
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -48,12 +49,13 @@ def store_for(location: str, storage: Storage, spec: TableSpec) -> TableStore:
     raise UsageError(f"table {location}: has {_MOST_VERSIONS} versions; name a new table")
 
 
-def clips_to_retry(table: Table, classes: tuple[str, ...]) -> set[Key]:
+def clips_to_retry(table: Table, classes: tuple[str, ...], log: RunLog) -> set[Key]:
     """Uri and member of the clips in `errors`, of some classes or of all.
 
     Args:
         table: the table.
         classes: of errors; `all` stands for every one, and none for no clip at all.
+        log: is told where there is nothing of these.
 
     Raises:
         StoreError: the errors cannot be read.
@@ -61,14 +63,19 @@ def clips_to_retry(table: Table, classes: tuple[str, ...]) -> set[Key]:
     if not classes:
         return set()
     every = RETRY_ALL in classes
-    shards = (
-        record.shard
-        for record in table.records(sorted(table.committed()))
-        if record.errors and (every or not record.errors.keys().isdisjoint(classes))
-    )
+    found = Counter[str]()
+    shards = []
+    for record in table.records(sorted(table.committed())):
+        found.update(record.errors)
+        if record.errors and (every or not record.errors.keys().isdisjoint(classes)):
+            shards.append(record.shard)
+    if not shards:
+        there = ", ".join(f"{name} {n}" for name, n in sorted(found.items())) or "none"
+        line = f"nothing to try again of class {', '.join(classes)}; the table's errors: {there}"
+        log.tell("nothing_to_retry", line, classes=list(classes), errors=dict(found))
     return {
         (row["uri"], row["member"])
-        for row in _error_rows(table, shards)
+        for row in _error_rows(table, iter(shards))
         if every or row["class"] in classes
     }
 

@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from jobs.config import RETRY_ALL
-from jobs.options import MODEL, RUN, StorageOptions, option
+from jobs.options import (
+    Actors,
+    Address,
+    GivenStoreTimeout,
+    GpusPerActor,
+    InProcess,
+    LogFormat,
+    StorageOptions,
+    Weights,
+)
 from jobs.settings_note import noted_settings
 from jobs.start import start_embed
 from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
@@ -26,18 +35,14 @@ def retry(
         Path | None,
         typer.Option(help="YAML file of settings, which win over those of the last run."),
     ] = None,
-    weights: Annotated[str | None, option("weights", "--weights", MODEL)] = None,
-    actors: Annotated[str | None, option("actors", "--actors", RUN)] = None,
-    gpus_per_actor: Annotated[
-        float | None, option("gpus_per_actor", "--gpus-per-actor", RUN)
-    ] = None,
-    address: Annotated[str | None, option("address", "--address", RUN)] = None,
+    weights: Weights = None,
+    actors: Actors = None,
+    gpus_per_actor: GpusPerActor = None,
+    address: Address = None,
     storage_options: StorageOptions = None,
-    store_timeout_s: Annotated[
-        float | None, option("store_timeout_s", "--store-timeout-s", RUN)
-    ] = None,
-    in_process: Annotated[bool | None, option("in_process", "--in-process/--on-ray", RUN)] = None,
-    log_format: Annotated[str | None, option("log_format", "--log-format", RUN)] = None,
+    store_timeout_s: GivenStoreTimeout = None,
+    in_process: InProcess = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Try the clips in TABLE's errors again, with the sources and settings of its last run.
 

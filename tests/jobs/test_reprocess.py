@@ -138,6 +138,10 @@ def test_errors_are_tried_again_after_a_fix(tmp_path):
     done = passtream("retry", table, "--in-process", "--log-format", "json")
     ended = json.loads(done.stderr.splitlines()[-1])
     assert (ended["clips"], ended["table_errors"]) == (2, {classes["001.wav"]: 1})
+    done = passtream("retry", table, "--class", "forbidden", "--in-process")
+    assert done.returncode == 0
+    there = f"the table's errors: {classes['001.wav']} 1"
+    assert f"nothing to try again of class forbidden; {there}" in done.stderr
     verified(table)
     assert passtream("verify", table, "--source", corpus).returncode == 0
 
