@@ -16,17 +16,20 @@ from models.errors import ModelError
 from pipeline.errors import UsageError
 
 
-def load_config(path: Path | None, options: Mapping[str, Any]) -> EmbedConfig:
+def load_config(
+    path: Path | None, options: Mapping[str, Any], base: Mapping[str, Any] | None = None
+) -> EmbedConfig:
     """Settings from a YAML file and the options that were given.
 
     Args:
         path: the file; None for none.
         options: by field name; None values were not given.
+        base: settings that both of these win over.
 
     Raises:
         UsageError: unreadable YAML, an unknown field, a bad value; the message names it.
     """
-    fields = _from_file(path)
+    fields = {**(base or {}), **_from_file(path)}
     fields.update({name: value for name, value in options.items() if value is not None})
     try:
         config = EmbedConfig.model_validate(fields)
