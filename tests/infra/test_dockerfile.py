@@ -1,0 +1,123 @@
+"""What can be said of the image without building it: there is no Docker where the tests run."""
+
+import fnmatch
+import re
+import runpy
+import tomllib
+from importlib.metadata import distributions
+
+import pytest
+
+from tests.support import ROOT
+
+TEXT = (ROOT / "infra" / "Dockerfile").read_text()
+IGNORED = (ROOT / "infra" / "Dockerfile.dockerignore").read_text().split("\n")
+INSTRUCTIONS = {
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENV",
+    "FROM",
+    "LABEL",
+    "RUN",
+    "USER",
+    "WORKDIR",
+}
+
+
+def instructions():
+    """Name and rest of each, continued lines joined and comments left out."""
+    lines = [line for line in TEXT.splitlines() if not line.lstrip().startswith("#")]
+    joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
+    return [line.split(maxsplit=1) for line in joined.splitlines() if line.strip()]
+
+
+def stages():
+    """Instructions by stage, and what each stage begins with."""
+    found, bases = {}, {}
+    for name, rest in instructions():
+        if name == "FROM":
+            base, _, stage = rest.partition(" AS ")
+            bases[stage], found[stage] = base, []
+        else:
+            found[stage].append((name, rest))
+    return found, bases
+
+
+def sources():
+    """What is copied or bound from the repository."""
+    for name, rest in instructions():
+        if name == "COPY" and "--from=" not in rest:
+            yield from rest.split()[:-1]
+        for mount in re.findall(r"--mount=(\S+)", rest):
+            options = dict(each.split("=", 1) for each in mount.split(","))
+            if "from" not in options:
+                yield options["source"]
+
+
+def test_instructions_are_known_and_none_fetches():
+    assert {name for name, _ in instructions()} <= INSTRUCTIONS  # there is no ADD
+    assert "curl" not in TEXT
+    assert "http" not in " ".join(rest for name, rest in instructions() if name == "COPY")
+
+
+def test_bases_are_pinned():
+    _, bases = stages()
+    for base in bases.values():
+        assert base in bases or re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+", base), base
+    assert "python:3.11.14-slim-bookworm" in TEXT.split("org.opencontainers.image.base.name=")[1]
+
+
+def test_copies_what_there_is_and_what_docker_is_shown():
+    shown = {line[1:] for line in IGNORED if line.startswith("!")}
+    found = {source.removeprefix("./") for source in sources()}
+    assert found == shown
+    assert all((ROOT / source).exists() for source in found)
+    stage_names = set(stages()[0])
+    assert set(re.findall(r"--from=([\w-]+)", TEXT)) <= stage_names
+    assert set(re.findall(r",from=([\w-]+)", TEXT)) <= stage_names
+
+
+def test_packages_are_copied_whole():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = {name.split(".")[0] for name in project["tool"]["setuptools"]["packages"]}
+    (wheel,) = (each for name, each in stages()[0].items() if name == "wheel")
+    copied = {rest.split()[0] for name, rest in wheel if name == "COPY"}
+    assert packages <= copied
+
+
+@pytest.mark.parametrize("target", ["cpu", "gpu"])
+def test_ends_as_a_user_without_powers_with_versions_of_the_lock(target):
+    found, bases = stages()
+    users = [rest for name, rest in found[target] if name == "USER"]
+    assert users == ["10001:10001"]
+    assert bases[target] == "runtime"
+    last = max(i for i, (name, _) in enumerate(found[target]) if name == "RUN")
+    assert ("USER", "10001:10001") in found[target][last:]
+    (installs,) = (rest for name, rest in found[f"dependencies-{target}"] if name == "RUN")
+    for command in installs.split("&&"):
+        assert "-c requirements.lock" in command
+    (wheel,) = (rest for name, rest in found[target] if name == "RUN")
+    assert "--no-deps --no-index" in wheel
+
+
+def test_what_is_beside_the_lock_is_pinned_as_well():
+    locked = (ROOT / "infra" / "requirements.lock").read_text()
+    for name in re.findall(r'echo "([\w-]+)==[\d.]+"', TEXT):
+        assert not re.search(rf"^{name}==", locked, re.M | re.I)
+    for name in ("torch", "torchaudio", "torchvision"):
+        assert re.search(rf"^{name}==", locked, re.M)
+
+
+def test_nothing_secret_is_shown_to_docker():
+    assert IGNORED[1] == "*"
+    shown = [line[1:] for line in IGNORED if line.startswith("!")]
+    assert not any(fnmatch.fnmatch(name, pattern) for pattern in shown for name in (".git", ".env"))
+
+
+def test_the_list_of_packages_has_a_licence_each(capsys):
+    runpy.run_path(str(ROOT / "infra" / "list_packages.py"), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) >= len({each.name for each in distributions()}) // 2
+    assert all(re.fullmatch(r"\S+==\S+\t.+", line) for line in lines)
+    assert any(line.startswith("ray==") for line in lines)
