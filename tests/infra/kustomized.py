@@ -31,7 +31,7 @@ class Patch(Strict):
 
 class ImageName(Strict):
     name: str
-    newName: str  # noqa: N815 - Kubernetes' own
+    newName: str
 
 
 class GeneratorLabels(Strict):
@@ -46,16 +46,16 @@ class ConfigMapGenerator(Strict):
 
 
 class GeneratorOptions(Strict):
-    disableNameSuffixHash: Literal[True]  # noqa: N815
+    disableNameSuffixHash: Literal[True]
 
 
 class Source(Target):
-    fieldPath: str  # noqa: N815
+    fieldPath: str
 
 
 class ReplacementTarget(Strict):
     select: Target
-    fieldPaths: list[str]  # noqa: N815
+    fieldPaths: list[str]
 
 
 class Replacement(Strict):
@@ -64,13 +64,13 @@ class Replacement(Strict):
 
 
 class Kustomization(Strict):
-    apiVersion: Literal["kustomize.config.k8s.io/v1beta1", "kustomize.config.k8s.io/v1alpha1"]  # noqa: N815
+    apiVersion: Literal["kustomize.config.k8s.io/v1beta1", "kustomize.config.k8s.io/v1alpha1"]
     kind: Literal["Kustomization", "Component"]
     namespace: str = ""
     resources: list[str] = Field(default_factory=list)
     components: list[str] = Field(default_factory=list)
-    configMapGenerator: list[ConfigMapGenerator] = Field(default_factory=list)  # noqa: N815
-    generatorOptions: GeneratorOptions | None = None  # noqa: N815
+    configMapGenerator: list[ConfigMapGenerator] = Field(default_factory=list)
+    generatorOptions: GeneratorOptions | None = None
     images: list[ImageName] = Field(default_factory=list)
     patches: list[Patch] = Field(default_factory=list)
     replacements: list[Replacement] = Field(default_factory=list)

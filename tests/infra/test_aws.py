@@ -1,4 +1,4 @@
-"""The cluster launcher's YAML against Ray's own schema, and the IAM policies against what runs do."""
+"""The launcher's YAML against Ray's own schema, and the IAM policies against what runs do."""
 
 import copy
 import json
