@@ -8,6 +8,8 @@
   `crew` the actors and `answers` what is asked of them; `fleet` (how many), `schedule` (who does
   what) and `work` (what a failure makes of it) decide, and know no Ray; `actor` and `decoding` run
   on its nodes; `metrics` and `reasons` tell of it.
+- `submit`: `passtream submit` and `passtream job`; `submission` is what is sent, `job_client` to
+  whom, `follow` the log to the job's end; `ray_job`: what a run does that Ray Jobs has started.
 - `routing`: which archs a run embeds with, and the weights of each.
 - `model`: the model that a process of a run holds; `stop`: being told to stop.
 - `bench`: `passtream bench`; `bench_model`, `bench_feed`, `bench_plan`, `bench_overhead`,

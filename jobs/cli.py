@@ -31,6 +31,7 @@ from jobs.options import (
 )
 from jobs.retry import retry
 from jobs.start import start_embed
+from jobs.submit import job_app, submit
 from jobs.values import split_commas
 from models.errors import ModelError
 from pipeline.errors import PipelineError, UsageError
@@ -46,6 +47,8 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(bench_app, name="bench")
+app.command()(submit)
+app.add_typer(job_app, name="job")
 # Not by its name: Typer has click within, in some versions beside it.
 _BadOption: Any = typer.BadParameter.__mro__[1]
 
@@ -182,7 +185,7 @@ def main() -> None:
     pairs = itertools.pairwise(sys.argv)
     as_json = "--log-format=json" in sys.argv or ("--log-format", "json") in pairs
     try:
-        sys.exit(app(standalone_mode=not as_json))
+        sys.exit(app(prog_name="passtream", standalone_mode=not as_json))
     except (PipelineError, ModelError) as error:
         print(f"passtream: {error}", file=sys.stderr)
         sys.exit(exit_code(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from jobs.failed_clips import FailedClips
 from jobs.fetchbar import fetch_bar
 from jobs.logs import EXIT_FAILED, EXIT_STOPPED, Level, RunLog
 from jobs.monitor import Monitor, fidelity_text, summary
+from jobs.ray_job import is_ray_job
 from jobs.reprocess import check_prune, clips_to_retry, keep_what_holds, store_for
 from jobs.routing import weights_by_arch
 from jobs.run_note import run_noted
@@ -65,6 +67,7 @@ def _stopped(log: RunLog, **fields: Any) -> int:
 
 def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> int:
     log.storage = config.storage
+    config = _on_its_cluster(config, log)
     listing = list_sources(config.sources, config.source_options)
     store = open_store(config.table, config.storage)
     refuse_strange_folder(store)
@@ -97,6 +100,14 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
         except Stopped:
             return _stopped(log, **monitor.totals(), table=table.store.location)
         return _conclude(config, table, monitor, out, log, stop)
+
+
+def _on_its_cluster(config: EmbedConfig, log: RunLog) -> EmbedConfig:
+    """A Ray job runs on the cluster that it was submitted to, unless it is told otherwise."""
+    if not is_ray_job() or config.in_process or "address" in config.model_fields_set:
+        return config
+    log.tell("joining", "this is a Ray job: its actors run on this cluster, as with --address auto")
+    return config.model_copy(update={"address": "auto"})
 
 
 def _check_precision(config: EmbedConfig) -> None:
@@ -228,3 +239,12 @@ def _conclude(
     level: Level = "error" if code else "info"
     log.detail("run_ended", line or now, level, outcome=outcome, exit_code=code, **fields)
     return code
+
+
+if __name__ == "__main__":
+    # `python -m jobs.embed ...`, as jobs are submitted, is `passtream embed ...`. That imports this
+    # module once more, under its name: nothing here is held in it.
+    from jobs.cli import main
+
+    sys.argv.insert(1, "embed")
+    main()

@@ -11,6 +11,8 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
+from jobs.ray_job import is_ray_job, stop_wait_s
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_S = 5.0
 
@@ -21,9 +23,7 @@ def grace_s() -> float:
     `ray job stop` kills a while after its SIGTERM. A run that is killed tells nobody how it ended,
     and leaves a lease that the next one has to wait for: so that also takes its part of the while.
     """
-    if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
-        return GRACE_S
-    return min(GRACE_S, float(os.environ.get("RAY_JOB_STOP_WAIT_TIME_S", "3")) / 3)
+    return min(GRACE_S, stop_wait_s() / 3) if is_ray_job() else GRACE_S
 
 
 class Stopped(KeyboardInterrupt):

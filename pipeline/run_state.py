@@ -67,7 +67,7 @@ class RunState:
         return cls(
             started_s=round(time.time(), 3),
             process=Process.this(),
-            version=_version(),
+            version=passtream_version(),
             shards=n_done + len(plan.todo),
             shards_done=n_done,
             clips_todo=plan.n_clips,
@@ -116,7 +116,8 @@ def write_run(store: TableStore, run: RunState) -> None:
         path.write_bytes(json.dumps(asdict(run), indent=1).encode())
 
 
-def _version() -> str:
+def passtream_version() -> str:
+    """The version of passtream that is installed; empty where it runs without being installed."""
     try:
         return importlib.metadata.version("passtream")
     except importlib.metadata.PackageNotFoundError:

@@ -22,6 +22,7 @@ from tests.support import ONE_BLOCK_EACH, ROOT, tone
 
 README = (ROOT / "README.md").read_text()
 ELSEWHERE = {
+    "http://HEAD:8265": "tests/jobs/test_submit.py submits to a head",
     "make demo": "tests/jobs/test_demo.py runs what it does",
     "make test": ".ci/run runs it",
     "pull all --to s3://": "20 downloads; tests/jobs/test_models.py pulls into folders and stores",

@@ -1,0 +1,123 @@
+"""A Ray head of its own for a test: processes, ports, folder and token, all gone afterwards."""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.servers import free_port
+from tests.support import kill_session, wait_until
+
+BIN = Path(sys.executable).parent
+STORE_BYTES = 150_000_000
+
+
+@dataclass(frozen=True)
+class RayHead:
+    """A cluster of one node that asks for a token.
+
+    Attributes:
+        url: of its dashboard.
+        folder: of its sessions.
+        token_file: has the token.
+    """
+
+    url: str
+    folder: Path
+    token_file: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        """For a process that is to talk to it."""
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_file)}
+
+    @property
+    def packages(self) -> list[Path]:
+        """The working directories that jobs brought, as they lie on the node."""
+        found = self.folder.glob("session_2*/runtime_resources/working_dir_files/_ray_pkg_*")
+        return [each for each in found if each.is_dir()]
+
+    def asked(self, path: str) -> Any:
+        """What the dashboard answers."""
+        bearer = f"Bearer {self.token_file.read_text()}"
+        request = urllib.request.Request(self.url + path, headers={"Authorization": bearer})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read())
+
+
+@contextlib.contextmanager
+def ray_head(env: Mapping[str, str], num_cpus: int = 2) -> Iterator[RayHead]:
+    """A head, for the length of the block.
+
+    Args:
+        env: of its processes, and so of all jobs.
+        num_cpus: that it has for Ray.
+    """
+    # Not pytest's folder: the names of Ray's sockets would be too long.
+    folder = Path(tempfile.mkdtemp(prefix="ray-"))
+    token_file, port, log = folder / "token", free_port(), folder / "head.log"
+    token_file.touch(mode=0o600)
+    token_file.write_text(secrets.token_hex(32))
+    head = RayHead(f"http://127.0.0.1:{port}", folder, token_file)
+    options = {
+        "port": free_port(),
+        "dashboard-host": "127.0.0.1",
+        "dashboard-port": port,
+        "dashboard-agent-listen-port": free_port(),
+        "ray-client-server-port": free_port(),
+        "min-worker-port": 0,  # else those that every other cluster here takes as well
+        "max-worker-port": 0,
+        "include-dashboard": "true",
+        "num-cpus": num_cpus,
+        "num-gpus": 0,
+        "object-store-memory": STORE_BYTES,
+        "temp-dir": folder,
+    }
+    flags = [f"--{name}={value}" for name, value in options.items()]
+    own = {"PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]), **head.env, **env}
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [BIN / "ray", "start", "--head", "--block", "--disable-usage-stats", *flags],
+            env=os.environ | own,
+            stdout=file,
+            stderr=file,
+            text=True,
+            start_new_session=True,
+        )
+    try:
+        wait_until(lambda: _has_jobs(head) or process.poll() is not None)
+        assert process.poll() is None, log.read_text()
+        yield head
+    finally:
+        kill_session(process)
+        wait_until(lambda: not _killed(str(folder)))
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_jobs(head: RayHead) -> bool:
+    try:
+        return head.asked("/api/jobs/") == []
+    except OSError:
+        return False
+
+
+def _killed(folder: str) -> list[psutil.Process]:
+    """Processes that name the folder; they are told to die."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and folder in " ".join(process.cmdline()):
+                process.kill()
+                found.append(process)
+    return found
