@@ -4,7 +4,7 @@ from importlib.metadata import Distribution, distributions
 
 
 def licence(package: Distribution) -> str:
-    """What a package says of its licence: an SPDX expression where it has one, else its first line."""
+    """What a package says of its licence: an SPDX expression, else the first line."""
     fields = package.metadata
     classifiers = [
         value.rpartition(" :: ")[2]

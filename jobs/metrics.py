@@ -1,4 +1,4 @@
-"""What a run tells Prometheus, through Ray; `infra/README.md` has the names.
+"""What a run tells Prometheus, through Ray; `infra/observability.md` has the names.
 
 The driver counts what is committed, by the receipts, so that a shard that is tried twice counts
 once. The actors tell how busy their models are, which no receipt knows.

@@ -1,7 +1,7 @@
 """What Kubernetes takes in a pod: the fields that `infra` uses, and no others.
 
-From Kubernetes' API reference; names are its own. A field that is not here, or of another type, is a
-mistake in a manifest, or one to be added here once it has been looked up.
+From Kubernetes' API reference; names are its own. A field that is not here, or of another type, is
+a mistake in a manifest, or one to be added here once it has been looked up.
 """
 
 from typing import Annotated, Literal

@@ -1,0 +1,92 @@
+"""The commands of infra/README.md: those that need no cloud are run, those of ours are parsed."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from jobs.cli import app
+from tests.infra.kubernetes_objects import checked
+from tests.infra.kustomized import build
+from tests.support import ROOT
+
+PAGES = sorted((ROOT / "infra").glob("*.md"))
+# What begins so reaches a registry, a cluster or a cloud.
+ELSEWHERE = ("docker ", "kubectl ", "helm ", "aws ", "ray ")
+PASSTREAM = ".venv/bin/passtream "
+# On its way into the command: parsed once it is there.
+ARRIVING = {"plan"}
+RUN_HERE = ("cp ", "sed ", f"{PASSTREAM}models list")
+
+
+def commands() -> list[str]:
+    text = (ROOT / "infra" / "README.md").read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)
+    joined = "".join(re.sub(r"\n(?=  )", " ", block) for block in blocks)  # continued lines
+    return joined.splitlines()
+
+
+def is_here(line: str) -> bool:
+    return line.startswith(RUN_HERE)
+
+
+def test_every_command_is_of_a_cloud_or_of_ours_or_run_below():
+    assert len(commands()) >= 30
+    for line in commands():
+        assert is_here(line) or line.startswith((*ELSEWHERE, PASSTREAM)), line
+
+
+@pytest.mark.parametrize("line", [each for each in commands() if each.startswith(PASSTREAM)])
+def test_ours_are_commands_with_options_that_there_are(line):
+    command = typer.main.get_command(app)
+    words = shlex.split(line)[1:]
+    while hasattr(command, "commands"):
+        name = words.pop(0)
+        if name in ARRIVING - set(command.commands):
+            pytest.skip(f"{name} is not here yet")
+        assert name in command.commands, f"passtream has no {name}"
+        command = command.commands[name]
+    command.make_context("passtream", words)
+
+
+def test_files_that_commands_name_are_there():
+    for line in commands():
+        for place in re.findall(r"(?<![\w/])infra/[\w./-]+", line):
+            there = place.replace("kuberay/mine", "kuberay/example")
+            assert (ROOT / there).exists(), line
+
+
+def test_what_needs_no_cloud_makes_a_copy_that_is_filled_in(tmp_path):
+    shutil.copytree(ROOT / "infra", tmp_path / "infra")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    here = [line for line in commands() if is_here(line)]
+    assert len(here) == 4
+    for line in here:
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=tmp_path,
+            env=os.environ | {"HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, f"{line}: {done.stderr}"
+    mine = tmp_path / "infra" / "kuberay" / "mine"
+    for folder in ("run", "nightly", "nightly-raycronjob"):
+        objects = build(mine / folder)
+        assert checked(objects)
+        # What is a comment may keep its capitals; what a cluster reads may not.
+        assert not re.search(r"ACCOUNT_ID|REGION|_BUCKET", str(objects)), folder
+    for path in (tmp_path / "infra" / "aws").iterdir():
+        assert not re.search(r"ACCOUNT_ID|REGION|_BUCKET", path.read_text()), path
+
+
+def test_pages_are_short():
+    assert all(len(page.read_text().splitlines()) <= 220 for page in PAGES)
