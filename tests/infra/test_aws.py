@@ -126,10 +126,9 @@ def test_a_run_reads_its_source_and_writes_its_table_alone():
         if actions & writes:
             assert resources == ["arn:aws:s3:::TABLE_BUCKET/embeddings/*"]
         if "s3:ListBucket" in actions:
-            # Of buckets, not of objects, and below what prefix. Asked for an object that is not
-            # there S3 says so to whoever may list; such a request has no prefix: IfExists.
+            # Of buckets, not of objects, and below what prefix.
             assert all("/" not in each.removeprefix("arn:aws:s3:::") for each in resources)
-            assert statement["Condition"]["StringLikeIfExists"]["s3:prefix"]
+            assert statement["Condition"]["StringLike"]["s3:prefix"]
     settings = yaml.safe_load((AWS / "embed.yaml").read_text())
     assert settings["table"] == "s3://TABLE_BUCKET/embeddings"
     assert settings["sources"] == ["s3://SOURCE_BUCKET/recordings"]
