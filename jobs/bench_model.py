@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from jobs.figures import FigureFile
 from jobs.race import Case, Contestant, Report, machine
 from jobs.rival import REFERENCE, hushed, reference
 from models.archs import DEFAULT_ARCH, SAMPLE_RATE_HZ, ArchSpec, arch_spec
@@ -92,6 +93,8 @@ class ModelBench:
             | {OURS: lambda: embedder.embed(windows), GEMM: _gemm(flops, self.device, precision)},
             flops,
             note=note,
+            precision=precision,
+            n_windows=n,
         )
 
     def _mix(self) -> Case:
@@ -157,6 +160,7 @@ def run_bench(
     repeats: int = 3,
     cases: Sequence[str] = CASES,
     report: Report = print,
+    figures: FigureFile | None = None,
 ) -> None:
     """Race every case and report a Markdown table of medians.
 
@@ -167,9 +171,11 @@ def run_bench(
         repeats: measured rounds of each case.
         cases: which of `CASES`.
         report: takes the lines.
+        figures: where to keep how fast windows were embedded; None for nowhere.
 
     Raises:
         ModelError: something of this cannot be had.
+        UsageError: the figures cannot be kept.
     """
     for name, value, known in (
         ("device", device, tuple(PRECISIONS)),
@@ -181,7 +187,10 @@ def run_bench(
         raise ModelError("device cuda: torch sees no GPU here; take --device cpu")
     if repeats < 1:
         raise ModelError(f"repeats must be at least 1 (got {repeats})")
+    if figures:
+        figures.check("windows" in cases)
     bench = ModelBench(arch_spec(arch), device, against)
+    measured = []
     report(machine(device, (against,) if against else ()))
     report("")
     report(f"| work, {arch} | who | median s | GFLOP/s | times {OURS}'s | |")
@@ -189,11 +198,17 @@ def run_bench(
     for case in bench.cases(cases):
         case.race(repeats, bench.device)
         ours_s = case.median_s(OURS)
+        if case.precision:
+            measured.append((case.precision, case.n_windows / ours_s, case.n_windows))
         for name in case.contestants:
             median_s = case.median_s(name)
             rate, ratio = case.flops / median_s / 1e9, median_s / ours_s
             note = case.note if name == OURS else ""
             report(f"| {case.name} | {name} | {median_s:.2f} | {rate:.0f} | {ratio:.2f} | {note} |")
+    if figures:
+        figures.keep(bench.spec.name, machine(device), measured)
+        report("")
+        report(f"kept in {figures.path} as {figures.name}")
     if device == "cuda":
         report("")
         report(f"most GPU memory: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB")

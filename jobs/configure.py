@@ -26,7 +26,26 @@ def load_config(path: Path | None, options: Mapping[str, Any]) -> EmbedConfig:
     Raises:
         UsageError: unreadable YAML, an unknown field, a bad value; the message names it.
     """
-    fields = _from_file(path)
+    config = read_config(path, options)
+    if not config.sources or not config.table:
+        raise UsageError("name at least one SOURCE and the TABLE: passtream embed SOURCE... TABLE")
+    return config
+
+
+def read_config(
+    path: Path | None, options: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> EmbedConfig:
+    """As `load_config`, but sources and table need not be named.
+
+    Args:
+        path: the file; None for none.
+        options: by field name; None values were not given.
+        defaults: by field name, in place of the settings' own.
+
+    Raises:
+        UsageError: as `load_config`.
+    """
+    fields = {**(defaults or {}), **_from_file(path)}
     fields.update({name: value for name, value in options.items() if value is not None})
     try:
         config = EmbedConfig.model_validate(fields)
@@ -34,8 +53,6 @@ def load_config(path: Path | None, options: Mapping[str, Any]) -> EmbedConfig:
         raise UsageError("; ".join(_explained(problem) for problem in error.errors())) from error
     except ModelError as error:
         raise UsageError(str(error)) from error
-    if not config.sources or not config.table:
-        raise UsageError("name at least one SOURCE and the TABLE: passtream embed SOURCE... TABLE")
     return config
 
 
