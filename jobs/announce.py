@@ -3,8 +3,10 @@
 import itertools
 import os
 import socket
+from collections.abc import Sequence
 
 from jobs.logs import RunLog
+from pipeline.clips import ClipRef, Container
 from pipeline.plan import Plan
 from pipeline.signed import without_signature
 from pipeline.sources.listing import Listing
@@ -13,7 +15,7 @@ from pipeline.table import Table
 SOURCES_SHOWN = 5
 
 
-def announce(listing: Listing, plan: Plan, table: Table, log: RunLog) -> None:
+def announce(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: bool) -> None:
     """Say what is going to be done.
 
     Args:
@@ -21,6 +23,7 @@ def announce(listing: Listing, plan: Plan, table: Table, log: RunLog) -> None:
         plan: what of it is left to do.
         table: that takes it.
         log: takes the notes.
+        prune: whether the rows of what is gone are dropped.
     """
     _announce_sources(listing, log)
     spec = table.spec
@@ -54,16 +57,28 @@ def announce(listing: Listing, plan: Plan, table: Table, log: RunLog) -> None:
             shards_done_before=n_done,
             clips_todo=plan.n_clips,
         )
-    if plan.changed:
-        log.tell(
-            "sources_changed",
-            f"WARNING: {len(plan.changed)} of these changed since they were embedded, "
-            f"{plan.changed[0].uri!r} among them; their old rows are kept. Embed into a new table "
-            "to have them anew",
-            "warning",
-            changed=len(plan.changed),
-            clip=plan.changed[0].uri,
-        )
+    for event, found, what in (
+        ("sources_changed", plan.changed, "changed since they were embedded: they are done anew"),
+        ("errors_retried", plan.again, "are tried again"),
+        (
+            "sources_gone",
+            plan.gone,
+            "are gone from the source, or cannot be looked at: their rows are "
+            + ("dropped" if prune else "kept (--prune drops them)"),
+        ),
+    ):
+        if found:
+            log.tell(
+                event,
+                f"{len(found):,} of the table's {_kinds(found)} {what}; {found[0].uri!r}, say",
+                clips=len(found),
+                clip=found[0].uri,
+            )
+
+
+def _kinds(found: Sequence[ClipRef | Container]) -> str:
+    kinds = {Container: "containers", ClipRef: "clips"}
+    return " and ".join(kinds[kind] for kind in kinds if any(type(each) is kind for each in found))
 
 
 def _announce_sources(listing: Listing, log: RunLog) -> None:

@@ -2,15 +2,13 @@
 
 import itertools
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from jobs.bench import bench_app
-from jobs.configure import load_config, wants_json
-from jobs.logs import RunLog, exit_code, json_log
+from jobs.logs import exit_code, json_log
 from jobs.models import models_app
 from jobs.options import (
     CLIPS,
@@ -19,12 +17,20 @@ from jobs.options import (
     RUN,
     SOURCE,
     WINDOWS,
+    Actors,
+    Address,
+    GivenStoreTimeout,
+    GpusPerActor,
+    InProcess,
+    LogFormat,
     StorageOptions,
     StoreTimeout,
+    Weights,
     console,
     option,
 )
-from jobs.stop import stop_signals
+from jobs.retry import retry
+from jobs.start import start_embed
 from jobs.values import split_commas
 from models.errors import ModelError
 from pipeline.errors import PipelineError, UsageError
@@ -69,7 +75,7 @@ def embed(
     columns: Annotated[str | None, option("columns", "--columns", SOURCE)] = None,
     audio_column: Annotated[str | None, option("audio_column", "--audio-column", SOURCE)] = None,
     arch: Annotated[str | None, option("arch", "--arch", MODEL)] = None,
-    weights: Annotated[str | None, option("weights", "--weights", MODEL)] = None,
+    weights: Weights = None,
     precision: Annotated[str | None, option("precision", "--precision", MODEL)] = None,
     long_clips: Annotated[str | None, option("long_clips", "--long-clips", WINDOWS)] = None,
     window_s: Annotated[float | None, option("window_s", "--window-s", WINDOWS)] = None,
@@ -92,39 +98,33 @@ def embed(
     max_error_ratio: Annotated[
         float | None, option("max_error_ratio", "--max-error-ratio", OUTPUT)
     ] = None,
-    shard_clips: Annotated[int | None, option("shard_clips", "--shard-clips", RUN)] = None,
-    actors: Annotated[str | None, option("actors", "--actors", RUN)] = None,
-    gpus_per_actor: Annotated[
-        float | None, option("gpus_per_actor", "--gpus-per-actor", RUN)
+    prune: Annotated[bool | None, option("prune", "--prune/--no-prune", OUTPUT)] = None,
+    max_prune_ratio: Annotated[
+        float | None, option("max_prune_ratio", "--max-prune-ratio", OUTPUT)
     ] = None,
+    retry: Annotated[str | None, option("retry", "--retry", OUTPUT)] = None,
+    new_spec: Annotated[bool | None, option("new_spec", "--new-spec/--one-spec", OUTPUT)] = None,
+    shard_clips: Annotated[int | None, option("shard_clips", "--shard-clips", RUN)] = None,
+    actors: Actors = None,
+    gpus_per_actor: GpusPerActor = None,
     actor_timeout_s: Annotated[
         float | None, option("actor_timeout_s", "--actor-timeout-s", RUN)
     ] = None,
-    address: Annotated[str | None, option("address", "--address", RUN)] = None,
-    storage_options: Annotated[
-        list[str] | None, option("storage_options", "--storage-options", RUN)
-    ] = None,
-    store_timeout_s: Annotated[
-        float | None, option("store_timeout_s", "--store-timeout-s", RUN)
-    ] = None,
-    in_process: Annotated[bool | None, option("in_process", "--in-process/--on-ray", RUN)] = None,
-    log_format: Annotated[str | None, option("log_format", "--log-format", RUN)] = None,
+    address: Address = None,
+    storage_options: StorageOptions = None,
+    store_timeout_s: GivenStoreTimeout = None,
+    in_process: InProcess = None,
+    log_format: LogFormat = None,
 ) -> None:
     """Embed SOURCE... into TABLE, or go on where a run of the same command ended."""
     options = {name: value for name, value in locals().items() if name not in ("paths", "config")}
     options["storage_options"] = storage_options or None
     if paths:
         options |= {"sources": tuple(paths[:-1]), "table": paths[-1]}
-    as_json = wants_json(config, options)
-    with (
-        json_log() if as_json else nullcontext(RunLog(console(sys.stderr))) as log,
-        stop_signals() as stop,
-    ):
-        settings = load_config(config, options)
-        from jobs.embed import run_embed  # imports torch, which takes seconds
+    raise typer.Exit(start_embed(config, options))
 
-        code = run_embed(settings, console(sys.stdout, quiet=as_json), log, stop)
-    raise typer.Exit(code)
+
+app.command()(retry)
 
 
 @app.command()
@@ -134,6 +134,12 @@ def verify(
         list[str] | None,
         typer.Option(help="Also check that the table holds exactly this source; repeatable."),
     ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="First remove what a killed run has left; commits stay as they are."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     source_format: Annotated[str, option("source_format", "--source-format", SOURCE)] = AUTO,
     include: Annotated[str, option("include", "--include", SOURCE)] = "",
@@ -152,7 +158,8 @@ def verify(
         audio_column=audio_column,
         storage=Storage(parse_options(storage_options or ()), store_timeout_s),
     )
-    raise typer.Exit(run_verify(table, tuple(source or ()), as_json, console(sys.stdout), options))
+    out = console(sys.stdout)
+    raise typer.Exit(run_verify(table, tuple(source or ()), as_json, out, options, repair))
 
 
 @app.command()

@@ -18,6 +18,8 @@ from pipeline.sources.listing import AUTO, FORMATS, SourceOptions
 from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 
 DEFAULT_TOP_K = 5
+DEFAULT_MAX_PRUNE_RATIO = 0.5
+RETRY_ALL = "all"
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
 
 
@@ -161,6 +163,24 @@ class EmbedConfig(BaseModel):
         ge=0,
         le=1,
         description="Share of clips in errors above which the exit code is 4.",
+    )
+    prune: bool = Field(
+        default=False, description="Drop the rows of clips that the source does not have any more."
+    )
+    max_prune_ratio: float = Field(
+        default=DEFAULT_MAX_PRUNE_RATIO,
+        ge=0,
+        le=1,
+        description="Share of the table's clips above which --prune drops nothing and refuses.",
+    )
+    retry: Names = Field(
+        default=(),
+        description="Try clips in errors again: their classes with commas between, or all.",
+    )
+    new_spec: bool = Field(
+        default=False,
+        description="Where TABLE was made with other settings, go on in TABLE-v2, TABLE-v3, ...: "
+        "the version that has these, or a new one.",
     )
 
     @property

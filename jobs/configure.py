@@ -16,36 +16,39 @@ from models.errors import ModelError
 from pipeline.errors import UsageError
 
 
-def load_config(path: Path | None, options: Mapping[str, Any]) -> EmbedConfig:
+def load_config(
+    path: Path | None, options: Mapping[str, Any], base: Mapping[str, Any] | None = None
+) -> EmbedConfig:
     """Settings from a YAML file and the options that were given.
 
     Args:
         path: the file; None for none.
         options: by field name; None values were not given.
+        base: settings that both of these win over.
 
     Raises:
         UsageError: unreadable YAML, an unknown field, a bad value; the message names it.
     """
-    config = read_config(path, options)
+    config = read_config(path, options, base)
     if not config.sources or not config.table:
         raise UsageError("name at least one SOURCE and the TABLE: passtream embed SOURCE... TABLE")
     return config
 
 
 def read_config(
-    path: Path | None, options: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+    path: Path | None, options: Mapping[str, Any], base: Mapping[str, Any] | None = None
 ) -> EmbedConfig:
     """As `load_config`, but sources and table need not be named.
 
     Args:
         path: the file; None for none.
         options: by field name; None values were not given.
-        defaults: by field name, in place of the settings' own.
+        base: settings that both of these win over.
 
     Raises:
         UsageError: as `load_config`.
     """
-    fields = {**(defaults or {}), **_from_file(path)}
+    fields = {**(base or {}), **_from_file(path)}
     fields.update({name: value for name, value in options.items() if value is not None})
     try:
         config = EmbedConfig.model_validate(fields)

@@ -19,7 +19,7 @@ from jobs.logs import RunLog
 from jobs.model import RunSpec
 from jobs.reasons import reason_of
 from jobs.work import MAX_ATTEMPTS
-from pipeline.errors import PipelineError
+from pipeline.errors import DriftError, PipelineError
 
 NO_ROOM_S = 60.0
 """How long a run waits for a place for its first actor before it says so."""
@@ -169,6 +169,8 @@ class Crew:
         self.lose(actor, reason)
         self._failed_starts += 1
         told = f"the model's process failed to start: {reason}"
+        if isinstance(getattr(error, "cause", None), DriftError):
+            raise DriftError(reason) from error
         # A node may be broken; that of others shows when they have their model, too.
         if self._failed_starts >= MAX_ATTEMPTS and not any(each.node for each in self._actors):
             raise PipelineError(f"{told} ({self._failed_starts} times)") from error

@@ -14,13 +14,16 @@ from jobs.failed_clips import FailedClips
 from jobs.fetchbar import fetch_bar
 from jobs.logs import EXIT_FAILED, EXIT_STOPPED, Level, RunLog
 from jobs.monitor import Monitor, fidelity_text, summary
+from jobs.reprocess import check_prune, clips_to_retry, keep_what_holds, store_for
 from jobs.routing import weights_by_arch
 from jobs.run_note import run_noted
+from jobs.settings_note import note_settings
 from jobs.stop import Stopped, StopRequest
 from jobs.table_spec import table_spec
 from pipeline.commits import CommitRecord
 from pipeline.plan import Plan, plan_run
 from pipeline.progress import Progress as Counts
+from pipeline.sources.listing import Listing
 from pipeline.sources.recognize import list_sources
 from pipeline.stores import open_store
 from pipeline.table import Table, refuse_strange_folder
@@ -68,20 +71,17 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
     _check_precision(config)
     weights = _load_weights(config, log)
     spec = table_spec(config, weights, listing.columns)
+    if config.new_spec:
+        store = store_for(config.table, config.storage, spec)
     table = Table.open_or_create(store, spec)
     for note in table.store.notes():
         log.tell("table_note", note, "warning")
     with table.store.lock(partial(log.tell, "waiting_for_table"), stop.signal):
-        plan = plan_run(
-            listing.clips,
-            spec.digest,
-            config.shard_clips,
-            table.committed(),
-            table.contents_of,
-            listing.containers,
-        )
-        announce(listing, plan, table, log)
-        _clear_orphans(plan, table)
+        plan = _plan(config, listing, table, log)
+        announce(listing, plan, table, log, config.prune)
+        check_prune(plan, config)
+        plan = keep_what_holds(table, plan, log)
+        note_settings(table.store, config)
         _catch_up_fidelity(table)
         failed_clips = FailedClips(log, table)
 
@@ -136,11 +136,19 @@ def _catch_up_fidelity(table: Table) -> None:
             table.note_fidelity(record)
 
 
-def _clear_orphans(plan: Plan, table: Table) -> None:
-    """Delete what a killed run wrote but did not commit, where this run does not write it anew."""
-    known = {*plan.done, *(shard.shard_id for shard in plan.todo)}
-    for name in table.orphans(known):
-        table.store.delete(name)
+def _plan(config: EmbedConfig, listing: Listing, table: Table, log: RunLog) -> Plan:
+    committed = table.committed()
+    return plan_run(
+        listing.clips,
+        table.spec.digest,
+        config.shard_clips,
+        committed,
+        table.contents_of,
+        listing.containers,
+        superseded=lambda: table.superseded(committed),
+        prune=config.prune,
+        again=clips_to_retry(table, config.retry, log),
+    )
 
 
 def _execute(

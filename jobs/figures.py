@@ -47,6 +47,7 @@ class Figure(BaseModel):
 
 _FILES = TypeAdapter(dict[str, list[Figure]])
 
+
 def read_figures(path: Path) -> dict[str, list[Figure]]:
     """The figures of a file.
 

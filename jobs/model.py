@@ -18,12 +18,15 @@ from models.fidelity import Fidelity, combined, compare
 from models.labels import Label, class_names, top_labels
 from models.timestamps import timestamp_levels
 from models.weights import Weights, load_weights
+from pipeline.canary import check_canary
 from pipeline.errors import PipelineError
 from pipeline.events import Event
 from pipeline.model import Model
 from pipeline.sound import Samples
 from pipeline.spec import TableSpec
 from pipeline.storage import DEFAULT_STORAGE, Storage
+from pipeline.stores import open_store
+from pipeline.table import Table
 
 Decode = Callable[..., Iterator[list[Event]]]
 """Takes the arguments of `jobs.decoding.decode`."""
@@ -111,6 +114,12 @@ class RunModel:
             self._measure(self._spec.routes[route].arch, ours, features[rows])
         return Outputs(features, logits)
 
+    def embed_one(self, arch: str, window: Samples) -> Vectors:
+        """Embed a window by one of the archs, (dim,); it does not count for the fidelity."""
+        place = [route.arch for route in self._spec.routes].index(arch)
+        features: Vectors = self._embedders[place].embed([window]).features[0]
+        return features
+
     def embed_timestamps(self, stream: Samples, n: int) -> Vectors:
         """Embed n timestamps, by the first route's arch."""
         return self._embedders[0].embed_timestamps(self._levels, stream, n)
@@ -152,6 +161,8 @@ def build_model(
     Raises:
         PipelineError: the weights found here are not those that the run was planned with.
         ModelError: they cannot be loaded.
+        DriftError: the model embeds otherwise than those that wrote the table.
+        StoreError: the table cannot be read or written.
     """
     if n_threads:
         torch.set_num_threads(n_threads)
@@ -166,4 +177,7 @@ def build_model(
                 f"but the table's are {route.weights_digest}; give every node the same file and "
                 "the same torch"
             )
-    return RunModel(run.spec, weights, default_device())
+    model = RunModel(run.spec, weights, default_device())
+    table = Table(open_store(run.table_root, run.storage), run.spec)
+    check_canary(table, model.embed_one, _device_name(default_device()))
+    return model

@@ -22,6 +22,13 @@ def option(field: str, flag: str, panel: str, **kwargs: Any) -> Any:
     return typer.Option(flag, help=help_text, rich_help_panel=panel, show_default=False, **kwargs)
 
 
+Weights = Annotated[str | None, option("weights", "--weights", MODEL)]
+Actors = Annotated[str | None, option("actors", "--actors", RUN)]
+GpusPerActor = Annotated[float | None, option("gpus_per_actor", "--gpus-per-actor", RUN)]
+Address = Annotated[str | None, option("address", "--address", RUN)]
+InProcess = Annotated[bool | None, option("in_process", "--in-process/--on-ray", RUN)]
+LogFormat = Annotated[str | None, option("log_format", "--log-format", RUN)]
+GivenStoreTimeout = Annotated[float | None, option("store_timeout_s", "--store-timeout-s", RUN)]
 StorageOptions = Annotated[list[str] | None, option("storage_options", "--storage-options", RUN)]
 StoreTimeout = Annotated[float, option("store_timeout_s", "--store-timeout-s", RUN, min=0.1)]
 

@@ -1,6 +1,7 @@
 """`passtream verify`: the report of `pipeline.verify` for people and for programs."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -9,6 +10,7 @@ from rich.console import Console
 
 from jobs.monitor import fidelity_text
 from pipeline.report import Report
+from pipeline.rewrite import repair
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.recognize import list_sources
 from pipeline.stores import open_store
@@ -22,6 +24,7 @@ def run_verify(
     as_json: bool,
     out: Console,
     options: SourceOptions,
+    with_repair: bool = False,
 ) -> int:
     """Verify a table and print the report.
 
@@ -31,6 +34,7 @@ def run_verify(
         as_json: print it for programs.
         out: takes the report.
         options: how the sources are to be taken, and remote locations reached.
+        with_repair: first remove what a killed run has left.
 
     Returns:
         0 where it passes, 1 where it does not.
@@ -39,12 +43,19 @@ def run_verify(
         UsageError: there is no table, or no such source.
     """
     table = Table.existing(open_store(location, options.storage))
+    done = _repaired(table) if with_repair else []
     report = verify_table(table, list_sources(sources, options) if sources else None)
+    report.notes = done + report.notes
     if as_json:
         out.print(json.dumps(report.to_json() | _made_with(table), indent=1))
     else:
         _print(report, table, out)
     return 0 if report.passed else 1
+
+
+def _repaired(table: Table) -> list[str]:
+    with table.store.lock(lambda line: print(line, file=sys.stderr)):
+        return repair(table)
 
 
 def _made_with(table: Table) -> dict[str, Any]:

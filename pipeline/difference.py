@@ -1,112 +1,138 @@
-"""What a listing has beyond a table: new, changed, gone and done, by uri, member and version.
+"""What a table holds against what its source holds now: which clips stay, changed, or are gone.
 
-Shards that the listing explains by itself are known by their ids; only of the others is it read
-what they hold. Errors count as done: they have their row.
+A clip that changed loses its rows before it is embedded anew, so that no reader ever finds two
+versions of it. One that is gone keeps them until somebody asks to prune. So does one that the
+source names but that cannot be looked at: that may pass.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
 from pipeline.clips import ClipRef, Container
-from pipeline.plan import plan_shards
-from pipeline.table import Table
-
-_READERS = 8
+from pipeline.versions import MISSING
 
 Contents = Sequence[ClipRef] | Container
-"""What a shard was planned with."""
+"""What a shard was made of."""
+Key = tuple[str, str]
+"""Uri and member of a clip."""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A listing beside a table; of clips and of containers.
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A committed shard that loses clips.
 
     Attributes:
-        new: that the table does not have.
-        changed: that it has in another version.
-        gone: that the listing does not have.
-        done: that both have.
+        shard: its id.
+        kept: the clips that stay; where there are none, the shard goes.
     """
 
-    new: tuple[ClipRef | Container, ...] = ()
-    changed: tuple[ClipRef | Container, ...] = ()
-    gone: tuple[ClipRef | Container, ...] = ()
-    done: tuple[ClipRef | Container, ...] = ()
-
-    @property
-    def todo(self) -> tuple[list[ClipRef], list[Container]]:
-        """Clips and containers that a run into the table would have to embed, in their order."""
-        todo = (*self.new, *self.changed)
-        return (
-            sorted(
-                (each for each in todo if isinstance(each, ClipRef)),
-                key=lambda clip: (clip.uri, clip.version, clip.member),
-            ),
-            sorted(each for each in todo if isinstance(each, Container)),
-        )
+    shard: str
+    kept: tuple[ClipRef, ...] = ()
 
 
-def difference(
-    clips: Iterable[ClipRef], containers: Iterable[Container], held: Iterable[Contents]
-) -> Difference:
-    """Compare a listing with what the shards of a table hold.
+@dataclass(slots=True)
+class Difference:
+    """What `compare` found.
 
-    Args:
-        clips: of the listing.
-        containers: of the listing.
-        held: by each committed shard.
+    Attributes:
+        clips: those whose rows stay.
+        containers: the same.
+        rewrites: shards that lose some of theirs.
+        changed: clips and containers whose rows are of another version, as they were.
+        again: clips and containers that are to be embedded again, though they have not changed.
+        gone: clips and containers that the source does not have any more.
+        n_committed: how many clips and containers were compared.
     """
-    known: dict[tuple[str, str], ClipRef] = {}
-    read: set[Container] = set()
-    for contents in held:
-        if isinstance(contents, Container):
-            read.add(contents)
-        else:
-            known.update({(clip.uri, clip.member): clip for clip in contents})
-    # A file that was written anew may be divided anew, and then no part is the same as before.
-    read_uris = {container.uri for container in read}
-    new: list[ClipRef | Container] = []
-    changed: list[ClipRef | Container] = []
-    done: list[ClipRef | Container] = []
-    for clip in clips:
-        before = known.pop((clip.uri, clip.member), None)
-        same = done if before and before.version == clip.version else changed
-        (same if before else new).append(clip)
-    listed_uris = set()
-    for container in containers:
-        listed_uris.add(container.uri)
-        unread = changed if container.uri in read_uris else new
-        (done if container in read else unread).append(container)
-    gone = (*known.values(), *sorted(each for each in read if each.uri not in listed_uris))
-    return Difference(tuple(new), tuple(changed), gone, tuple(done))
+
+    clips: set[Key] = field(default_factory=set)
+    containers: set[Container] = field(default_factory=set)
+    rewrites: list[Rewrite] = field(default_factory=list)
+    changed: list[ClipRef | Container] = field(default_factory=list)
+    again: list[ClipRef | Container] = field(default_factory=list)
+    gone: list[ClipRef | Container] = field(default_factory=list)
+    n_committed: int = 0
 
 
-def held_by(
-    table: Table,
+def compare(
+    contents: Mapping[str, Contents],
     clips: Iterable[ClipRef],
     containers: Iterable[Container],
-    shard_clips: int,
-    on_progress: Callable[[int], None] = lambda _: None,
-) -> list[Contents]:
-    """What the committed shards of a table hold.
+    prune: bool,
+    again: AbstractSet[Key],
+) -> Difference:
+    """Compare what is committed with a listing.
 
     Args:
-        table: to look into.
-        clips: of a listing, which most shards are probably made of.
-        containers: of it.
-        shard_clips: clips a shard, as a run would cut the listing.
-        on_progress: told how many shards have been read.
-
-    Raises:
-        StoreError: the table cannot be read.
+        contents: of the committed shards.
+        clips: of the listing.
+        containers: of the listing.
+        prune: whether what is gone loses its rows.
+        again: clips to be embedded again. A container is read as a whole: one of its clips, and
+            all are.
     """
-    shards = plan_shards(clips, table.spec.digest, shard_clips, containers)
-    planned = {shard.shard_id: shard.container or shard.clips for shard in shards}
-    committed = table.committed()
-    held: list[Contents] = [planned[each] for each in committed & planned.keys()]
-    with ThreadPoolExecutor(_READERS) as pool:
-        for n, contents in enumerate(pool.map(table.contents_of, sorted(committed - planned.keys()))):
-            held.append(contents)
-            on_progress(n + 1)
-    return held
+    found = Difference()
+    comparison = _Comparison(found, clips, containers, prune, again)
+    for shard in sorted(contents):
+        content = contents[shard]
+        if isinstance(content, Container):
+            found.n_committed += 1
+            if not comparison.container_stays(content):
+                found.rewrites.append(Rewrite(shard))
+            continue
+        found.n_committed += len(content)
+        kept = tuple(clip for clip in content if comparison.clip_stays(clip))
+        if len(kept) < len(content):
+            found.rewrites.append(Rewrite(shard, kept))
+    return found
+
+
+class _Comparison:
+    def __init__(
+        self,
+        found: Difference,
+        clips: Iterable[ClipRef],
+        containers: Iterable[Container],
+        prune: bool,
+        again: AbstractSet[Key],
+    ) -> None:
+        self._found = found
+        self._versions = {(clip.uri, clip.member): clip.version for clip in clips}
+        self._containers = set(containers)
+        self._files = {container.uri: container.version for container in self._containers}
+        self._prune = prune
+        self._again = again
+        self._files_again = {uri for uri, _ in again}
+
+    def clip_stays(self, clip: ClipRef) -> bool:
+        key = clip.uri, clip.member
+        version = self._versions.get(key)
+        if version == clip.version:
+            if key in self._again:
+                self._found.again.append(clip)
+                return False
+        elif version in (None, MISSING):
+            self._found.gone.append(clip)
+            if self._prune:
+                return False
+        else:
+            self._found.changed.append(clip)
+            return False
+        self._found.clips.add(key)
+        return True
+
+    def container_stays(self, container: Container) -> bool:
+        if container in self._containers:
+            if container.uri in self._files_again:
+                self._found.again.append(container)
+                return False
+        elif self._files.get(container.uri, MISSING) == MISSING:
+            self._found.gone.append(container)
+            if self._prune:
+                return False
+        else:
+            # A file that was written anew may be divided anew: then no part is as it was.
+            self._found.changed.append(container)
+            return False
+        self._found.containers.add(container)
+        return True

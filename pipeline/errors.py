@@ -4,7 +4,8 @@ PipelineError
 ├── UsageError       a source, table or setting that cannot work; said before anything starts
 ├── ClipError        this one clip cannot be embedded: becomes a row in `errors`
 ├── StoreError       the table cannot be written or read; fails the shard
-└── BrokenStreamError   the decode side of a shard ended early or skipped; fails the shard
+├── BrokenStreamError   the decode side of a shard ended early or skipped; fails the shard
+└── DriftError       this process would write vectors of another space; ends the run
 """
 
 
@@ -34,6 +35,10 @@ class ClipError(PipelineError):
 
 class StoreError(PipelineError):
     """Data could not be written to, or read back from, the table."""
+
+
+class DriftError(PipelineError):
+    """A process embeds otherwise than those that wrote the table before."""
 
 
 class BrokenStreamError(PipelineError):

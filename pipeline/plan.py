@@ -4,22 +4,27 @@ Clips are sorted and cut into runs of N, or of fewer where their files are large
 takes hours; a container is a shard of its own. A shard's id hashes the
 table spec and its clips' (or its container's) uris and versions, never a position, so the same
 listing in any order plans the same shards and resuming is one listing of commit records. Only where
-records are found that this plan does not know (the source grew, or N changed) is it looked up what
-these hold.
+records are found that this plan does not know (the source grew or changed, or N did) is it looked
+up what these hold, and compared clip by clip.
 """
 
 import dataclasses
 import hashlib
 import json
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from pipeline.clips import ClipRef, Container
+from pipeline.difference import Contents, Key, Rewrite, compare
 
 SHARD_BYTES = 1 << 30
 """Most bytes of files in a shard of several: minutes of a GPU, and what a death costs."""
+_READERS = 16
+"""Threads that ask what is in committed shards: a store takes its time to answer each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +73,24 @@ class Plan:
 
     Attributes:
         todo: shards to embed.
-        done: ids of the shards that are committed already.
-        changed: clips and containers whose committed rows belong to an older version of the file.
+        done: ids of the shards that are committed already, those of `rewrites` among them.
+        superseded: ids of committed shards that others have taken the place of: a run was killed
+            before it took them away.
+        rewrites: committed shards that lose clips before anything is embedded.
+        changed: clips and containers whose committed rows are of an older version of the file.
+        again: clips and containers that are embedded again, though they have not changed.
+        gone: clips and containers that have committed rows and are not in the listing.
+        n_committed: clips and containers with committed rows; 0 where nobody had to count them.
     """
 
     todo: tuple[Shard, ...]
     done: tuple[str, ...]
+    superseded: tuple[str, ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
     changed: tuple[ClipRef | Container, ...] = ()
+    again: tuple[ClipRef | Container, ...] = ()
+    gone: tuple[ClipRef | Container, ...] = ()
+    n_committed: int = 0
 
     @property
     def n_clips(self) -> int | None:
@@ -131,8 +147,12 @@ def plan_run(
     spec_digest: str,
     shard_clips: int,
     committed: set[str],
-    contents_of: Callable[[str], Sequence[ClipRef] | Container],
+    contents_of: Callable[[str], Contents],
     containers: Sequence[Container] = (),
+    *,
+    superseded: Callable[[], set[str]] = set,
+    prune: bool = False,
+    again: AbstractSet[Key] = frozenset(),
 ) -> Plan:
     """What is left to do for a listing.
 
@@ -141,36 +161,53 @@ def plan_run(
         spec_digest: of the table.
         shard_clips: most clips a shard.
         committed: ids of the committed shards.
-        contents_of: the clips or the container of a committed shard; called only for those that
-            the listing alone does not explain.
+        contents_of: the clips or the container of a committed shard; called in threads, and only
+            for those that the listing alone does not explain.
         containers: of the listing.
+        superseded: tells which of the committed shards others have taken the place of; called only
+            where `contents_of` is.
+        prune: what is gone from the listing loses its rows.
+        again: uri and member of clips that are to be embedded again.
     """
     shards = {
         shard.shard_id: shard for shard in plan_shards(clips, spec_digest, shard_clips, containers)
     }
-    done = tuple(sorted(committed))
-    if committed <= shards.keys():
-        return Plan(tuple(s for s in shards.values() if s.shard_id not in committed), done)
-    versions: dict[tuple[str, str], str] = {}
-    read: set[Container] = set()
-    for each in done:
-        known = shards.get(each)
-        contents = (known.container or known.clips) if known else contents_of(each)
-        if isinstance(contents, Container):
-            read.add(contents)
-        else:
-            versions.update({(clip.uri, clip.member): clip.version for clip in contents})
-    # A file that was written anew may be divided anew, and then no part is the same as before.
-    stale = {container.uri for container in read.difference(containers)}
-    unread = [container for container in containers if container not in read]
-    changed: tuple[ClipRef | Container, ...] = (
-        *(c for c in clips if versions.get((c.uri, c.member), c.version) != c.version),
-        *(container for container in unread if container.uri in stale),
+    if committed <= shards.keys() and not again:
+        todo = tuple(s for s in shards.values() if s.shard_id not in committed)
+        return Plan(todo, tuple(sorted(committed)))
+    dead = superseded() & committed
+    contents = _contents(sorted(committed - dead), shards, contents_of)
+    found = compare(contents, clips, containers, prune, again)
+    todo = tuple(
+        plan_shards(
+            (clip for clip in clips if (clip.uri, clip.member) not in found.clips),
+            spec_digest,
+            shard_clips,
+            (each for each in containers if each not in found.containers),
+        )
     )
-    new = plan_shards(
-        (clip for clip in clips if (clip.uri, clip.member) not in versions),
-        spec_digest,
-        shard_clips,
-        (container for container in unread if container.uri not in stale),
+    return Plan(
+        todo,
+        tuple(contents),
+        tuple(sorted(dead)),
+        tuple(found.rewrites),
+        tuple(found.changed),
+        tuple(found.again),
+        tuple(found.gone),
+        found.n_committed,
     )
-    return Plan(tuple(new), done, changed)
+
+
+def _contents(
+    committed: Sequence[str],
+    shards: Mapping[str, Shard],
+    contents_of: Callable[[str], Contents],
+) -> dict[str, Contents]:
+    known = {each: shards[each] for each in committed if each in shards}
+    contents: dict[str, Contents] = {
+        each: shard.container or shard.clips for each, shard in known.items()
+    }
+    with ThreadPoolExecutor(_READERS) as pool:
+        unknown = [each for each in committed if each not in known]
+        contents.update(zip(unknown, pool.map(contents_of, unknown), strict=True))
+    return dict(sorted(contents.items()))

@@ -26,3 +26,10 @@ class Progress:
         self.windows += other.windows
         self.audio_s += other.audio_s
         self.errors.update(other.errors)
+
+    def subtract(self, other: "Progress") -> None:
+        """Take another's counts, which are in this one's, away again."""
+        self.clips -= other.clips
+        self.windows -= other.windows
+        self.audio_s -= other.audio_s
+        self.errors -= other.errors

@@ -104,7 +104,7 @@ def check_version(listed: ClipRef | Container, version: str) -> None:
             "read",
             "changed",
             f"{listed.uri}: changed since it was listed (version {listed.version}, now {version}); "
-            "embed it into a new table",
+            "the same command embeds it anew",
         )
 
 
@@ -115,7 +115,7 @@ def missing(uri: str, what: str = "is") -> ClipError:
         uri: of the file.
         what: is not there.
     """
-    way_out = "put it back and embed it into a new table, or leave it out"
+    way_out = "put it back and run the same command with --retry missing, or leave it out"
     return ClipError("read", "missing", f"{uri}: {what} not there; {way_out}")
 
 

@@ -140,13 +140,20 @@ def run_status(table: Table, now_s: float | None = None) -> RunStatus:
 def _count(table: Table, status: RunStatus) -> list[_Commit]:
     """Count all commit records; those that know their time, in its order."""
     commits = []
-    for record in table.records(sorted(table.committed())):
+    replaced = set[str]()
+    committed = table.committed()
+    for record in table.records(sorted(committed)):
         status.shards += 1
         status.counts.add(record.counts)
         for stage, seconds in record.stage_s.items():
             status.stage_s[stage] = status.stage_s.get(stage, 0.0) + seconds
         if (at_s := record.finished_s) is not None:
             commits.append(_Commit(at_s, record.clips, record.audio_s))
+        replaced.update(record.replaces)
+    # A run was killed before it took them away: their clips are in other records as well.
+    for record in table.records(sorted(replaced & committed)):
+        status.shards -= 1
+        status.counts.subtract(record.counts)
     return sorted(commits, key=lambda commit: commit.at_s)
 
 

@@ -101,7 +101,8 @@ class Table:
         if differences := table.spec.differences(spec):
             raise UsageError(
                 f"table {store.location} was made with other settings (table, this run): "
-                f"{'; '.join(differences)}. Run with the table's settings, or name a new table"
+                f"{'; '.join(differences)}. Run with the table's settings, name a new table, or "
+                "let --new-spec make the next version beside it"
             )
         return table
 
@@ -159,10 +160,29 @@ class Table:
             "seconds": {stage: round(each, 3) for stage, each in seconds.items()},
             "finished_s": round(time.time(), 3),
         }
-        record = replace(record, writer=writer)
+        return self.put(replace(record, writer=writer))
+
+    def put(self, record: CommitRecord) -> CommitRecord:
+        """Create a record that says by whom it is; the one that stands, which may be an earlier."""
         if self.store.put_if_absent(commit_name(record.shard), _as_bytes(record)):
             return record
         return self._standing(record.shard)
+
+    def remove(self, shard: str) -> None:
+        """Take a shard away: first its record, as without it the files are orphans."""
+        self.store.delete(commit_name(shard))
+        for folder in DATA_DIRS:
+            self.store.delete(data_name(folder, shard))
+
+    def superseded(self, committed: Iterable[str]) -> set[str]:
+        """Those of committed shards that others of them have taken the place of.
+
+        Raises:
+            StoreError: a record is gone or damaged.
+        """
+        ours = set(committed)
+        records = self.records(sorted(ours))
+        return {shard for record in records for shard in record.replaces if shard in ours}
 
     def _standing(self, shard: str) -> CommitRecord:
         """The record of another writer, with the sizes that the files have by now.

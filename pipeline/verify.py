@@ -38,6 +38,10 @@ from pipeline.sources.listing import Listing
 from pipeline.store import TEMP_DIR
 from pipeline.table import CLIP_COLUMNS, DATA_DIRS, Table, data_name
 
+_WAY_OUT = (
+    "run the same `passtream embed` again, or, if it is not to go on, `passtream verify --repair`"
+)
+
 
 def verify_table(table: Table, source: Listing | None = None) -> Report:
     """Read a table back and check all of it.
@@ -51,12 +55,12 @@ def verify_table(table: Table, source: Listing | None = None) -> Report:
     verifier = _Verifier(table)
     for shard in sorted(committed):
         verifier.check_shard(shard)
+    verifier.check_replaced(committed)
     report = verifier.report
     if not committed:
         report.problems.append("no shard is committed")
     report.problems += [
-        f"{name}: is of no committed shard, but plain readers see its rows; run the same "
-        "`passtream embed` again, or delete it"
+        f"{name}: is of no committed shard, but plain readers see its rows; {_WAY_OUT}"
         for name in table.orphans(committed)
     ]
     if leftovers := table.store.names(TEMP_DIR):
@@ -86,10 +90,12 @@ class _Verifier:
         self._versions: dict[tuple[str, str], str] = {}
         self._containers: dict[tuple[str, str], str] = {}
         self._vectors: set[int] = set()
+        self._replaced: dict[str, str] = {}  # by which shard
 
     def check_shard(self, shard: str) -> None:
         try:
             record = next(self._table.records([shard]))
+            self._replaced.update(dict.fromkeys(record.replaces, shard))
             with contextlib.ExitStack() as stack:
                 files = {name: self._open(name, shard, record, stack) for name in self._schemas}
                 self._check_files(shard, record, files)
@@ -222,6 +228,12 @@ class _Verifier:
             report.windows += files["windows"].metadata.num_rows
         if "timestamps" in files:
             report.timestamps += files["timestamps"].metadata.num_rows
+
+    def check_replaced(self, committed: set[str]) -> None:
+        for shard in sorted(committed & self._replaced.keys()):
+            self._problem(
+                shard, f"shard {self._replaced[shard]} has replaced it, and it is there; {_WAY_OUT}"
+            )
 
     def check_source(self, source: Listing) -> None:
         found = self._versions | self._containers

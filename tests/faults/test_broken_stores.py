@@ -31,7 +31,7 @@ NAMES = ("broken.wav", *(f"{i:03}.wav" for i in range(8)))  # three shards
 METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
 ALWAYS = 10_000
 COMMITS = f"/{COMMITS_DIR}/"
-PATIENCE_S = 30  # one recording may meet all that is broken; a silence of a quarter of it is enough
+PATIENCE_S = 20  # one recording may meet all that is broken; a silence of a quarter of it is enough
 
 pytestmark = pytest.mark.timeout(600)
 

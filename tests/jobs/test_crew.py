@@ -20,6 +20,9 @@ from jobs.table_spec import table_spec
 from models.archs import arch_spec
 from models.weights import load_weights
 from pipeline.errors import PipelineError, UsageError
+from pipeline.storage import Storage
+from pipeline.stores import open_store
+from pipeline.table import Table
 from tests.support import FAST_ARCH
 
 pytestmark = pytest.mark.timeout(300)
@@ -47,10 +50,11 @@ class Yard:
     def __init__(self, root, options, weights="random:0"):
         config = EmbedConfig(arch=FAST_ARCH, weights=weights)
         spec = table_spec(config, {FAST_ARCH: load_weights("random:0", arch_spec(FAST_ARCH))})
+        Table.open_or_create(open_store(str(root / "table"), Storage()), spec)
         self.answers, self.ready, told = Answers(), [], Console(file=io.StringIO(), width=1000)
         self.told = told.file
         self.plan = actor_plan(options, N_SHARDS)
-        run = RunSpec(str(root), spec, {FAST_ARCH: weights})
+        run = RunSpec(str(root / "table"), spec, {FAST_ARCH: weights})
         self.crew = Crew(run, self.plan, self.answers, self.ready.append, RunLog(told))
 
     def until(self, condition, timeout_s=120.0):

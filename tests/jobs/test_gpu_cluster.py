@@ -1,6 +1,7 @@
 """A cluster of GPUs that only Ray believes in: who gets which, where decoders run, what is told."""
 
 import json
+import os
 import re
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from jobs.fleet import FleetSize
 from models.archs import DEFAULT_ARCH
 from pipeline.errors import UsageError
 from tests.servers import free_port
-from tests.support import QUICK, passtream, verified, wait_until, write_tones
+from tests.support import ONE_BLOCK_EACH, QUICK, passtream, verified, wait_until, write_tones
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -31,6 +32,7 @@ TOLD = (
 @pytest.fixture(scope="module")
 def cluster():
     """A node with two GPUs and no CPU to decode on, and one with two CPUs."""
+    os.environ |= ONE_BLOCK_EACH
     cluster = Cluster()
     cluster.add_node(
         num_cpus=0,
@@ -43,6 +45,7 @@ def cluster():
     cluster.wait_for_nodes()
     yield cluster
     cluster.shutdown()
+    os.environ.pop(*ONE_BLOCK_EACH)
 
 
 def writers(table):
@@ -92,7 +95,9 @@ def test_each_clip_goes_its_route_through_actors_that_share_a_gpu(cluster, tmp_p
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(corpus, [1.0, 11.0, 21.0])
     options = ("--long-clips", "route", "--weights", "random:0", "--gpus-per-actor", 0.5)
-    done = passtream("embed", corpus, table, *options, "--address", cluster.address)
+    done = passtream(
+        *("embed", corpus, table, *options, "--address", cluster.address), env=ONE_BLOCK_EACH
+    )
     assert done.returncode == 0, done.stderr
     assert verified(table).clips == 3
     rows = pq.read_table(table / "clips", columns=["arch", "n_windows"]).to_pylist()

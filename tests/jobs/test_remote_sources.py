@@ -111,7 +111,7 @@ def test_no_key_is_in_a_table_on_a_server_or_in_what_ray_keeps(gateway, tmp_path
         run = passtream(
             "embed", f"{bucket}/corpus", f"{bucket}/table", *QUICK, "--shard-clips", 1, "--on-ray",
             *(x for pair in given.items() for x in ("--storage-options", "=".join(pair))),
-            env=KEYS | ray_environment(ray_folder),
+            env=KEYS | ray_environment(ray_folder), anew=True,
         )  # fmt: skip
     assert run.returncode == 3, run.stdout + run.stderr
     assert "given up: " in run.stderr

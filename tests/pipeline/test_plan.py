@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.clips import ClipRef, Container
+from pipeline.difference import Rewrite
 from pipeline.plan import SHARD_BYTES, Shard, plan_run, plan_shards, shard_id
+from pipeline.versions import MISSING
 
 DIGEST = "d" * 64
 
@@ -29,10 +31,15 @@ def clips(n, version="1-1"):
     return [ClipRef(f"/corpus/{i:03}.wav", version) for i in range(n)]
 
 
-def run_again(listing, earlier, shard_clips=4):
+def run_again(listing, earlier, shard_clips=4, **options):
     """The plan of a run over `listing` after the shards `earlier` were committed."""
     committed = {shard.shard_id: shard.clips for shard in earlier}
-    return plan_run(listing, DIGEST, shard_clips, set(committed), committed.__getitem__)
+    contents_of = committed.__getitem__
+    return plan_run(listing, DIGEST, shard_clips, set(committed), contents_of, **options)
+
+
+def keys(clips):
+    return [(clip.uri, clip.member) for clip in clips]
 
 
 @given(listings, sizes, st.randoms())
@@ -123,19 +130,82 @@ def test_a_grown_source_plans_only_the_new_clips(before, added, shard_clips, ear
     assert not plan.changed
 
 
-def test_changed_clips_are_reported_and_not_planned():
+def test_changed_clips_lose_their_rows_and_are_planned_with_the_new_ones():
     earlier = plan_shards(clips(8), DIGEST, 4)
-    touched = dataclasses.replace(clips(8)[5], version="9-9")
+    old = clips(8)[5]
+    touched = dataclasses.replace(old, version="9-9")
     listing = [touched if clip.uri == touched.uri else clip for clip in clips(9)]
     plan = run_again(listing, earlier)
-    assert plan.changed == (touched,)
-    assert [shard.clips for shard in plan.todo] == [(clips(9)[8],)]
+    assert plan.changed == (old,)
+    assert [shard.clips for shard in plan.todo] == [(touched, clips(9)[8])]
+    rest = tuple(clip for clip in clips(8)[4:] if clip != old)
+    assert plan.rewrites == (Rewrite(earlier[1].shard_id, rest),)
+    assert set(plan.done) == {shard.shard_id for shard in earlier}
 
 
-def test_a_shrunken_source_has_nothing_to_do():
-    plan = run_again(clips(5), plan_shards(clips(8), DIGEST, 4))
-    assert not plan.todo
-    assert not plan.changed
+def test_what_is_gone_keeps_its_rows_until_it_is_pruned():
+    earlier = plan_shards(clips(8), DIGEST, 4)
+    plan = run_again(clips(3), earlier)
+    assert (plan.todo, plan.changed, plan.rewrites) == ((), (), ())
+    assert (plan.gone, plan.n_committed) == (tuple(clips(8)[3:]), 8)
+    pruned = run_again(clips(3), earlier, prune=True)
+    assert pruned.gone == plan.gone
+    assert set(pruned.rewrites) == {
+        Rewrite(earlier[0].shard_id, tuple(clips(3))),
+        Rewrite(earlier[1].shard_id),
+    }
+
+
+def test_what_cannot_be_looked_at_counts_as_gone_and_keeps_its_rows():
+    unseen = ClipRef(clips(8)[5].uri, MISSING)
+    listing = [unseen if clip.uri == unseen.uri else clip for clip in clips(8)]
+    earlier = plan_shards(clips(8), DIGEST, 4)
+    plan = run_again(listing, earlier)
+    assert (plan.todo, plan.rewrites, plan.gone) == ((), (), (clips(8)[5],))
+    pruned = run_again(listing, earlier, prune=True)
+    assert [shard.clips for shard in pruned.todo] == [(unseen,)]
+
+
+def test_clips_are_done_again_on_request():
+    earlier = plan_shards(clips(8), DIGEST, 4)
+    again = {(clip.uri, clip.member) for clip in clips(8)[3:8]}
+    plan = run_again(clips(8), earlier, again=again)
+    assert plan.again == tuple(clips(8)[3:])
+    assert set(plan.rewrites) == {
+        Rewrite(earlier[0].shard_id, tuple(clips(3))),
+        Rewrite(earlier[1].shard_id),
+    }
+    assert [shard.clips for shard in plan.todo] == [tuple(clips(8)[3:7]), (clips(8)[7],)]
+
+
+def test_superseded_shards_do_not_count():
+    earlier = plan_shards(clips(8), DIGEST, 8)
+    newer = plan_shards(clips(5), DIGEST, 8)
+    plan = run_again(clips(8), earlier + newer, superseded=lambda: {earlier[0].shard_id, "other"})
+    assert plan.superseded == (earlier[0].shard_id,)
+    assert plan.done == (newer[0].shard_id,)
+    assert [shard.clips for shard in plan.todo] == [tuple(clips(8)[5:])]
+
+
+@given(listings, listings, sizes, sizes, st.booleans(), st.data())
+def test_the_difference_leaves_each_clip_once(before, now, shard_clips, earlier_size, prune, data):
+    """Whatever changed: what stays and what is planned are the listing, each clip once."""
+    again = {key for key in keys(now) if data.draw(st.booleans())}
+    earlier = plan_shards(before, DIGEST, earlier_size)
+    plan = run_again(now, earlier, shard_clips, prune=prune, again=again)
+    kept = {shard.shard_id: shard.clips for shard in earlier} | {
+        each.shard: each.kept for each in plan.rewrites
+    }
+    staying = [clip for clips in kept.values() for clip in clips]
+    planned = [clip for shard in plan.todo for clip in shard.clips]
+    found = keys(staying) + keys(planned)
+    assert len(set(found)) == len(found)
+    gone = set() if prune else set(keys(before)) - set(keys(now))
+    assert set(found) == set(keys(now)) | gone
+    assert {clip for clip in staying if (clip.uri, clip.member) not in gone} <= set(now)
+    unchanged = set(before) & set(now)
+    todo_anyway = {clip for clip in unchanged if (clip.uri, clip.member) in again}
+    assert set(planned) == (set(now) - unchanged) | (todo_anyway if again else set())
 
 
 def test_a_shard_is_its_id_and_its_clips():
@@ -165,16 +235,17 @@ def test_ids_change_with_each_part_of_a_container(field):
     assert shard_id(DIGEST, changed) != shard_id(DIGEST, TARS[0])
 
 
-def test_containers_are_planned_once_and_reported_when_they_change():
+def test_containers_are_planned_once_and_anew_when_they_change():
     earlier = plan_shards(clips(3), DIGEST, 4, TARS[:2])
     contents = {shard.shard_id: shard.container or shard.clips for shard in earlier}
     touched = dataclasses.replace(TARS[1], version="9-9")
     plan = plan_run(
         clips(3), DIGEST, 4, set(contents), contents.__getitem__, [TARS[0], touched, TARS[2]]
     )
-    assert [shard.container for shard in plan.todo] == [TARS[2]]
-    assert plan.changed == (touched,)
-    assert plan.n_clips == 2
+    assert [shard.container for shard in plan.todo] == [touched, TARS[2]]
+    assert plan.changed == (TARS[1],)
+    assert plan.rewrites == (Rewrite(shard_id(DIGEST, TARS[1])),)
+    assert plan.n_clips == 3
 
 
 def test_how_many_clips_there_are_is_not_known_before_all_containers_are():
@@ -208,8 +279,10 @@ def test_a_container_that_is_divided_anew_is_changed_as_a_whole():
     other = parts("/d.parquet", "1-1", "a")
     for now in (anew, divided):
         plan = containers_again([*now, *other], earlier)
-        assert plan.changed == tuple(now)
-        assert [shard.container for shard in plan.todo] == other
+        assert plan.changed == tuple(earlier[:1])
+        assert plan.gone == tuple(earlier[1:])
+        assert plan.rewrites == (Rewrite(shard_id(DIGEST, earlier[0])),)
+        assert [shard.container for shard in plan.todo] == [*now, *other]
 
 
 def test_a_file_and_a_container_do_not_meet():

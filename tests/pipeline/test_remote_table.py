@@ -8,6 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.plan import plan_run
+from pipeline.rewrite import repair, settle
 from pipeline.sources.listing import Listing
 from pipeline.storage import Storage
 from pipeline.stores import open_store
@@ -56,6 +58,26 @@ def test_a_table_is_embedded_and_verified(place, make_spec, embed, clips, timest
     assert sorted(row["uri"] for row in rows(place, "clips")) == sorted(c.uri for c in clips)
     assert again.committed() == {record.shard for record in records}
     assert [clip for r in records for clip in again.clips_of(r.shard)] == clips
+
+
+def test_a_shard_loses_a_clip_and_keeps_the_rest(place, make_spec, embed, clips):
+    table = Table.open_or_create(open_store(*place), make_spec())
+    with table.store.lock():
+        embed(table, clips, shard_clips=3)
+    before = {row["uri"]: row for row in rows(place, "clips")}
+    listing = [*clips[:2], *clips[3:]]
+    again = Table.read(open_store(*place))
+    committed = again.committed()
+    plan = plan_run(
+        listing, again.spec.digest, 3, committed, again.contents_of, prune=True,
+        superseded=lambda: again.superseded(committed),
+    )  # fmt: skip
+    with again.store.lock():
+        assert not settle(again, plan).todo
+        assert repair(again) == []
+    assert verify_table(again, Listing(listing)).passed
+    del before[clips[2].uri]
+    assert {row["uri"]: row for row in rows(place, "clips")} == before
 
 
 def test_a_damaged_table_is_told(place, make_spec, embed, clips):

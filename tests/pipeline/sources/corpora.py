@@ -15,6 +15,7 @@ from pipeline.clips import SAMPLE_RATE_HZ, Container
 from pipeline.packets import shard_packets
 from pipeline.plan import Plan, plan_run
 from pipeline.recordings import of_container, recordings
+from pipeline.rewrite import settle
 from pipeline.shard import embed_shard
 from pipeline.sources.listing import Listing, SourceOptions
 from pipeline.sources.recognize import list_sources
@@ -109,7 +110,7 @@ def plan(table: Table, listing: Listing) -> Plan:
 
 def embed_all(table: Table, listing: Listing, most: int | None = None) -> int:
     """Embeds what is missing, or so many shards of it; how many shards that was."""
-    todo = plan(table, listing).todo[:most]
+    todo = settle(table, plan(table, listing)).todo[:most]
     for shard in todo:
         found = recordings(shard, DEFAULT_STORAGE, table.spec.columns)
         embed_shard(shard, shard_packets(found, table.spec.decode_rule), StatisticsModel(), table)

@@ -84,26 +84,32 @@ def test_a_run_that_was_cut_off_does_what_is_missing(parquet, new_table):
     assert verify_table(table, listed(parquet)).problems == []
 
 
-def test_a_file_that_changed_is_told_and_not_embedded_twice(parquet, new_table):
+def test_a_file_that_changed_is_embedded_anew_as_a_whole(parquet, new_table):
     """However it is divided now, and even if it was not finished before."""
     table = new_table()
     embed_all(table, listed(parquet), most=2)
     write_parquet(parquet, corpus(7), row_group=3)
     other = write_parquet(parquet.parent / "other.parquet", corpus(1))
     planned = plan(table, listed(parquet.parent))
-    # 3, 3 and 1 rows.
     assert {os.path.basename(each.uri) for each in planned.changed} == {"train-000.parquet"}
-    assert len(planned.changed) == 3
-    assert [shard.container.uri for shard in planned.todo] == [str(other)]
+    assert len(planned.changed) == 2
+    # 3, 3 and 1 rows.
+    assert sorted(shard.container.uri for shard in planned.todo) == [str(other)] + 3 * [
+        str(parquet)
+    ]
     assert verify_table(table, listed(parquet)).problems
+    assert embed_all(table, listed(parquet.parent)) == 4
+    assert verify_table(table, listed(parquet.parent)).passed
+    assert embed_all(table, listed(parquet.parent)) == 0
 
 
-def test_another_way_of_dividing_a_file_does_not_embed_it_twice(parquet, new_table, monkeypatch):
+def test_a_file_that_is_divided_otherwise_has_no_row_twice(parquet, new_table, monkeypatch):
     table = new_table()
     embed_all(table, listed(parquet))
     monkeypatch.setattr(parquet_layout, "GROUP_ROWS", 4)
-    planned = plan(table, listed(parquet))
-    assert (len(planned.changed), planned.todo) == (2, ())
+    embed_all(table, listed(parquet))
+    assert verify_table(table, listed(parquet)).passed
+    assert len({row["member"] for row in rows(table)}) == len(rows(table))
 
 
 def test_damaged_parts_of_one_file_are_rows_of_their_own(parquet, new_table):

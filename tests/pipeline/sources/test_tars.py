@@ -158,18 +158,22 @@ def test_a_run_that_was_cut_off_does_what_is_missing(tars, new_table):
     assert (report.clips, report.shards) == (6, 3)
 
 
-def test_a_tar_that_changed_is_told_and_not_embedded_twice(tars, new_table):
+def test_a_tar_that_changed_is_embedded_anew(tars, new_table):
     table = new_table()
     embed_all(table, listed(tars))
     write_tar(tars / "t-001.tar", corpus(5))
     write_tar(tars / "t-003.tar", corpus(1, first_seed=9))
     planned = plan(table, listed(tars))
     assert [os.path.basename(each.uri) for each in planned.changed] == ["t-001.tar"]
-    assert [os.path.basename(shard.container.uri) for shard in planned.todo] == ["t-003.tar"]
+    todo = [os.path.basename(shard.container.uri) for shard in planned.todo]
+    assert todo == ["t-001.tar", "t-003.tar"]
     (problem, *more) = verify_table(table, listed(tars / "t-{000..002}.tar")).problems
     assert "changed since they were embedded: 1" in problem
     assert "t-001.tar" in problem
     assert not more
+    assert embed_all(table, listed(tars)) == 2
+    assert verify_table(table, listed(tars)).passed
+    assert len(rows(table)) == 2 + 5 + 2 + 1
 
 
 def test_damage_is_one_row_and_what_was_read_before_stays(tars, new_table):

@@ -1,0 +1,58 @@
+"""`passtream retry TABLE`: the last run's `embed` once more, with what failed tried again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.config import RETRY_ALL
+from jobs.options import (
+    Actors,
+    Address,
+    GivenStoreTimeout,
+    GpusPerActor,
+    InProcess,
+    LogFormat,
+    StorageOptions,
+    Weights,
+)
+from jobs.settings_note import noted_settings
+from jobs.start import start_embed
+from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
+from pipeline.stores import open_store
+from pipeline.table import Table
+
+
+def retry(
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder or URI of the table.")],
+    classes: Annotated[
+        str,
+        typer.Option(
+            "--class", help="Of these classes only, with commas between.", show_default=False
+        ),
+    ] = RETRY_ALL,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of settings, which win over those of the last run."),
+    ] = None,
+    weights: Weights = None,
+    actors: Actors = None,
+    gpus_per_actor: GpusPerActor = None,
+    address: Address = None,
+    storage_options: StorageOptions = None,
+    store_timeout_s: GivenStoreTimeout = None,
+    in_process: InProcess = None,
+    log_format: LogFormat = None,
+) -> None:
+    """Try the clips in TABLE's errors again, with the sources and settings of its last run.
+
+    What is new in the sources, or has changed, is embedded as well, as by `embed`.
+    """
+    options = {name: value for name, value in locals().items() if name not in ("config", "classes")}
+    options |= {"retry": classes, "storage_options": storage_options or None}
+    storage = Storage(parse_options(storage_options or ()), store_timeout_s or DEFAULT_TIMEOUT_S)
+
+    def of_last_run() -> dict[str, object]:
+        return noted_settings(Table.existing(open_store(table, storage)).store)
+
+    raise typer.Exit(start_embed(config, options, of_last_run))

@@ -1,0 +1,113 @@
+"""The README's commands, from its first line to its last: those that need no cloud are run.
+
+A home folder of its own stands for yours. The weights there are random, where published ones would
+be: the commands do not know.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+
+from models.archs import DEFAULT_ARCH, arch_spec
+from models.weights import random_state_dict
+from tests.support import ONE_BLOCK_EACH, ROOT, tone
+
+README = (ROOT / "README.md").read_text()
+ELSEWHERE = {
+    "make demo": "tests/jobs/test_demo.py runs what it does",
+    "make test": ".ci/run runs it",
+    "pull all --to s3://": "20 downloads; tests/jobs/test_models.py pulls into folders and stores",
+}
+# What a block leaves to its reader, and what is there in its place.
+FILLED_IN = {
+    "passtream embed ...": ".venv/bin/passtream embed ~/recordings ~/embeddings",
+    "/data/recordings": "~/recordings",
+    "/data/embeddings": "~/nightly",
+    "jq -r 'select(.event == \"clip_failed\") | .clip'": "grep run_ended",
+}
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+    assert found
+    return found
+
+
+def filled_in(text: str, home: Path) -> str:
+    for placeholder, value in FILLED_IN.items():
+        text = text.replace(placeholder, value)
+    return text.replace("~/", f"{home}/")
+
+
+def commands() -> list[str]:
+    lines = (line for block in blocks("sh") for line in block.splitlines())
+    found = [line.partition("  #")[0].strip() for line in lines if line.strip()]
+    return [line for line in found if not any(skipped in line for skipped in ELSEWHERE)]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """Recordings, a dog among them, and what `make demo` has installed."""
+    home = tmp_path_factory.mktemp("home")
+    recordings = home / "recordings"
+    recordings.mkdir()
+    for seed, name in enumerate(("dog", "door")):
+        soundfile.write(recordings / f"{name}.wav", tone(0.6, 16_000, seed), 16_000)
+    (home / ".venv").mkdir()
+    (home / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    cache = home / ".cache" / "passtream" / "checkpoints"
+    cache.mkdir(parents=True)
+    for arch in (DEFAULT_ARCH, "passt_20sec"):
+        spec = replace(arch_spec(arch), depth=1)  # what is said here does not depend on it
+        torch.save(random_state_dict(spec, 0), cache / spec.file_name)
+    (config,) = blocks("yaml")
+    (home / "nightly.yaml").write_text(filled_in(config, home))
+    yield home
+    shutil.rmtree(home)
+
+
+def run(*command: str, home: Path) -> str:
+    env = os.environ | ONE_BLOCK_EACH | {"HOME": str(home)}
+    env.pop("PASSTREAM_CACHE", None)
+    done = subprocess.run(
+        command, cwd=home, env=env, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def test_shell_and_sql_and_python_in_the_order_of_the_page(home):
+    said = {line: run("bash", "-c", filled_in(line, home), home=home) for line in commands()}
+    assert len(said) >= 7
+    assert '"outcome": "finished"' in next(out for line, out in said.items() if "jq" in line)
+    tables = {path.name for path in home.iterdir()}
+    assert tables >= {"embeddings", "nightly", "embeddings-v2"}
+    read, models = blocks("python")
+    run(sys.executable, "-c", read, home=home)
+    out = run(sys.executable, "-c", models, home=home)
+    assert out.count("(") >= 3
+    (sql,) = blocks("sql")
+    code = f"import duckdb; print(duckdb.sql({sql!r}).fetchall())"
+    ((uri, likeness), _) = eval(run(sys.executable, "-c", code, home=home))
+    assert uri.endswith("dog.wav")
+    assert likeness > 0.999
+
+
+def test_what_is_run_elsewhere_is_still_in_the_page():
+    assert all(part in README for part in (*ELSEWHERE, *FILLED_IN))
+
+
+def test_links_lead_somewhere():
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("infra/**/*.md")):
+        for place in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+            assert place.startswith("http") or (page.parent / place).exists(), (page, place)
