@@ -31,7 +31,9 @@ def bench_model(
     repeats: Annotated[int, typer.Option(help="Measured rounds of each case.")] = 3,
     figures: Annotated[
         Path | None,
-        typer.Option(help="Keep how fast windows are in this file, for passtream plan; needs --name."),
+        typer.Option(
+            help="Keep how fast windows are in this file, for passtream plan; needs --name."
+        ),
     ] = None,
     name: Annotated[str, typer.Option(help="What --figures calls this device, as H100.")] = "",
 ) -> None:

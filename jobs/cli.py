@@ -29,6 +29,7 @@ from jobs.options import (
     console,
     option,
 )
+from jobs.plan_command import plan
 from jobs.retry import retry
 from jobs.start import start_embed
 from jobs.values import split_commas
@@ -125,6 +126,7 @@ def embed(
 
 
 app.command()(retry)
+app.command()(plan)
 
 
 @app.command()

@@ -1,17 +1,67 @@
 """What `passtream plan` has found, for programs: one JSON object."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from jobs.costs import DeviceCost
-from pipeline.clips import ClipRef
-from pipeline.difference import Difference
+from pipeline.clips import ClipRef, Container
+from pipeline.plan import Plan
 from pipeline.signed import without_signature
 from pipeline.sources.listing import Listing
 from pipeline.spec import TableSpec
 from pipeline.survey import Survey
 from pipeline.tally import DURATIONS_S
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Of clips, and of containers, whose clips nobody has counted."""
+
+    clips: int
+    containers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A listing beside a table.
+
+    Attributes:
+        new: that the table does not have.
+        changed: that it has of an older version.
+        gone: that it has and the listing does not.
+        done: that it has as they are.
+    """
+
+    new: Count
+    changed: Count
+    gone: Count
+    done: Count
+
+
+def changes(listing: Listing, run: Plan) -> Changes:
+    """What a run's plan makes of a listing.
+
+    Args:
+        listing: of the sources.
+        run: what it leaves to be done.
+    """
+    older_clips = {(e.uri, e.member) for e in run.changed if isinstance(e, ClipRef)}
+    older_files = {e.uri for e in run.changed if isinstance(e, Container)}
+    clips = [clip for shard in run.todo for clip in shard.clips]
+    containers = [shard.container for shard in run.todo if shard.container]
+    changed = Count(
+        sum((clip.uri, clip.member) in older_clips for clip in clips),
+        # A file that was written anew may be divided anew.
+        sum(container.uri in older_files for container in containers),
+    )
+    n_gone = sum(isinstance(each, ClipRef) for each in run.gone)
+    return Changes(
+        Count(len(clips) - changed.clips, len(containers) - changed.containers),
+        changed,
+        Count(n_gone, len(run.gone) - n_gone),
+        Count(len(listing.clips) - len(clips), len(listing.containers) - len(containers)),
+    )
 
 
 @dataclass(frozen=True)
@@ -22,7 +72,7 @@ class PlanReport:
         listing: of the sources.
         spec: of the table.
         table: where it lies; empty where none was named.
-        difference: of the listing from the table; None where there is none yet.
+        changes: of the listing from the table; None where there is none yet.
         survey: of what is to be embedded.
         n_bytes: of its files.
         n_shards: it is done in.
@@ -36,7 +86,7 @@ class PlanReport:
     listing: Listing
     spec: TableSpec
     table: str
-    difference: Difference | None
+    changes: Changes | None
     survey: Survey
     n_bytes: float
     n_shards: int
@@ -53,7 +103,7 @@ class PlanReport:
             "sources": {without_signature(s): f for s, f in self.listing.formats.items()},
             "skipped_files": dict(sorted(self.listing.skipped.items())),
             "table": self.table or None,
-            "difference": self._difference(),
+            "changes": asdict(self.changes) if self.changes else None,
             "sample": self._sample(),
             "clips": round(tally.clips),
             "clips_to_embed": round(tally.embedded),
@@ -95,22 +145,6 @@ class PlanReport:
                 "table": _counts(self.table_requests),
             },
             "devices": [_cost(each) for each in self.costs],
-        }
-
-    def _difference(self) -> dict[str, Any] | None:
-        if self.difference is None:
-            return None
-        return {
-            name: {
-                "clips": sum(isinstance(each, ClipRef) for each in found),
-                "containers": sum(not isinstance(each, ClipRef) for each in found),
-            }
-            for name, found in (
-                ("new", self.difference.new),
-                ("changed", self.difference.changed),
-                ("gone", self.difference.gone),
-                ("done", self.difference.done),
-            )
         }
 
     def _sample(self) -> dict[str, Any] | None:

@@ -4,11 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from jobs.costs import DeviceCost
-from jobs.plan_report import PlanReport
-from pipeline.clips import ClipRef, Container
+from jobs.plan_report import Count, PlanReport
 from pipeline.predict import UNKNOWN_LENGTH
 from pipeline.signed import without_signature
-from pipeline.sources.listing import skipped_note
 from pipeline.tally import DURATIONS_S
 
 SOURCES_SHOWN = 5
@@ -65,14 +63,14 @@ def plan_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
 def _table_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
     if not report.table:
         return
-    found = report.difference
+    found = report.changes
     if found is None:
         yield "table", f"{report.table}: not there yet, so all is new"
         return
     yield "table", report.table
     yield "new", _things(found.new)
     yield "changed", _things(found.changed)
-    yield "gone", _things(found.gone)
+    yield "gone", f"{_things(found.gone)}; their rows stay unless --prune is given"
     yield "done", f"{_things(found.done)}; what follows is of new and changed ones"
 
 
@@ -134,11 +132,10 @@ def _device(cost: DeviceCost) -> Iterator[tuple[str, str]]:
         yield "", f"{route.arch}, {route.work}: {_hours(route.hours)}{share}; from {known}{of}"
 
 
-def _things(found: tuple[ClipRef | Container, ...]) -> str:
-    n_clips = sum(isinstance(each, ClipRef) for each in found)
-    parts = [f"{n_clips:,} clips"] if n_clips or n_clips == len(found) else []
-    if n_containers := len(found) - n_clips:
-        parts.append(f"{n_containers:,} containers")
+def _things(found: Count) -> str:
+    parts = [f"{found.clips:,} clips"] if found.clips or not found.containers else []
+    if found.containers:
+        parts.append(f"{found.containers:,} containers")
     return " and ".join(parts)
 
 

@@ -1,21 +1,25 @@
 """The settings of a run, and its weights, to the spec of the table that it writes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from jobs.config import EmbedConfig
 from models.archs import EMBED_DIM
 from models.timestamps import longest_window, timestamp_levels, timestamp_size
 from pipeline.spec import OUTPUTS, TABLES, Route, TableSpec
 
-if TYPE_CHECKING:
-    from models.weights import Weights  # imports torch, which takes seconds
+
+class _Weights(Protocol):
+    """What a table keeps of weights; they themselves import torch, which takes seconds."""
+
+    @property
+    def origin(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
 
 
 def table_spec(
-    config: EmbedConfig, weights: Mapping[str, Weights], columns: tuple[str, ...] = ()
+    config: EmbedConfig, weights: Mapping[str, _Weights], columns: tuple[str, ...] = ()
 ) -> TableSpec:
     """The spec of the table that these settings write.
 

@@ -86,7 +86,8 @@ def _about_frames(container: Any, stream: Any, rate_hz: int) -> int | None:
     """What FFmpeg takes the length to be: of some formats it guesses it from the bit rate."""
     if stream.duration and stream.time_base:
         return round(stream.duration * stream.time_base * rate_hz)
-    return round(container.duration * rate_hz / av.time_base) if container.duration else None
+    duration_us: int | None = container.duration
+    return round(duration_us * rate_hz / av.time_base) if duration_us else None
 
 
 def _container(file: BinaryIO) -> Any:

@@ -117,9 +117,7 @@ class Blocks:
 
 
 @contextlib.contextmanager
-def opened_head(
-    ref: ClipRef, storage: Storage, max_bytes: int = sys.maxsize
-) -> Iterator[BinaryIO]:
+def opened_head(ref: ClipRef, storage: Storage, max_bytes: int = sys.maxsize) -> Iterator[BinaryIO]:
     """A clip's file, to look into; a remote one has no descriptor.
 
     Args:

@@ -7,7 +7,7 @@ nothing has to be asked twice. Local sources and tables cost none.
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from pipeline.clips import Container
 from pipeline.containers import REQUEST_BYTES
@@ -25,31 +25,23 @@ OPENING = Counter(LIST=9, GET=6, PUT=6, HEAD=0, DELETE=0)
 """Of a run, whatever it has to do: the spec, the lease, the run's note, and what is committed."""
 
 
-def source_requests(
-    shards: Iterable[Shard], n_listed: int, bytes_read: Mapping[str, float]
-) -> Counter[str]:
+def source_requests(shards: Iterable[Shard], n_listed: int) -> Counter[str]:
     """Requests that list the sources and read what shards hold.
 
     Args:
         shards: to be embedded.
         n_listed: remote objects that the listing went through.
-        bytes_read: of containers whose listing tells no size, by kind.
     """
     asked: Counter[str] = Counter(LIST=math.ceil(n_listed / LISTED_AT_ONCE))
-    unsized: Counter[str] = Counter()
     for shard in shards:
         if shard.container and is_remote(shard.container.uri):
             asked.update(_of_container(shard.container))
-            unsized[shard.container.kind] += shard.container.n_bytes is None
         for refs in by_recording(shard.clips):
             first = refs[0]
             if is_remote(first.uri):
                 asked["GET"] += max(1, math.ceil((first.n_bytes or 0) / PIECE_BYTES))
                 # An etag that is no MD5 proves nothing of the bytes, so the object is asked again.
                 asked["HEAD"] += 1 if _MD5.fullmatch(first.version) else 2
-    for kind, n in unsized.items():
-        if n:
-            asked["GET"] += max(n, math.ceil(bytes_read.get(kind, 0.0) / REQUEST_BYTES))
     return asked
 
 
@@ -75,7 +67,7 @@ def table_requests(n_shards: int, n_error_shards: int, file_bytes: Sequence[floa
 
 def _of_container(container: Container) -> Counter[str]:
     n_bytes = container.n_bytes
-    n_ranges = 0 if n_bytes is None else math.ceil(n_bytes / REQUEST_BYTES)
+    n_ranges = max(1, math.ceil((n_bytes or 0) / REQUEST_BYTES))
     n_ranges += _FOOTER_READS if container.kind == "parquet" else 0
     if protocol_of(container.uri) in S3_PROTOCOLS:
         return Counter(HEAD=3, GET=n_ranges)

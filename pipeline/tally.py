@@ -84,6 +84,6 @@ class Tally:
             ours, theirs = getattr(self, each.name), getattr(other, each.name)
             if isinstance(ours, Counter):
                 for key, n in theirs.items():
-                    ours[key] += n if factor == 1 else n * factor  # type: ignore[assignment]
+                    ours[key] += n if factor == 1 else n * factor
             else:
                 setattr(self, each.name, ours + factor * theirs)
