@@ -243,7 +243,7 @@ def test_without_a_source():
     assert "name at least one SOURCE" in done.stderr
 
 
-def test_a_store_is_asked_for_headers_alone(moto, tmp_path):
+def test_from_a_store_and_beside_a_table_in_it(moto, tmp_path):
     bucket = moto.new_bucket()
     files = moto.storage().filesystem(bucket)
     write_tones(tmp_path, (300.0, 0.5))
@@ -260,15 +260,17 @@ def test_a_store_is_asked_for_headers_alone(moto, tmp_path):
     # 38.4 MB in pieces, and what is below that in one.
     assert planned["requests"]["source"]["GET"] >= 3
     assert planned["requests"]["table"] == {}
-    planned = plan(f"{bucket}/corpus", "--table", table, *ARCH, *flags)
+    source = f"{bucket}/corpus/001.wav"
+    planned = plan(source, "--table", table, *ARCH, *flags)
     assert planned["changes"] is None
     assert planned["requests"]["table"]["PUT"] > 0
-    embed(f"{bucket}/corpus", table, *flags)
+    embed(source, table, *flags)
     planned = plan(f"{bucket}/corpus", table, *flags)
-    assert planned["changes"]["done"]["clips"] == 2
+    counts = {name: each["clips"] for name, each in planned["changes"].items()}
+    assert counts == {"new": 1, "changed": 0, "gone": 0, "done": 1}
 
 
-def test_figures_do_not_come_into_it_where_nothing_is_asked(tmp_path):
+def test_a_folder_that_holds_something_is_a_source(tmp_path):
     write_tones(tmp_path / "corpus", (0.5,))
     shutil.copytree(tmp_path / "corpus", tmp_path / "same")
     report = plan(tmp_path / "corpus", tmp_path / "same", *ARCH)
