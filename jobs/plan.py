@@ -19,7 +19,7 @@ from jobs.costs import device_costs, window_cost
 from jobs.figures import all_figures
 from jobs.plan_report import PlanReport, changes
 from jobs.settings_note import STDIN
-from jobs.table_spec import table_spec
+from jobs.table_spec import settings_of, table_spec
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
 from pipeline.output_size import bytes_by_table, rows_by_table
@@ -83,7 +83,7 @@ def make_plan(question: Question) -> PlanReport:
     table = _table(location, config.storage)
     if table:
         # What is not given is the table's, so that these two words are enough: plan, and where.
-        config = read_config(question.config, question.options, _settings_of(table.spec))
+        config = read_config(question.config, question.options, settings_of(table.spec))
     listing = list_sources(sources, config.source_options)
     spec = _spec(config, listing.columns, table)
     # Refuses what has no figure before hours are spent on headers.
@@ -147,26 +147,6 @@ def _table(location: str, storage: Storage) -> Table | None:
     store = open_store(location, storage)
     refuse_strange_folder(store)
     return Table.read(store)
-
-
-def _settings_of(spec: TableSpec) -> dict[str, Any]:
-    """The settings that a table was made with, by field name."""
-    return {
-        "arch": spec.routes[0].arch,
-        "long_clips": spec.long_clips,
-        "window_s": spec.window_s if spec.long_clips == "window" else None,
-        "hop_s": spec.hop_s,
-        "padding": spec.padding,
-        "pad_short": spec.pad_short,
-        "max_clip_s": spec.max_clip_s,
-        "max_clip_bytes": spec.max_clip_bytes,
-        "short_tolerance": spec.short_tolerance,
-        "tables": spec.tables,
-        "outputs": spec.outputs,
-        "top_k": spec.top_k or None,
-        "precision": spec.precision,
-        "timestamps": spec.timestamps or None,
-    }
 
 
 def _spec(config: EmbedConfig, columns: tuple[str, ...], table: Table | None) -> TableSpec:

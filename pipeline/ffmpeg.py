@@ -84,10 +84,12 @@ def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
 
 def _about_frames(container: Any, stream: Any, rate_hz: int) -> int | None:
     """What FFmpeg takes the length to be: of some formats it guesses it from the bit rate."""
+    duration_s = 0.0
     if stream.duration and stream.time_base:
-        return round(stream.duration * stream.time_base * rate_hz)
-    duration_us: int | None = container.duration
-    return round(duration_us * rate_hz / av.time_base) if duration_us else None
+        duration_s = float(stream.duration * stream.time_base)
+    elif container.duration:
+        duration_s = container.duration / av.time_base
+    return round(duration_s * rate_hz) or None
 
 
 def _container(file: BinaryIO) -> Any:
