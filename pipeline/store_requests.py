@@ -21,8 +21,11 @@ LISTED_AT_ONCE = 1000
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _FOOTER_READS = 2
 """Of a Parquet file: its end, and where its columns begin."""
-OPENING = Counter(LIST=9, GET=6, PUT=6, HEAD=0, DELETE=0)
-"""Of a run, whatever it has to do: the spec, the lease, the run's note, and what is committed."""
+OPENING = Counter(LIST=18, GET=8, PUT=11, HEAD=0, DELETE=0)
+"""Of a run, whatever it has to do: the spec, the lease, the run's notes, and what is committed.
+
+Counted once, at a server; a run of hours renews its lease as well.
+"""
 
 
 def source_requests(shards: Iterable[Shard], n_listed: int) -> Counter[str]:
@@ -60,6 +63,8 @@ def table_requests(n_shards: int, n_error_shards: int, file_bytes: Sequence[floa
     n_files = n_shards * len(parts) + n_error_shards
     asked["PUT"] += n_shards * (puts + 1) + n_error_shards
     asked["HEAD"] += n_files + n_shards
+    # What an earlier try may have left in `errors` is looked for and removed.
+    asked["LIST"] += n_shards
     asked["DELETE"] += n_shards - n_error_shards
     asked["GET"] += n_shards
     return asked

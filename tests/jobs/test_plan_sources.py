@@ -1,7 +1,9 @@
 """`passtream plan` of every kind of source, and beside tables, here and in stores."""
 
 import os
+import re
 import shutil
+from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
@@ -10,8 +12,13 @@ import soundfile
 from tests.jobs.planning import ARCH, embed, plan
 from tests.mixed_corpus import write_mixed
 from tests.pipeline.sources.corpora import wav, write_parquet, write_tar
-from tests.servers import KEY, SECRET
+from tests.servers import KEY, SECRET, moto_server
 from tests.support import passtream, tone, write_tones
+
+
+def flags_for(server):
+    given = {"key": KEY, "secret": SECRET, "endpoint_url": server.url}
+    return [x for pair in given.items() for x in ("--storage-options", "=".join(pair))]
 
 
 def test_a_source_that_grew_changed_and_shrank(tmp_path):
@@ -91,8 +98,7 @@ def test_from_a_store_and_beside_a_table_in_it(moto, tmp_path):
     for name in ("000.wav", "001.wav"):
         files.put_file(str(tmp_path / name), f"{bucket}/corpus/{name}")
     files.put_file(str(tmp_path / "a.tar"), f"{bucket}/a.tar")
-    given = {"key": KEY, "secret": SECRET, "endpoint_url": moto.url}
-    flags = [x for pair in given.items() for x in ("--storage-options", "=".join(pair))]
+    flags = flags_for(moto)
     planned = plan(f"{bucket}/corpus", f"{bucket}/a.tar", *ARCH, *flags)
     table = f"{bucket}/table"
     assert planned["audio_s"] == pytest.approx(60.5 + 11.0)
@@ -117,3 +123,26 @@ def test_a_folder_that_holds_something_is_a_source(tmp_path):
     assert report["clips"] == 2
     assert report["devices"] == []
     assert report["table"] is None
+
+
+def test_requests_are_about_those_that_a_store_then_gets(tmp_path):
+    with moto_server(tmp_path) as server:
+        bucket, files = server.new_bucket(), server.storage().filesystem("s3://")
+        for path in write_tones(tmp_path / "corpus", [0.3] * 40):
+            files.put_file(str(path), f"{bucket}/corpus/{path.name}")
+        flags = flags_for(server)
+        source, table = f"{bucket}/corpus", f"{bucket}/table"
+        options = ("--shard-clips", 4, *flags)
+        planned = plan(source, "--table", table, *ARCH, *options)["requests"]
+        (log,) = tmp_path.glob("moto.out")
+        n_before = len(log.read_text())
+        embed(source, table, *options)
+        said = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text()[n_before:])
+    got = {"source": Counter(), "table": Counter()}
+    for method, path in re.findall(r'"(GET|PUT|HEAD|DELETE) (\S+) HTTP', said):
+        kind = "LIST" if "list-type" in path else method
+        got["table" if "/table" in path or "prefix=table" in path else "source"][kind] += 1
+    for place, kinds in (("source", ("GET", "HEAD")), ("table", ("DELETE", "GET", "HEAD", "PUT"))):
+        for kind in kinds:
+            # 40 clips and ten shards: one a shard too many or too few would be 10.
+            assert abs(got[place][kind] - planned[place][kind]) < 10, (place, kind, got, planned)
