@@ -83,13 +83,9 @@ class Blocks:
     Args:
         size: of the file, in bytes.
         fetch: bytes from one offset to another, exactly.
-
-    Attributes:
-        n_bytes: that were fetched.
     """
 
     def __init__(self, size: int, fetch: Fetch) -> None:
-        self.n_bytes = 0
         self._size = size
         self._fetch = fetch
         self._kept: OrderedDict[int, bytes] = OrderedDict()
@@ -102,7 +98,6 @@ class Blocks:
         if missing:
             first, behind = missing[0] * BLOCK_BYTES, (missing[-1] + 1) * BLOCK_BYTES
             content = self._fetch(first, min(behind, self._size))
-            self.n_bytes += len(content)
             for block in range(missing[0], missing[-1] + 1):
                 at = block * BLOCK_BYTES - first
                 found[block] = content[at : at + BLOCK_BYTES]

@@ -1,6 +1,8 @@
 """`passtream plan` beside what `embed` then writes: hours, windows and errors are the same."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 
 import pyarrow.parquet as pq
@@ -8,7 +10,7 @@ import pytest
 
 from tests.jobs.planning import ARCH, CPU, embed, plan
 from tests.mixed_corpus import ERRORS, N_SOUND, encode, write_mixed
-from tests.support import error_rows, passtream, write_tones
+from tests.support import ROOT, error_rows, passtream, write_tones
 
 
 def assert_as_written(planned, table):
@@ -153,3 +155,14 @@ def test_without_a_source():
     done = passtream("plan")
     assert (done.returncode, done.stdout) == (2, "")
     assert "name at least one SOURCE" in done.stderr
+
+
+def test_neither_torch_nor_ray_is_loaded(tmp_path):
+    (path,) = write_tones(tmp_path, (0.5,))
+    script = (
+        "import sys; from jobs.plan import Question, make_plan; "
+        "make_plan(Question((sys.argv[1],))); "
+        "print(sorted({'torch', 'ray'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, path], cwd=ROOT, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, b"[]\n")
