@@ -1,6 +1,7 @@
 """`passtream bench`: measurements that anyone can repeat, for BENCHMARKS.md."""
 
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,15 +29,24 @@ def bench_model(
         str, typer.Option(help="Which of windows, mix, timestamps and long.")
     ] = "windows,mix,timestamps,long",
     repeats: Annotated[int, typer.Option(help="Measured rounds of each case.")] = 3,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep how fast windows are in this file, for passtream plan; needs --name."
+        ),
+    ] = None,
+    name: Annotated[str, typer.Option(help="What --figures calls this device, as H100.")] = "",
 ) -> None:
     """Time PaSST on windows, mixed clips, timestamps and long clips; minutes each on a CPU.
 
     Contestants take turns; printed are medians and ratios, as a Markdown table.
     """
     from jobs.bench_model import run_bench  # imports torch, which takes seconds
+    from jobs.figures import figure_file
 
     names = tuple(case.strip() for case in cases.split(","))
-    run_bench(arch, device, against, repeats, names, partial(print, flush=True))
+    file = figure_file(figures, name)
+    run_bench(arch, device, against, repeats, names, partial(print, flush=True), file)
 
 
 @bench_app.command("feed")

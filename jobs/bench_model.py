@@ -4,8 +4,10 @@ Weights are random: they cost what trained ones cost. Needs no
 more than `models`; the reference package is imported only to be raced against.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +23,9 @@ from models.passt import PaSST
 from models.timestamps import TIMESTAMP_HOP, TIMESTAMP_WINDOW
 from models.weights import random_state_dict
 from models.wrapper import PasstWrapper
+
+if TYPE_CHECKING:
+    from jobs.figures import FigureFile  # pydantic need not be there
 
 OURS = "passtream"
 GEMM = "the same FLOPs as one GEMM"
@@ -92,6 +97,8 @@ class ModelBench:
             | {OURS: lambda: embedder.embed(windows), GEMM: _gemm(flops, self.device, precision)},
             flops,
             note=note,
+            precision=precision,
+            n_windows=n,
         )
 
     def _mix(self) -> Case:
@@ -157,6 +164,7 @@ def run_bench(
     repeats: int = 3,
     cases: Sequence[str] = CASES,
     report: Report = print,
+    figures: FigureFile | None = None,
 ) -> None:
     """Race every case and report a Markdown table of medians.
 
@@ -167,9 +175,11 @@ def run_bench(
         repeats: measured rounds of each case.
         cases: which of `CASES`.
         report: takes the lines.
+        figures: where to keep how fast windows were embedded; None for nowhere.
 
     Raises:
         ModelError: something of this cannot be had.
+        UsageError: the figures cannot be kept.
     """
     for name, value, known in (
         ("device", device, tuple(PRECISIONS)),
@@ -181,7 +191,10 @@ def run_bench(
         raise ModelError("device cuda: torch sees no GPU here; take --device cpu")
     if repeats < 1:
         raise ModelError(f"repeats must be at least 1 (got {repeats})")
+    if figures:
+        figures.check("windows" in cases)
     bench = ModelBench(arch_spec(arch), device, against)
+    measured = []
     report(machine(device, (against,) if against else ()))
     report("")
     report(f"| work, {arch} | who | median s | GFLOP/s | times {OURS}'s | |")
@@ -189,11 +202,17 @@ def run_bench(
     for case in bench.cases(cases):
         case.race(repeats, bench.device)
         ours_s = case.median_s(OURS)
+        if case.precision:
+            measured.append((case.precision, case.n_windows / ours_s, case.n_windows))
         for name in case.contestants:
             median_s = case.median_s(name)
             rate, ratio = case.flops / median_s / 1e9, median_s / ours_s
             note = case.note if name == OURS else ""
             report(f"| {case.name} | {name} | {median_s:.2f} | {rate:.0f} | {ratio:.2f} | {note} |")
+    if figures:
+        figures.keep(bench.spec.name, machine(device), measured)
+        report("")
+        report(f"kept in {figures.path} as {figures.name}")
     if device == "cuda":
         report("")
         report(f"most GPU memory: {torch.cuda.max_memory_allocated() / 1e9:.2f} GB")

@@ -29,6 +29,7 @@ from jobs.options import (
     console,
     option,
 )
+from jobs.plan_command import plan
 from jobs.retry import retry
 from jobs.start import start_embed
 from jobs.submit import job_app, submit
@@ -128,6 +129,7 @@ def embed(
 
 
 app.command()(retry)
+app.command()(plan)
 
 
 @app.command()

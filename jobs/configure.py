@@ -29,6 +29,25 @@ def load_config(
     Raises:
         UsageError: unreadable YAML, an unknown field, a bad value; the message names it.
     """
+    config = read_config(path, options, base)
+    if not config.sources or not config.table:
+        raise UsageError("name at least one SOURCE and the TABLE: passtream embed SOURCE... TABLE")
+    return config
+
+
+def read_config(
+    path: Path | None, options: Mapping[str, Any], base: Mapping[str, Any] | None = None
+) -> EmbedConfig:
+    """As `load_config`, but sources and table need not be named.
+
+    Args:
+        path: the file; None for none.
+        options: by field name; None values were not given.
+        base: settings that both of these win over.
+
+    Raises:
+        UsageError: as `load_config`.
+    """
     fields = {**(base or {}), **_from_file(path)}
     fields.update({name: value for name, value in options.items() if value is not None})
     try:
@@ -37,8 +56,6 @@ def load_config(
         raise UsageError("; ".join(_explained(problem) for problem in error.errors())) from error
     except ModelError as error:
         raise UsageError(str(error)) from error
-    if not config.sources or not config.table:
-        raise UsageError("name at least one SOURCE and the TABLE: passtream embed SOURCE... TABLE")
     return config
 
 

@@ -34,6 +34,8 @@ class Case:
         flops: floating-point operations of the work, to be done in whatever way; 0 where not told.
         seconds: measured times by contestant.
         note: said behind the times.
+        precision: of windows that are embedded; empty for other work.
+        n_windows: how many these are.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Case:
     flops: float = 0.0
     seconds: dict[str, list[float]] = field(default_factory=dict)
     note: str = ""
+    precision: str = ""
+    n_windows: int = 0
 
     def race(self, repeats: int, device: torch.device | None = None) -> None:
         """One unmeasured round, then `repeats` in turns; on no device where no torch is raced."""

@@ -1,21 +1,25 @@
 """The settings of a run, and its weights, to the spec of the table that it writes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from jobs.config import EmbedConfig
 from models.archs import EMBED_DIM
 from models.timestamps import longest_window, timestamp_levels, timestamp_size
 from pipeline.spec import OUTPUTS, TABLES, Route, TableSpec
 
-if TYPE_CHECKING:
-    from models.weights import Weights  # imports torch, which takes seconds
+
+class _Weights(Protocol):
+    """What a table keeps of weights; they themselves import torch, which takes seconds."""
+
+    @property
+    def origin(self) -> str: ...
+    @property
+    def digest(self) -> str: ...
 
 
 def table_spec(
-    config: EmbedConfig, weights: Mapping[str, Weights], columns: tuple[str, ...] = ()
+    config: EmbedConfig, weights: Mapping[str, _Weights], columns: tuple[str, ...] = ()
 ) -> TableSpec:
     """The spec of the table that these settings write.
 
@@ -59,3 +63,23 @@ def table_spec(
         timestamp_dim=timestamp_size(levels, first.n_classes + EMBED_DIM),
         timestamp_window=longest_window(levels) if kind else 0,
     )
+
+
+def settings_of(spec: TableSpec) -> dict[str, Any]:
+    """The settings that a table was made with, by field name."""
+    return {
+        "arch": spec.routes[0].arch,
+        "long_clips": spec.long_clips,
+        "window_s": spec.window_s if spec.long_clips == "window" else None,
+        "hop_s": spec.hop_s,
+        "padding": spec.padding,
+        "pad_short": spec.pad_short,
+        "max_clip_s": spec.max_clip_s,
+        "max_clip_bytes": spec.max_clip_bytes,
+        "short_tolerance": spec.short_tolerance,
+        "tables": spec.tables,
+        "outputs": spec.outputs,
+        "top_k": spec.top_k or None,
+        "precision": spec.precision,
+        "timestamps": spec.timestamps or None,
+    }

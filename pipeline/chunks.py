@@ -23,6 +23,7 @@ def promised_and_present(file: BinaryIO) -> tuple[int, int] | None:
     Returns:
         (promised, present), or None where the format or the header does not say.
     """
+    file_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(12)
     if len(head) < 12:
@@ -34,7 +35,6 @@ def promised_and_present(file: BinaryIO) -> tuple[int, int] | None:
         order, audio = ">", b"SSND"
     else:
         return None
-    file_bytes = os.fstat(file.fileno()).st_size
     wide_size: int | None = None
     for _ in range(_MOST_CHUNKS):
         header = file.read(8)

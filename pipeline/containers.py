@@ -21,7 +21,8 @@ from pipeline.remote_opening import check_size, check_version, read_tried
 from pipeline.storage import Storage, is_remote
 from pipeline.versions import stat_version
 
-_REQUEST_BYTES = 4 << 20
+REQUEST_BYTES = 4 << 20
+"""Of a remote container, read at once."""
 _MEMORY_BYTES = 32 << 20
 """Larger members wait for their decoder on disk."""
 
@@ -56,7 +57,7 @@ def opened_container(
                 failures.append(error)
                 raise
 
-        with remote_file(size, fetch, _REQUEST_BYTES, reads_on) as file:
+        with remote_file(size, fetch, REQUEST_BYTES, reads_on) as file:
             try:
                 yield file
             except Exception:

@@ -16,7 +16,7 @@ from pipeline.cutting import Cut
 from pipeline.decoders import DECODER_ERRORS, reason_of
 from pipeline.errors import ClipError
 from pipeline.limits import DEFAULT_LIMITS, Limits
-from pipeline.promised import Promise
+from pipeline.promised import Promise, is_truncated
 from pipeline.quality import Quality, QualityMeter
 from pipeline.recordings import Recording
 from pipeline.resample import resampled
@@ -126,7 +126,7 @@ class ClipReader:
     def _check_missing(self, promised: int, present: int, unit: str) -> None:
         if present >= promised:
             return
-        if present < (1 - self._limits.short_tolerance) * promised:
+        if is_truncated(promised, present, self._limits.short_tolerance):
             raise self._error(
                 "truncated",
                 f"the header promises {promised} {unit}, the file holds {present}; fetch the file "

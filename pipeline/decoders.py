@@ -8,6 +8,7 @@ those of an MP3 that does not are guessed here. Nothing is mixed.
 
 import contextlib
 import dataclasses
+import io
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -47,7 +48,7 @@ def open_sound(file: BinaryIO) -> Iterator[Sound]:
     """Open a recording with the first decoder that makes frames of it.
 
     Args:
-        file: with a descriptor; its position is moved.
+        file: its position is moved. With a descriptor, wherever more than its length is wanted.
 
     Raises:
         CannotDecodeError: neither does.
@@ -104,11 +105,9 @@ def by_libsndfile(file: BinaryIO) -> Iterator[Sound]:
     """A recording as libsndfile decodes it.
 
     Args:
-        file: with a descriptor; its position is moved.
+        file: its position is moved.
     """
-    # By descriptor: libsndfile then reads natively, with no calls back into Python.
-    os.lseek(file.fileno(), 0, os.SEEK_SET)
-    with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
+    with soundfile.SoundFile(_for_libsndfile(file), closefd=False) as sound:
         # Of an MP3 without a count of its frames it is a guess.
         is_exact = sound.format != "MP3" and sound.frames < _UNKNOWN_LENGTH_FRAMES
         at_once = max(1, min(PIECE_FRAMES, _PIECE_SAMPLES // sound.channels))
@@ -119,7 +118,19 @@ def by_libsndfile(file: BinaryIO) -> Iterator[Sound]:
             _LIBSNDFILE,
             sound.frames if is_exact else None,
             seek=partial(_seek, sound) if is_exact and _begins_anywhere(sound) else None,
+            about_frames=sound.frames if sound.frames < _UNKNOWN_LENGTH_FRAMES else None,
         )
+
+
+def _for_libsndfile(file: BinaryIO) -> int | BinaryIO:
+    """A descriptor where there is one: libsndfile then reads natively, with no calls to Python."""
+    try:
+        descriptor = file.fileno()
+    except io.UnsupportedOperation:
+        file.seek(0)
+        return file
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
 
 
 def _begins_anywhere(sound: soundfile.SoundFile) -> bool:

@@ -47,7 +47,7 @@ def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
         frames = container.decode(stream)
         first = next(frames, None)
         if first is None:
-            yield Sound(stream.sample_rate, stream.channels, iter(()), FFMPEG)
+            yield Sound(stream.sample_rate, stream.channels, iter(()), FFMPEG, about_frames=0)
             return
         # The header of some AAC has half the rate that comes out.
         rate_hz, channels = first.sample_rate, first.layout.nb_channels
@@ -78,7 +78,18 @@ def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
             n_frames,
             _SLACK.get(family, 0),
             seek if is_vorbis and n_frames and first.pts is not None else None,
+            _about_frames(container, stream, rate_hz),
         )
+
+
+def _about_frames(container: Any, stream: Any, rate_hz: int) -> int | None:
+    """What FFmpeg takes the length to be: of some formats it guesses it from the bit rate."""
+    duration_s = 0.0
+    if stream.duration and stream.time_base:
+        duration_s = float(stream.duration * stream.time_base)
+    elif container.duration:
+        duration_s = container.duration / av.time_base
+    return round(duration_s * rate_hz) or None
 
 
 def _container(file: BinaryIO) -> Any:

@@ -7,7 +7,7 @@ leave in what is in front of the audio; LAME's delay is then the best guess at h
 """
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 UNTOLD_DELAY = 576 + 529
@@ -32,11 +32,13 @@ class MpegAudio:
         has_tag: it describes the rest.
         n_samples: that the whole decodes to, less what the encoder added; None where it is not
             said.
+        n_bytes: of the whole, from this frame on; None where it is not said; not compared.
     """
 
     frame_samples: int
     has_tag: bool
     n_samples: int | None
+    n_bytes: int | None = field(default=None, compare=False)
 
 
 def after_id3(file: BinaryIO) -> int:
@@ -79,7 +81,8 @@ def mpeg_audio(file: BinaryIO) -> MpegAudio | None:
     if counted is None:
         return MpegAudio(samples, has_tag, None)
     n_frames, delays = counted
-    return MpegAudio(samples, has_tag, max(0, n_frames * samples - delays))
+    n_samples = max(0, n_frames * samples - delays)
+    return MpegAudio(samples, has_tag, n_samples, _counted_bytes(xing))
 
 
 def _xing(tag: bytes) -> tuple[int, int] | None:
@@ -96,6 +99,13 @@ def _xing(tag: bytes) -> tuple[int, int] | None:
     packed = tag[end + _DELAYS_AT : end + _DELAYS_AT + 3]
     before_and_after = int.from_bytes(packed, "big") if len(packed) == 3 else 0
     return n_frames, (before_and_after >> 12) + (before_and_after & 0xFFF)
+
+
+def _counted_bytes(tag: bytes) -> int | None:
+    """Bytes that a sound Xing tag counts."""
+    if tag[:4] not in (b"Xing", b"Info") or len(tag) < 16 or not tag[7] & _HAS_BYTES:
+        return None
+    return int.from_bytes(tag[12:16], "big") or None
 
 
 def _vbri(tag: bytes) -> tuple[int, int] | None:

@@ -136,26 +136,58 @@ class FsspecObject:
             raise OSError(f"is of version {version} by now")
 
     def _asked(self, call: Callable[[], T]) -> T:
-        """Do something; over HTTP, tell what is not there from what could not be asked."""
-        try:
-            return call()
-        except (IndexError, TypeError) as error:
-            # s3fs looks for words in what it has caught, and there may be none.
-            caught = error.__context__
-            if self._protocol not in S3_PROTOCOLS or not isinstance(caught, OSError):
-                raise
-            if isinstance(error, IndexError):  # as of time-outs
-                raise caught from caught.__cause__
-            # RADOS says without a word that If-Match does not hold.
-            raise OSError("is of another version by now") from error
-        except Exception as error:
-            if self._protocol not in HTTP_PROTOCOLS:
-                raise
-            # fsspec says "not found" whatever went wrong.
-            cause = error.__cause__ if isinstance(error, FileNotFoundError) else error
-            if cause is None or (status := getattr(cause, "status", None)) in _NOT_THERE:
-                raise
-            if status in _FORBIDDEN:
-                raise PermissionError(f"HTTP status {status}") from error
-            reason = f"HTTP status {status}" if status else first_line(cause)
-            raise OSError(reason) from error
+        return asked(self._protocol, call)
+
+
+def part_of(uri: str, storage: Storage, size: int, start: int, end: int) -> bytes:
+    """Bytes of an object of whatever version it is by now, in one request.
+
+    Args:
+        uri: where it lies.
+        storage: how it is reached.
+        size: of the whole, in bytes.
+        start: offset of the first.
+        end: offset behind the last.
+
+    Raises:
+        FileNotFoundError, PermissionError: it is not there, or not for us.
+        Exception: as many did not come; or the store is out of order.
+    """
+    protocol, files = protocol_of(uri), storage.filesystem(uri)
+    with guard_of(protocol):
+        content: bytes = asked(protocol, lambda: files.cat_file(uri, start=start, end=end))
+    if len(content) == size:  # servers of HTTP that know no ranges send all of it
+        content = content[start:end] if end - start < size else content
+    _check_length(content, start, end)
+    return content
+
+
+def asked(protocol: str, call: Callable[[], T]) -> T:
+    """Do something; over HTTP, tell what is not there from what could not be asked.
+
+    Args:
+        protocol: of what is asked for.
+        call: asks.
+    """
+    try:
+        return call()
+    except (IndexError, TypeError) as error:
+        # s3fs looks for words in what it has caught, and there may be none.
+        caught = error.__context__
+        if protocol not in S3_PROTOCOLS or not isinstance(caught, OSError):
+            raise
+        if isinstance(error, IndexError):  # as of time-outs
+            raise caught from caught.__cause__
+        # RADOS says without a word that If-Match does not hold.
+        raise OSError("is of another version by now") from error
+    except Exception as error:
+        if protocol not in HTTP_PROTOCOLS:
+            raise
+        # fsspec says "not found" whatever went wrong.
+        cause = error.__cause__ if isinstance(error, FileNotFoundError) else error
+        if cause is None or (status := getattr(cause, "status", None)) in _NOT_THERE:
+            raise
+        if status in _FORBIDDEN:
+            raise PermissionError(f"HTTP status {status}") from error
+        reason = f"HTTP status {status}" if status else first_line(cause)
+        raise OSError(reason) from error

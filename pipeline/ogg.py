@@ -93,7 +93,7 @@ def ogg_end(file: BinaryIO, audio: OggAudio) -> OggEnd | None:
         file: opened for reading; its position is moved.
         audio: its audio stream.
     """
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL_BYTES))
     pages = list(_pages_from_the_end(file.read(_TAIL_BYTES)))
     if not pages:

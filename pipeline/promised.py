@@ -33,6 +33,17 @@ class Promise:
     is_cut: bool = False
 
 
+def is_truncated(promised: int, present: int, tolerance: float) -> bool:
+    """Whether so much of what was promised is missing that the clip counts as damaged.
+
+    Args:
+        promised: how much there should be.
+        present: how much there is.
+        tolerance: share that may be missing.
+    """
+    return present < promised and present < (1 - tolerance) * promised
+
+
 def promise_of(file: BinaryIO) -> Promise | None:
     """What a file promises; None where the format or the file does not say.
 

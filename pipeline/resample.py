@@ -4,6 +4,7 @@ soxr keeps its state from piece to piece, so there are no seams: the output does
 the input was cut.
 """
 
+import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,6 +12,24 @@ import soxr
 
 from pipeline.clips import SAMPLE_RATE_HZ
 from pipeline.sound import Samples
+
+
+def resampled_length(n_frames: int, sample_rate_hz: int) -> int:
+    """How many samples at 32 kHz `resampled` makes of so many frames, by soxr's own arithmetic.
+
+    Raises:
+        ValueError, RuntimeError: soxr does not take the rate.
+    """
+    if sample_rate_hz == SAMPLE_RATE_HZ:
+        return n_frames
+    _check_rate(sample_rate_hz)
+    # As soxr has it (rate_flush), in its order: another one rounds otherwise.
+    return int(n_frames / (sample_rate_hz / SAMPLE_RATE_HZ) + 0.5)
+
+
+@functools.cache
+def _check_rate(sample_rate_hz: int) -> None:
+    soxr.ResampleStream(sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
 
 
 def resampled(pieces: Iterator[Samples], sample_rate_hz: int, most: int) -> Iterator[Samples]:

@@ -37,6 +37,8 @@ class Sound:
         seek: called before the first of `pieces`, has them begin at this frame or before, where
             they still are what they would be from the start; returns where. None for what has to
             be decoded from its start.
+        about_frames: where `n_frames` is None, what the decoder takes the length to be; None where
+            it has no idea.
     """
 
     sample_rate_hz: int
@@ -46,3 +48,4 @@ class Sound:
     n_frames: int | None = None
     slack: int = 0
     seek: Callable[[int], int] | None = None
+    about_frames: int | None = None

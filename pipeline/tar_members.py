@@ -6,6 +6,7 @@ are errors, as is whatever follows the end mark.
 
 import bz2
 import gzip
+import io
 import lzma
 import re
 import tarfile
@@ -97,11 +98,7 @@ def members(file: BinaryIO) -> Iterator[Member]:
                     info.size,
                     (info.offset_data, info.size) if in_one_piece else None,
                 )
-        while rest := archive.fileobj.read(PIECE_BYTES):
-            if rest.strip(b"\0"):
-                raise tarfile.ReadError(
-                    "there is data after the end mark, as of tars put together (tar -A joins them)"
-                )
+        _refuse_more(archive.fileobj)
 
 
 class _StrictTarInfo(tarfile.TarInfo):
@@ -116,6 +113,54 @@ class _StrictTarInfo(tarfile.TarInfo):
                 raise
             what = str(error) if str(error) != "empty header" else "the end mark is missing"
             raise tarfile.ReadError(what) from error
+
+
+def is_plain(file: BinaryIO) -> bool:
+    """Whether a tar's bytes are the file's; its position is moved to the start."""
+    return _decompressed(file)[1]
+
+
+def members_without_content(file: BinaryIO) -> Iterator[Member]:
+    """Regular members of a plain tar, whose content is passed over.
+
+    It is there for those alone that do not lie in one piece; the others are known by their range.
+
+    Args:
+        file: the tar, plain; it can be seeked.
+
+    Raises:
+        DAMAGE: any of it.
+    """
+    archive: Any = tarfile.open(  # noqa: SIM115 (closed below)
+        fileobj=file,
+        mode="r:",
+        tarinfo=_StrictTarInfo,
+        encoding="utf-8",
+        errors="surrogateescape",
+    )
+    with archive:
+        while (info := archive.next()) is not None:
+            archive.members.clear()
+            if info.isreg():
+                is_sparse = info.issparse()
+                content = archive.extractfile(info) if is_sparse else io.BytesIO()
+                place = None if is_sparse else (info.offset_data, info.size)
+                yield Member(_utf8(info.name), content, info.size, place)
+        file.seek(archive.offset)
+        _refuse_more(file)
+
+
+def _refuse_more(file: Any) -> None:
+    """See that nothing but zeros follows.
+
+    Raises:
+        tarfile.ReadError: something does.
+    """
+    while rest := file.read(PIECE_BYTES):
+        if rest.strip(b"\0"):
+            raise tarfile.ReadError(
+                "there is data after the end mark, as of tars put together (tar -A joins them)"
+            )
 
 
 def _decompressed(file: BinaryIO) -> tuple[Any, bool]:

@@ -130,7 +130,7 @@ def test_what_was_replaced_since_it_was_listed_is_changed_and_the_rest_is_read(c
 
 def test_what_is_replaced_while_it_is_read_is_never_mixed(corpus, monkeypatch):
     """After the first bytes of the first recording all is replaced, by files of the same layout."""
-    monkeypatch.setattr(containers, "_REQUEST_BYTES", 512)
+    monkeypatch.setattr(containers, "REQUEST_BYTES", 512)
     first = corpus.kind.holders[0]
     whole = contents()[NAMES[0]] if corpus.kind.is_container else corpus.written[first]
     stream = corpus.stream(corpus.listing())

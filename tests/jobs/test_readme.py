@@ -25,6 +25,7 @@ ELSEWHERE = {
     "http://HEAD:8265": "tests/jobs/test_submit.py submits to a head",
     "make demo": "tests/jobs/test_demo.py runs what it does",
     "make test": ".ci/run runs it",
+    "s3://bucket/corpus --sample": "tests/jobs/test_plan_sources.py plans what lies on a server",
     "pull all --to s3://": "20 downloads; tests/jobs/test_models.py pulls into folders and stores",
 }
 # What a block leaves to its reader, and what is there in its place.

@@ -191,7 +191,7 @@ def test_arrow_whose_offsets_are_damaged(tmp_path, stream):
 
 
 def test_an_outage_of_the_store_is_no_damage(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.containers._REQUEST_BYTES", 300)
+    monkeypatch.setattr("pipeline.containers.REQUEST_BYTES", 300)
     clips = {str(i): wav(3000, seed=i) for i in range(4)}
     store = fsspec.filesystem("memory")
     table = pa.table({"audio": list(clips.values())})

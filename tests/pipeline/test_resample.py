@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.events import ClipDone
 from pipeline.packets import DecodeRule, clip_events
 from pipeline.recordings import of_clip
-from pipeline.resample import resampled
+from pipeline.resample import resampled, resampled_length
 from pipeline.sound import PIECE_FRAMES
 from pipeline.windows import WindowBlock, WindowRule
 
@@ -30,6 +30,12 @@ def test_pieces_of_any_size_are_bit_exactly_the_whole(noise, rate_hz, n, cuts, m
     pcm = noise(n)
     pieces = [np.zeros(0, np.float32), *resampled(iter(np.split(pcm, cuts)), rate_hz, most)]
     assert np.concatenate(pieces).tobytes() == soxr.resample(pcm, rate_hz, 32_000).tobytes()
+
+
+@given(rate_hz=st.sampled_from((*RATES_HZ, 32_000, 44_056, 7_333)), n=st.integers(0, 60_000))
+def test_the_length_is_known_before(rate_hz, n):
+    pieces = resampled(iter([np.zeros(n, np.float32)]), rate_hz, PIECE_FRAMES)
+    assert resampled_length(n, rate_hz) == sum(map(len, pieces))
 
 
 def test_32_khz_passes_as_it_is(noise):

@@ -290,7 +290,7 @@ def test_an_outage_of_the_store_is_no_damage(tmp_path, monkeypatch, kind):
         tmp_path / f"c.tar.{kind}".rstrip("."), {f"{i}.wav": wav(300_000) for i in range(2)}
     )
     fsspec.filesystem("memory").pipe("/h4-outage.tar", path.read_bytes())
-    monkeypatch.setattr("pipeline.containers._REQUEST_BYTES", 300)
+    monkeypatch.setattr("pipeline.containers.REQUEST_BYTES", 300)
     impatient = Storage(timeout_s=0)
     (remote,) = list_sources(["memory://h4-outage.tar"], SourceOptions("tar")).containers
     assert len(list(of_container(remote, impatient, ("json",)))) == 2

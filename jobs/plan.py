@@ -1,0 +1,238 @@
+"""`passtream plan`: what a run would have to do, from names and headers, and what that takes.
+
+Nothing is decoded or written, and neither torch nor Ray is imported. Against a table the settings
+are its own, and a setting that is given and differs is refused, as a run would be.
+"""
+
+import contextlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jobs.config import EmbedConfig
+from jobs.configure import read_config
+from jobs.costs import device_costs, window_cost
+from jobs.figures import all_figures
+from jobs.plan_report import PlanReport, changes
+from jobs.settings_note import STDIN
+from jobs.table_spec import settings_of, table_spec
+from pipeline.clips import ClipRef, Container
+from pipeline.errors import UsageError
+from pipeline.output_size import bytes_by_table, rows_by_table
+from pipeline.plan import Plan, Shard, plan_run
+from pipeline.sources.listing import Listing
+from pipeline.sources.recognize import list_sources
+from pipeline.spec import TableSpec
+from pipeline.storage import Storage, is_remote
+from pipeline.store_requests import source_requests, table_requests
+from pipeline.stores import open_store
+from pipeline.survey import Survey, survey
+from pipeline.table import Table, refuse_strange_folder
+from pipeline.tally import Tally
+
+_SHOW_EVERY_S = 0.5
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        paths: sources, and perhaps the table behind them.
+        table: folder or URI of the table; empty where it is among the paths, or in the file.
+        config: YAML file of the settings.
+        options: settings that were given, by field name; None values were not.
+        sample: how many clips to look at; None for all.
+        gpus: names of devices.
+        figures: the person's own file of figures.
+        prices: of an hour of a device, by name.
+    """
+
+    paths: tuple[str, ...] = ()
+    table: str = ""
+    config: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    sample: int | None = None
+    gpus: tuple[str, ...] = ()
+    figures: Path | None = None
+    prices: Mapping[str, float] = field(default_factory=dict)
+
+
+class _NoWeights(NamedTuple):
+    """What a spec says of weights that nobody has loaded."""
+
+    origin: str
+    digest: str
+
+
+def make_plan(question: Question) -> PlanReport:
+    """Answer it.
+
+    Raises:
+        UsageError: a source, table or setting that a run could not work with either; or a device
+            without a figure.
+        StoreError: a store is out of order.
+    """
+    config = read_config(question.config, question.options)
+    sources, location = _places(question, config)
+    figures = all_figures(question.figures)
+    table = _table(location, config.storage)
+    if table:
+        # What is not given is the table's, so that these two words are enough: plan, and where.
+        config = read_config(question.config, question.options, settings_of(table.spec))
+    listing = list_sources(sources, config.source_options)
+    spec = _spec(config, listing.columns, table)
+    # Refuses what has no figure before hours are spent on headers.
+    device_costs(Tally(), spec, question.gpus, figures, question.prices)
+    run = _run(table, listing, spec, config.shard_clips)
+    clips, containers = _todo(run)
+    archs = window_cost(spec)
+    with _progress_line() as show:
+        seen = survey(
+            clips,
+            containers,
+            spec,
+            config.storage,
+            lambda route, n_samples: archs[route].flops(n_samples),
+            question.sample,
+            show,
+        )
+    rows = rows_by_table(spec, seen.tally)
+    sizes = bytes_by_table(spec, rows, len(run.todo))
+    return PlanReport(
+        listing=listing,
+        spec=spec,
+        table=location,
+        changes=changes(listing, run) if table else None,
+        survey=seen,
+        n_bytes=_bytes(clips, containers, seen),
+        n_shards=len(run.todo),
+        rows=rows,
+        output_bytes=sizes,
+        source_requests=source_requests(run.todo, _n_remote(listing)),
+        table_requests=_table_requests(location, run.todo, rows, sizes),
+        costs=device_costs(seen.tally, spec, question.gpus, figures, question.prices),
+    )
+
+
+def _places(question: Question, config: EmbedConfig) -> tuple[tuple[str, ...], str]:
+    """The sources and the table, of which there may be none."""
+    paths, table = question.paths, question.table
+    if not table and len(paths) > 1 and _may_be_table(paths[-1], config.storage):
+        return paths[:-1], paths[-1]
+    sources = paths or config.sources
+    if not sources:
+        raise UsageError("name at least one SOURCE: passtream plan SOURCE... [TABLE]")
+    return sources, table or config.table
+
+
+def _may_be_table(location: str, storage: Storage) -> bool:
+    """Whether the last of several paths is a table, or a local place where one could be made."""
+    if location == STDIN or Path(location).is_file():
+        return False
+    store = open_store(location, storage)
+    if Table.read(store):
+        return True
+    is_pattern = any(character in location for character in "*?[{")
+    return not (is_remote(location) or is_pattern or store.entries())
+
+
+def _table(location: str, storage: Storage) -> Table | None:
+    if not location:
+        return None
+    store = open_store(location, storage)
+    refuse_strange_folder(store)
+    return Table.read(store)
+
+
+def _spec(config: EmbedConfig, columns: tuple[str, ...], table: Table | None) -> TableSpec:
+    """The spec of the table that is there, or else of the one that would be made.
+
+    Raises:
+        UsageError: the settings are not those of the table.
+    """
+    weights = {arch.name: _NoWeights("", "") for arch in config.archs}
+    if table:
+        for route in table.spec.routes:
+            weights[route.arch] = _NoWeights(route.weights_origin, route.weights_digest)
+    spec = table_spec(config, weights, columns)
+    if table and (differences := table.spec.differences(spec)):
+        raise UsageError(
+            f"table {table.store.location} was made with other settings (table, this plan): "
+            f"{'; '.join(differences)}. Leave them out, or plan without the table"
+        )
+    return table.spec if table else spec
+
+
+def _run(table: Table | None, listing: Listing, spec: TableSpec, shard_clips: int) -> Plan:
+    """What `embed` would find to be done."""
+    clips, containers = listing.clips, listing.containers
+    if table is None:
+        return plan_run(clips, spec.digest, shard_clips, set(), lambda _: [], containers)
+    committed = table.committed()
+    return plan_run(
+        clips,
+        spec.digest,
+        shard_clips,
+        committed,
+        table.contents_of,
+        containers,
+        superseded=lambda: table.superseded(committed),
+    )
+
+
+def _todo(run: Plan) -> tuple[list[ClipRef], list[Container]]:
+    clips = [clip for shard in run.todo for clip in shard.clips]
+    return clips, [shard.container for shard in run.todo if shard.container]
+
+
+def _bytes(clips: Iterable[ClipRef], containers: Iterable[Container], seen: Survey) -> float:
+    """Of the files: as the listing has it, where it tells of all."""
+    sizes = {clip.uri: clip.n_bytes for clip in clips} | {
+        f"{each.uri}\0{each.part}": each.n_bytes for each in containers
+    }
+    known = [n_bytes for n_bytes in sizes.values() if n_bytes is not None]
+    return sum(known) if len(known) == len(sizes) else seen.tally.n_bytes
+
+
+def _n_remote(listing: Listing) -> int:
+    found = {clip.uri for clip in listing.clips} | {each.uri for each in listing.containers}
+    n_remote = sum(map(is_remote, found))
+    return n_remote + (listing.skipped.total() if n_remote else 0)
+
+
+def _table_requests(
+    location: str,
+    todo: tuple[Shard, ...],
+    rows: Mapping[str, float],
+    sizes: Mapping[str, float],
+) -> Counter[str]:
+    if not (location and is_remote(location) and todo):
+        return Counter()
+    n_with_errors = min(len(todo), round(rows["errors"]))
+    files = [n_bytes / len(todo) for name, n_bytes in sizes.items() if name != "errors"]
+    return table_requests(len(todo), n_with_errors, files)
+
+
+@contextlib.contextmanager
+def _progress_line() -> Iterator[Callable[[int], None]]:
+    """Shows how far it is, to whoever sits in front of it."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    next_s = time.monotonic()
+
+    def show(n_clips: int) -> None:
+        nonlocal next_s
+        if time.monotonic() >= next_s:
+            next_s = time.monotonic() + _SHOW_EVERY_S
+            print(f"\rheaders: {n_clips:,} clips", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,158 @@
+"""What `passtream plan` has found, for people: a name and a text a line."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from jobs.costs import DeviceCost
+from jobs.plan_report import Count, PlanReport
+from pipeline.predict import UNKNOWN_LENGTH
+from pipeline.signed import without_signature
+from pipeline.tally import DURATIONS_S
+
+SOURCES_SHOWN = 5
+_RATES_SHOWN = 8
+
+
+def plan_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
+    """What was found, line by line."""
+    sources = list(report.listing.formats.items())
+    for source, format_ in sources[:SOURCES_SHOWN]:
+        yield "source", f"{without_signature(source)}: {format_}"
+    if len(sources) > SOURCES_SHOWN:
+        yield "", f"and {len(sources) - SOURCES_SHOWN:,} more"
+    yield "listed", report.listing.text()
+    yield from _table_lines(report)
+    tally, survey = report.survey.tally, report.survey
+    about = "about " if survey.is_sample else ""
+    if survey.is_sample:
+        error = survey.relative_error
+        known = "not known of so few" if error is None else f"{100 * error:.1f} % (one sigma)"
+        yield (
+            "sample",
+            f"{survey.looked:,} clips were looked at, and what they hold scaled up; error of the "
+            f"audio: {known}",
+        )
+    yield "clips", f"{about}{tally.clips:,.0f}, {_size(report.n_bytes)}"
+    yield "audio", f"{about}{_hours(tally.audio_s / 3600)}"
+    if n := tally.estimated.total():
+        endings = _counted(tally.estimated)
+        yield (
+            "",
+            f"{_hours(tally.estimated_s / 3600)} of it estimated: the headers of {n:,.0f} clips "
+            f"tell no exact length ({endings})",
+        )
+    yield from _histograms(report)
+    yield from _windows(report, about)
+    yield "errors", f"{about}{tally.errors.total():,.0f}{_in_brackets(_counted(tally.errors))}"
+    if tally.errors[UNKNOWN_LENGTH]:
+        yield "", f"{UNKNOWN_LENGTH}: may well be embedded, but nothing tells how long they are"
+    yield from _output(report)
+    for cost in report.costs:
+        yield from _device(cost)
+    if report.costs:
+        yield "", "windows of other lengths, and archs without a figure, are converted by FLOPs"
+    else:
+        work = sum(tally.work.values())
+        yield "compute", f"{work:.3g} FLOP in {report.spec.precision}; --gpu NAME tells hours"
+    yield (
+        "note",
+        "from names and headers: damage that only decoding shows is not among the errors",
+    )
+
+
+def _table_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
+    if not report.table:
+        return
+    found = report.changes
+    if found is None:
+        yield "table", f"{report.table}: not there yet, so all is new"
+        return
+    yield "table", report.table
+    yield "new", _things(found.new)
+    yield "changed", _things(found.changed)
+    yield "gone", f"{_things(found.gone)}; their rows stay unless --prune is given"
+    yield "done", f"{_things(found.done)}; what follows is of new and changed ones"
+
+
+def _histograms(report: PlanReport) -> Iterator[tuple[str, str]]:
+    tally = report.survey.tally
+    rates = tally.rates.most_common(_RATES_SHOWN)
+    more = len(tally.rates) - len(rates)
+    shown = [f"{rate} Hz {n:,.0f}" for rate, n in rates] + ([f"{more} more"] if more > 0 else [])
+    yield "rates", ", ".join(shown) or "none"
+    bins = []
+    for i, n in sorted(tally.durations.items()):
+        lower = f"{DURATIONS_S[i - 1]:g}" if i else "0"
+        bins.append(
+            f"{lower} to {DURATIONS_S[i]:g} s {n:,.0f}"
+            if i < len(DURATIONS_S)
+            else f"over {lower} s {n:,.0f}"
+        )
+    yield "durations", ", ".join(bins) or "none"
+
+
+def _windows(report: PlanReport, about: str) -> Iterator[tuple[str, str]]:
+    tally = report.survey.tally
+    name = "windows"
+    for place, route in enumerate(report.spec.routes):
+        n = tally.windows[place]
+        yield name, f"{about}{n:,.0f} through {route.arch} (to {route.up_to_s:g} s)"
+        name = ""
+    if tally.timestamps:
+        kind = report.spec.timestamps
+        yield "timestamps", f"{about}{tally.timestamps:,.0f} ({kind})"
+
+
+def _output(report: PlanReport) -> Iterator[tuple[str, str]]:
+    tables = ", ".join(
+        f"{name} {_size(n)}" for name, n in report.output_bytes.items() if report.rows[name]
+    )
+    in_all = _size(sum(report.output_bytes.values()))
+    yield (
+        "output",
+        f"about {in_all} in {report.n_shards:,} shards{_in_brackets(tables)}: estimated from the "
+        "widths of rows",
+    )
+    for name, asked in (("source", report.source_requests), ("table", report.table_requests)):
+        if asked.total():
+            kinds = ", ".join(f"{kind} {n:,}" for kind, n in sorted(asked.items()) if n)
+            yield "requests", f"about {kinds}, to the {name}'s store"
+
+
+def _device(cost: DeviceCost) -> Iterator[tuple[str, str]]:
+    money = "" if cost.money is None else f", {cost.money:,.2f} at {cost.price_per_h:g} an hour"
+    yield cost.name, f"{_hours(cost.hours)} of one, for the model alone{money}"
+    for route in cost.routes:
+        figure = route.speed.figure
+        share = ""
+        if cost.price_per_h is not None and len(cost.routes) > 1:
+            share = f", {route.hours * cost.price_per_h:,.2f}"
+        known = f"{figure.windows_per_s:g} windows of 10 s a second in {figure.precision}"
+        of = "" if route.speed.is_measured else f" of {figure.arch}"
+        yield "", f"{route.arch}, {route.work}: {_hours(route.hours)}{share}; from {known}{of}"
+
+
+def _things(found: Count) -> str:
+    parts = [f"{found.clips:,} clips"] if found.clips or not found.containers else []
+    if found.containers:
+        parts.append(f"{found.containers:,} containers")
+    return " and ".join(parts)
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} {n:,.0f}" for name, n in sorted(counts.items()))
+
+
+def _in_brackets(text: str) -> str:
+    return f" ({text})" if text else ""
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.3f} h" if hours < 100 else f"{hours:,.0f} h"
+
+
+def _size(n_bytes: float) -> str:
+    for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if n_bytes >= scale:
+            return f"{n_bytes / scale:,.2f} {unit}"
+    return f"{n_bytes / 1e3:,.1f} kB"

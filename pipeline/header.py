@@ -1,0 +1,66 @@
+"""What the header of a recording says of it, asked of the code that decodes it.
+
+Nothing is decoded, but for the first block of what FFmpeg reads: the headers of some AAC have half
+of the rate that comes out. Formats that do not tell their length exactly (MP3 without a count of
+its frames, bare AAC, WebM) tell it about.
+"""
+
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from pipeline.decoders import DECODER_ERRORS, open_sound, reason_of
+from pipeline.mpeg_frame import MpegLength, mpeg_length
+from pipeline.promised import Promise, promise_of
+from pipeline.sound import CannotDecodeError
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A recording as its header has it.
+
+    Attributes:
+        sample_rate_hz: its rate.
+        channels: how many it has.
+        n_frames: how many it has; None where nothing tells.
+        is_exact: `n_frames` is what decoding would find.
+        promise: what the file says that it should have.
+    """
+
+    sample_rate_hz: int
+    channels: int
+    n_frames: int | None
+    is_exact: bool
+    promise: Promise | None = None
+
+
+def read_header(file: BinaryIO) -> Header:
+    """The header of a recording.
+
+    Args:
+        file: opened for reading; its position is moved. It needs no descriptor.
+
+    Raises:
+        CannotDecodeError: no decoder knows it.
+    """
+    if mpeg := mpeg_length(file):
+        return _of_mpeg(mpeg)
+    try:
+        promise = promise_of(file)
+        with open_sound(file) as sound:
+            is_exact = sound.n_frames is not None
+            return Header(
+                sound.sample_rate_hz,
+                sound.channels,
+                sound.n_frames if is_exact else sound.about_frames,
+                is_exact,
+                promise,
+            )
+    except DECODER_ERRORS as error:
+        raise CannotDecodeError("undecodable", reason_of(error)) from error
+
+
+def _of_mpeg(mpeg: MpegLength) -> Header:
+    promise = None
+    if mpeg.promised_bytes is not None:
+        promise = Promise(mpeg.promised_bytes, mpeg.present_bytes, "bytes")
+    return Header(mpeg.sample_rate_hz, mpeg.channels, mpeg.n_samples, mpeg.is_exact, promise)

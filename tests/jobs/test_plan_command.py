@@ -1,0 +1,168 @@
+"""`passtream plan` beside what `embed` then writes: hours, windows and errors are the same."""
+
+import json
+import subprocess
+import sys
+from collections import Counter
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.jobs.planning import ARCH, CPU, embed, plan
+from tests.mixed_corpus import ERRORS, N_SOUND, encode, write_mixed
+from tests.support import ROOT, error_rows, passtream, write_tones
+
+
+def assert_as_written(planned, table):
+    """Hours, windows, errors and rows are those of a table."""
+    rows = pq.read_table(table / "clips", columns=["duration_s", "n_windows"]).to_pydict()
+    assert planned["audio_s"] == pytest.approx(sum(rows["duration_s"]), rel=1e-6)
+    assert planned["audio_h"] == pytest.approx(sum(rows["duration_s"]) / 3600, rel=1e-6)
+    assert planned["windows"] == sum(rows["n_windows"])
+    assert planned["clips_to_embed"] == planned["output"]["rows"]["clips"] == len(rows["n_windows"])
+    found = error_rows(table) if any((table / "errors").iterdir()) else {}
+    assert planned["errors"] == Counter(error_class for error_class, _ in found.values())
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    return write_mixed(tmp_path_factory.mktemp("mixed") / "corpus")
+
+
+@pytest.fixture(scope="module")
+def embedded(mixed, tmp_path_factory):
+    table = tmp_path_factory.mktemp("mixed-table") / "table"
+    embed(mixed, table)
+    return table
+
+
+def test_a_mixed_corpus(mixed, embedded, tmp_path):
+    planned = plan(mixed, tmp_path / "table", *ARCH)
+    assert not (tmp_path / "table").exists()
+    assert_as_written(planned, embedded)
+    assert planned["errors"] == Counter(ERRORS.values())
+    assert planned["clips"] == N_SOUND + len(ERRORS)
+    files = [path for path in mixed.rglob("*") if path.is_file()]
+    assert planned["bytes"] == sum(path.stat().st_size for path in files)
+    # A clip with an error has a rate where its header can be read, as all but three of these.
+    assert sum(planned["sample_rates_hz"].values()) == N_SOUND + len(ERRORS) - 3
+    assert sum(bin_["clips"] for bin_ in planned["durations_s"]) == N_SOUND
+    assert planned["estimated"]["clips"] == 0
+    assert planned["changes"] is None
+    assert planned["table"] == str(tmp_path / "table")
+
+
+def test_the_size_of_the_table_is_about_what_it_becomes(tmp_path):
+    write_tones(tmp_path / "corpus", [0.3] * 40)
+    options = (
+        "--shard-clips",
+        20,
+        "--tables",
+        "clips,windows",
+        "--outputs",
+        "embedding,logits,labels",
+    )
+    planned = plan(tmp_path / "corpus", *ARCH, *options)
+    embed(tmp_path / "corpus", tmp_path / "table", *options)
+    files = [path for path in (tmp_path / "table").rglob("*") if path.is_file()]
+    written = sum(path.stat().st_size for path in files)
+    assert planned["shards"] == 2
+    assert 0.75 * written < planned["output"]["bytes"] < 1.25 * written
+
+
+def test_of_a_table_only_what_is_not_done(mixed, embedded):
+    planned = plan(mixed, embedded)
+    n_clips = N_SOUND + len(ERRORS)
+    assert planned["changes"]["done"] == {"clips": n_clips, "containers": 0}
+    assert (planned["clips"], planned["windows"], planned["shards"]) == (0, 0, 0)
+
+
+def test_what_only_decoding_shows_is_estimated_or_not_seen(tmp_path):
+    """The limits that the README names: no count in an MP3, and a FLAC file that was cut off."""
+    folder = tmp_path / "corpus"
+    (source,) = write_tones(folder, (20.0,))
+    options = ("-c:a", "libmp3lame", "-b:a", "64k", "-write_xing", "0", "-id3v2_version", "0")
+    encode(source, folder / "plain.mp3", *options)
+    encode(source, folder / "a.webm", "-c:a", "libopus")
+    whole = encode(source, tmp_path / "whole.flac", "-c:a", "flac").read_bytes()
+    (folder / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    planned = plan(folder, *ARCH)
+    assert planned["estimated"]["by_ending"] == {".mp3": 1, ".webm": 1}
+    assert planned["errors"] == {}
+    assert planned["audio_s"] == pytest.approx(80.0, abs=0.2)
+    assert "tell no exact length (.mp3 1, .webm 1)" in passtream("plan", folder, *ARCH).stdout
+
+
+def test_a_sample_is_scaled_up_and_says_how_sure_it_is(tmp_path):
+    durations_s = [0.5 + 0.05 * i for i in range(60)]
+    write_tones(tmp_path / "corpus", durations_s)
+    planned = plan(tmp_path / "corpus", *ARCH, "--sample", 30)
+    assert planned["sample"]["clips"] == 30
+    assert (planned["clips"], planned["windows"]) == (60, 60)
+    sigma = planned["sample"]["audio_relative_standard_error"]
+    # Of 60 numbers with a spread of 0.44 of their mean, half: 0.44 / sqrt(30) * sqrt(1 / 2).
+    assert 0.03 < sigma < 0.1
+    assert planned["audio_s"] == pytest.approx(sum(durations_s), rel=4 * sigma)
+    again = plan(tmp_path / "corpus", *ARCH, "--sample", 30)
+    assert again == planned
+    assert plan(tmp_path / "corpus", *ARCH, "--sample", 60)["sample"] is None
+
+
+def test_hours_and_money(tmp_path):
+    write_tones(tmp_path / "corpus", [10.0] * 3)
+    figures = tmp_path / "figures.json"
+    arch = "passt_s_swa_p16_128_ap476"
+    one = {"arch": arch, "precision": "fp32", "windows_per_s": 0.01}
+    figures.write_text(json.dumps({"slow": [one]}))
+    options = ("--figures", figures, "--gpu", "slow", "--gpu", CPU, "--price", "slow=7.2")
+    slow, cpu = plan(tmp_path / "corpus", *options)["devices"]
+    # Three windows of 10 s at a hundredth of one a second are 300 s, which is a twelfth of 7.2.
+    assert slow["hours"] == pytest.approx(300 / 3600)
+    assert slow["money"] == pytest.approx(0.6)
+    assert not slow["work"][0]["is_converted"]
+    assert cpu["hours"] == pytest.approx(3 / 0.763 / 3600)
+    assert cpu["money"] is None
+    text = passtream("plan", tmp_path / "corpus", *options).stdout
+    assert "slow       0.083 h of one, for the model alone, 0.60 at 7.2 an hour" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--gpu", "A9"), f"gpu 'A9': there is no figure of it (there is {CPU}); on such a device"),
+        (("--gpu", CPU, "--precision", "fp16"), "there is no figure of it in fp16"),
+        (("--price", "H100=2"), "price of H100: not among the devices of --gpu (none)"),
+        (("--gpu", CPU, "--price", "2.50"), "price must be NAME=PRICE of an hour"),
+        (("--figures", "/nowhere.json"), "figures '/nowhere.json' cannot be read"),
+        (("--table", "/usr"), "is no passtream table"),
+        (("--window-s", "99"), "window_s must be at most"),
+        (("/nowhere",), "'/nowhere': no such file or folder"),
+    ],
+)
+def test_refused_in_one_line(tmp_path, options, message):
+    (path,) = write_tones(tmp_path, (0.5,))
+    done = (
+        passtream("plan", *options[:1], path, *options[1:])
+        if options[0] == "/nowhere"
+        else (passtream("plan", path, *options))
+    )
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_a_source():
+    done = passtream("plan")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "name at least one SOURCE" in done.stderr
+
+
+def test_neither_torch_nor_ray_is_loaded(tmp_path):
+    (path,) = write_tones(tmp_path, (0.5,))
+    script = (
+        "import sys; from jobs.plan import Question, make_plan; "
+        "make_plan(Question((sys.argv[1],))); "
+        "print(sorted({'torch', 'ray'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", script, path], cwd=ROOT, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, b"[]\n")

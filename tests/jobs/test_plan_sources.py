@@ -1,0 +1,148 @@
+"""`passtream plan` of every kind of source, and beside tables, here and in stores."""
+
+import os
+import re
+import shutil
+from collections import Counter
+
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+
+from tests.jobs.planning import ARCH, embed, plan
+from tests.mixed_corpus import write_mixed
+from tests.pipeline.sources.corpora import wav, write_parquet, write_tar
+from tests.servers import KEY, SECRET, moto_server
+from tests.support import passtream, tone, write_tones
+
+
+def flags_for(server):
+    given = {"key": KEY, "secret": SECRET, "endpoint_url": server.url}
+    return [x for pair in given.items() for x in ("--storage-options", "=".join(pair))]
+
+
+def test_a_source_that_grew_changed_and_shrank(tmp_path):
+    corpus, table = tmp_path / "corpus", tmp_path / "table"
+    write_tones(corpus, (0.3, 0.4, 0.5, 0.6))
+    embed(corpus, table)
+    os.remove(corpus / "000.wav")
+    soundfile.write(corpus / "001.wav", tone(11.0, 32_000), 32_000)
+    write_tones(corpus / "more", (0.25, 0.75))
+    planned = plan(corpus, "--table", table)
+    counts = {name: each["clips"] for name, each in planned["changes"].items()}
+    assert counts == {"new": 2, "changed": 1, "gone": 1, "done": 2}
+    # 11 s are three windows, as three are of 10 s and 5 s apart.
+    assert planned["audio_s"] == pytest.approx(12.0)
+    text = passtream("plan", corpus, table).stdout
+    for line in ("new        2 clips", "changed    1 clips", "gone       1 clips"):
+        assert line in text
+    embed(corpus, table)
+    rows = pq.read_table(table / "clips", columns=["uri", "n_windows"]).to_pylist()
+    done = ("000.wav", "002.wav", "003.wav")
+    n_windows = sum(
+        row["n_windows"] for row in rows if not row["uri"].endswith(done) or "/more/" in row["uri"]
+    )
+    assert planned["windows"] == n_windows
+
+
+def test_other_settings_than_the_tables_are_refused(tmp_path):
+    write_tones(tmp_path / "corpus", (0.5,))
+    embed(tmp_path / "corpus", tmp_path / "table")
+    for options in (("--hop-s", 2), ("--arch", "passt_20sec")):
+        done = passtream("plan", tmp_path / "corpus", tmp_path / "table", *options)
+        assert done.returncode == 2
+        assert "was made with other settings (table, this plan): " in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+def test_the_same_audio_in_tar_and_parquet(tmp_path):
+    mixed = write_mixed(tmp_path / "mixed")
+    files = {path.name: path for path in sorted(mixed.rglob("*")) if path.is_file()}
+    contents = {name: path.read_bytes() for name, path in sorted(files.items())}
+    write_tar(tmp_path / "a.tar", contents)
+    write_tar(tmp_path / "b.tar.gz", contents)
+    write_parquet(tmp_path / "c.parquet", contents)
+    expected = plan(mixed, *ARCH)
+    for name in ("a.tar", "b.tar.gz", "c.parquet"):
+        planned = plan(tmp_path / name, *ARCH)
+        keys = ("clips", "audio_s", "windows", "sample_rates_hz", "durations_s", "errors", "routes")
+        assert {key: planned[key] for key in keys} == {key: expected[key] for key in keys}
+        # Of Parquet the column of audio alone is read.
+        assert planned["bytes"] == pytest.approx((tmp_path / name).stat().st_size, rel=0.01)
+
+
+def test_a_manifest_with_spans(tmp_path):
+    write_tones(tmp_path / "corpus", (31.0, 2.0))
+    manifest = tmp_path / "m.csv"
+    manifest.write_text(
+        "uri,start_s,end_s,speaker\n"
+        "corpus/000.wav,0,12.5,Ann\n"
+        "corpus/000.wav,12.5,99,Bob\n"
+        "corpus/000.wav,40,50,Bob\n"
+        "corpus/001.wav,,,Eve\n"
+        "corpus/gone.wav,,,Dan\n"
+    )
+    planned = plan(manifest, *ARCH)
+    embed(manifest, tmp_path / "table")
+    rows = pq.read_table(tmp_path / "table" / "clips", columns=["duration_s", "n_windows"])
+    assert planned["audio_s"] == pytest.approx(33.0) == sum(rows["duration_s"].to_pylist())
+    assert planned["windows"] == sum(rows["n_windows"].to_pylist())
+    assert planned["errors"] == {"empty_span": 1, "missing": 1}
+
+
+def test_from_a_store_and_beside_a_table_in_it(moto, tmp_path):
+    bucket = moto.new_bucket()
+    files = moto.storage().filesystem(bucket)
+    write_tones(tmp_path, (60.0, 0.5))
+    write_tar(tmp_path / "a.tar", {"0.wav": wav(320_000), "1.wav": wav(32_000)})
+    for name in ("000.wav", "001.wav"):
+        files.put_file(str(tmp_path / name), f"{bucket}/corpus/{name}")
+    files.put_file(str(tmp_path / "a.tar"), f"{bucket}/a.tar")
+    flags = flags_for(moto)
+    planned = plan(f"{bucket}/corpus", f"{bucket}/a.tar", *ARCH, *flags)
+    table = f"{bucket}/table"
+    assert planned["audio_s"] == pytest.approx(60.5 + 11.0)
+    assert planned["bytes"] > 9_000_000
+    assert planned["requests"]["source"]["GET"] >= 3
+    assert planned["requests"]["table"] == {}
+    source = f"{bucket}/corpus/001.wav"
+    planned = plan(source, "--table", table, *ARCH, *flags)
+    assert planned["changes"] is None
+    assert planned["requests"]["table"]["PUT"] > 0
+    embed(source, table, *flags)
+    planned = plan(f"{bucket}/corpus", table, *flags)
+    counts = {name: each["clips"] for name, each in planned["changes"].items()}
+    assert counts == {"new": 1, "changed": 0, "gone": 0, "done": 1}
+
+
+def test_a_folder_that_holds_something_is_a_source(tmp_path):
+    write_tones(tmp_path / "corpus", (0.5,))
+    shutil.copytree(tmp_path / "corpus", tmp_path / "same")
+    report = plan(tmp_path / "corpus", tmp_path / "same", *ARCH)
+    # Two sources: a folder that holds something and is no table.
+    assert report["clips"] == 2
+    assert report["devices"] == []
+    assert report["table"] is None
+
+
+def test_requests_are_about_those_that_a_store_then_gets(tmp_path):
+    with moto_server(tmp_path) as server:
+        bucket, files = server.new_bucket(), server.storage().filesystem("s3://")
+        for path in write_tones(tmp_path / "corpus", [0.3] * 40):
+            files.put_file(str(path), f"{bucket}/corpus/{path.name}")
+        flags = flags_for(server)
+        source, table = f"{bucket}/corpus", f"{bucket}/table"
+        options = ("--shard-clips", 4, *flags)
+        planned = plan(source, "--table", table, *ARCH, *options)["requests"]
+        (log,) = tmp_path.glob("moto.out")
+        n_before = len(log.read_text())
+        embed(source, table, *options)
+        said = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text()[n_before:])
+    got = {"source": Counter(), "table": Counter()}
+    for method, path in re.findall(r'"(GET|PUT|HEAD|DELETE) (\S+) HTTP', said):
+        kind = "LIST" if "list-type" in path else method
+        got["table" if "/table" in path or "prefix=table" in path else "source"][kind] += 1
+    for place, kinds in (("source", ("GET", "HEAD")), ("table", ("DELETE", "GET", "HEAD", "PUT"))):
+        for kind in kinds:
+            # 40 clips and ten shards: one a shard too many or too few would be 10.
+            assert abs(got[place][kind] - planned[place][kind]) < 10, (place, kind, got, planned)
