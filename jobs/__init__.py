@@ -3,10 +3,10 @@
 - `cli`: the `passtream` command; `config`: its settings, which `configure` makes of options and
   YAML, and `values` of the texts in these.
 - `embed`: one run, from the settings to an exit code; `table_spec`: what they say of the table.
-- `reprocess`: what of a table a source still holds good; `retry` and `settings_note`: the last run's
-  settings once more; `start`: from options to a run.
-- `plan`: what a run would have to do; `plan_command`, `plan_report` and `plan_text` ask and tell it,
-  `figures` and `costs` are what it takes.
+- `reprocess`: what of a table a source still holds good; `retry` and `settings_note`: the last
+  run's settings once more; `start`: from options to a run.
+- `plan`: what a run would have to do; `plan_command`, `plan_report` and `plan_text` ask and tell
+  it, `figures` and `costs` are what it takes.
 - `models`: `passtream models`; `fetchbar`: the progress of a download.
 - `local`: the run's shards in this process; `cluster`: the same on Ray. Of that `connect` is where,
   `crew` the actors and `answers` what is asked of them; `fleet` (how many), `schedule` (who does
