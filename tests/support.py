@@ -34,6 +34,9 @@ QUICK = ("--arch", QUICK_ARCH, "--weights", "random:0")
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(ROOT / "tests" / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
 ).rstrip(os.pathsep)
+# What a shell starts in the background ignores Ctrl-C, and so would all that is started here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 RUN_TIMEOUT_S = 600
 # All archs of the command, and of Ray's workers below it, have one block then.
 ONE_BLOCK_EACH = {"ONE_BLOCK_EACH": "1"}
