@@ -56,14 +56,25 @@ def bench_feed(
         typer.Argument(help="Recordings, as for embed; none: WAV, FLAC and MP3 files are made."),
     ] = None,
     repeats: Annotated[int, typer.Option(help="Measured rounds.")] = 5,
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep how fast a core decodes in this file, for passtream plan; needs --name."
+        ),
+    ] = None,
+    name: Annotated[
+        str, typer.Option(help="What --figures calls a core of this machine, as epyc-zen4.")
+    ] = "",
 ) -> None:
     """Time all but the model: recordings to packets of windows, beside the bare decoder.
 
     Contestants take turns; printed are medians and ratios, as a Markdown table.
     """
     from jobs.bench_feed import run_feed_bench
+    from jobs.figures import figure_file
 
-    run_feed_bench(tuple(source or ()), repeats, partial(print, flush=True))
+    file = figure_file(figures, name)
+    run_feed_bench(tuple(source or ()), repeats, partial(print, flush=True), file)
 
 
 @bench_app.command("plan")

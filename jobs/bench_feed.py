@@ -10,7 +10,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +23,7 @@ import soundfile
 import soxr
 
 from jobs.bench_audio import write_recordings
+from jobs.figures import FigureFile
 from jobs.race import Report, cpu_name
 from models.archs import DEFAULT_ARCH, arch_spec
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, to_samples, uri_to_path
@@ -58,25 +59,42 @@ class _Format:
     ours: list[float] = field(default_factory=list)
     gain: list[float] = field(default_factory=list)
 
+    @property
+    def rate(self) -> float:
+        """Seconds of audio that the feed makes windows of in a second of processor time."""
+        return self.audio_s / statistics.median(self.ours)
 
-def run_feed_bench(sources: Sequence[str], repeats: int, report: Report = print) -> None:
+
+def run_feed_bench(
+    sources: Sequence[str],
+    repeats: int,
+    report: Report = print,
+    figures: FigureFile | None = None,
+) -> None:
     """Race the feed against the bare decoder, then one process against two; a Markdown table.
 
     Args:
         sources: as for `passtream embed`; none to make WAV, FLAC and MP3 files of noise.
         repeats: measured rounds.
         report: takes the lines.
+        figures: where to keep the feed's speeds; None for nowhere.
 
     Raises:
-        UsageError: a source that cannot be listed, or a clip that cannot be decoded.
+        UsageError: a source that cannot be listed or has no files, a clip that cannot be decoded,
+            or figures that cannot be kept.
     """
     if repeats < 1:
         raise UsageError(f"repeats must be at least 1 (got {repeats})")
+    if figures:
+        figures.check_place()
     with _corpus(sources) as found, ProcessPoolExecutor(2, get_context("spawn")) as workers:
         formats: dict[str, _Format] = {}
         for clip in list_sources(found).clips:
-            ending = os.path.splitext(clip.uri)[1].lower()
-            formats.setdefault(ending, _Format([])).clips.append(clip)
+            formats.setdefault(clip.ending, _Format([])).clips.append(clip)
+        if not formats:
+            raise UsageError(
+                f"source {', '.join(sources)}: only files are timed, and there is none; unpack some"
+            )
         for turn in range(repeats + 1):
             for each in formats.values():
                 _race(each, workers, is_measured=turn > 0)
@@ -91,9 +109,25 @@ def run_feed_bench(sources: Sequence[str], repeats: int, report: Report = print)
         bare, ours, gain = map(statistics.median, (each.bare, each.ours, each.gain))
         report(
             f"| {ending} | {len(each.clips)} | {each.audio_s / 3600:.2f} | "
-            f"{each.audio_s / bare:.0f} | {each.audio_s / ours:.0f} | {bare / ours:.2f} | "
+            f"{each.audio_s / bare:.0f} | {each.rate:.0f} | {bare / ours:.2f} | "
             f"{gain:.2f} |"
         )
+    if figures:
+        figures.keep_core(_measured_on(formats, bool(sources)), _rates(formats))
+        report("")
+        report(f"kept in {figures.path} as the core {figures.name}")
+
+
+def _rates(formats: Mapping[str, _Format]) -> dict[str, float]:
+    return {ending: each.rate for ending, each in formats.items()}
+
+
+def _measured_on(formats: Mapping[str, _Format], is_given: bool) -> str:
+    """The processor, and what it decoded: made files say less of a corpus than its own."""
+    n_clips = sum(len(each.clips) for each in formats.values())
+    hours = sum(each.audio_s for each in formats.values()) / 3600
+    kind = "given" if is_given else "made"
+    return f"{cpu_name()}; {n_clips} {kind} files of {hours:.2f} h"
 
 
 def _race(each: _Format, workers: ProcessPoolExecutor, is_measured: bool) -> None:

@@ -1,17 +1,21 @@
-"""How fast devices run PaSST, as `passtream bench model` measured it: files of figures.
+"""Files of figures: how fast devices run PaSST, and how fast cores decode for them.
 
-A file of figures maps a name that somebody chose for a device to what was measured there. What is
-shipped with the package is what BENCHMARKS.md has, and no more: a device without a figure is
-refused, not guessed.
+A file maps names that somebody chose for devices and cores to what `passtream bench model` and
+`bench feed` measured there. Both are in one file, as one is of little use without the other: they
+are kept apart, as the machine that decodes need not have the device. What is shipped with the
+package is what BENCHMARKS.md has, and no more: what has no figure is refused, not guessed.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from jobs.core_figures import CoreFigure, of_rates
 from models.archs import SAMPLE_RATE_HZ, arch_spec
 from pipeline.errors import UsageError
 
@@ -21,7 +25,7 @@ SHIPPED = "figures.json"
 
 
 class Figure(BaseModel):
-    """One measurement.
+    """One measurement of a device.
 
     Attributes:
         arch: the PaSST that ran.
@@ -45,10 +49,38 @@ class Figure(BaseModel):
         return self.windows_per_s * arch_spec(self.arch).flops(WINDOW_SAMPLES)
 
 
-_FILES = TypeAdapter(dict[str, list[Figure]])
+class FigureSet(BaseModel):
+    """What a file of figures has.
+
+    Attributes:
+        devices: what was measured on each, by its name.
+        cores: what was measured on each, by its name.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    devices: dict[str, list[Figure]] = {}
+    cores: dict[str, Annotated[list[CoreFigure], Field(min_length=1)]] = {}
+
+    @property
+    def default_core(self) -> str:
+        """The one that decodes where nobody names another: the first."""
+        return next(iter(self.cores))
+
+    def updated(self, others: "FigureSet") -> "FigureSet":
+        """These and others, which win.
+
+        Of the same are figures of one device, arch and precision, or of one core and ending.
+        """
+        devices, cores = dict(self.devices), dict(self.cores)
+        for name, figures in others.devices.items():
+            devices[name] = _merged(devices.get(name, []), figures)
+        for name, measured in others.cores.items():
+            cores[name] = _merged_cores(cores.get(name, []), measured)
+        return FigureSet(devices=devices, cores=cores)
 
 
-def read_figures(path: Path) -> dict[str, list[Figure]]:
+def read_figures(path: Path) -> FigureSet:
     """The figures of a file.
 
     Raises:
@@ -60,14 +92,14 @@ def read_figures(path: Path) -> dict[str, list[Figure]]:
         raise UsageError(f"figures {str(path)!r} cannot be read: {error}") from error
 
 
-def shipped_figures() -> dict[str, list[Figure]]:
+def shipped_figures() -> FigureSet:
     """Those that come with the package."""
     file = resources.files("jobs") / "data" / SHIPPED
     return _parsed(file.read_text(), SHIPPED)
 
 
-def all_figures(own: Path | None) -> dict[str, list[Figure]]:
-    """A person's figures, and those shipped where these have none of a device, arch and precision.
+def all_figures(own: Path | None) -> FigureSet:
+    """A person's figures, and those shipped where these have none of the same.
 
     Args:
         own: the person's file; None for none.
@@ -75,26 +107,24 @@ def all_figures(own: Path | None) -> dict[str, list[Figure]]:
     Raises:
         UsageError: it cannot be read.
     """
-    figures = read_figures(own) if own else {}
-    for name, shipped in shipped_figures().items():
-        figures[name] = _merged(shipped, figures.get(name, []))
-    return figures
+    shipped, found = shipped_figures(), read_figures(own) if own else FigureSet()
+    figures = shipped.updated(found)
+    # Who has measured a core means that one: theirs come first, and the first is the default.
+    return FigureSet(devices=figures.devices, cores=found.cores | figures.cores)
 
 
-def add_figures(path: Path, name: str, measured: list[Figure]) -> None:
-    """Write figures of a device into a file, in place of those of the same arch and precision.
+def add_figures(path: Path, measured: FigureSet) -> None:
+    """Write figures into a file, in place of those of the same.
 
     Args:
         path: of the file, which need not be there.
-        name: of the device.
-        measured: on it.
+        measured: what is to be in it.
 
     Raises:
         UsageError: the file is something else, or cannot be written.
     """
-    figures = read_figures(path) if path.exists() else {}
-    figures[name] = _merged(figures.get(name, []), measured)
-    content = json.dumps(json.loads(_FILES.dump_json(figures, exclude_none=True)), indent=1)
+    figures = read_figures(path).updated(measured) if path.exists() else measured
+    content = json.dumps(figures.model_dump(mode="json", exclude_none=True), indent=1)
     try:
         path.write_text(content + "\n")
     except OSError as error:
@@ -107,20 +137,28 @@ class FigureFile:
 
     Attributes:
         path: of the file, which need not be there.
-        name: of the device.
+        name: of the device, or of the core.
     """
 
     path: Path
     name: str
 
     def check(self, has_windows: bool) -> None:
-        """See, before anything is measured, that there will be figures and a file for them.
+        """See, before a model is timed, that there will be figures and a file for them.
 
         Raises:
             UsageError: there will not.
         """
         if not has_windows:
             raise UsageError("figures are of the case windows: add it to --cases")
+        self.check_place()
+
+    def check_place(self) -> None:
+        """See, before anything is measured, that there is a place for it.
+
+        Raises:
+            UsageError: there is none.
+        """
         if self.path.exists():
             read_figures(self.path)
         elif not self.path.parent.is_dir():
@@ -138,7 +176,11 @@ class FigureFile:
             )
             for precision, rate, n in measured
         ]
-        add_figures(self.path, self.name, found)
+        add_figures(self.path, FigureSet(devices={self.name: found}))
+
+    def keep_core(self, machine: str, rates: Mapping[str, float]) -> None:
+        """Add what was measured: seconds of audio a second of processor time, by ending."""
+        add_figures(self.path, FigureSet(cores={self.name: of_rates(rates, machine)}))
 
 
 def figure_file(path: Path | None, name: str) -> FigureFile | None:
@@ -151,23 +193,24 @@ def figure_file(path: Path | None, name: str) -> FigureFile | None:
         return None
     if path is None or not name or "," in name or "=" in name:
         raise UsageError(
-            "figures need a file and the device's name, without commas and =: --figures FILE "
-            f"--name H100 (got {str(path) if path else None!r} and {name!r})"
+            "figures need a file and a name of what is measured, without commas and =: "
+            f"--figures FILE --name H100 (got {str(path) if path else None!r} and {name!r})"
         )
     return FigureFile(path, name)
 
 
-def _parsed(text: str, name: str) -> dict[str, list[Figure]]:
+def _parsed(text: str, name: str) -> FigureSet:
     try:
-        figures = _FILES.validate_json(text)
+        figures = FigureSet.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         raise UsageError(
-            f"figures {name!r}: {f'{place}: ' if place else ''}{first['msg']}; it maps names of "
-            "devices to lists of arch, precision and windows_per_s"
+            f"figures {name!r}: {f'{place}: ' if place else ''}{first['msg']}; it has devices "
+            "(names to lists of arch, precision and windows_per_s) and cores (names to lists of "
+            "ending and audio_s_per_core_s)"
         ) from error
-    for device, found in figures.items():
+    for device, found in figures.devices.items():
         for figure in found:
             _check_arch(figure.arch, f"figures {name!r}: {device}")
     return figures
@@ -184,3 +227,9 @@ def _merged(before: list[Figure], after: list[Figure]) -> list[Figure]:
     """Both, less those of before that are measured anew."""
     anew = {(figure.arch, figure.precision) for figure in after}
     return [*(f for f in before if (f.arch, f.precision) not in anew), *after]
+
+
+def _merged_cores(before: list[CoreFigure], after: list[CoreFigure]) -> list[CoreFigure]:
+    """Both, less those of before that are measured anew."""
+    anew = {figure.ending for figure in after}
+    return [*(figure for figure in before if figure.ending not in anew), *after]

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from jobs.config import EmbedConfig
 from jobs.configure import read_config
 from jobs.costs import device_costs, window_cost
+from jobs.decode_cost import decode_cost
 from jobs.figures import all_figures
 from jobs.plan_report import PlanReport, changes
 from jobs.settings_note import STDIN
@@ -48,6 +49,8 @@ class Question:
         options: settings that were given, by field name; None values were not.
         sample: how many clips to look at; None for all.
         gpus: names of devices.
+        core: name of the core that decodes; empty for the first of the person's own figures, or
+            the one that is shipped.
         figures: the person's own file of figures.
         prices: of an hour of a device, by name.
     """
@@ -58,6 +61,7 @@ class Question:
     options: Mapping[str, Any] = field(default_factory=dict)
     sample: int | None = None
     gpus: tuple[str, ...] = ()
+    core: str = ""
     figures: Path | None = None
     prices: Mapping[str, float] = field(default_factory=dict)
 
@@ -74,7 +78,7 @@ def make_plan(question: Question) -> PlanReport:
 
     Raises:
         UsageError: a source, table or setting that a run could not work with either; or a device
-            without a figure.
+            or core without a figure.
         StoreError: a store is out of order.
     """
     config = read_config(question.config, question.options)
@@ -87,7 +91,9 @@ def make_plan(question: Question) -> PlanReport:
     listing = list_sources(sources, config.source_options)
     spec = _spec(config, listing.columns, table)
     # Refuses what has no figure before hours are spent on headers.
-    device_costs(Tally(), spec, question.gpus, figures, question.prices)
+    core = question.core or figures.default_core
+    device_costs(Tally(), spec, question.gpus, figures.devices, question.prices)
+    decode_cost(Tally(), core, figures.cores)
     run = _run(table, listing, spec, config.shard_clips)
     clips, containers = _todo(run)
     archs = window_cost(spec)
@@ -115,7 +121,8 @@ def make_plan(question: Question) -> PlanReport:
         output_bytes=sizes,
         source_requests=source_requests(run.todo, _n_remote(listing)),
         table_requests=_table_requests(location, run.todo, rows, sizes),
-        costs=device_costs(seen.tally, spec, question.gpus, figures, question.prices),
+        costs=device_costs(seen.tally, spec, question.gpus, figures.devices, question.prices),
+        decoding=decode_cost(seen.tally, core, figures.cores),
     )
 
 

@@ -70,10 +70,17 @@ def plan(
     figures: Annotated[
         Path | None,
         typer.Option(
-            help="What bench model --figures measured; wins over what is shipped.",
+            help="What bench model and bench feed --figures measured; wins over what is shipped.",
             rich_help_panel=COST,
         ),
     ] = None,
+    core: Annotated[
+        str,
+        typer.Option(
+            help="The core that decodes; if not given the first of --figures, else epyc-zen4.",
+            rich_help_panel=COST,
+        ),
+    ] = "",
     source_format: SourceFormat = None,
     include: Include = None,
     exclude: Exclude = None,
@@ -115,6 +122,7 @@ def plan(
             options=given,
             sample=sample,
             gpus=tuple(gpu or ()),
+            core=core,
             figures=figures,
             prices=parse_prices(price or []),
         )
@@ -128,4 +136,4 @@ def plan(
         out.print(f"{name:<10} {text}")
 
 
-_OWN = {"paths", "table", "config", "sample", "as_json", "gpu", "price", "figures"}
+_OWN = {"paths", "table", "config", "sample", "as_json", "gpu", "price", "figures", "core"}

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from jobs.costs import DeviceCost
+from jobs.decode_cost import DecodeCost
 from pipeline.clips import ClipRef, Container
 from pipeline.plan import Plan
 from pipeline.signed import without_signature
@@ -81,6 +82,7 @@ class PlanReport:
         source_requests: to the stores that the sources lie in.
         table_requests: to the store that the table lies in.
         costs: of each device that was asked for.
+        decoding: what it takes of a core.
     """
 
     listing: Listing
@@ -95,6 +97,7 @@ class PlanReport:
     source_requests: Counter[str]
     table_requests: Counter[str]
     costs: list[DeviceCost]
+    decoding: DecodeCost
 
     def to_json(self) -> dict[str, Any]:
         """For programs; numbers of a sample are scaled up, and rounded where they count things."""
@@ -144,7 +147,8 @@ class PlanReport:
                 "source": _counts(self.source_requests),
                 "table": _counts(self.table_requests),
             },
-            "devices": [_cost(each) for each in self.costs],
+            "decoding": _decoding(self.decoding),
+            "devices": [_cost(each, self.decoding) for each in self.costs],
         }
 
     def _sample(self) -> dict[str, Any] | None:
@@ -162,12 +166,13 @@ def _rounded(counts: Counter[Any]) -> dict[str, int]:
     return {str(key): round(n) for key, n in sorted(counts.items())}
 
 
-def _cost(cost: DeviceCost) -> dict[str, Any]:
+def _cost(cost: DeviceCost, decoding: DecodeCost) -> dict[str, Any]:
     return {
         "name": cost.name,
         "hours": cost.hours,
         "price_per_h": cost.price_per_h,
         "money": cost.money,
+        "decode_cores": decoding.cores_for(cost.hours),
         "work": [
             {
                 "arch": route.arch,
@@ -178,5 +183,22 @@ def _cost(cost: DeviceCost) -> dict[str, Any]:
                 "is_converted": not route.speed.is_measured,
             }
             for route in cost.routes
+        ],
+    }
+
+
+def _decoding(cost: DecodeCost) -> dict[str, Any]:
+    return {
+        "core": cost.core,
+        "core_hours": cost.hours,
+        "by_ending": [
+            {
+                "ending": each.ending,
+                "audio_s": round(each.audio_s, 6),
+                "core_hours": each.hours,
+                "figure": each.figure.model_dump(),
+                "is_counted_as_slowest": not each.is_measured,
+            }
+            for each in cost.endings
         ],
     }

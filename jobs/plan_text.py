@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from jobs.costs import DeviceCost
+from jobs.decode_cost import DecodeCost
 from jobs.plan_report import Count, PlanReport
 from pipeline.predict import UNKNOWN_LENGTH
 from pipeline.signed import without_signature
@@ -47,8 +48,12 @@ def plan_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
     if tally.errors[UNKNOWN_LENGTH]:
         yield "", f"{UNKNOWN_LENGTH}: may well be embedded, but nothing tells how long they are"
     yield from _output(report)
+    yield from _decoding(report.decoding, about)
     for cost in report.costs:
         yield from _device(cost)
+        if n_cores := report.decoding.cores_for(cost.hours):
+            core = report.decoding.core
+            yield "", f"decode cores: {_count(n_cores)} of {core} keep one {cost.name} busy"
     if report.costs:
         yield "", "windows of other lengths, and archs without a figure, are converted by FLOPs"
     else:
@@ -119,6 +124,22 @@ def _output(report: PlanReport) -> Iterator[tuple[str, str]]:
             yield "requests", f"about {kinds}, to the {name}'s store"
 
 
+def _decoding(cost: DecodeCost, about: str) -> Iterator[tuple[str, str]]:
+    if not cost.endings:
+        return
+    measured = [each.figure for each in cost.endings if each.is_measured]
+    rates = [f"{figure.ending} {_count(figure.audio_s_per_core_s)}" for figure in measured]
+    known = f"; from {', '.join(rates)} times real time" if rates else ""
+    yield "decoding", f"{about}{_hours(cost.hours)} of one core of {cost.core}{known}"
+    if others := [each for each in cost.endings if not each.is_measured]:
+        figure = others[0].figure
+        yield (
+            "",
+            f"{', '.join(each.ending for each in others)}: not measured there, counted as the "
+            f"slowest that was, {figure.ending} {_count(figure.audio_s_per_core_s)}",
+        )
+
+
 def _device(cost: DeviceCost) -> Iterator[tuple[str, str]]:
     money = "" if cost.money is None else f", {cost.money:,.2f} at {cost.price_per_h:g} an hour"
     yield cost.name, f"{_hours(cost.hours)} of one, for the model alone{money}"
@@ -156,3 +177,10 @@ def _size(n_bytes: float) -> str:
         if n_bytes >= scale:
             return f"{n_bytes / scale:,.2f} {unit}"
     return f"{n_bytes / 1e3:,.1f} kB"
+
+
+def _count(n: float) -> str:
+    """With what digits matter: a device may need many cores, or a hundredth of one."""
+    if n >= 100:
+        return f"{n:,.0f}"
+    return f"{n:.1f}" if n >= 1 else f"{n:.2g}"

@@ -44,6 +44,15 @@ class ClipRef:
         return f"{self.uri} {self.member}" if self.member else self.uri
 
     @property
+    def ending(self) -> str:
+        """Of the recording's name, in small letters, as `.wav`; `no ending` where it has none."""
+        # Spans have a dot of their own in their member.
+        name = self.member if self.member and self.span is None else self.uri
+        if name.startswith(("http://", "https://")):
+            name = name.partition("?")[0]
+        return os.path.splitext(name)[1].lower() or "no ending"
+
+    @property
     def clip_id(self) -> str:
         """128-bit hex id of uri and member: the same in every run, whatever the version."""
         key = f"{self.uri}\0{self.member}".encode()

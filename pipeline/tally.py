@@ -2,7 +2,6 @@
 
 import bisect
 import dataclasses
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ class Tally:
     Attributes:
         clips: how many, those with errors included.
         audio_s: seconds of those that will be embedded, at 32 kHz.
+        endings_s: these seconds by the ending of the recording's name.
         n_bytes: of the files.
         timestamps: rows.
         estimated_s: seconds of audio of clips whose header does not tell the exact length.
@@ -37,6 +37,7 @@ class Tally:
 
     clips: float = 0.0
     audio_s: float = 0.0
+    endings_s: Counter[str] = field(default_factory=Counter)
     n_bytes: float = 0.0
     timestamps: float = 0.0
     estimated_s: float = 0.0
@@ -68,6 +69,7 @@ class Tally:
             return
         duration_s = outcome.n_samples / SAMPLE_RATE_HZ
         self.audio_s += duration_s
+        self.endings_s[ref.ending] += duration_s  # type: ignore[assignment]
         self.durations[bisect.bisect_left(DURATIONS_S, duration_s)] += 1
         self.windows[outcome.route] += outcome.n_windows
         work = outcome.n_windows * cost(outcome.route, outcome.window_samples)
@@ -75,8 +77,7 @@ class Tally:
         self.timestamps += outcome.n_timestamps
         if not outcome.is_exact:
             self.estimated_s += duration_s
-            name = ref.member if ref.member and ref.span is None else ref.uri
-            self.estimated[os.path.splitext(name)[1].lower() or "no ending"] += 1
+            self.estimated[ref.ending] += 1
 
     def add(self, other: "Tally", factor: float = 1.0) -> None:
         """Add the sums of others, so many times."""

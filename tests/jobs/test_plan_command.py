@@ -8,6 +8,7 @@ from collections import Counter
 import pyarrow.parquet as pq
 import pytest
 
+from models.archs import DEFAULT_ARCH as ARCH_NAME
 from tests.jobs.planning import ARCH, CPU, embed, plan
 from tests.mixed_corpus import ERRORS, N_SOUND, encode, write_mixed
 from tests.support import ROOT, error_rows, passtream, write_tones
@@ -111,9 +112,8 @@ def test_a_sample_is_scaled_up_and_says_how_sure_it_is(tmp_path):
 def test_hours_and_money(tmp_path):
     write_tones(tmp_path / "corpus", [10.0] * 3)
     figures = tmp_path / "figures.json"
-    arch = "passt_s_swa_p16_128_ap476"
-    one = {"arch": arch, "precision": "fp32", "windows_per_s": 0.01}
-    figures.write_text(json.dumps({"slow": [one]}))
+    one = {"arch": ARCH_NAME, "precision": "fp32", "windows_per_s": 0.01}
+    figures.write_text(json.dumps({"devices": {"slow": [one]}}))
     options = ("--figures", figures, "--gpu", "slow", "--gpu", CPU, "--price", "slow=7.2")
     slow, cpu = plan(tmp_path / "corpus", *options)["devices"]
     # Three windows of 10 s at a hundredth of one a second are 300 s, which is a twelfth of 7.2.
@@ -126,9 +126,56 @@ def test_hours_and_money(tmp_path):
     assert "slow       0.083 h of one, for the model alone, 0.60 at 7.2 an hour" in text
 
 
+def test_cores_that_decode_for_a_device(tmp_path):
+    corpus = tmp_path / "corpus"
+    (tone_10s, tone_20s) = write_tones(corpus, (10.0, 20.0))
+    encode(tone_20s, corpus / "a.flac", "-c:a", "flac")
+    encode(tone_10s, corpus / "b.aiff")
+    figures = tmp_path / "figures.json"
+    device = {"arch": ARCH_NAME, "precision": "fp32", "windows_per_s": 1.0}
+    mine = [
+        {"ending": ".wav", "audio_s_per_core_s": 0.5},
+        {"ending": ".flac", "audio_s_per_core_s": 0.25},
+    ]
+    figures.write_text(json.dumps({"devices": {"fast": [device]}, "cores": {"mine": mine}}))
+    options = ("--figures", figures, "--gpu", "fast", "--tables", "clips,timestamps")
+    planned = plan(corpus, *options)
+    decoding, (fast,) = planned["decoding"], planned["devices"]
+    assert decoding["core"] == "mine"
+    by_ending = {each["ending"]: each for each in decoding["by_ending"]}
+    assert {e: by_ending[e]["audio_s"] for e in by_ending} == pytest.approx(
+        {".wav": 30.0, ".flac": 20.0, ".aiff": 10.0}, abs=0.001
+    )
+    # 30 s at a half, 20 s at a quarter; AIFF is counted as FLAC, the slowest that was measured.
+    assert decoding["core_hours"] == pytest.approx((60 + 80 + 40) / 3600)
+    assert by_ending[".aiff"]["is_counted_as_slowest"]
+    assert by_ending[".aiff"]["figure"]["ending"] == ".flac"
+    assert not by_ending[".wav"]["is_counted_as_slowest"]
+    # The device's time is of windows, which overlap, and of timestamps.
+    assert {each["work"] for each in fast["work"]} == {"windows", "timestamps"}
+    assert planned["windows"] > planned["audio_s"] / 10
+    assert fast["decode_cores"] == pytest.approx(decoding["core_hours"] / fast["hours"])
+    text = passtream("plan", corpus, *options).stdout
+    assert "decoding   0.050 h of one core of mine; from .flac 0.25, .wav 0.5 times real" in text
+    assert ".aiff: not measured there, counted as the slowest that was, .flac 0.25" in text
+    assert f"decode cores: {fast['decode_cores']:.1f} of mine keep one fast busy" in text
+    shipped = plan(corpus, *options, "--core", "epyc-zen4")["decoding"]
+    assert shipped["core_hours"] == pytest.approx((30 / 1524 + 20 / 819 + 10 / 761) / 3600)
+
+
+def test_a_device_with_nothing_to_do_needs_no_cores(mixed, embedded):
+    planned = plan(mixed, embedded, "--gpu", CPU)
+    assert planned["decoding"]["core_hours"] == 0
+    assert planned["devices"][0]["decode_cores"] is None
+    assert (
+        "decod" not in passtream("plan", mixed, embedded, "--gpu", CPU).stdout.partition("note")[0]
+    )
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (("--core", "m7i"), "core 'm7i': there is no figure of it (there is epyc-zen4); on such"),
         (("--gpu", "A9"), f"gpu 'A9': there is no figure of it (there is {CPU}); on such a device"),
         (("--gpu", CPU, "--precision", "fp16"), "there is no figure of it in fp16"),
         (("--price", "H100=2"), "price of H100: not among the devices of --gpu (none)"),

@@ -94,3 +94,19 @@ def test_other_bytes_make_a_file_uri():
 def test_relative_paths_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert path_to_uri("sub/../a.wav") == str(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    ("clip", "ending"),
+    [
+        (ClipRef("/a.b/c.FLAC", "v"), ".flac"),
+        (ClipRef("/a.b/c", "v"), "no ending"),
+        (ClipRef("/a.tar", "v", "x/y.mp3"), ".mp3"),
+        (ClipRef("/a.parquet", "v", "row=7"), "no ending"),
+        (ClipRef("/a.wav", "v", "t=1.5,2.5", span=(1.5, 2.5)), ".wav"),
+        (ClipRef("https://host/a.ogg?v=1.2", "v"), ".ogg"),
+        (ClipRef("s3://bucket.of/a", "v"), "no ending"),
+    ],
+)
+def test_the_ending_is_that_of_the_recording(clip, ending):
+    assert clip.ending == ending

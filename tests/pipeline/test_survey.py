@@ -49,6 +49,8 @@ def test_all_of_it(listing):
     assert found.tally.clips == found.tally.embedded == 160
     assert found.tally.rates == {32_000: 160}
     assert found.tally.work[0] == 320 * found.tally.windows[0]
+    # Of a tar's clips the ending is the member's.
+    assert found.tally.endings_s == {".wav": pytest.approx(found.tally.audio_s)}
 
 
 def test_a_sample_of_files_and_tars_is_scaled_up(listing):
@@ -59,6 +61,7 @@ def test_a_sample_of_files_and_tars_is_scaled_up(listing):
     assert found.tally.clips == pytest.approx(160)
     assert found.relative_error is not None
     assert found.tally.audio_s == pytest.approx(whole.tally.audio_s, rel=5 * found.relative_error)
+    assert found.tally.endings_s[".wav"] == pytest.approx(found.tally.audio_s)
     assert look(listing, sample=60) == found
 
 
