@@ -6,7 +6,7 @@
 - `reprocess`: what of a table a source still holds good; `retry` and `settings_note`: the last
   run's settings once more; `start`: from options to a run.
 - `plan`: what a run would have to do; `plan_command`, `plan_report` and `plan_text` ask and tell
-  it, `figures` and `costs` are what it takes.
+  it, `figures` and `costs` are what it takes of devices, `core_figures` and `decode_cost` of cores.
 - `models`: `passtream models`; `fetchbar`: the progress of a download.
 - `local`: the run's shards in this process; `cluster`: the same on Ray. Of that `connect` is where,
   `crew` the actors and `answers` what is asked of them; `fleet` (how many), `schedule` (who does
