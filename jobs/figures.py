@@ -3,7 +3,7 @@
 A file maps names that somebody chose for devices and cores to what `passtream bench model` and
 `bench feed` measured there. Both are in one file, as one is of little use without the other: they
 are kept apart, as the machine that decodes need not have the device. What is shipped with the
-package is what BENCHMARKS.md has, and no more: what has no figure is refused, not guessed.
+package is what BENCHMARKS.md has, and no more: who has no figure is refused, device or core.
 """
 
 import json
