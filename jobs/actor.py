@@ -7,7 +7,7 @@ early without an error, so a shard is tried again as a whole.
 
 import copy
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -82,17 +82,19 @@ class EmbedActor:
         """Id of the node that it is on; known before the model is loaded."""
         return ray.get_runtime_context().get_node_id()
 
-    def load(self) -> None:
-        """Load the model.
+    def load(self) -> Mapping[str, Any] | None:
+        """Load the model; what it did to be ready, as `pipeline.model.BeginningModel.warm_up`.
 
         Raises:
             PipelineError, ModelError: as `RunSpec.model`.
         """
+        model = self._run.model(self._n_threads)
         self._model = SharedModel(
-            self._run.model(self._n_threads),
+            model,
             partial(torch.set_num_threads, self._n_threads),
             ModelMetrics().answered,
         )
+        return model.warm_up
 
     def embed(
         self, shard: Shard, poison: frozenset[int] = frozenset(), one_by_one: bool = False

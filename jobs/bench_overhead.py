@@ -36,7 +36,7 @@ from models.archs import DEFAULT_ARCH, EMBED_DIM, arch_spec
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.errors import PipelineError, UsageError
 from pipeline.local_store import LocalStore
-from pipeline.model import Model
+from pipeline.model import BeginningModel
 from pipeline.plan import plan_shards
 from pipeline.spec import Route, TableSpec
 from pipeline.table import Table
@@ -74,7 +74,7 @@ class HollowRun(RunSpec):
         """Makes packets out of nothing."""
         return hollow_decode
 
-    def model(self, n_threads: int) -> Model:
+    def model(self, n_threads: int) -> BeginningModel:
         """Answers at once, or after `window_s` for each window."""
         spec = self.spec
         return HollowModel(spec.embedding_dim, spec.n_classes, self.window_s, Path(self.calls))

@@ -20,7 +20,7 @@ from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 DEFAULT_TOP_K = 5
 DEFAULT_MAX_PRUNE_RATIO = 0.5
 RETRY_ALL = "all"
-Precision = Literal["fp32", "bf16", "fp16", "int8"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "int8"]
 
 
 class EmbedConfig(BaseModel):
@@ -57,7 +57,7 @@ class EmbedConfig(BaseModel):
     )
     precision: Precision = Field(
         default="fp32",
-        description="fp32, bf16, fp16, or int8 (CPU only); the run measures what it costs.",
+        description="fp32, tf32 (GPUs), bf16, fp16 or int8 (CPUs); the run measures what it costs.",
     )
     long_clips: Literal["window", "route"] = Field(
         default="window",

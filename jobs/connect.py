@@ -166,6 +166,11 @@ def actor_plan(options: ClusterOptions, n_shards: int, precision: str = "fp32") 
             "--precision int8 is for CPUs, and the actors have GPUs; use bf16, or "
             "--gpus-per-actor 0"
         )
+    if not gpus and precision == "tf32":
+        raise UsageError(
+            "--precision tf32 is for GPUs, and the actors have none; use fp32 or bf16, or "
+            "--gpus-per-actor 1"
+        )
     n_actors = None if options.actors == "auto" else int(options.actors)
     if gpus and is_ours and n_gpus < (n_actors or 1) * gpus:
         raise UsageError(

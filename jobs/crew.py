@@ -154,14 +154,15 @@ class Crew:
 
     def _admit(self, actor: Actor, ref: Any) -> None:
         try:
-            ray.get(ref)
+            warm_up = ray.get(ref)
         except ray.exceptions.RayError as error:
             self._fail(actor, error)
         else:
             self._failed_starts = 0
             actor.is_ready = True
             line = f"a model's process is ready on node {actor.node}"
-            self._log.detail("actor_ready", line, node=actor.node, actors=len(self.ready))
+            n_ready = len(self.ready)
+            self._log.detail("actor_ready", line, node=actor.node, actors=n_ready, warm_up=warm_up)
             self._on_ready(actor)
 
     def _fail(self, actor: Actor, error: ray.exceptions.RayError) -> None:

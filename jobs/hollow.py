@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.clips import SAMPLE_RATE_HZ
 from pipeline.events import ClipDone, ClipStart, Event
-from pipeline.model import Vectors
+from pipeline.model import Ready, Vectors
 from pipeline.packets import PACKET_BYTES, DecodeRule, in_packets
 from pipeline.plan import Shard
 from pipeline.quality import SILENCE
@@ -85,6 +85,19 @@ class HollowModel:
         if self._window_s:
             time.sleep(self._window_s * len(windows))
         return Answers(features, logits)
+
+    def begin(self, windows: Sequence[Samples]) -> Ready:
+        """As `embed`."""
+        return Ready(self.embed(windows))
+
+    @property
+    def warm_up(self) -> None:
+        """There is nothing to do."""
+
+    @property
+    def batch_samples(self) -> int:
+        """One: there are no batches."""
+        return 1
 
     def top_labels(self, logits: Vectors, k: int) -> Sequence[Sequence[tuple[int, str, float]]]:
         """Not asked for: the benches' tables have no labels."""

@@ -6,22 +6,23 @@ the same weights in fp32, and what that shows is stamped on the commits of this 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from jobs.decoding import decode
 from models.archs import EMBED_DIM, arch_spec
-from models.embedder import Embedder, Outputs, Vectors
+from models.embedder import Embedder, Outputs, Pending, Vectors, WarmUp
 from models.fidelity import Fidelity, combined, compare
 from models.labels import Label, class_names, top_labels
 from models.timestamps import timestamp_levels
 from models.weights import Weights, load_weights
 from pipeline.canary import check_canary
+from pipeline.clips import to_samples
 from pipeline.errors import PipelineError
 from pipeline.events import Event
-from pipeline.model import Model
+from pipeline.model import BeginningModel
 from pipeline.sound import Samples
 from pipeline.spec import TableSpec
 from pipeline.storage import DEFAULT_STORAGE, Storage
@@ -55,7 +56,7 @@ class RunSpec:
         """What makes the packets of a shard; a function of a module without torch."""
         return decode
 
-    def model(self, n_threads: int) -> Model:
+    def model(self, n_threads: int) -> BeginningModel:
         """The model that an actor holds.
 
         Args:
@@ -65,6 +66,49 @@ class RunSpec:
             PipelineError, ModelError: as `build_model`.
         """
         return build_model(self, n_threads)
+
+
+class _Begun(NamedTuple):
+    """Windows of one route, under way.
+
+    Attributes:
+        rows: their places among all.
+        pending: what will be said of them.
+        measure: takes their features.
+    """
+
+    rows: list[int]
+    pending: Pending
+    measure: Callable[[Vectors], None]
+
+
+class RoutedPending:
+    """Outputs of windows of several routes; see `models.embedder.Pending`.
+
+    Args:
+        begun: the routes.
+        n_windows: of all of them.
+        n_classes: of the archs.
+    """
+
+    def __init__(self, begun: Sequence[_Begun], n_windows: int, n_classes: int) -> None:
+        self._begun = begun
+        self._shape = n_windows, n_classes
+
+    def done(self) -> bool:
+        """Whether `result` would return at once, but for the measuring of the fidelity."""
+        return all(each.pending.done() for each in self._begun)
+
+    def result(self) -> Outputs:
+        """The outputs, in the order of the windows."""
+        n_windows, n_classes = self._shape
+        features = np.empty((n_windows, EMBED_DIM), np.float32)
+        logits = np.empty((n_windows, n_classes), np.float32)
+        for rows, pending, measure in self._begun:
+            outputs = pending.result()
+            features[rows], logits[rows] = outputs
+            measure(outputs.features)
+        return Outputs(features, logits)
 
 
 class RunModel:
@@ -85,6 +129,7 @@ class RunModel:
         first = arch_spec(spec.routes[0].arch)
         self._levels = timestamp_levels(spec.timestamps, first) if spec.timestamps else ()
         self._measured: dict[str, Fidelity] = {}
+        self._warm_ups: dict[str, WarmUp] = {}
         self._unmeasured = weights
         if spec.precision == "fp32":
             self._unmeasured.clear()
@@ -102,17 +147,38 @@ class RunModel:
             **combined(list(self._measured.values()))._asdict(),
         }
 
+    @property
+    def batch_samples(self) -> int:
+        """Samples that fill a batch of the first route."""
+        window = to_samples(self._spec.routes[0].up_to_s)
+        n_tokens = arch_spec(self._spec.routes[0].arch).n_tokens(window)
+        return window * max(1, self._embedders[0].engine.max_tokens // n_tokens)
+
+    @property
+    def warm_up(self) -> dict[str, Any] | None:
+        """What preparing took, by arch; None where there was nothing to prepare."""
+        took = {arch: found._asdict() for arch, found in self._warm_ups.items() if found.seconds}
+        return took or None
+
+    def prepare(self) -> None:
+        """Prepare each route for windows of its length."""
+        for route, embedder in zip(self._spec.routes, self._embedders, strict=True):
+            self._warm_ups[route.arch] = embedder.warm_up(to_samples(route.up_to_s))
+
     def embed(self, windows: Sequence[Samples]) -> Outputs:
         """Embed float32 windows of any lengths, in order; each goes the route of its length."""
-        features = np.empty((len(windows), EMBED_DIM), np.float32)
-        logits = np.empty((len(windows), self._spec.n_classes), np.float32)
+        return self.begin(windows).result()
+
+    def begin(self, windows: Sequence[Samples]) -> "RoutedPending":
+        """`embed`, which a GPU may still be at when this returns."""
         routes = [self._spec.route_index(len(window)) for window in windows]
+        begun = []
         for route in sorted(set(routes)):
             rows = [row for row, each in enumerate(routes) if each == route]
             ours = [windows[row] for row in rows]
-            features[rows], logits[rows] = self._embedders[route].embed(ours)
-            self._measure(self._spec.routes[route].arch, ours, features[rows])
-        return Outputs(features, logits)
+            measure = self._measurement(self._spec.routes[route].arch, ours)
+            begun.append(_Begun(rows, self._embedders[route].begin(ours), measure))
+        return RoutedPending(begun, len(windows), self._spec.n_classes)
 
     def embed_one(self, arch: str, window: Samples) -> Vectors:
         """Embed a window by one of the archs, (dim,); it does not count for the fidelity."""
@@ -128,12 +194,18 @@ class RunModel:
         """The k most probable classes of each row of logits."""
         return top_labels(logits, self._class_names, k)
 
-    def _measure(self, arch: str, windows: Sequence[Samples], features: Vectors) -> None:
+    def _measurement(self, arch: str, windows: Sequence[Samples]) -> Callable[[Vectors], None]:
+        """What takes the features of the windows, for the fidelity."""
         if arch not in self._unmeasured:
-            return
+            return lambda _: None
+        weights = self._unmeasured.pop(arch)
         few = windows[:FIDELITY_WINDOWS]
-        reference = self._embedder(arch, self._unmeasured.pop(arch), "fp32")
-        self._measured[arch] = compare(features[: len(few)], reference.embed(few).features)
+
+        def measure(features: Vectors) -> None:
+            reference = self._embedder(arch, weights, "fp32")
+            self._measured[arch] = compare(features[: len(few)], reference.embed(few).features)
+
+        return measure
 
     def _embedder(self, arch: str, weights: Weights, precision: str) -> Embedder:
         return Embedder(arch_spec(arch), weights.state_dict, self._device, precision=precision)
@@ -178,6 +250,7 @@ def build_model(
                 "the same torch"
             )
     model = RunModel(run.spec, weights, default_device())
+    model.prepare()
     table = Table(open_store(run.table_root, run.storage), run.spec)
     check_canary(table, model.embed_one, _device_name(default_device()))
     return model

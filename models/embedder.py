@@ -1,9 +1,11 @@
 """Windows of any mix of lengths to logits and features, each as if it were embedded alone.
 
 Arrays in, arrays out: this is what `pipeline` holds in a worker. Windows of one call share forwards
-(see `models.packing`); the result does not depend on the company a window keeps.
+(see `models.packing`); the result does not depend on the company a window keeps. A GPU computes
+while the caller goes on: `begin` returns as soon as everything is launched.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -12,14 +14,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.archs import ArchSpec
+from models.archs import EMBED_DIM, ArchSpec
 from models.audio import check_length
+from models.batch_size import batch_key, find_batch, remember_batch, remembered_batch, windows_per_s
+from models.engine import Engine
 from models.errors import WindowError
+from models.matmul import fp32_products
 from models.moments import embed_moments
-from models.packing import embed_packed, pack_tokens
+from models.packing import pack_tokens
 from models.passt import PaSST
 from models.precision import check_precision, convert
 from models.preprocess import AugmentMelSTFT
+from models.staging import stage
 from models.timestamps import TIMESTAMP_HOP, Level, longest_window
 
 Samples = npt.NDArray[np.float32]
@@ -37,6 +43,50 @@ class Outputs(NamedTuple):
     """(n, 768)"""
     logits: Vectors
     """(n, n_classes), before the sigmoid"""
+
+
+class Pending:
+    """Outputs that a device may still be computing.
+
+    Args:
+        logits: float32 (n, n_classes), launched.
+        features: float32 (n, 768), likewise.
+    """
+
+    def __init__(self, logits: Tensor, features: Tensor) -> None:
+        self._copied: torch.cuda.Event | None = None
+        outputs = torch.cat((features, logits), dim=1)
+        if outputs.is_cuda:
+            self._outputs = torch.empty(outputs.shape, pin_memory=True)
+            self._outputs.copy_(outputs, non_blocking=True)
+            self._copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+            self._copied.record(torch.cuda.current_stream(outputs.device))
+        else:
+            self._outputs = outputs
+
+    def done(self) -> bool:
+        """Whether `result` would return at once."""
+        return self._copied is None or bool(
+            self._copied.query()  # type: ignore[no-untyped-call]
+        )
+
+    def result(self) -> Outputs:
+        """The outputs, once they are there."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        # Copied: page-locked memory is not for keeping.
+        outputs = self._outputs.numpy()
+        return Outputs(outputs[:, :EMBED_DIM].copy(), outputs[:, EMBED_DIM:].copy())
+
+
+class WarmUp(NamedTuple):
+    """What a model did before its first window."""
+
+    batch_windows: int
+    """In a batch from now on."""
+    is_remembered: bool
+    """Found by an earlier process on such a device."""
+    seconds: float
 
 
 class Embedder:
@@ -66,19 +116,51 @@ class Embedder:
         self.precision = precision
         self.device = torch.device(device)
         check_precision(precision, self.device)
-        self.max_tokens = max_tokens or pack_tokens(self.device)
         net = PaSST.from_state_dict(spec, state_dict).requires_grad_(False).to(self.device)
         self.net = convert(net, precision)
         self.mel = AugmentMelSTFT(hopsize=spec.hop_samples).to(self.device)
+        self._products = "tf32" if precision == "tf32" else "ieee"
+        self.engine = Engine(
+            self.net, self.mel, max_tokens or pack_tokens(self.device), self._products
+        )
+
+    def warm_up(self, n_samples: int) -> WarmUp:
+        """On a GPU find the batch size and record the forwards; a CPU needs neither.
+
+        Args:
+            n_samples: of the windows that most will be as long as.
+        """
+        n_tokens = self.spec.n_tokens(n_samples)
+        if self.device.type != "cuda":
+            return WarmUp(max(1, self.engine.max_tokens // n_tokens), False, 0.0)
+        started = time.perf_counter()
+        most = max(1, pack_tokens(self.device) // n_tokens)
+        key = batch_key(self.device, self.spec.name, self.precision, n_samples)
+        with torch.inference_mode():
+            found = remembered_batch(key)
+            batch = found or find_batch(
+                lambda n: windows_per_s(self.engine, n, n_samples, self.device), most
+            )
+            if not found:
+                remember_batch(key, batch)
+            # Another process may have taken some of the memory that there was.
+            self.engine.max_tokens = min(batch, most) * n_tokens
+            self._within_memory(lambda: self.engine.fix(n_samples))
+        return WarmUp(min(batch, most), bool(found), time.perf_counter() - started)
 
     def embed(self, windows: Sequence[Samples]) -> Outputs:
+        """`begin`, and its result."""
+        return self.begin(windows).result()
+
+    def begin(self, windows: Sequence[Samples]) -> Pending:
         """Logits and features of windows of any lengths the arch takes.
 
         Args:
-            windows: float32 (n_samples,) each, mono at 32 kHz.
+            windows: float32 (n_samples,) each, mono at 32 kHz; views of one array are copied to
+                the device once. They may be changed as soon as this returns.
 
         Returns:
-            `Outputs` of float32 arrays with one row a window, in the same order.
+            What becomes `Outputs`, float32 arrays with one row a window, in the same order.
 
         Raises:
             WindowError: a window of a wrong shape, dtype or length.
@@ -87,10 +169,7 @@ class Embedder:
             self._check(window)
         with torch.inference_mode():
             tensors = [_tensor(window) for window in windows]
-            logits, features = self._within_memory(
-                lambda: embed_packed(tensors, self.net, self.mel, self.max_tokens)
-            )
-            return Outputs(features.cpu().numpy(), logits.cpu().numpy())
+            return self._within_memory(lambda: Pending(*self.engine(tensors)))
 
     def embed_timestamps(self, levels: Sequence[Level], stream: Samples, n: int) -> Vectors:
         """HEAR timestamp embeddings (logits, features; raw log-mel) of consecutive moments.
@@ -110,15 +189,15 @@ class Embedder:
         needed = (n - 1) * TIMESTAMP_HOP + longest_window(levels)
         if stream.shape != (needed,):
             raise WindowError(f"{n} moments take {needed} samples, got shape {stream.shape}")
-        with torch.inference_mode():
-            samples = _tensor(stream).to(self.device)[None]
+        with torch.inference_mode(), fp32_products(self._products, self.device):
+            samples = stage([_tensor(stream)], self.device).samples[None]
             moments = self._within_memory(
                 lambda: embed_moments(
                     samples,
                     levels,
                     lambda windows: torch.cat(self.net(self.mel(windows)), dim=1),
                     self.mel,
-                    lambda window: max(1, self.max_tokens // self.spec.n_tokens(window)),
+                    lambda window: max(1, self.engine.max_tokens // self.spec.n_tokens(window)),
                 )
             )
             return moments[0].cpu().numpy()
@@ -129,10 +208,11 @@ class Embedder:
             try:
                 return compute()
             except torch.OutOfMemoryError:
-                if self.max_tokens <= _FEWEST_TOKENS:
+                if self.engine.max_tokens <= _FEWEST_TOKENS:
                     raise
             # Outside of `except`, as what the error holds of the failed forward is free here.
-            self.max_tokens //= 2
+            self.engine.max_tokens //= 2
+            self.engine.fixed = None  # whose memory is of more use now
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 

@@ -1,9 +1,10 @@
-"""Linear layers that go through oneDNN where torch would take another path.
+"""Linear layers that take the fastest way there is for inference; training takes torch's own.
 
 For fp32 on a CPU torch's own linear layer calls the BLAS it was built with; oneDNN, which is in
 the same build, is about a tenth faster on some CPUs and applies GELU while the result is still in
-cache. Its operator has no gradient, so training takes torch's path. Parameters are those of
-`nn.Linear`.
+cache. On a GPU in half precision cuBLASLt applies it there, in its tanh form: up to 5e-4 off the
+exact one, which moves embeddings by a fifth of what rounding to fp16 does. These operators have no
+gradient. Parameters are those of `nn.Linear`.
 """
 
 import torch
@@ -30,6 +31,8 @@ class LinearGelu(nn.Linear):
         """(..., in features) to (..., out features)."""
         if _takes_onednn(inputs):
             return _onednn(inputs, self, "gelu")
+        if _takes_cublaslt(inputs):
+            return torch._addmm_activation(self.bias, inputs, self.weight.T, use_gelu=True)
         return F.gelu(super().forward(inputs))
 
 
@@ -40,6 +43,16 @@ def _takes_onednn(inputs: Tensor) -> bool:
         and not torch.is_grad_enabled()
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and not torch.is_autocast_enabled("cpu")
+    )
+
+
+def _takes_cublaslt(inputs: Tensor) -> bool:
+    return (
+        inputs.is_cuda
+        and inputs.ndim == 2
+        and inputs.dtype in (torch.float16, torch.bfloat16)
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cuda")
     )
 
 

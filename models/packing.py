@@ -6,15 +6,15 @@ takes them as one batch (see `models.attention`).
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from models.archs import EMBED_DIM, PATCH_SIZE, ArchSpec
+from models.archs import ArchSpec
 from models.passt import PaSST
 from models.preprocess import AugmentMelSTFT
-from models.staging import staged
+from models.staging import Staged
+from models.window_pack import WindowPack
 
 CPU_PACK_TOKENS = 1190
 """Most tokens in one forward on a CPU: a window of 10 s at stride 10. It fills the matrix units,
@@ -60,42 +60,23 @@ def packs(n_samples: Sequence[int], spec: ArchSpec, max_tokens: int) -> Iterator
         yield pack
 
 
-def embed_packed(
-    windows: Sequence[Tensor], net: PaSST, mel: AugmentMelSTFT, max_tokens: int
+def embed_staged(
+    staged: Staged, pack: WindowPack, net: PaSST, mel: AugmentMelSTFT
 ) -> tuple[Tensor, Tensor]:
-    """Logits and features of windows of any mix of lengths, as if each were alone.
-
-    Args:
-        windows: float32 (n_samples,) each, of lengths that the arch takes, on any device.
-        net: the transformer.
-        mel: its front end.
-        max_tokens: most tokens in one forward.
-
-    Returns:
-        float32 logits (n, n_classes) and features (n, 768), in the order of the windows, on the
-        net's device.
-    """
-    device, spec = net.cls_token.device, net.spec
-    logits = torch.empty(len(windows), spec.n_classes, device=device)
-    features = torch.empty(len(windows), EMBED_DIM, device=device)
-    for rows in packs([len(window) for window in windows], spec, max_tokens):
-        pack = staged([windows[row] for row in rows], device)
-        outputs = net.forward_pack(_spectrograms(pack, spec, mel))
-        # A caller's autocast, or a net that was cast as a whole, gives fewer bits.
-        logits[rows], features[rows] = (each.float() for each in outputs)
-    return logits, features
+    """Logits and features of one pack that is on the net's device."""
+    if type(mel).forward is not AugmentMelSTFT.forward:
+        return _embed_one_by_one(staged, pack, net, mel)
+    frames = mel.frames(staged.samples, pack.stream_index(staged.offsets))
+    return net.forward_frames(frames, pack)
 
 
-def _spectrograms(windows: Sequence[Tensor], spec: ArchSpec, mel: AugmentMelSTFT) -> list[Tensor]:
-    """Log-mel (count, 128, frames) of the windows of a pack, batched by sequence length, in order.
-
-    Each window has its own reflect padding, and is cut to the frames that its patches cover.
-    """
-    batches = []
-    for n_patches, alike in groupby(windows, key=lambda each: spec.n_time_patches(len(each))):
-        n_frames = (n_patches - 1) * spec.stride + PATCH_SIZE
-        parts = [
-            mel(torch.stack(list(same)))[..., :n_frames] for _, same in groupby(alike, key=len)
-        ]
-        batches.append(torch.cat(parts))
-    return batches
+def _embed_one_by_one(
+    staged: Staged, pack: WindowPack, net: PaSST, mel: AugmentMelSTFT
+) -> tuple[Tensor, Tensor]:
+    """With a front end that does something else: it is asked for each window."""
+    windows = [
+        staged.samples[offset : offset + n]
+        for offset, n in zip(staged.offsets.tolist(), pack.n_samples, strict=True)
+    ]
+    logits, features = zip(*(net(mel(window[None])) for window in windows), strict=True)
+    return torch.cat(logits), torch.cat(features)

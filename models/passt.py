@@ -1,27 +1,27 @@
 """The PaSST transformer: log-mel spectrograms to logits and features.
 
 Module and parameter names are those of the published state dicts, so a checkpoint loads with no
-renaming. Sequences are packed (see `models.attention`), so one forward takes spectrograms of mixed
+renaming. Sequences are packed (see `models.attention`), so one forward takes windows of mixed
 lengths. Without gradients the last block computes only what the output needs, the class and the
 distillation token. See Koutini et al., "Efficient Training of Audio Transformers with Patchout",
 section 2.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from timm.layers.mlp import Mlp
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from models.archs import EMBED_DIM, N_HEADS, N_MELS, PATCH_SIZE, ArchSpec
-from models.attention import Group, attend, split_groups
+from models.attention import Group, Sequences, attend, first_tokens
 from models.errors import WindowError
 from models.linear import Linear, LinearGelu
 from models.patchout import Patchout
+from models.window_pack import N_SPECIAL, WindowPack
 
 BLOCK_NORM_EPS = 1e-6
-N_SPECIAL = 2
-"""The class and the distillation token, at the head of every sequence."""
 
 
 class Attention(nn.Module):
@@ -33,9 +33,10 @@ class Attention(nn.Module):
         self.qkv = Linear(dim, 3 * dim)
         self.proj = Linear(dim, dim)
 
-    def forward(self, tokens: Tensor, groups: Sequence[Group], n_queries: int = 0) -> Tensor:
+    def forward(self, tokens: Tensor, sequences: Sequences, n_queries: int = 0) -> Tensor:
         """(tokens, dim) to (queries, dim); all tokens ask where `n_queries` is 0."""
-        projected: Tensor = self.proj(attend(self.qkv(tokens), groups, self.n_heads, n_queries))
+        mixed = attend(self.qkv(tokens), sequences, self.n_heads, n_queries)
+        projected: Tensor = self.proj(mixed)
         return projected
 
 
@@ -50,17 +51,21 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, 4 * dim, act_layer=nn.Identity)
         self.mlp.fc1, self.mlp.fc2 = LinearGelu(dim, 4 * dim), Linear(4 * dim, dim)
 
-    def forward(self, tokens: Tensor, groups: Sequence[Group], n_queries: int = 0) -> Tensor:
+    def forward(self, tokens: Tensor, sequences: Sequences, n_queries: int = 0) -> Tensor:
         """(tokens, dim) to (queries, dim); all tokens where `n_queries` is 0."""
-        mixed = self.attn(self.norm1(tokens), groups, n_queries)
-        kept = first_tokens(tokens, groups, n_queries) if n_queries else tokens
+        mixed = self.attn(self.norm1(tokens), sequences, n_queries)
+        kept = first_tokens(tokens, sequences, n_queries) if n_queries else tokens
         kept = kept + mixed
         out: Tensor = kept + self.mlp(self.norm2(kept))
         return out
 
 
 class PatchEmbed(nn.Module):
-    """Overlapping 16 x 16 patches of the spectrogram to vectors."""
+    """Overlapping 16 x 16 patches of the spectrogram to vectors.
+
+    The convolution of the state dict, computed as a matrix product over patches that are copied
+    out: libraries have no fast path for one input channel.
+    """
 
     def __init__(self, stride: int) -> None:
         super().__init__()
@@ -68,8 +73,20 @@ class PatchEmbed(nn.Module):
 
     def forward(self, spectrogram: Tensor) -> Tensor:
         """(batch, 1, bands, frames) to (batch, dim, freq patches, time patches)."""
-        patches: Tensor = self.proj(spectrogram)
-        return patches
+        (stride, _), bands_and_frames = self.proj.stride, spectrogram[:, 0]
+        patches = bands_and_frames.unfold(1, PATCH_SIZE, stride).unfold(2, PATCH_SIZE, stride)
+        return self._project(patches).permute(0, 3, 1, 2)
+
+    def of_frames(self, frames: Tensor, first: Tensor) -> Tensor:
+        """(frames, bands) and the frame that each time patch begins at, to (n, freq, dim)."""
+        columns = frames.unfold(0, PATCH_SIZE, 1)[first]  # (n, bands, 16 frames)
+        patches = columns.unfold(1, PATCH_SIZE, self.proj.stride[0])
+        return self._project(patches.transpose(2, 3))
+
+    def _project(self, patches: Tensor) -> Tensor:
+        """(..., 16 bands, 16 frames) to (..., dim)."""
+        weight = self.proj.weight.flatten(1)
+        return F.linear(patches.flatten(-2).to(weight.dtype), weight, self.proj.bias)
 
 
 class PaSST(nn.Module):
@@ -132,27 +149,42 @@ class PaSST(nn.Module):
             WindowError: of another shape, fewer frames than one patch, or more patches than time
                 positions.
         """
-        return self.forward_pack([spectrogram])
+        tokens = self.tokens(spectrogram)
+        return self._outputs(tokens.flatten(0, 1), Sequences((Group(*tokens.shape[:2]),)))
 
-    def forward_pack(self, spectrograms: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Logits and features of several batches at once, in their order.
+    def forward_frames(self, frames: Tensor, pack: WindowPack) -> tuple[Tensor, Tensor]:
+        """Logits and features of windows of mixed lengths, as evaluation has them.
 
         Args:
-            spectrograms: batches as `forward` takes them, each of its own length.
+            frames: float32 (frames, 128), from `AugmentMelSTFT.frames`.
+            pack: what of them belongs to which window.
 
-        Raises:
-            WindowError: as `forward`.
+        Returns:
+            As `forward`, a row a window.
         """
-        tokens, groups = self._pack(spectrograms)
+        patches = self.patch_embed.of_frames(frames, pack.patch_frames)
+        times = self.time_new_pos_embed[0, :, 0].T[pack.patch_times]
+        patches = patches + times[:, None] + self.freq_new_pos_embed[0, :, :, 0].T
+        tokens = patches.new_empty(pack.n_tokens, EMBED_DIM)
+        tokens[pack.patch_tokens] = patches.flatten(0, 1)
+        n_windows = len(pack.special_tokens) // N_SPECIAL
+        tokens[pack.special_tokens] = self._special().repeat(n_windows, 1).to(tokens.dtype)
+        return self._outputs(tokens, pack.sequences)
+
+    def _outputs(self, tokens: Tensor, sequences: Sequences) -> tuple[Tensor, Tensor]:
         skips = 0 if torch.is_grad_enabled() else N_SPECIAL
         *first_blocks, last_block = self.blocks
         for block in first_blocks:
-            tokens = block(tokens, groups)
-        tokens = last_block(tokens, groups, skips)
-        special = tokens if skips else first_tokens(tokens, groups, N_SPECIAL)
+            tokens = block(tokens, sequences)
+        tokens = last_block(tokens, sequences, skips)
+        special = tokens if skips else first_tokens(tokens, sequences, N_SPECIAL)
         encoded = self.norm(special.to(self.norm.weight.dtype))
         features = encoded.view(-1, N_SPECIAL, EMBED_DIM).mean(dim=1)
         return self.head(features), features
+
+    def _special(self) -> Tensor:
+        """The class and the distillation token with their positions, (2, dim)."""
+        return (torch.cat((self.cls_token, self.dist_token), dim=1) + self.new_pos_embed)[0]
 
     def encode(self, spectrogram: Tensor) -> Tensor:
         """All tokens after the last norm: class, distillation, then the patches.
@@ -163,11 +195,12 @@ class PaSST(nn.Module):
         Returns:
             (batch, 2 + freq patches x time patches, 768).
         """
-        tokens, groups = self._pack([spectrogram])
+        sequence = self.tokens(spectrogram)
+        tokens, sequences = sequence.flatten(0, 1), Sequences((Group(*sequence.shape[:2]),))
         for block in self.blocks:
-            tokens = block(tokens, groups)
+            tokens = block(tokens, sequences)
         encoded: Tensor = self.norm(tokens.to(self.norm.weight.dtype))
-        return encoded.view(*groups[0], EMBED_DIM)
+        return encoded.view_as(sequence)
 
     def tokens(self, spectrogram: Tensor) -> Tensor:
         """The input sequences: class, distillation, then the patches, frequency-major.
@@ -180,7 +213,6 @@ class PaSST(nn.Module):
         """
         self._check(spectrogram)
         n_frames = spectrogram.shape[-1]
-        spectrogram = spectrogram.to(self.patch_embed.proj.weight.dtype)
         patches = self.patch_embed(spectrogram.view(-1, 1, N_MELS, n_frames))
         n_time = patches.shape[-1]
         patches = patches + self.time_new_pos_embed[..., :n_time] + self.freq_new_pos_embed
@@ -189,14 +221,8 @@ class PaSST(nn.Module):
         sequence = patches.flatten(2).transpose(1, 2)
         if self.training:
             sequence = self.patchout.drop_patches(sequence)
-        special = torch.cat((self.cls_token, self.dist_token), dim=1) + self.new_pos_embed
-        return torch.cat((special.expand(len(sequence), -1, -1), sequence), dim=1)
-
-    def _pack(self, spectrograms: Sequence[Tensor]) -> tuple[Tensor, list[Group]]:
-        sequences = [self.tokens(batch) for batch in spectrograms]
-        groups = [Group(*batch.shape[:2]) for batch in sequences]
-        flat = [batch.flatten(0, 1) for batch in sequences]
-        return (flat[0] if len(flat) == 1 else torch.cat(flat)), groups
+        special = self._special().expand(len(sequence), -1, -1)
+        return torch.cat((special, sequence), dim=1)
 
     def _check(self, spectrogram: Tensor) -> None:
         shape = tuple(spectrogram.shape)
@@ -219,13 +245,6 @@ class PaSST(nn.Module):
                 f"{self.spec.max_samples} samples); cut it into windows, as get_scene_embeddings "
                 "does, or take an arch with longer windows (passt_20sec, passt_30sec)"
             )
-
-
-def first_tokens(tokens: Tensor, groups: Sequence[Group], count: int) -> Tensor:
-    """The first `count` tokens of each sequence of a pack: (sequences x count, dim)."""
-    parts = split_groups(tokens, groups)
-    first = [part.view(*group, -1)[:, :count].flatten(0, 1) for part, group in parts]
-    return first[0] if len(first) == 1 else torch.cat(first)
 
 
 def init_parameters(net: PaSST) -> PaSST:

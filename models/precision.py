@@ -1,7 +1,8 @@
-"""What a PaSST computes in: fp32, bf16, fp16, or int8 on a CPU.
+"""What a PaSST computes in: fp32, bf16, fp16, tf32 on a GPU, or int8 on a CPU.
 
 Only the blocks and the patch embedding change; the front end and the output (last norm, head) stay
-fp32. int8 quantizes the linear layers of the blocks: weights once, activations in every call. On
+fp32. tf32 is fp32 whose matrix products round their factors to 10 bits behind the point. int8
+quantizes the linear layers of the blocks: weights once, activations in every call. On
 trained weights each costs a little fidelity, which a run measures on its own audio (see
 `models.fidelity`).
 """
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from models.errors import ModelError
 from models.passt import Block, PaSST
 
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _INT8_MAX = 127
 
@@ -21,12 +22,14 @@ def check_precision(precision: str, device: torch.device) -> None:
     """Refuse what cannot be had.
 
     Raises:
-        ModelError: no such precision, or int8 on something else than a CPU.
+        ModelError: no such precision, int8 on something else than a CPU, or tf32 on one.
     """
     if precision not in PRECISIONS:
         raise ModelError(f"precision must be one of {', '.join(PRECISIONS)} (got {precision!r})")
     if precision == "int8" and device.type != "cpu":
         raise ModelError(f"precision int8 runs on a CPU only (got {device}); take bf16 there")
+    if precision == "tf32" and device.type == "cpu":
+        raise ModelError("precision tf32 runs on a GPU only (got cpu); take fp32 or bf16 here")
 
 
 def convert(net: PaSST, precision: str) -> PaSST:

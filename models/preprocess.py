@@ -1,12 +1,13 @@
 """The log-mel front end of PaSST: samples at 32 kHz to 128 log-mel bands, always in fp32.
 
-The log of small powers does not survive fewer bits, so autocast is off here. In evaluation the
-filterbank is computed once. In training the band edges are jittered and bands and frames are
-masked, as the reference's front end does; a new front end starts in evaluation, so that nobody
-gets masked embeddings for having forgotten `eval()`.
+The log of small powers does not survive fewer bits, so autocast and TF32 are off here. In
+evaluation the filterbank is computed once. In training the band edges are jittered and bands and
+frames are masked, as the reference's front end does; a new front end starts in evaluation, so that
+nobody gets masked embeddings for having forgotten `eval()`.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Self
 
 import torch
@@ -24,6 +25,7 @@ from models.archs import (
     ArchSpec,
 )
 from models.errors import FrontEndError
+from models.matmul import fp32_products
 
 PRE_EMPHASIS = 0.97
 LOG_OFFSET = 1e-5
@@ -117,23 +119,39 @@ class AugmentMelSTFT(nn.Module):
         Returns:
             float32 (batch, n_mels, frames) with frames = 1 + (n_samples - 1) // hopsize.
         """
-        with torch.autocast(samples.device.type, enabled=False):
-            power = self._power(samples.float())
+        with _fp32(samples.device):
+            samples = samples.float()
+            power = self._power(samples[:, 1:] - PRE_EMPHASIS * samples[:, :-1], center=True)
             filterbank = self._jittered().to(power.device) if self.training else self.filterbank
-            log_mel = (filterbank @ power + LOG_OFFSET).log()
+            log_mel = _log(filterbank @ power)
             if self.training:
                 log_mel = self.timem(self.freqm(log_mel))
-            return (log_mel + 4.5) / 5.0
+            return _normalised(log_mel)
 
-    def _power(self, samples: Tensor) -> Tensor:
-        emphasised = samples[:, 1:] - PRE_EMPHASIS * samples[:, :-1]
+    def frames(self, samples: Tensor, stream_index: Tensor) -> Tensor:
+        """Log-mel frames of windows of any lengths, as evaluation has them.
+
+        Args:
+            samples: float32 (n,), mono in [-1, 1].
+            stream_index: places in the pre-emphasised samples (one less than `samples`), which are
+                framed one after another; see `models.window_pack.WindowPack.stream_index`.
+
+        Returns:
+            float32 (frames, n_mels).
+        """
+        with _fp32(samples.device):
+            emphasised = samples[1:] - PRE_EMPHASIS * samples[:-1]
+            power = self._power(emphasised.index_select(0, stream_index), center=False)
+            return _normalised(_log(power.T @ self.filterbank.T))
+
+    def _power(self, emphasised: Tensor, center: bool) -> Tensor:
         stft = torch.stft(
             emphasised,
             self.settings.n_fft,
             hop_length=self.settings.hopsize,
             win_length=self.settings.win_length,
             window=self.window,
-            center=True,
+            center=center,
             pad_mode="reflect",
             normalized=False,
             return_complex=True,
@@ -169,6 +187,21 @@ class AugmentMelSTFT(nn.Module):
     def extra_repr(self) -> str:
         """The settings, for printing."""
         return ", ".join(f"{name}={value}" for name, value in self.settings._asdict().items())
+
+
+@contextlib.contextmanager
+def _fp32(device: torch.device) -> Iterator[None]:
+    """All bits of fp32, whatever the caller has set for its own work."""
+    with torch.autocast(device.type, enabled=False), fp32_products("ieee", device):
+        yield
+
+
+def _log(mel: Tensor) -> Tensor:
+    return (mel + LOG_OFFSET).log()
+
+
+def _normalised(log_mel: Tensor) -> Tensor:
+    return (log_mel + 4.5) / 5.0
 
 
 def check_front_end(mel: AugmentMelSTFT, spec: ArchSpec) -> None:

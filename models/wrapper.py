@@ -16,11 +16,13 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from models.archs import EMBED_DIM, SAMPLE_RATE_HZ
 from models.audio import check_length, checked_batch, checked_clips
+from models.engine import Engine
 from models.errors import ModelError
 from models.moments import embed_moments, padded_blocks
-from models.packing import embed_packed, pack_tokens
+from models.packing import pack_tokens
 from models.passt import PaSST
 from models.preprocess import AugmentMelSTFT, check_front_end
+from models.staging import stage
 from models.timestamps import Level, longest_window, timestamp_levels, timestamp_size
 
 MODES = ("all", "embed_only", "logits")
@@ -154,7 +156,7 @@ class PasstWrapper(nn.Module):
         windows = [self._scene_windows(clip) for clip in clips]
         flat = [window for of_clip in windows for window in of_clip]
         with self._evaluating():
-            logits, features = embed_packed(flat, self.net, self.mel, pack_tokens(self.device))
+            logits, features = Engine(self.net, self.mel, pack_tokens(self.device))(flat)
         rows = iter(self._by_mode(logits, features))
         scenes = [
             torch.stack(list(itertools.islice(rows, len(of_clip)))).mean(dim=0)
@@ -221,7 +223,7 @@ class PasstWrapper(nn.Module):
         for stream in padded_blocks(checked, window, hop, block_moments):
             with self._evaluating():
                 embeddings = embed_moments(
-                    stream.to(self.device),
+                    _staged(stream, self.device),
                     levels,
                     self,
                     self.mel,
@@ -262,6 +264,10 @@ class PasstWrapper(nn.Module):
         if self.mode == "all":
             return torch.cat((logits, features), dim=1).float()
         return (features if self.mode == "embed_only" else logits).float()
+
+
+def _staged(stream: Tensor, device: torch.device) -> Tensor:
+    return stage([stream.flatten()], device).samples.view_as(stream)
 
 
 def _samples(name: str, length_ms: float) -> int:

@@ -29,7 +29,7 @@ from pipeline.versions import file_version
 
 CANARY_NAME = f"{META_DIR}/canary.json"
 SIGNAL = Path(__file__).parent / "data" / "canary.flac"
-TOLERANCES = {"fp32": 0.005, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
+TOLERANCES = {"fp32": 0.005, "tf32": 0.02, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
 """Largest distance of two devices' vectors, by precision, relative to their length."""
 
 Vector = npt.NDArray[np.float32]

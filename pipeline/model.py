@@ -25,6 +25,37 @@ class ModelOutputs(Protocol):
         ...
 
 
+class Pending(Protocol):
+    """What a model will say of windows that it is at."""
+
+    def done(self) -> bool:
+        """Whether `result` would return at once."""
+        ...
+
+    def result(self) -> ModelOutputs:
+        """The outputs, once they are there."""
+        ...
+
+
+class Ready:
+    """What a model that computes at once has said.
+
+    Args:
+        outputs: of its windows.
+    """
+
+    def __init__(self, outputs: ModelOutputs) -> None:
+        self._outputs = outputs
+
+    def done(self) -> bool:
+        """Yes."""
+        return True
+
+    def result(self) -> ModelOutputs:
+        """The outputs."""
+        return self._outputs
+
+
 class Model(Protocol):
     """Embeds the windows and timestamps of a table."""
 
@@ -60,4 +91,22 @@ class Model(Protocol):
         Returns:
             Float32 (n, timestamp_dim).
         """
+        ...
+
+
+class BeginningModel(Model, Protocol):
+    """A model whose caller may go on while it computes."""
+
+    @property
+    def warm_up(self) -> Mapping[str, Any] | None:
+        """What it did before its first window, for JSON; None where there was nothing to do."""
+        ...
+
+    @property
+    def batch_samples(self) -> int:
+        """Samples of the windows that fill a batch; more at a time are not faster."""
+        ...
+
+    def begin(self, windows: Sequence[Samples]) -> Pending:
+        """`embed`, which may still be going on when this returns."""
         ...

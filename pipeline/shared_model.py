@@ -2,18 +2,25 @@
 
 Whoever asks waits for the answer. While the model computes, the windows of the other shards gather,
 and the next call takes all of them. So its calls are full just when others wait for it, and when
-none do, no window waits for company.
+none do, no window waits for company. A model that computes while its caller goes on is given the
+next call early, if that is a full one: a GPU then finds it prepared.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from pipeline.model import Model, ModelOutputs, Vectors
+from pipeline.model import BeginningModel, ModelOutputs, Pending, Vectors
 from pipeline.sound import Samples
+
+CALLS_UNDER_WAY = 2
+_LOOK_S = 0.0005
+"""How often one looks whether the model has an answer, while there is room for a full call."""
 
 
 class _Rows(NamedTuple):
@@ -33,6 +40,14 @@ class _Call(NamedTuple):
     answer: Future[Any]
 
 
+class _UnderWay(NamedTuple):
+    """A call that the model has begun."""
+
+    asked: Sequence[_Windows]
+    pending: Pending
+    began: float
+
+
 class SharedModel:
     """A `Model` for several threads.
 
@@ -45,7 +60,7 @@ class SharedModel:
 
     def __init__(
         self,
-        model: Model,
+        model: BeginningModel,
         prepare: Callable[[], None] = lambda: None,
         on_answer: Callable[[int, float, float], None] = lambda *_: None,
     ) -> None:
@@ -53,6 +68,9 @@ class SharedModel:
         self._prepare = prepare
         self._on_answer = on_answer
         self._asked: SimpleQueue[_Windows | _Call] = SimpleQueue()
+        self._waiting: list[_Windows | _Call] = []
+        self._under_way: deque[_UnderWay] = deque()
+        self._ended = 0.0
         threading.Thread(target=self._work, daemon=True).start()
 
     @property
@@ -78,42 +96,77 @@ class SharedModel:
 
     def _work(self) -> None:
         self._prepare()
-        ended = time.perf_counter()
+        self._ended = time.perf_counter()
         while True:
-            waiting = [self._asked.get(), *self._others()]
-            began = time.perf_counter()
-            together = [each for each in waiting if isinstance(each, _Windows)]
-            if together:
-                self._embed(together)
-            for each in waiting:
-                if isinstance(each, _Call):
-                    _answer(each.answer, each.run)
-            idle_s, ended = began - ended, time.perf_counter()
-            n_windows = sum(len(each.windows) for each in together)
-            self._on_answer(n_windows, idle_s, ended - began)
+            self._gather()
+            if self._under_way and (self._is_full or self._under_way[0].pending.done()):
+                self._finish(self._under_way.popleft())
+            elif self._waiting and (not self._under_way or self._fills_a_call()):
+                self._begin_all()
 
-    def _others(self) -> Iterator[_Windows | _Call]:
+    @property
+    def _is_full(self) -> bool:
+        return len(self._under_way) == CALLS_UNDER_WAY
+
+    def _gather(self) -> None:
+        """Take what is asked for; where there is nothing else to do, wait for it."""
         try:
+            if not self._under_way and not self._waiting:
+                self._waiting.append(self._asked.get())
+            elif self._under_way and not self._is_full:
+                self._waiting.append(self._asked.get(timeout=_LOOK_S))
             while True:
-                yield self._asked.get_nowait()
+                self._waiting.append(self._asked.get_nowait())
         except Empty:
             return
 
-    def _embed(self, asked: Sequence[_Windows]) -> None:
+    def _fills_a_call(self) -> bool:
+        windows = (w for each in self._waiting if isinstance(each, _Windows) for w in each.windows)
+        return sum(map(len, windows)) >= self._model.batch_samples
+
+    def _begin_all(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if together := [each for each in waiting if isinstance(each, _Windows)]:
+            self._begin(together)
+        for each in waiting:
+            if isinstance(each, _Call):
+                began = time.perf_counter()
+                _answer(each.answer, each.run)
+                self._tell(0, began)
+
+    def _begin(self, asked: Sequence[_Windows]) -> None:
+        began = time.perf_counter()
         try:
-            outputs = self._model.embed([window for each in asked for window in each.windows])
+            pending = self._model.begin([window for each in asked for window in each.windows])
         except BaseException as error:
-            if len(asked) == 1:
-                asked[0].answer.set_exception(error)
-                return
-            for each in asked:  # whose windows it was; the others are not to suffer for it
-                self._embed([each])
+            self._fail(asked, error)
+        else:
+            self._under_way.append(_UnderWay(asked, pending, began))
+
+    def _finish(self, call: _UnderWay) -> None:
+        try:
+            outputs = call.pending.result()
+        except BaseException as error:
+            self._fail(call.asked, error)
             return
         first = 0
-        for each in asked:
+        for each in call.asked:
             rows = slice(first, first + len(each.windows))
             each.answer.set_result(_Rows(outputs.features[rows], outputs.logits[rows]))
             first = rows.stop
+        self._tell(first, call.began)
+
+    def _fail(self, asked: Sequence[_Windows], error: BaseException) -> None:
+        if len(asked) == 1:
+            asked[0].answer.set_exception(error)
+            return
+        for each in asked:  # whose windows it was; the others are not to suffer for it
+            _answer(each.answer, partial(self._model.embed, each.windows))
+
+    def _tell(self, n_windows: int, began: float) -> None:
+        idle_s, since = max(0.0, began - self._ended), max(began, self._ended)
+        self._ended = time.perf_counter()
+        self._on_answer(n_windows, idle_s, self._ended - since)
 
 
 def _answer(answer: Future[Any], run: Callable[[], Any]) -> None:

@@ -72,7 +72,7 @@ class TableSpec:
         tables: which of `TABLES` are written.
         outputs: which of `OUTPUTS` the rows of `clips` and `windows` hold.
         top_k: how many `labels` a row has; 0 where it has none.
-        precision: that the models run in: `fp32`, `bf16`, `fp16` or `int8`.
+        precision: that the models run in: `fp32`, `tf32`, `bf16`, `fp16` or `int8`.
         columns: what the source says of a clip and its row in `clips` carries, as text.
         timestamps: `base`, `base2level` or `base2levelmel`; empty where there are none.
         timestamp_dim: width of a timestamp's embedding.

@@ -20,7 +20,10 @@ GIVEN = {"sources": ("a",), "table": "b"}
         ({"hop_s": 1e-9}, "hop_s must be at least one sample"),
         ({"padding": "zero"}, "padding: Input should be 'hear' or 'none' (got 'zero')"),
         ({"tables": "clips,moments"}, "(got 'moments')"),
-        ({"precision": "fp8"}, "precision: Input should be 'fp32', 'bf16', 'fp16' or 'int8'"),
+        (
+            {"precision": "fp8"},
+            "precision: Input should be 'fp32', 'tf32', 'bf16', 'fp16' or 'int8'",
+        ),
         (
             {"outputs": "embedding,labels", "top_k": 528},
             "top_k must be 1 to 527, the classes of arch",

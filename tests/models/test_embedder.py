@@ -129,7 +129,7 @@ def test_a_wrong_length_is_refused(embedder, n_samples):
 
 def test_one_bad_window_is_found_before_any_forward(spec, state_dict, monkeypatch, noise):
     embedder = Embedder(spec, state_dict)
-    monkeypatch.setattr(embedder.net, "forward_pack", lambda _: pytest.fail("a forward ran"))
+    monkeypatch.setattr(embedder.net, "forward_frames", lambda *_: pytest.fail("a forward ran"))
     with pytest.raises(WindowError, match=r"^3 samples"):
         embedder.embed([noise(9600), np.zeros(3, np.float32)])
 
@@ -167,7 +167,7 @@ def test_batches_are_halved_until_they_fit_and_stay_so(small_spec, small_state_d
         found = embedder.embed(windows)
         np.testing.assert_allclose(found.features, expected.features, atol=1e-5, rtol=0)
         np.testing.assert_allclose(found.logits, expected.logits, atol=1e-5, rtol=0)
-        assert embedder.max_tokens == 6 * 146 // 4
+        assert embedder.engine.max_tokens == 6 * 146 // 4
         assert max(seen) == 146
         seen.clear()
         embedder.embed(windows)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from models.archs import ARCHS, DEFAULT_ARCH
 from models.embedder import Embedder
+from models.engine import Engine
 from models.factory import front_end
-from models.packing import CPU_PACK_TOKENS, embed_packed, pack_tokens, packs
+from models.packing import CPU_PACK_TOKENS, pack_tokens, packs
 from models.passt import PaSST
 from models.weights import random_state_dict
 from models.wrapper import PasstWrapper
@@ -37,14 +38,13 @@ def long_net(long_state_dict):
 def forwards(monkeypatch):
     """Token counts of what goes through each forward, [(sequences, tokens), ...]."""
     seen = []
-    pack = PaSST._pack
+    outputs = PaSST._outputs
 
-    def counted(net, spectrograms):
-        tokens, groups = pack(net, spectrograms)
-        seen.append([tuple(group) for group in groups])
-        return tokens, groups
+    def counted(net, tokens, sequences):
+        seen.append([tuple(group) for group in sequences.groups])
+        return outputs(net, tokens, sequences)
 
-    monkeypatch.setattr(PaSST, "_pack", counted)
+    monkeypatch.setattr(PaSST, "_outputs", counted)
     return seen
 
 
@@ -101,7 +101,7 @@ def test_equal_sequences_are_one_group(small_spec, small_state_dict, forwards):
     net = PaSST.from_state_dict(small_spec, small_state_dict)
     windows = [torch.rand(length) for length in lengths]
     with torch.no_grad():
-        embed_packed(windows, net, front_end(small_spec), CPU_PACK_TOKENS)
+        Engine(net, front_end(small_spec), CPU_PACK_TOKENS)(windows)
     # 8 rows of patches and two tokens
     assert forwards == [[(1, 2 * 8 + 2), (3, 8 + 2)]]
 
@@ -152,8 +152,10 @@ def test_ragged_scenes_cost_the_tokens_there_are(long_net, lengths):
     model = PasstWrapper(front_end(LONG_SPEC), long_net, max_model_window=30_000)
     with pytest.MonkeyPatch.context() as patch:
         counted = []
-        net_pack = PaSST._pack
-        patch.setattr(PaSST, "_pack", lambda *args: counted.append(net_pack(*args)) or counted[-1])
+        outputs = PaSST._outputs
+        patch.setattr(
+            PaSST, "_outputs", lambda *args: counted.append(len(args[1])) or outputs(*args)
+        )
         model.get_scene_embeddings([torch.zeros(n_samples) for n_samples in lengths])
-    total = sum(len(tokens) for tokens, _ in counted)
+    total = sum(counted)
     assert total == sum(LONG_SPEC.n_tokens(n_samples) for n_samples in lengths)

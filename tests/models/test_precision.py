@@ -43,7 +43,7 @@ def test_fp32_changes_nothing(small_spec, small_state_dict, noise):
     assert np.array_equal(one.features, other.features)
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", [each for each in PRECISIONS if each != "tf32"])
 def test_the_front_end_and_the_output_stay_fp32(precision, small_spec, small_state_dict, noise):
     embedder = Embedder(small_spec, small_state_dict, precision=precision)
     assert {each.dtype for each in embedder.mel.buffers()} == {torch.float32}
@@ -94,8 +94,20 @@ def test_int8_is_for_cpus(device):
         check_precision("int8", torch.device(device))
 
 
+def test_tf32_is_for_gpus(small_spec, small_state_dict):
+    with pytest.raises(ModelError, match=r"tf32 runs on a GPU only \(got cpu\); take fp32 or bf16"):
+        Embedder(small_spec, small_state_dict, precision="tf32")
+    check_precision("tf32", torch.device("cuda"))
+
+
+def test_the_gelu_that_gpus_take_is_close_to_the_exact_one():
+    inputs = torch.linspace(-8, 8, 100_001)
+    difference = F.gelu(inputs, approximate="tanh") - F.gelu(inputs)
+    assert difference.abs().max() < 5e-4
+
+
 def test_other_precisions_are_refused(small_spec, small_state_dict):
-    message = r"one of fp32, bf16, fp16, int8 \(got 'fp8'\)"
+    message = r"one of fp32, tf32, bf16, fp16, int8 \(got 'fp8'\)"
     with pytest.raises(ModelError, match=message):
         Embedder(small_spec, small_state_dict, precision="fp8")
     with pytest.raises(ModelError, match=message):

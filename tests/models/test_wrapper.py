@@ -190,7 +190,7 @@ def test_the_state_of_every_part_is_restored(part, build, waves):
 
 def test_the_state_is_restored_after_an_error(build, monkeypatch):
     model = build().train()
-    monkeypatch.setattr(model.net, "forward_pack", lambda _: 1 / 0)
+    monkeypatch.setattr(model.net, "forward_frames", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         model.get_scene_embeddings(torch.zeros(1, 9600))
     assert all(states(model).values())

@@ -21,6 +21,7 @@ from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, path_to_uri
 from pipeline.commits import CommitRecord
 from pipeline.decode import ClipReader
 from pipeline.local_store import LocalStore
+from pipeline.model import Ready
 from pipeline.packets import shard_packets
 from pipeline.plan import plan_shards
 from pipeline.recordings import of_clip, of_clips
@@ -63,6 +64,12 @@ class StatisticsModel:
             (window[0], window[-1], np.square(window, dtype=np.float64).sum()) for window in windows
         ]
         return Outputs(np.array(features, np.float32), np.array(logits, np.float32))
+
+    warm_up = None
+    batch_samples = 1
+
+    def begin(self, windows: Sequence[np.ndarray]) -> Ready:
+        return Ready(self.embed(windows))
 
     def top_labels(self, logits: np.ndarray, k: int) -> list[list[Label]]:
         return top_labels(logits, ("first", "last", "energy"), k)

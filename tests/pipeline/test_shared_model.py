@@ -29,6 +29,34 @@ class WatchedModel(StatisticsModel):
         return super().embed(windows)
 
 
+class Later:
+    """An answer that is there when the test says so."""
+
+    def __init__(self, outputs):
+        self.outputs, self.there = outputs, threading.Event()
+
+    def done(self):
+        return self.there.is_set()
+
+    def result(self):
+        assert self.there.wait(60)
+        return self.outputs
+
+
+class LaterModel(StatisticsModel):
+    """Its caller goes on while it computes, as a GPU's does; a batch is 300 samples."""
+
+    batch_samples = 300
+
+    def __init__(self):
+        super().__init__()
+        self.begun = []
+
+    def begin(self, windows):
+        self.begun.append(Later(self.embed(windows)))
+        return self.begun[-1]
+
+
 def windows(seed, n):
     rng = np.random.default_rng(seed)
     return [rng.standard_normal(100 + 10 * i).astype(np.float32) for i in range(n)]
@@ -100,3 +128,63 @@ def test_each_answer_is_told_with_its_windows_and_times():
     wait_until(lambda: len(told) == 2)
     assert [n for n, _, _ in told] == [3, 0]
     assert all(idle_s >= 0 and compute_s >= 0 for _, idle_s, compute_s in told)
+
+
+def test_a_full_call_is_begun_while_another_is_under_way():
+    model = LaterModel()
+    shared = SharedModel(model)
+    asked = [windows(seed, 1) for seed in range(8)]  # 100 samples each
+    with ThreadPoolExecutor(8) as threads:
+        answers = [threads.submit(shared.embed, asked[0])]
+        wait_until(lambda: len(model.begun) == 1)
+        answers += [threads.submit(shared.embed, each) for each in asked[1:3]]
+        wait_until(lambda: len(shared._waiting) == 2)
+        assert model.calls == [1]  # two windows fill no call
+        answers.append(threads.submit(shared.embed, asked[3]))
+        wait_until(lambda: len(model.begun) == 2)
+        assert model.calls == [1, 3]
+        # Two are under way: whatever comes waits.
+        answers += [threads.submit(shared.embed, each) for each in asked[4:]]
+        wait_until(lambda: shared._asked.qsize() == 4)
+        assert model.calls == [1, 3]
+        model.begun[0].there.set()
+        wait_until(lambda: len(model.begun) == 3)
+        assert model.calls == [1, 3, 4]
+        for later in model.begun[1:]:
+            later.there.set()
+        alone = StatisticsModel()
+        for each, answer in zip(asked, answers, strict=True):
+            np.testing.assert_array_equal(answer.result().features, alone.embed(each).features)
+
+
+def test_what_does_not_fill_a_call_goes_when_the_model_is_free():
+    model = LaterModel()
+    shared = SharedModel(model)
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(shared.embed, windows(0, 1))
+        wait_until(lambda: len(model.begun) == 1)
+        second = threads.submit(shared.embed, windows(1, 1))
+        wait_until(lambda: len(shared._waiting) == 1)
+        model.begun[0].there.set()
+        assert len(first.result().features) == 1
+        wait_until(lambda: len(model.begun) == 2)
+        model.begun[1].there.set()
+        assert len(second.result().features) == 1
+    assert model.calls == [1, 1]
+
+
+def test_an_answer_that_fails_late_is_an_error_of_whose_it_was():
+    class FailingModel(LaterModel):
+        def begin(self, windows):
+            later = super().begin(windows)
+            later.there.set()
+            if len(self.begun) == 2:
+                later.result = lambda: 1 / 0
+            return later
+
+    model = FailingModel()
+    shared = SharedModel(model)
+    assert len(shared.embed(windows(0, 1)).features) == 1
+    with pytest.raises(ZeroDivisionError):
+        shared.embed(windows(1, 1))
+    assert len(shared.embed(windows(2, 1)).features) == 1
