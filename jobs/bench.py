@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.model_help import DEFAULT_CASES, HELP
 from models.archs import DEFAULT_ARCH
 
 _Address = Annotated[str, typer.Option(help="local (a Ray of its own each time), auto or a URL.")]
@@ -20,15 +21,15 @@ def _root() -> None:
 
 @bench_app.command("model")
 def bench_model(
-    against: Annotated[
-        str | None, typer.Option(help="Race this package as well: hear21passt.")
-    ] = None,
-    arch: Annotated[str, typer.Option(help="The PaSST to run.")] = DEFAULT_ARCH,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    cases: Annotated[
-        str, typer.Option(help="Which of windows, mix, timestamps and long.")
-    ] = "windows,mix,timestamps,long",
-    repeats: Annotated[int, typer.Option(help="Measured rounds of each case.")] = 3,
+    against: Annotated[str, typer.Option(help=HELP["against"])] = "",
+    arch: Annotated[str, typer.Option(help=HELP["arch"])] = DEFAULT_ARCH,
+    device: Annotated[str, typer.Option(help=HELP["device"])] = "cpu",
+    cases: Annotated[str, typer.Option(help=HELP["cases"])] = DEFAULT_CASES,
+    precisions: Annotated[str, typer.Option(help=HELP["precisions"])] = "",
+    lengths: Annotated[str, typer.Option(help=HELP["lengths"])] = "",
+    sounds: Annotated[str, typer.Option(help=HELP["sounds"])] = "",
+    repeats: Annotated[int, typer.Option(help=HELP["repeats"])] = 3,
+    as_json: Annotated[bool, typer.Option("--json", help=HELP["json"])] = False,
     figures: Annotated[
         Path | None,
         typer.Option(
@@ -39,14 +40,16 @@ def bench_model(
 ) -> None:
     """Time PaSST on windows, mixed clips, timestamps and long clips; minutes each on a CPU.
 
-    Contestants take turns; printed are medians and ratios, as a Markdown table.
+    Contestants take turns; printed are medians and ratios, as a Markdown table or as JSON. Where
+    there is torch and nothing else of ours: python -m jobs.bench_model, with the same options.
     """
     from jobs.bench_model import run_bench  # imports torch, which takes seconds
     from jobs.figures import figure_file
+    from jobs.model_options import parsed
 
-    names = tuple(case.strip() for case in cases.split(","))
+    options = parsed(arch, device, against, cases, precisions, lengths, repeats, sounds)
     file = figure_file(figures, name)
-    run_bench(arch, device, against, repeats, names, partial(print, flush=True), file)
+    run_bench(options, partial(print, flush=True), file, as_json)
 
 
 @bench_app.command("feed")

@@ -156,6 +156,7 @@ def speed_of(figures: Figures, name: str, arch: ArchSpec, precision: str) -> Spe
         key=lambda figure: (
             figure.arch != arch.name,
             abs(arch_spec(figure.arch).flops(WINDOW_SAMPLES) - flops),
+            abs(figure.window_s - arch.max_window_s),
         ),
     )
     return Speed(nearest, nearest.arch == arch.name)

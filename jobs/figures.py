@@ -20,7 +20,7 @@ from models.archs import SAMPLE_RATE_HZ, arch_spec
 from pipeline.errors import UsageError
 
 WINDOW_SAMPLES = 10 * SAMPLE_RATE_HZ
-"""Length of the windows that figures are of."""
+"""Length of the windows that figures are of where they do not say."""
 SHIPPED = "figures.json"
 
 
@@ -30,7 +30,8 @@ class Figure(BaseModel):
     Attributes:
         arch: the PaSST that ran.
         precision: that it ran in.
-        windows_per_s: windows of 10 s a second.
+        windows_per_s: windows a second.
+        window_s: how long these were.
         batch_windows: windows in one batch.
         measured_on: the device, and what ran there.
     """
@@ -40,13 +41,15 @@ class Figure(BaseModel):
     arch: str
     precision: str
     windows_per_s: float = Field(gt=0, allow_inf_nan=False)
+    window_s: float = Field(default=WINDOW_SAMPLES / SAMPLE_RATE_HZ, gt=0, le=30)
     batch_windows: int | None = Field(default=None, ge=1)
     measured_on: str = ""
 
     @property
     def flops_per_s(self) -> float:
         """Of the arch's own operations."""
-        return self.windows_per_s * arch_spec(self.arch).flops(WINDOW_SAMPLES)
+        n_samples = round(self.window_s * SAMPLE_RATE_HZ)
+        return self.windows_per_s * arch_spec(self.arch).flops(n_samples)
 
 
 class FigureSet(BaseModel):
@@ -70,7 +73,8 @@ class FigureSet(BaseModel):
     def updated(self, others: "FigureSet") -> "FigureSet":
         """These and others, which win.
 
-        Of the same are figures of one device, arch and precision, or of one core and ending.
+        Of the same are figures of one device, arch, precision and length of windows, or of one core
+        and ending.
         """
         devices, cores = dict(self.devices), dict(self.cores)
         for name, figures in others.devices.items():
@@ -164,19 +168,9 @@ class FigureFile:
         elif not self.path.parent.is_dir():
             raise UsageError(f"figures {str(self.path)!r}: there is no folder {self.path.parent}")
 
-    def keep(self, arch: str, machine: str, measured: list[tuple[str, float, int]]) -> None:
-        """Add what was measured: precision, windows a second and windows in a batch of each."""
-        found = [
-            Figure(
-                arch=arch,
-                precision=precision,
-                windows_per_s=round(rate, 4),
-                batch_windows=n,
-                measured_on=machine,
-            )
-            for precision, rate, n in measured
-        ]
-        add_figures(self.path, FigureSet(devices={self.name: found}))
+    def keep(self, measured: "Figure") -> None:
+        """Add what was measured of the device."""
+        add_figures(self.path, FigureSet(devices={self.name: [measured]}))
 
     def keep_core(self, machine: str, rates: Mapping[str, float]) -> None:
         """Add what was measured: seconds of audio a second of processor time, by ending."""
@@ -225,8 +219,8 @@ def _check_arch(arch: str, where: str) -> None:
 
 def _merged(before: list[Figure], after: list[Figure]) -> list[Figure]:
     """Both, less those of before that are measured anew."""
-    anew = {(figure.arch, figure.precision) for figure in after}
-    return [*(f for f in before if (f.arch, f.precision) not in anew), *after]
+    anew = {(figure.arch, figure.precision, figure.window_s) for figure in after}
+    return [*(f for f in before if (f.arch, f.precision, f.window_s) not in anew), *after]
 
 
 def _merged_cores(before: list[CoreFigure], after: list[CoreFigure]) -> list[CoreFigure]:

@@ -148,7 +148,8 @@ def _device(cost: DeviceCost) -> Iterator[tuple[str, str]]:
         share = ""
         if cost.price_per_h is not None and len(cost.routes) > 1:
             share = f", {route.hours * cost.price_per_h:,.2f}"
-        known = f"{figure.windows_per_s:g} windows of 10 s a second in {figure.precision}"
+        rate = f"{figure.windows_per_s:g} windows of {figure.window_s:g} s a second"
+        known = f"{rate} in {figure.precision}"
         of = "" if route.speed.is_measured else f" of {figure.arch}"
         yield "", f"{route.arch}, {route.work}: {_hours(route.hours)}{share}; from {known}{of}"
 

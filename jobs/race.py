@@ -33,18 +33,18 @@ class Case:
         contestants: by name; the order is that of the turns.
         flops: floating-point operations of the work, to be done in whatever way; 0 where not told.
         seconds: measured times by contestant.
-        note: said behind the times.
-        precision: of windows that are embedded; empty for other work.
-        n_windows: how many these are.
+        audio_s: seconds of audio that go through; 0 where there is none.
+        facts: what else is to be known of the work, for JSON.
+        note: the same for people, said behind the times.
     """
 
     name: str
     contestants: dict[str, Contestant]
     flops: float = 0.0
     seconds: dict[str, list[float]] = field(default_factory=dict)
+    audio_s: float = 0.0
+    facts: dict[str, Any] = field(default_factory=dict)
     note: str = ""
-    precision: str = ""
-    n_windows: int = 0
 
     def race(self, repeats: int, device: torch.device | None = None) -> None:
         """One unmeasured round, then `repeats` in turns; on no device where no torch is raced."""

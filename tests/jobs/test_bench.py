@@ -1,13 +1,28 @@
 """`passtream bench`: that it runs and prints its tables; what the figures are is no test."""
 
+import argparse
+import json
 import os
 import re
+import subprocess
+import sys
+import textwrap
 
 import pytest
+import soundfile
+import typer
 
+from jobs.bench import bench_app
 from jobs.figures import read_figures
+from jobs.model_options import add_options
 from tests.pipeline.sources.corpora import wav, write_tar
-from tests.support import FAST_ARCH, passtream, write_tones
+from tests.support import FAST_ARCH, QUICK_ARCH, ROOT, passtream, tone, write_tones
+
+
+def table(text):
+    """Cells of the rows that a bench printed, by who."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[1:]]
 
 
 def test_races_the_reference_in_turns():
@@ -17,18 +32,112 @@ def test_races_the_reference_in_turns():
     )
     assert run.returncode == 0, run.stderr
     assert "hear21passt 0.0.26" in run.stdout.splitlines()[0]
-    row = r"\| timestamps of 10 s \| (\w+) \| ([\d.]+) \| (\d+) \| ([\d.]+) \|"
-    rows = re.findall(row, run.stdout)
-    assert [who for who, *_ in rows] == ["hear21passt", "passtream"]
-    assert all(float(seconds) > 0 for _, seconds, _, _ in rows)
-    assert rows[1][3] == "1.00"
+    rows = table(run.stdout)
+    assert [who for _, who, *_ in rows] == ["hear21passt", "passtream"]
+    assert all(work == f"timestamps of 10 s, fp32, {FAST_ARCH}" for work, *_ in rows)
+    assert all(float(median_s) > 0 for _, _, median_s, *_ in rows)
+    assert rows[1][7] == "1.00"
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """What makes a Python that has nothing but what the model and its bench need."""
+    (tmp_path / "sitecustomize.py").write_text(
+        textwrap.dedent("""
+            import sys
+
+            class Absent:
+                NAMES = set(
+                    "ray soundfile soxr av pyarrow pydantic typer fsspec s3fs rich click "
+                    "hear21passt aiohttp".split()
+                )
+
+                def find_spec(self, name, path=None, target=None):
+                    if name.partition(".")[0] in self.NAMES:
+                        raise ModuleNotFoundError(f"there is no {name} on this machine", name=name)
+
+            sys.meta_path.insert(0, Absent())
+
+            import socket
+
+            def refuse(*_):
+                raise OSError("there is no network")
+
+            socket.socket.connect = refuse
+        """)
+    )
+    return os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+
+
+def test_it_runs_where_there_is_torch_and_nothing_else(bare, tmp_path):
+    sound = tmp_path / "sound.wav"
+    soundfile.write(sound, tone(1.0, 8_000), 8_000, subtype="PCM_16")
+    command = [
+        *(sys.executable, "-m", "jobs.bench_model", "--arch", f"{FAST_ARCH},openmic"),
+        *("--cases", "windows", "--precisions", "fp32,bf16", "--lengths", "0.5,1"),
+        *("--repeats", "1", "--sounds", sound, "--json"),
+    ]
+    run = subprocess.run(command, env=bare, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert "torch" in found["machine"]
+    ours = [row for row in found["results"] if row["who"] == "passtream"]
+    keys = [(row["arch"], row["window_s"], row["precision"]) for row in ours]
+    assert keys == [
+        (arch, length_s, precision)
+        for arch in (FAST_ARCH, "openmic")
+        for length_s in (0.5, 1.0)
+        for precision in ("fp32", "bf16")
+    ]
+    for row in ours:
+        assert row["windows_per_s"] * row["window_s"] == pytest.approx(row["audio_h_per_h"])
+        assert row["of_bf16_gemm"] > 0
+        assert row["warm_up"] is None  # a CPU needs none
+        if row["precision"] == "fp32":
+            assert row["fidelity"] is None
+        else:
+            assert row["fidelity"].keys() == {"noise", "sounds"}
+            assert row["fidelity"]["sounds"]["windows"] == 1
+            assert all(0.99 < each["cosine_min"] < 1 for each in row["fidelity"].values())
+    assert {row["who"] for row in found["results"]} == {
+        *("passtream", "the same FLOPs as one GEMM", "the same FLOPs as bf16 GEMMs")
+    }
+
+
+def test_errors_are_one_line_there_too(bare):
+    command = [sys.executable, "-m", "jobs.bench_model", "--device", "cuda"]
+    env = bare | {"CUDA_VISIBLE_DEVICES": ""}
+    run = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stderr == "device cuda: torch sees no GPU here; take --device cpu\n"
+
+
+def test_memory_is_told_early_and_at_the_end():
+    run = passtream("bench", "model", "--arch", QUICK_ARCH, "--cases", "memory")
+    assert run.returncode == 0, run.stderr
+    found = re.search(r"([\d.]+) GB after a tenth of them, ([\d.]+) GB at the end", run.stdout)
+    assert 0 < float(found[1]) <= float(found[2])
+
+
+def test_both_command_lines_have_the_same_options():
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    theirs = {action.dest: action.default for action in parser._actions if action.dest != "help"}
+    command = typer.main.get_command(bench_app).commands["model"]
+    ours = {each.name: each.default for each in command.params}
+    ours["json"] = ours.pop("as_json")
+    assert {k: v for k, v in ours.items() if k not in ("figures", "name")} == theirs
 
 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
         ("--against", "vggish", "against must be hear21passt (got 'vggish')"),
-        ("--cases", "windows,speed", "cases must be of windows, mix, timestamps, long"),
+        ("--cases", "windows,speed", "cases must be of windows, mix, timestamps, long, memory"),
+        ("--precisions", "fp8", "precisions must be of fp32, tf32, bf16, fp16, int8 (got 'fp8')"),
+        ("--lengths", "1,11", "must be 0.15 to 10 s (got 11)"),
+        ("--lengths", "short", "lengths and repeats must be numbers"),
+        ("--sounds", "/nothing.wav", "sounds: /nothing.wav cannot be read as WAV"),
         ("--device", "tpu", "device must be of cpu, cuda (got 'tpu')"),
         ("--repeats", "0", "repeats must be at least 1 (got 0)"),
         ("--arch", "passt_xl", "unknown arch 'passt_xl'"),
