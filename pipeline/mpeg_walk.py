@@ -53,7 +53,7 @@ def mpeg_frames(file: BinaryIO) -> MpegFrames | None:
         block = file.read(_BLOCK_BYTES + _MORE_BYTES)
         if len(block) < HEADER_BYTES:
             break  # it is being cut off while it is read
-        n_here, end_here, within = _count(block, size - at, known)
+        n_here, end_here, within = _count(block, size - at, head[0], known)
         n_samples += n_here
         end = at + end_here if n_here else end
         at += within
@@ -61,24 +61,32 @@ def mpeg_frames(file: BinaryIO) -> MpegFrames | None:
     return MpegFrames(n_samples, end, is_uniform)
 
 
-def _count(block: bytes, n_left: int, known: dict[bytes, MpegFrame]) -> tuple[int, int, int]:
+def _count(
+    block: bytes, n_left: int, like: MpegFrame, known: dict[bytes, MpegFrame]
+) -> tuple[int, int, int]:
     """The samples of the frames that begin here, where the last one ends, and where to go on.
 
     Args:
         block: bytes of the file; a frame or something else begins it.
         n_left: how many there are in the file, from the same place on.
+        like: the first frame of the file.
         known: frames by their headers, to be filled.
     """
     n_samples = end = at = 0
     while at < min(_BLOCK_BYTES, len(block) - HEADER_BYTES + 1):
         header = block[at : at + HEADER_BYTES]
-        frame = known.get(header) or frame_of(header)
+        frame = known.get(header)
         if frame is None:
-            at = _next_frame(block, at + 1)
-            continue
+            frame = frame_of(header)
+            is_plain = frame is not None and _is_alike(frame, like)
+            # One of another kind may be damage: there is another one behind it, or it is none.
+            if not is_plain and (following := _next_frame(block, at)) > at:
+                at = following
+                continue
+            assert frame
+            known[header] = frame
         if at + frame.n_bytes > n_left:
             return n_samples, end, n_left  # it was cut off
-        known[header] = frame
         at += frame.n_bytes
         n_samples, end = n_samples + frame.n_samples, at
     return n_samples, end, at

@@ -71,6 +71,9 @@ class TestInBlocks:
                 both = found(VARIABLE + between + 3 * other)
                 assert both is not None
                 assert not both.is_uniform
+        # A single one is damage.
+        once = found(VARIABLE + at_48_khz + VARIABLE)
+        assert once == MpegFrames(14 * 1152, 2 * len(VARIABLE) + 384, True)
         # Joint stereo comes and goes.
         both = found(VARIABLE + frame(64, mode=0x60))
         assert both is not None
