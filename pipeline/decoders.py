@@ -164,6 +164,9 @@ def _for_libsndfile(file: BinaryIO) -> int | BinaryIO:
     except io.UnsupportedOperation:
         file.seek(0)
         return file
+    # What is buffered is forgotten by this: a file that can be written to goes back by as much when
+    # it is closed, from where libsndfile has moved it.
+    file.seek(0, os.SEEK_END)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
 
