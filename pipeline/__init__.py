@@ -10,7 +10,8 @@
   and `prefetch`, of containers by `containers`, `tar_reader` and `parquet_reader`.
 - `decode`: one file becomes mono PCM at 32 kHz, in pieces: by `decoders`, `ffmpeg`, `cutting` and
   `tape` (of parts), `resample` and `quality`.
-- `promised`, `chunks`, `mpeg`, `ogg`: how much audio a file says it has, to find damage by.
+- `promised`, `chunks`, `mpeg`, `ogg`: how much audio a file says it has, to find damage by; of an
+  MP3 that does not say, `mpeg_walk` counts the frames, and `endless` has all of them decoded.
 - `windows`: pieces become `WindowBlock`s; the only place that knows window arithmetic.
 - `spec`: what a table is made with, and so which model a clip goes through.
 - `events`, `packets`: the decode side of a shard as one stream of events, errors among them.

@@ -4,6 +4,11 @@ libsndfile goes first, and FFmpeg (through PyAV) takes what it does not know. Vo
 FFmpeg first, which decodes them twice as fast; what a file is, its first bytes say and not its
 name. Both give the same samples: they take off the same encoder delays, where the file has them;
 those of an MP3 that does not are guessed here. Nothing is mixed.
+
+An MP3 that does not count its frames has them counted here, as libsndfile ends it where the first
+ones let it expect the end. Where there is more, libsndfile reads a file that seems to have no end:
+it is faster than FFmpeg, gives the same samples as of a file that it knows the length of, and
+passes over the tags between files that were joined, which FFmpeg refuses.
 """
 
 import contextlib
@@ -12,13 +17,15 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import av
 import soundfile
 
+from pipeline.endless import Endless
 from pipeline.ffmpeg import FFMPEG, by_ffmpeg
 from pipeline.mpeg import UNTOLD_DELAY, mpeg_audio
+from pipeline.mpeg_walk import MpegFrames, mpeg_frames
 from pipeline.ogg import ogg_audio, ogg_end
 from pipeline.sound import PIECE_FRAMES, CannotDecodeError, Samples, Sound
 
@@ -38,6 +45,8 @@ file that was cut off. That FFmpeg cannot have what a damaged header asks for is
 _LIBSNDFILE = "libsndfile"
 _PIECE_SAMPLES = 8 * PIECE_FRAMES
 _UNKNOWN_LENGTH_FRAMES = 1 << 60
+_MOST_UNFOUND = 16 * 1152
+"""Samples of an MP3 that may go missing before the decoder counts as stopped by damage."""
 _FASTER_BY_FFMPEG = ("vorbis", "opus")
 _SEEKABLE = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
 _SEEKABLE_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
@@ -53,13 +62,15 @@ def open_sound(file: BinaryIO) -> Iterator[Sound]:
     Raises:
         CannotDecodeError: neither does.
     """
+    mpeg = mpeg_audio(file)
+    is_counted = mpeg is None or mpeg.n_samples is not None
+    frames = None if is_counted else mpeg_frames(file)
     decoders: list[tuple[str, Callable[[BinaryIO], Any]]] = [
-        (_LIBSNDFILE, by_libsndfile),
+        (_LIBSNDFILE, partial(_to_its_end, frames=frames) if frames else by_libsndfile),
         (FFMPEG, by_ffmpeg),
     ]
     if _is_for_ffmpeg(file):
         decoders.reverse()
-    mpeg = mpeg_audio(file)
     reasons = []
     with contextlib.ExitStack() as stack:
         for name, decoder in decoders:
@@ -73,6 +84,30 @@ def open_sound(file: BinaryIO) -> Iterator[Sound]:
         if mpeg and not mpeg.has_tag:
             sound = dataclasses.replace(sound, pieces=_without_first(sound.pieces, UNTOLD_DELAY))
         yield sound
+
+
+@contextlib.contextmanager
+def _to_its_end(file: BinaryIO, frames: MpegFrames) -> Iterator[Sound]:
+    """An MP3 that does not count its frames, by libsndfile and up to the last one."""
+    if not frames.is_uniform:
+        raise ValueError("stops where the sample rate or the channels change")
+    with contextlib.ExitStack() as stack:
+        sound = stack.enter_context(by_libsndfile(file))
+        if sound.about_frames is not None and sound.about_frames < frames.n_samples:
+            stack.close()
+            endless = cast(BinaryIO, Endless(file, frames.end))
+            sound = stack.enter_context(by_libsndfile(endless))
+        pieces = _no_fewer(sound.pieces, frames.n_samples - _MOST_UNFOUND)
+        yield dataclasses.replace(sound, pieces=pieces, about_frames=frames.n_samples)
+
+
+def _no_fewer(pieces: Iterator[Samples], n_frames: int) -> Iterator[Samples]:
+    n = 0
+    for piece in pieces:
+        n += len(piece)
+        yield piece
+    if n < n_frames:
+        raise ValueError(f"stops after {n} of more than {n_frames} frames, where it is damaged")
 
 
 def _without_first(pieces: Iterator[Samples], n_frames: int) -> Iterator[Samples]:
@@ -129,6 +164,9 @@ def _for_libsndfile(file: BinaryIO) -> int | BinaryIO:
     except io.UnsupportedOperation:
         file.seek(0)
         return file
+    # What is buffered is forgotten by this: a file that can be written to goes back by as much when
+    # it is closed, from where libsndfile has moved it.
+    file.seek(0, os.SEEK_END)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
 

@@ -12,13 +12,13 @@ from pipeline.mpeg import UNTOLD_DELAY, after_id3, mpeg_audio
 
 HEAD_BYTES = 1 << 16
 """Behind the tags, that frames are counted in."""
+HEADER_BYTES = 4
 _KBPS = {
     3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # MPEG-1
     2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),  # MPEG-2 and 2.5
 }
 _RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 _MPEG1, _LAYER_III, _MONO = 3, 1, 3
-_HEADER_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,16 @@ class MpegLength:
 
 
 @dataclass(frozen=True, slots=True)
-class _Frame:
+class MpegFrame:
+    """What the header of a frame says.
+
+    Attributes:
+        sample_rate_hz: its rate.
+        channels: 1 or 2.
+        n_samples: that it decodes to.
+        n_bytes: of all of it, the header among them.
+    """
+
     sample_rate_hz: int
     channels: int
     n_samples: int
@@ -62,7 +71,7 @@ def mpeg_length(file: BinaryIO) -> MpegLength | None:
     start = after_id3(file)
     n_bytes = file.seek(0, 2) - start
     file.seek(start)
-    frames = _frames(file.read(HEAD_BYTES), is_all=n_bytes <= HEAD_BYTES)
+    frames = frames_in(file.read(HEAD_BYTES), is_all=n_bytes <= HEAD_BYTES)
     if not frames:
         return None
     first = frames[0]
@@ -77,7 +86,7 @@ def mpeg_length(file: BinaryIO) -> MpegLength | None:
     )
 
 
-def _guess(frames: list[_Frame], n_bytes: int, has_tag: bool) -> int:
+def _guess(frames: list[MpegFrame], n_bytes: int, has_tag: bool) -> int:
     """How many samples so many bytes of frames like these decode to."""
     n_samples = frames[0].n_samples
     if has_tag:  # the frame that it stands in has no audio
@@ -88,16 +97,16 @@ def _guess(frames: list[_Frame], n_bytes: int, has_tag: bool) -> int:
     return max(0, n_frames * n_samples - (0 if has_tag else UNTOLD_DELAY))
 
 
-def _frames(head: bytes, is_all: bool) -> list[_Frame]:
+def frames_in(head: bytes, *, is_all: bool) -> list[MpegFrame]:
     """The frames that follow one another from the start; none where it is not plain that they do.
 
     Args:
         head: the first bytes of the audio.
         is_all: nothing comes behind them.
     """
-    frames: list[_Frame] = []
+    frames: list[MpegFrame] = []
     at = 0
-    while frame := _frame(head[at : at + _HEADER_BYTES]):
+    while frame := frame_of(head[at : at + HEADER_BYTES]):
         if frames and (frame.sample_rate_hz, frame.n_samples) != (
             frames[0].sample_rate_hz,
             frames[0].n_samples,
@@ -110,8 +119,13 @@ def _frames(head: bytes, is_all: bool) -> list[_Frame]:
     return frames if len(frames) > 1 or is_one else []
 
 
-def _frame(header: bytes) -> _Frame | None:
-    if len(header) < _HEADER_BYTES or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+def frame_of(header: bytes) -> MpegFrame | None:
+    """The frame that a header begins; None where it is none.
+
+    Args:
+        header: its four bytes.
+    """
+    if len(header) < HEADER_BYTES or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
     kbps, rate = header[2] >> 4, header[2] >> 2 & 3
@@ -121,4 +135,4 @@ def _frame(header: bytes) -> _Frame | None:
     bit_rate = 1000 * _KBPS[_MPEG1 if version == _MPEG1 else 2][kbps]
     n_samples = 1152 if version == _MPEG1 else 576
     n_bytes = n_samples // 8 * bit_rate // rate_hz + (header[2] >> 1 & 1)
-    return _Frame(rate_hz, 1 if header[3] >> 6 == _MONO else 2, n_samples, n_bytes)
+    return MpegFrame(rate_hz, 1 if header[3] >> 6 == _MONO else 2, n_samples, n_bytes)

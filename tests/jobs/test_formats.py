@@ -22,6 +22,7 @@ FORMATS = {
     ".webm": ("-c:a", "libopus", "-b:a", "96k"),
     ".mp3": ("-c:a", "libmp3lame", "-b:a", "128k"),
     ".plain.mp3": ("-c:a", "libmp3lame", "-b:a", "128k", "-write_xing", "0", "-id3v2_version", "0"),
+    ".vbr.mp3": ("-c:a", "libmp3lame", "-q:a", "2", "-write_xing", "0", "-id3v2_version", "0"),
     ".m4a": ("-c:a", "aac", "-b:a", "128k"),
     ".flac": ("-c:a", "flac"),
     ".oga": ("-c:a", "flac"),

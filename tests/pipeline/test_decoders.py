@@ -1,5 +1,8 @@
 """`pipeline.decoders`: libsndfile and FFmpeg give the same samples, in step with their source."""
 
+import itertools
+import tempfile
+
 import av
 import numpy as np
 import pytest
@@ -212,6 +215,16 @@ def test_ogg_files_of_one_page_have_the_length_of_their_source(tmp_path, codec, 
     expected, _ = frames_of(tmp_path / "a.ogg", by_libsndfile)
     assert len(frames) == len(expected) == n
     np.testing.assert_allclose(frames, expected, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", [*LOSSLESS, *LOSSY])
+@pytest.mark.parametrize("n_pieces", [0, 1, 100])
+def test_a_temporary_file_can_be_closed_afterwards(files, name, n_pieces):
+    # One that can be written to goes back by what it has buffered, from where the decoder is.
+    with tempfile.TemporaryFile() as file:
+        file.write((files / name).read_bytes())
+        with open_sound(file) as sound:
+            list(itertools.islice(sound.pieces, n_pieces))
 
 
 def test_what_neither_knows_names_both(tmp_path):
