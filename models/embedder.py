@@ -6,7 +6,9 @@ while the caller goes on: `begin` returns as soon as everything is launched.
 """
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -18,7 +20,7 @@ from models.archs import EMBED_DIM, ArchSpec
 from models.audio import check_length
 from models.batch_size import batch_key, find_batch, remember_batch, remembered_batch, windows_per_s
 from models.engine import Engine
-from models.errors import WindowError
+from models.errors import WindowError, first_line
 from models.matmul import fp32_products
 from models.moments import embed_moments
 from models.packing import pack_tokens
@@ -86,6 +88,8 @@ class WarmUp(NamedTuple):
     """In a batch from now on."""
     is_remembered: bool
     """Found by an earlier process on such a device."""
+    is_recorded: bool
+    """Full windows go through recorded forwards."""
     seconds: float
 
 
@@ -132,21 +136,28 @@ class Embedder:
         """
         n_tokens = self.spec.n_tokens(n_samples)
         if self.device.type != "cuda":
-            return WarmUp(max(1, self.engine.max_tokens // n_tokens), False, 0.0)
+            return WarmUp(max(1, self.engine.max_tokens // n_tokens), False, False, 0.0)
+        return self.prepare(n_samples, max(1, pack_tokens(self.device) // n_tokens))
+
+    def prepare(self, n_samples: int, most: int) -> WarmUp:
+        """What `warm_up` does where there is something to do.
+
+        Args:
+            n_samples: of the windows that most will be as long as.
+            most: windows that there is memory for.
+        """
         started = time.perf_counter()
-        most = max(1, pack_tokens(self.device) // n_tokens)
         key = batch_key(self.device, self.spec.name, self.precision, n_samples)
         with torch.inference_mode():
             found = remembered_batch(key)
-            batch = found or find_batch(
-                lambda n: windows_per_s(self.engine, n, n_samples, self.device), most
-            )
+            batch = found or find_batch(partial(self._rate, n_samples), most)
             if not found:
                 remember_batch(key, batch)
             # Another process may have taken some of the memory that there was.
-            self.engine.max_tokens = min(batch, most) * n_tokens
-            self._within_memory(lambda: self.engine.fix(n_samples))
-        return WarmUp(min(batch, most), bool(found), time.perf_counter() - started)
+            self.engine.max_tokens = min(batch, most) * self.spec.n_tokens(n_samples)
+            is_recorded = self._record(n_samples)
+        batch_windows = max(1, self.engine.max_tokens // self.spec.n_tokens(n_samples))
+        return WarmUp(batch_windows, bool(found), is_recorded, time.perf_counter() - started)
 
     def embed(self, windows: Sequence[Samples]) -> Outputs:
         """`begin`, and its result."""
@@ -201,6 +212,27 @@ class Embedder:
                 )
             )
             return moments[0].cpu().numpy()
+
+    def _rate(self, n_samples: int, n_windows: int) -> float:
+        """Windows a second in batches of so many."""
+        self.engine.max_tokens = n_windows * self.spec.n_tokens(n_samples)
+        return windows_per_s(self.engine, n_windows, n_samples, self.device)
+
+    def _record(self, n_samples: int) -> bool:
+        try:
+            self._within_memory(lambda: self.engine.fix(n_samples))
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            # Slower where the interpreter is busy, and right all the same.
+            self.engine.fixed = None
+            warnings.warn(
+                f"forwards of {n_samples} samples are not recorded on {self.device}: "
+                f"{first_line(error)}",
+                stacklevel=3,
+            )
+            return False
+        return True
 
     def _within_memory(self, compute: Callable[[], T]) -> T:
         """Compute, with smaller batches from then on where the device has no memory for them."""

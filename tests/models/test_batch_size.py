@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -18,6 +19,7 @@ from models.batch_size import (
 from models.embedder import Embedder
 from models.engine import Engine
 from models.factory import front_end
+from models.fixed import FixedForwards
 from models.passt import PaSST
 
 CPU = torch.device("cpu")
@@ -103,6 +105,58 @@ def test_what_is_remembered_is_json_that_people_can_read(cache):
     remember_batch(batch_key(CPU, "passt", "bf16", 320_000), 48)
     found = json.loads((cache / "batch_sizes.json").read_text())
     assert found == {f"cpu, torch {torch.__version__}, passt, bf16, 320000 samples": 48}
+
+
+def test_preparing_finds_remembers_and_fixes(small_spec, small_state_dict, noise):
+    windows = [noise(9_600, seed) for seed in range(5)]
+    expected = Embedder(small_spec, small_state_dict).embed(windows)
+    first = Embedder(small_spec, small_state_dict)
+    found = first.prepare(9_600, 4)
+    assert found.batch_windows in (1, 2, 4)
+    assert (found.is_remembered, found.is_recorded) == (False, True)
+    assert found.seconds > 0
+    assert first.engine.fixed.sizes[0] == found.batch_windows
+    key = batch_key(CPU, small_spec.name, "fp32", 9_600)
+    assert remembered_batch(key) == found.batch_windows
+    remember_batch(key, 3)
+    second = Embedder(small_spec, small_state_dict)
+    assert second.prepare(9_600, 4)[:3] == (3, True, True)
+    # There is less memory than there was.
+    third = Embedder(small_spec, small_state_dict)
+    assert third.prepare(9_600, 2)[:3] == (2, True, True)
+    for embedder in (first, second, third):
+        found = embedder.embed(windows)
+        np.testing.assert_allclose(found.features, expected.features, atol=1e-5, rtol=0)
+
+
+def test_what_cannot_be_recorded_is_said_and_done_without(
+    small_spec, small_state_dict, noise, monkeypatch
+):
+    def refuse(*_):
+        raise RuntimeError("operation not permitted when stream is capturing\nand more")
+
+    embedder = Embedder(small_spec, small_state_dict)
+    monkeypatch.setattr("models.engine.FixedForwards", refuse)
+    with pytest.warns(UserWarning, match=r"9600 samples are not recorded on cpu: .* capturing$"):
+        assert not embedder.prepare(9_600, 2).is_recorded
+    assert len(embedder.embed([noise(9_600)]).features) == 1
+
+
+def test_a_recording_that_does_not_fit_is_made_smaller(small_spec, small_state_dict, monkeypatch):
+    asked = []
+
+    class Tight(FixedForwards):
+        def __init__(self, net, mel, n_samples, most):
+            asked.append(most)
+            if most > 2:
+                raise torch.OutOfMemoryError
+            super().__init__(net, mel, n_samples, most)
+
+    remember_batch(batch_key(CPU, small_spec.name, "fp32", 48_000), 8)
+    monkeypatch.setattr("models.engine.FixedForwards", Tight)
+    embedder = Embedder(small_spec, small_state_dict)
+    assert embedder.prepare(48_000, 8).batch_windows == 2
+    assert asked == [8, 4, 2]
 
 
 def test_a_cpu_needs_no_warm_up(small_spec, small_state_dict, cache):
