@@ -15,10 +15,12 @@
 - `submit`: `passtream submit` and `passtream job`; `submission` is what is sent, `job_client` to
   whom, `follow` the log to the job's end; `ray_job`: what a run does that Ray Jobs has started.
 - `routing`: which archs a run embeds with, and the weights of each.
-- `model`: the model that a process of a run holds; `stop`: being told to stop.
+- `model`: the model that a process of a run holds, `routed` what it says; `stop`: being told
+  to stop.
 - `bench`: `passtream bench`; `bench_model`, `bench_feed`, `bench_plan`, `bench_overhead`,
   `bench_job`, `race` and `rival` are how, `bench_audio` makes recordings, `hollow` a decoder and a
-  model that do nothing.
+  model that do nothing. `bench_model` runs by itself where there is a GPU and little else, with
+  `model_cases`, `model_options`, `model_help` and `plain_wav`.
 - `monitor`: progress for people; `run_note`: what a run leaves of itself, for `status`.
 - `verify`: the check; `demo`: the tour behind `make demo`.
 

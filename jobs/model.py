@@ -6,16 +6,17 @@ the same weights in fp32, and what that shows is stamped on the commits of this 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 
 from jobs.decoding import decode
-from models.archs import EMBED_DIM, arch_spec
-from models.embedder import Embedder, Outputs, Pending, Vectors, WarmUp
+from jobs.routed import Begun, RoutedPending
+from models.archs import arch_spec
+from models.embedder import Embedder, WarmUp
 from models.fidelity import Fidelity, combined, compare
 from models.labels import Label, class_names, top_labels
+from models.outputs import Outputs, Vectors
 from models.timestamps import timestamp_levels
 from models.weights import Weights, load_weights
 from pipeline.canary import check_canary
@@ -66,49 +67,6 @@ class RunSpec:
             PipelineError, ModelError: as `build_model`.
         """
         return build_model(self, n_threads)
-
-
-class _Begun(NamedTuple):
-    """Windows of one route, under way.
-
-    Attributes:
-        rows: their places among all.
-        pending: what will be said of them.
-        measure: takes their features.
-    """
-
-    rows: list[int]
-    pending: Pending
-    measure: Callable[[Vectors], None]
-
-
-class RoutedPending:
-    """Outputs of windows of several routes; see `models.embedder.Pending`.
-
-    Args:
-        begun: the routes.
-        n_windows: of all of them.
-        n_classes: of the archs.
-    """
-
-    def __init__(self, begun: Sequence[_Begun], n_windows: int, n_classes: int) -> None:
-        self._begun = begun
-        self._shape = n_windows, n_classes
-
-    def done(self) -> bool:
-        """Whether `result` would return at once, but for the measuring of the fidelity."""
-        return all(each.pending.done() for each in self._begun)
-
-    def result(self) -> Outputs:
-        """The outputs, in the order of the windows."""
-        n_windows, n_classes = self._shape
-        features = np.empty((n_windows, EMBED_DIM), np.float32)
-        logits = np.empty((n_windows, n_classes), np.float32)
-        for rows, pending, measure in self._begun:
-            outputs = pending.result()
-            features[rows], logits[rows] = outputs
-            measure(outputs.features)
-        return Outputs(features, logits)
 
 
 class RunModel:
@@ -169,7 +127,7 @@ class RunModel:
         """Embed float32 windows of any lengths, in order; each goes the route of its length."""
         return self.begin(windows).result()
 
-    def begin(self, windows: Sequence[Samples]) -> "RoutedPending":
+    def begin(self, windows: Sequence[Samples]) -> RoutedPending:
         """`embed`, which a GPU may still be at when this returns."""
         routes = [self._spec.route_index(len(window)) for window in windows]
         begun = []
@@ -177,7 +135,7 @@ class RunModel:
             rows = [row for row, each in enumerate(routes) if each == route]
             ours = [windows[row] for row in rows]
             measure = self._measurement(self._spec.routes[route].arch, ours)
-            begun.append(_Begun(rows, self._embedders[route].begin(ours), measure))
+            begun.append(Begun(rows, self._embedders[route].begin(ours), measure))
         return RoutedPending(begun, len(windows), self._spec.n_classes)
 
     def embed_one(self, arch: str, window: Samples) -> Vectors:

@@ -16,13 +16,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from models.archs import EMBED_DIM, ArchSpec
+from models.archs import ArchSpec
 from models.audio import check_length
 from models.batch_size import batch_key, find_batch, remember_batch, remembered_batch, windows_per_s
 from models.engine import Engine
 from models.errors import WindowError, first_line
 from models.matmul import fp32_products
 from models.moments import embed_moments
+from models.outputs import Outputs, Pending, Vectors
 from models.packing import pack_tokens
 from models.passt import PaSST
 from models.precision import check_precision, convert
@@ -31,54 +32,10 @@ from models.staging import stage
 from models.timestamps import TIMESTAMP_HOP, Level, longest_window
 
 Samples = npt.NDArray[np.float32]
-Vectors = npt.NDArray[np.float32]
 T = TypeVar("T")
 
 _FEWEST_TOKENS = 128
 """Smaller batches would save nothing: a window that does not fit then never does."""
-
-
-class Outputs(NamedTuple):
-    """What a model says of n windows, in the order they were given."""
-
-    features: Vectors
-    """(n, 768)"""
-    logits: Vectors
-    """(n, n_classes), before the sigmoid"""
-
-
-class Pending:
-    """Outputs that a device may still be computing.
-
-    Args:
-        logits: float32 (n, n_classes), launched.
-        features: float32 (n, 768), likewise.
-    """
-
-    def __init__(self, logits: Tensor, features: Tensor) -> None:
-        self._copied: torch.cuda.Event | None = None
-        outputs = torch.cat((features, logits), dim=1)
-        if outputs.is_cuda:
-            self._outputs = torch.empty(outputs.shape, pin_memory=True)
-            self._outputs.copy_(outputs, non_blocking=True)
-            self._copied = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
-            self._copied.record(torch.cuda.current_stream(outputs.device))
-        else:
-            self._outputs = outputs
-
-    def done(self) -> bool:
-        """Whether `result` would return at once."""
-        return self._copied is None or bool(
-            self._copied.query()  # type: ignore[no-untyped-call]
-        )
-
-    def result(self) -> Outputs:
-        """The outputs, once they are there."""
-        if self._copied is not None:
-            self._copied.synchronize()
-        # Copied: page-locked memory is not for keeping.
-        outputs = self._outputs.numpy()
-        return Outputs(outputs[:, :EMBED_DIM].copy(), outputs[:, EMBED_DIM:].copy())
 
 
 class WarmUp(NamedTuple):

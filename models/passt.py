@@ -10,83 +10,14 @@ section 2.
 from collections.abc import Mapping
 
 import torch
-from timm.layers.mlp import Mlp
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from models.archs import EMBED_DIM, N_HEADS, N_MELS, PATCH_SIZE, ArchSpec
-from models.attention import Group, Sequences, attend, first_tokens
+from models.attention import Group, Sequences, first_tokens
+from models.blocks import BLOCK_NORM_EPS, Block, PatchEmbed
 from models.errors import WindowError
-from models.linear import Linear, LinearGelu
 from models.patchout import Patchout
 from models.window_pack import N_SPECIAL, WindowPack
-
-BLOCK_NORM_EPS = 1e-6
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention over a pack."""
-
-    def __init__(self, dim: int, n_heads: int) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.qkv = Linear(dim, 3 * dim)
-        self.proj = Linear(dim, dim)
-
-    def forward(self, tokens: Tensor, sequences: Sequences, n_queries: int = 0) -> Tensor:
-        """(tokens, dim) to (queries, dim); all tokens ask where `n_queries` is 0."""
-        mixed = attend(self.qkv(tokens), sequences, self.n_heads, n_queries)
-        projected: Tensor = self.proj(mixed)
-        return projected
-
-
-class Block(nn.Module):
-    """Pre-norm transformer block; its parameters carry the names of timm's ViT block."""
-
-    def __init__(self, dim: int, n_heads: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
-        self.attn = Attention(dim, n_heads)
-        self.norm2 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
-        self.mlp = Mlp(dim, 4 * dim, act_layer=nn.Identity)
-        self.mlp.fc1, self.mlp.fc2 = LinearGelu(dim, 4 * dim), Linear(4 * dim, dim)
-
-    def forward(self, tokens: Tensor, sequences: Sequences, n_queries: int = 0) -> Tensor:
-        """(tokens, dim) to (queries, dim); all tokens where `n_queries` is 0."""
-        mixed = self.attn(self.norm1(tokens), sequences, n_queries)
-        kept = first_tokens(tokens, sequences, n_queries) if n_queries else tokens
-        kept = kept + mixed
-        out: Tensor = kept + self.mlp(self.norm2(kept))
-        return out
-
-
-class PatchEmbed(nn.Module):
-    """Overlapping 16 x 16 patches of the spectrogram to vectors.
-
-    The convolution of the state dict, computed as a matrix product over patches that are copied
-    out: libraries have no fast path for one input channel.
-    """
-
-    def __init__(self, stride: int) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(1, EMBED_DIM, kernel_size=PATCH_SIZE, stride=stride)
-
-    def forward(self, spectrogram: Tensor) -> Tensor:
-        """(batch, 1, bands, frames) to (batch, dim, freq patches, time patches)."""
-        (stride, _), bands_and_frames = self.proj.stride, spectrogram[:, 0]
-        patches = bands_and_frames.unfold(1, PATCH_SIZE, stride).unfold(2, PATCH_SIZE, stride)
-        return self._project(patches).permute(0, 3, 1, 2)
-
-    def of_frames(self, frames: Tensor, first: Tensor) -> Tensor:
-        """(frames, bands) and the frame that each time patch begins at, to (n, freq, dim)."""
-        columns = frames.unfold(0, PATCH_SIZE, 1)[first]  # (n, bands, 16 frames)
-        patches = columns.unfold(1, PATCH_SIZE, self.proj.stride[0])
-        return self._project(patches.transpose(2, 3))
-
-    def _project(self, patches: Tensor) -> Tensor:
-        """(..., 16 bands, 16 frames) to (..., dim)."""
-        weight = self.proj.weight.flatten(1)
-        return F.linear(patches.flatten(-2).to(weight.dtype), weight, self.proj.bias)
 
 
 class PaSST(nn.Module):

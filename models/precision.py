@@ -10,8 +10,9 @@ trained weights each costs a little fidelity, which a run measures on its own au
 import torch
 from torch import Tensor, nn
 
+from models.blocks import Block
 from models.errors import ModelError
-from models.passt import Block, PaSST
+from models.passt import PaSST
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -8,10 +8,12 @@ import pytest
 from jobs.model import FIDELITY_WINDOWS, RunModel, RunSpec, build_model
 from models.archs import EMBED_DIM, arch_spec
 from models.embedder import Embedder
+from models.staging import stage
 from models.timestamps import longest_window, timestamp_levels, timestamp_size
 from models.weights import load_weights
 from pipeline.errors import PipelineError
 from pipeline.spec import Route, TableSpec
+from pipeline.windows import WindowCutter, WindowRule
 from tests.support import FAST_ARCH, tone
 
 # Two archs of few tokens, for clips of up to half a second and of up to one.
@@ -67,6 +69,38 @@ def test_each_window_goes_the_route_of_its_length(spec, weights, embedders):
         np.testing.assert_allclose(outputs.features[row], alone.features[0], atol=1e-5)
         np.testing.assert_allclose(outputs.logits[row], alone.logits[0], atol=1e-5)
     assert model.fidelity is None
+
+
+def test_windows_of_one_clip_are_copied_once(spec, weights, monkeypatch):
+    """From the pipeline's cutter to the device: never unfolded, whatever the hop."""
+    cutter = WindowCutter(WindowRule(window=16_000, hop=4_000, padding="none"))
+    (block,) = [*cutter.push(tone(2.0, 32_000)), *cutter.finish()]
+    windows = list(block.windows())
+    assert len(windows) == 13
+    staged = []
+    monkeypatch.setattr(
+        "models.engine.stage", lambda *args: staged.append(stage(*args)) or staged[-1]
+    )
+    model = RunModel(spec, dict(weights), "cpu")
+    found = model.embed(windows)
+    assert [len(each.samples) for each in staged] == [len(block.pcm)]
+    alone = model.embed([windows[5].copy()])
+    np.testing.assert_allclose(found.features[5], alone.features[0], atol=1e-5)
+
+
+def test_what_begins_goes_all_routes_and_comes_back_in_order(spec, weights):
+    model = RunModel(spec, dict(weights), "cpu")
+    pending = model.begin(WINDOWS)
+    assert pending.done()
+    for ours, theirs in zip(pending.result(), model.embed(WINDOWS), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_cpu_has_nothing_to_prepare(spec, weights):
+    model = RunModel(spec, dict(weights), "cpu")
+    model.prepare()
+    assert model.warm_up is None
+    assert model.batch_samples >= 16_000
 
 
 def test_timestamps_go_through_the_first_arch(spec, weights, embedders):
