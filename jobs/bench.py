@@ -112,13 +112,13 @@ def bench_overhead(
 @bench_app.command("job")
 def bench_job(
     arch: Annotated[str, typer.Option(help="The PaSST to run.")] = DEFAULT_ARCH,
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or int8.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="What both compute in.")] = "fp32",
     windows: Annotated[int, typer.Option(help="Recordings of 10 s, of a round.")] = 48,
     shard_clips: Annotated[int, typer.Option(help="Clips a shard.")] = 16,
     repeats: Annotated[int, typer.Option(help="Measured rounds.")] = 3,
     address: _Address = "local",
 ) -> None:
-    """Time a job on a Ray of this machine's CPUs, beside its bare model; minutes.
+    """Time a job on a Ray of this machine, beside its bare model; minutes.
 
     They take turns; printed are windows a second, start-up apart, as a Markdown table.
     """

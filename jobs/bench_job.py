@@ -1,9 +1,10 @@
 """`passtream bench job`: the windows a second of a whole job, beside those of the bare model.
 
 The job is `passtream embed` on a Ray of this machine: recordings in files to a table on the disk of
-the folder for temporary files, one actor on the CPU. The bare model embeds the same windows, which
-it has in memory, in this process. Both compute with all cores; what decoding, Ray and writing take
-of these, the job lacks. They take turns, and Ray is there in the job's turns only.
+the folder for temporary files, one actor, on a GPU where there is one. The bare model embeds the
+same windows, which it has in memory, in this process and on the same device. On a CPU both compute
+with all cores; what decoding, Ray and writing take of these, the job lacks. They take turns, and
+Ray is there in the job's turns only.
 
 Start-up is left out: Ray's, the weights, the decoders' imports, the model's first call. Two shards
 of one recording each go through for that, and the job's time runs from the commit of the later one
@@ -27,14 +28,14 @@ from jobs.config import EmbedConfig
 from jobs.configure import load_config
 from jobs.connect import ClusterOptions
 from jobs.logs import RunLog
-from jobs.model import RunSpec
+from jobs.model import RunSpec, default_device
 from jobs.monitor import Monitor
 from jobs.race import Report, machine
 from jobs.stop import stop_signals
 from jobs.table_spec import table_spec
 from models.embedder import Embedder
 from models.weights import load_weights
-from pipeline.clips import ClipRef
+from pipeline.clips import ClipRef, to_samples
 from pipeline.errors import PipelineError, UsageError
 from pipeline.local_store import LocalStore
 from pipeline.packets import DecodeRule, shard_packets
@@ -96,7 +97,7 @@ def run_job_bench(
             "windows must be at least 2, shard-clips and repeats at least 1 (got "
             f"{n_windows}, {shard_clips} and {repeats})"
         )
-    report(machine("cpu", ("ray",)))
+    report(machine(default_device(), ("ray",)))
     report("")
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "corpus"
@@ -159,7 +160,9 @@ def _windows(clips: Sequence[ClipRef], rule: DecodeRule) -> list[Samples]:
 def _bare_model(config: EmbedConfig) -> Embedder:
     arch = config.archs[0]
     state_dict = load_weights(WEIGHTS, arch).state_dict
-    return Embedder(arch, state_dict, precision=config.precision)
+    model = Embedder(arch, state_dict, default_device(), precision=config.precision)
+    model.warm_up(to_samples(arch.max_window_s))
+    return model
 
 
 def _bare_speed(model: Embedder, windows: Sequence[Samples]) -> float:

@@ -10,10 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from jobs.model_cases import BF16_GEMM, GEMM, OURS, ModelCases
 from jobs.model_options import DEFAULT_PRECISIONS, BenchOptions, add_options, parsed
@@ -66,11 +64,7 @@ def run_bench(
                 memory.append({"arch": arch, **cases.memory()})
                 continue
             for case in _cases(cases, name, options):
-                if options.device == "cuda":
-                    torch.cuda.reset_peak_memory_stats()
                 case.race(options.repeats, cases.device)
-                if options.device == "cuda":
-                    case.facts["peak_memory_bytes"] = torch.cuda.max_memory_allocated()
                 for row in _rows(case, arch):
                     rows.append(row)
                     told(_line(row, case.note))
@@ -87,15 +81,15 @@ def run_bench(
         report(json.dumps({"machine": where, "results": rows, "memory": memory}, indent=1))
 
 
-def _cases(cases: ModelCases, name: str, options: BenchOptions) -> list[Case]:
+def _cases(cases: ModelCases, name: str, options: BenchOptions) -> Iterator[Case]:
+    """One after the other, as each takes memory of the device."""
     if name != "windows":
         make = {"mix": cases.mix, "timestamps": cases.timestamps, "long": cases.long_clip}
-        return [make[name]()]
-    return [
-        cases.windows(precision, length_s)
-        for length_s in options.lengths_s or (cases.spec.max_window_s,)
-        for precision in options.precisions or DEFAULT_PRECISIONS[options.device]
-    ]
+        yield make[name]()
+        return
+    for length_s in options.lengths_s or (cases.spec.max_window_s,):
+        for precision in options.precisions or DEFAULT_PRECISIONS[options.device]:
+            yield cases.windows(precision, length_s)
 
 
 def _rows(case: Case, arch: str) -> list[dict[str, Any]]:
@@ -130,10 +124,7 @@ def _line(row: dict[str, Any], note: str) -> str:
     def shown(key: str, form: str) -> str:
         return "" if row[key] is None else format(row[key], form)
 
-    if row["who"] != OURS:
-        note = ""
-    elif "peak_memory_bytes" in row:
-        note = "; ".join(filter(None, (note, f"{row['peak_memory_bytes'] / 1e9:.1f} GB")))
+    note = note if row["who"] == OURS else ""
     return (
         f"| {row['work']}, {row['arch']} | {row['who']} | {row['median_s']:.4g} | "
         f"{row['flops_per_s'] / 1e9:.0f} | {shown('of_bf16_gemm', '.2f')} | "

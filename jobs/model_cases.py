@@ -91,6 +91,7 @@ class ModelCases:
             "batch_windows": batch,
             "warm_up": warm_up._asdict() if warm_up.seconds else None,
             "fidelity": self._fidelity(embedder, n_samples),
+            "peak_memory_bytes": _peak_bytes(self.device, lambda: embedder.embed(windows)),
         }
         flops = n * self.spec.flops(n_samples)
         return Case(
@@ -254,7 +255,18 @@ def _told(facts: dict[str, Any]) -> str:
             f"to fp32 on {fidelity['windows']} of {kind}: cosine {fidelity['cosine_mean']:.5f}, "
             f"at least {fidelity['cosine_min']:.5f}, off by up to {fidelity['max_abs']:.2g}"
         )
+    if facts["peak_memory_bytes"]:
+        parts.append(f"{facts['peak_memory_bytes'] / 1e9:.1f} GB at most")
     return "; ".join(parts)
+
+
+def _peak_bytes(device: torch.device, work: Contestant) -> int | None:
+    """Most of a GPU's memory that is taken during some work, all weights included."""
+    if device.type != "cuda":
+        return None
+    torch.cuda.reset_peak_memory_stats(device)
+    work()
+    return torch.cuda.max_memory_allocated(device)
 
 
 def _reserved_bytes(device: torch.device) -> int:

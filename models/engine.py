@@ -59,7 +59,7 @@ class Engine:
             n_samples: of these windows.
         """
         most = max(1, self.max_tokens // self._net.spec.n_tokens(n_samples))
-        with fp32_products(self._products, self._device):
+        with torch.inference_mode(), fp32_products(self._products, self._device):
             self.fixed = FixedForwards(self._net, self._mel, n_samples, most)
         return self.fixed
 

@@ -134,7 +134,7 @@ class PasstWrapper(nn.Module):
         audio = checked_batch(audio)
         check_length(audio.shape[1], self.net.spec)
         check_front_end(self.mel, self.net.spec)
-        return self._by_mode(*self.net(self.mel(audio.to(self.device))))
+        return self._passt(audio.to(self.device))
 
     def get_scene_embeddings(
         self, audio: Tensor | Sequence[Tensor], sample_rate: int | None = None
@@ -225,7 +225,7 @@ class PasstWrapper(nn.Module):
                 embeddings = embed_moments(
                     _staged(stream, self.device),
                     levels,
-                    self,
+                    self._passt,
                     self.mel,
                     lambda window: max(
                         1, pack_tokens(self.device) // self.net.spec.n_tokens(window)
@@ -259,6 +259,10 @@ class PasstWrapper(nn.Module):
         pad = window // 2
         padded = F.pad(clip[None], (pad, pad), mode="reflect")[0]
         return list(padded.unfold(0, window, self.scene_hop))
+
+    def _passt(self, windows: Tensor) -> Tensor:
+        # Without `forward`'s look at every sample, for which a GPU would have to be waited for.
+        return self._by_mode(*self.net(self.mel(windows)))
 
     def _by_mode(self, logits: Tensor, features: Tensor) -> Tensor:
         if self.mode == "all":
