@@ -98,10 +98,11 @@ class SharedModel:
         self._prepare()
         self._ended = time.perf_counter()
         while True:
-            self._gather()
             if self._under_way and (self._is_full or self._under_way[0].pending.done()):
                 self._finish(self._under_way.popleft())
-            elif self._waiting and (not self._under_way or self._fills_a_call()):
+                continue
+            self._gather()
+            if self._waiting and (not self._under_way or self._fills_a_call()):
                 self._begin_all()
 
     @property

@@ -23,6 +23,7 @@ from tests.support import ONE_BLOCK_EACH, ROOT, tone
 README = (ROOT / "README.md").read_text()
 ELSEWHERE = {
     "http://HEAD:8265": "tests/jobs/test_submit.py submits to a head",
+    "--device cuda": "tests/models/test_gpu_engine.py runs it on a GPU, test_bench.py on a CPU",
     "make demo": "tests/jobs/test_demo.py runs what it does",
     "make test": ".ci/run runs it",
     "s3://bucket/corpus --sample": "tests/jobs/test_plan_sources.py plans what lies on a server",
