@@ -75,6 +75,7 @@ def test_windows_of_one_clip_are_copied_once(spec, weights, monkeypatch):
     """From the pipeline's cutter to the device: never unfolded, whatever the hop."""
     cutter = WindowCutter(WindowRule(window=16_000, hop=4_000, padding="none"))
     (block,) = [*cutter.push(tone(2.0, 32_000)), *cutter.finish()]
+    block.pcm.flags.writeable = False  # as what comes out of Ray's object store
     windows = list(block.windows())
     assert len(windows) == 13
     staged = []

@@ -102,7 +102,9 @@ def test_any_memory_layout_is_taken(embedder, noise, view):
         other.flags.writeable = False
     else:
         other = np.repeat(window, 2)[::2]
+    given = other.copy()
     expected, outputs = embedder.embed([window]), embedder.embed([other])
+    assert np.array_equal(given, other)
     np.testing.assert_allclose(outputs.features, expected.features, atol=1e-5, rtol=0)
 
 
