@@ -6,7 +6,6 @@ end of the file first and is raised when the file is closed.
 """
 
 import contextlib
-import io
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from pipeline.errors import ClipError, StoreError
 from pipeline.objects import FsspecObject, part_of
 from pipeline.opening import opened
 from pipeline.remote_opening import check_size, fetched, read_tried
+from pipeline.seekable_bytes import SeekableBytes
 from pipeline.storage import Storage, is_remote
 
 BLOCK_BYTES = 1 << 16
@@ -27,7 +27,7 @@ _KEPT_BLOCKS = 64
 Fetch = Callable[[int, int], bytes]
 
 
-class HeadFile(io.RawIOBase):
+class HeadFile(SeekableBytes):
     """A file whose bytes are fetched when they are read.
 
     Args:
@@ -39,42 +39,20 @@ class HeadFile(io.RawIOBase):
     """
 
     def __init__(self, size: int, fetch: Fetch) -> None:
+        super().__init__(size)
         self.failure: ClipError | StoreError | None = None
-        self._size = size
         self._fetch = fetch
-        self._at = 0
 
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def seekable(self) -> bool:
-        """It is."""
-        return True
-
-    def tell(self) -> int:
-        """Offset of the byte that is read next."""
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go somewhere; at most to the start, as C could not be told of an error."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        """Fill a buffer, as far as there is something to fill it with."""
-        start, end = self._at, min(self._at + len(buffer), self._size)
+    def content(self, start: int, n_bytes: int) -> bytes:
+        """What there is, up to so many bytes; none once there was a failure."""
+        end = min(start + n_bytes, self.size)
         if end <= start or self.failure:
-            return 0
+            return b""
         try:
-            content = self._fetch(start, end)
+            return self._fetch(start, end)
         except (ClipError, StoreError) as error:
             self.failure = error
-            return 0
-        buffer[: len(content)] = content
-        self._at += len(content)
-        return len(content)
+            return b""
 
 
 class Blocks:
