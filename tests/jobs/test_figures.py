@@ -53,6 +53,19 @@ def test_what_is_shipped_is_of_archs_that_there_are():
             assert each.flops_per_s == each.windows_per_s * arch_spec(each.arch).flops(320_000)
 
 
+def test_devices_are_shipped_as_the_benchmarks_have_them():
+    table = BENCHMARKS.partition("## The model against hear21passt")[2].partition("\n## ")[0]
+    rates, precision = {}, ""
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if found := re.search(r"windows of 10 s, (\w+)$", cells[0]):
+            precision = found[1]
+        if len(cells) > 5 and cells[1] == "passtream" and cells[5]:
+            rates[precision] = float(cells[5])
+    (measured,) = shipped_figures().devices.values()
+    assert {each.precision: each.windows_per_s for each in measured} == rates
+
+
 def test_cores_are_shipped_as_the_benchmarks_have_them():
     (name,) = shipped_figures().cores
     assert name == all_figures(None).default_core == "epyc-zen4"

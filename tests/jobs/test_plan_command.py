@@ -8,6 +8,7 @@ from collections import Counter
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.figures import shipped_figures
 from models.archs import DEFAULT_ARCH as ARCH_NAME
 from tests.jobs.planning import ARCH, CPU, embed, plan
 from tests.mixed_corpus import ERRORS, N_SOUND, encode, write_mixed
@@ -120,7 +121,8 @@ def test_hours_and_money(tmp_path):
     assert slow["hours"] == pytest.approx(300 / 3600)
     assert slow["money"] == pytest.approx(0.6)
     assert not slow["work"][0]["is_converted"]
-    assert cpu["hours"] == pytest.approx(3 / 0.763 / 3600)
+    (shipped,) = [each for each in shipped_figures().devices[CPU] if each.precision == "fp32"]
+    assert cpu["hours"] == pytest.approx(3 / shipped.windows_per_s / 3600)
     assert cpu["money"] is None
     text = passtream("plan", tmp_path / "corpus", *options).stdout
     assert "slow       0.083 h of one, for the model alone, 0.60 at 7.2 an hour" in text
