@@ -154,14 +154,14 @@ class RunModel:
 
     def _measurement(self, arch: str, windows: Sequence[Samples]) -> Callable[[Vectors], None]:
         """What takes the features of the windows, for the fidelity."""
-        if arch not in self._unmeasured:
-            return lambda _: None
-        weights = self._unmeasured.pop(arch)
-        few = windows[:FIDELITY_WINDOWS]
+        few = windows[:FIDELITY_WINDOWS] if arch in self._unmeasured else ()
 
         def measure(features: Vectors) -> None:
-            reference = self._embedder(arch, weights, "fp32")
-            self._measured[arch] = compare(features[: len(few)], reference.embed(few).features)
+            # Only now: the call may have failed, or another one may have been measured meanwhile.
+            weights = self._unmeasured.pop(arch, None)
+            if few and weights:
+                reference = self._embedder(arch, weights, "fp32")
+                self._measured[arch] = compare(features[: len(few)], reference.embed(few).features)
 
         return measure
 

@@ -34,7 +34,8 @@ CLIP_S = 10.0
 LONG_CLIP_S = 61.0
 MIX_CLIPS = 64
 MIX_S = (0.5, 10.0)
-MEMORY_WINDOWS = {"cpu": 16, "cuda": 10_000}
+MEMORY_WINDOWS = {"cpu": 40, "cuda": 10_000}
+_MEMORY_CALL = {"cpu": 4, "cuda": 100}
 _CPU_BATCH = 4
 _RIVAL_BATCH = {"cpu": 4, "cuda": 32}
 _BATCHES = {"cpu": 1, "cuda": 4}
@@ -170,14 +171,15 @@ class ModelCases:
         embedder = self._embedder(self._usual)
         n_samples = round(self.spec.max_window_s * SAMPLE_RATE_HZ)
         embedder.warm_up(n_samples)
-        windows = [noise(n_samples, seed) for seed in range(_CPU_BATCH * 8)]
         total, taken = MEMORY_WINDOWS[kind], []
-        for _ in range(0, total, len(windows)):
+        n_calls = total // _MEMORY_CALL[kind]
+        windows = [noise(n_samples, seed) for seed in range(_MEMORY_CALL[kind])]
+        for _ in range(n_calls):
             embedder.embed(windows)
             taken.append(_reserved_bytes(self.device))
         return {
             "work": f"{total} windows of {self.spec.max_window_s:g} s, {self._usual}",
-            "after_a_tenth_bytes": taken[len(taken) // 10],
+            "after_a_tenth_bytes": taken[n_calls // 10 - 1],
             "at_the_end_bytes": taken[-1],
         }
 

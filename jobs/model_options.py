@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from jobs.model_help import DEFAULT_CASES, HELP
+from jobs.rival import REFERENCE
 from models.archs import DEFAULT_ARCH, SAMPLE_RATE_HZ, arch_spec
 from models.errors import ModelError
 from models.precision import PRECISIONS
@@ -30,14 +31,14 @@ class BenchOptions:
         sounds: WAV files that fidelity is measured on, beside noise.
     """
 
-    archs: tuple[str, ...] = (DEFAULT_ARCH,)
-    device: str = "cpu"
-    against: str | None = None
-    cases: tuple[str, ...] = CASES[:-1]
-    precisions: tuple[str, ...] = ()
-    lengths_s: tuple[float, ...] = ()
-    repeats: int = 3
-    sounds: tuple[str, ...] = ()
+    archs: tuple[str, ...]
+    device: str
+    against: str | None
+    cases: tuple[str, ...]
+    precisions: tuple[str, ...]
+    lengths_s: tuple[float, ...]
+    repeats: int
+    sounds: tuple[str, ...]
 
     def check(self) -> None:
         """Refuse what cannot be had, before anything is measured.
@@ -45,8 +46,8 @@ class BenchOptions:
         Raises:
             ModelError: as `run_bench`.
         """
-        if self.against not in (None, "hear21passt"):
-            raise ModelError(f"against must be hear21passt (got {self.against!r})")
+        if self.against not in (None, REFERENCE):
+            raise ModelError(f"against must be {REFERENCE} (got {self.against!r})")
         for name, value, known in (
             ("device", self.device, DEVICES),
             *(("cases", case, CASES) for case in self.cases),
@@ -86,7 +87,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def parsed(
     arch: str,
     device: str,
-    against: str | None,
+    against: str,
     cases: str,
     precisions: str,
     lengths: str,

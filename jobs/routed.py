@@ -24,7 +24,7 @@ class Begun(NamedTuple):
 
 
 class RoutedPending:
-    """Outputs of windows of several routes; see `models.embedder.Pending`.
+    """Outputs of windows of several routes; see `models.outputs.Pending`.
 
     Args:
         begun: the routes.

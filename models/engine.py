@@ -13,7 +13,7 @@ from torch import Tensor
 from models.archs import EMBED_DIM
 from models.fixed import FixedForwards
 from models.matmul import fp32_products
-from models.packing import embed_staged, packs
+from models.packing import DeviceOutputs, embed_staged, packs
 from models.passt import PaSST
 from models.preprocess import AugmentMelSTFT
 from models.staging import small_tensor, stage
@@ -21,9 +21,6 @@ from models.window_pack import WindowPack
 
 RUN_AHEAD = 2
 """Packs that are copied or computed while the host prepares another one."""
-
-DeviceOutputs = tuple[Tensor, Tensor]
-"""Float32 logits (n, n_classes) and features (n, 768), on the net's device."""
 
 
 class Engine:
@@ -70,7 +67,7 @@ class Engine:
             windows: float32 (n_samples,) each, of lengths that the arch takes, on any device.
 
         Returns:
-            A row a window, in their order; a GPU may still be computing them.
+            Float32, a row a window, in their order.
         """
         windows = [window.contiguous() for window in windows]
         order: list[int] = []

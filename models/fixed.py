@@ -14,9 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from models.packing import embed_staged
+from models.packing import DeviceOutputs, embed_staged
 from models.passt import PaSST
 from models.preprocess import AugmentMelSTFT
 from models.staging import Staged
@@ -25,8 +24,6 @@ from models.window_pack import WindowPack
 FILLED = 0.75
 """A batch goes in one of a larger size if it fills so much of it."""
 _REHEARSALS = 2
-
-Outputs = tuple[Tensor, Tensor]
 
 
 class FixedForwards:
@@ -49,7 +46,7 @@ class FixedForwards:
         self._device = net.cls_token.device
         self._samples = torch.zeros(most * n_samples, device=self._device)
         self._offsets = torch.zeros(most, dtype=torch.int32, device=self._device)
-        self._forwards: dict[int, Callable[[], Outputs]] = {}
+        self._forwards: dict[int, Callable[[], DeviceOutputs]] = {}
         memory = None
         # The largest first: what it takes of memory, the others share.
         for size in self.sizes:
@@ -70,7 +67,7 @@ class FixedForwards:
             n_windows -= counts[-1]
         return counts
 
-    def __call__(self, staged: Staged) -> Outputs:
+    def __call__(self, staged: Staged) -> DeviceOutputs:
         """Logits and features of a batch of windows of this length.
 
         Args:
@@ -95,7 +92,7 @@ class _Forward:
     def __init__(self, net: PaSST, mel: AugmentMelSTFT, staged: Staged, pack: WindowPack) -> None:
         self._net, self._mel, self._staged, self._pack = net, mel, staged, pack
 
-    def __call__(self) -> Outputs:
+    def __call__(self) -> DeviceOutputs:
         return embed_staged(self._staged, self._pack, self._net, self._mel)
 
 
@@ -117,7 +114,7 @@ class _Recorded:
             self._outputs = forward()
         self.memory = self._graph.pool()
 
-    def __call__(self) -> Outputs:
+    def __call__(self) -> DeviceOutputs:
         self._graph.replay()
         return self._outputs
 

@@ -24,6 +24,9 @@ TOKEN_BYTES = 64 << 10
 """What a forward takes for a token, generously: in fp32 a block's widest layer before and after its
 activation, queries, keys and values, the residual, and the token's share of the spectrogram."""
 
+DeviceOutputs = tuple[Tensor, Tensor]
+"""Logits (n, n_classes) and features (n, 768), on the net's device, which may still be at them."""
+
 
 def pack_tokens(device: torch.device) -> int:
     """Most tokens in one forward on a device.
@@ -62,7 +65,7 @@ def packs(n_samples: Sequence[int], spec: ArchSpec, max_tokens: int) -> Iterator
 
 def embed_staged(
     staged: Staged, pack: WindowPack, net: PaSST, mel: AugmentMelSTFT
-) -> tuple[Tensor, Tensor]:
+) -> DeviceOutputs:
     """Logits and features of one pack that is on the net's device."""
     if type(mel).forward is not AugmentMelSTFT.forward:
         return _embed_one_by_one(staged, pack, net, mel)
@@ -72,7 +75,7 @@ def embed_staged(
 
 def _embed_one_by_one(
     staged: Staged, pack: WindowPack, net: PaSST, mel: AugmentMelSTFT
-) -> tuple[Tensor, Tensor]:
+) -> DeviceOutputs:
     """With a front end that does something else: it is asked for each window."""
     windows = [
         staged.samples[offset : offset + n]

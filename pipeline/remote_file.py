@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
+from pipeline.seekable_bytes import SeekableBytes
+
 BUFFER_BYTES = 1 << 20
 
 Fetch = Callable[[int, int], bytes]
@@ -28,42 +30,24 @@ def remote_file(
     return io.BufferedReader(_Ranges(size, fetch, buffer_bytes if reads_on else 0), buffer_bytes)
 
 
-class _Ranges(io.RawIOBase):
+class _Ranges(SeekableBytes):
     def __init__(self, size: int, fetch: Fetch, most_ahead: int) -> None:
-        self._size = size
+        super().__init__(size)
         self._fetch = fetch
         self._most_ahead = most_ahead
-        self._at = 0
         self._last_end = -1  # of the range that was read last
         self._ahead: tuple[int, int, Future[bytes]] | None = None
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"seek to {base + offset}")
-        self._at = base + offset
-        return self._at
-
-    def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        start, end = self._at, min(self._at + len(buffer), self._size)
+    def content(self, start: int, n_bytes: int) -> bytes:
+        end = min(start + n_bytes, self.size)
         if end <= start:
-            return 0
+            return b""
         content = self._range(start, end)
-        buffer[: len(content)] = content
         is_next = start == self._last_end
-        self._at = self._last_end = start + len(content)
-        if is_next and self._most_ahead and self._at < self._size:
-            self._start(self._at, min(self._at + self._most_ahead, self._size))
-        return len(content)
+        self._last_end = at = start + len(content)
+        if is_next and self._most_ahead and at < self.size:
+            self._start(at, min(at + self._most_ahead, self.size))
+        return content
 
     def _range(self, start: int, end: int) -> bytes:
         """Bytes from an offset on, no further than another."""

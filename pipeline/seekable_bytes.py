@@ -20,7 +20,10 @@ class SeekableBytes(io.RawIOBase, abc.ABC):
 
     @abc.abstractmethod
     def content(self, start: int, n_bytes: int) -> bytes:
-        """What there is from an offset on, up to so many bytes; it raises nothing."""
+        """What there is from an offset on, up to so many bytes.
+
+        Read through C it must raise nothing.
+        """
 
     def readable(self) -> bool:
         """It is."""

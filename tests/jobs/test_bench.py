@@ -115,8 +115,9 @@ def test_errors_are_one_line_there_too(bare):
 def test_memory_is_told_early_and_at_the_end():
     run = passtream("bench", "model", "--arch", QUICK_ARCH, "--cases", "memory")
     assert run.returncode == 0, run.stderr
-    found = re.search(r"([\d.]+) GB after a tenth of them, ([\d.]+) GB at the end", run.stdout)
+    found = re.search(r": ([\d.]+) GB after a tenth of them, ([\d.]+) GB at the end", run.stdout)
     assert 0 < float(found[1]) <= float(found[2])
+    assert "40 windows of 10 s, fp32" in run.stdout
 
 
 def test_both_command_lines_have_the_same_options():

@@ -8,6 +8,7 @@ import pytest
 from jobs.model import FIDELITY_WINDOWS, RunModel, RunSpec, build_model
 from models.archs import EMBED_DIM, arch_spec
 from models.embedder import Embedder
+from models.errors import ModelError
 from models.staging import stage
 from models.timestamps import longest_window, timestamp_levels, timestamp_size
 from models.weights import load_weights
@@ -141,6 +142,19 @@ def test_a_lower_precision_measures_itself_on_the_first_windows_of_each_route(sp
     assert weights == {}
     model.embed(WINDOWS)
     assert model.fidelity == both
+
+
+def test_a_call_that_fails_leaves_the_measuring_to_the_next(spec):
+    model = RunModel(dataclasses.replace(spec, precision="bf16"), loaded(), "cpu")
+    with pytest.raises(ModelError):
+        model.begin([WINDOWS[1], np.zeros(3, np.float32)])
+    assert model.fidelity is None
+    # Of two that are under way, the first to come back is measured, and once.
+    first, second = model.begin([WINDOWS[1]] * 2), model.begin([WINDOWS[2]])
+    second.result()
+    assert model.fidelity["windows"] == 1
+    first.result()
+    assert model.fidelity["windows"] == 1
 
 
 def test_fp32_has_nothing_to_measure(spec):
