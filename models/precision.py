@@ -4,14 +4,19 @@ Only the blocks and the patch embedding change; the front end and the output (la
 fp32. tf32 is fp32 whose matrix products round their factors to 10 bits behind the point. int8
 quantizes the linear layers of the blocks: weights once, activations in every call. On
 trained weights each costs a little fidelity, which a run measures on its own audio (see
-`models.fidelity`).
+`models.fidelity`). A converted net is for inference: on a CPU the weights of its linear layers are
+laid out for the processor, in fp32 too.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from models.blocks import Block
 from models.errors import ModelError
+from models.linear import LinearGelu, PackedLinear, can_pack, refuse_gradients
 from models.passt import PaSST
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
@@ -34,34 +39,42 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def convert(net: PaSST, precision: str) -> PaSST:
-    """Turn an fp32 net into one of another precision, in place; the net itself.
+    """Turn an fp32 net into one for inference in some precision, in place; the net itself.
+
+    Args:
+        net: on the device where it is to compute.
+        precision: one of `PRECISIONS`.
 
     Raises:
         ModelError: the precision cannot be had on the net's device.
     """
-    check_precision(precision, net.cls_token.device)
+    device = net.cls_token.device
+    check_precision(precision, device)
     if precision == "int8":
-        for block in net.blocks:
-            assert isinstance(block, Block)
-            for parent, name in (
-                (block.attn, "qkv"),
-                (block.attn, "proj"),
-                (block.mlp, "fc1"),
-                (block.mlp, "fc2"),
-            ):
-                setattr(parent, name, Int8Linear(getattr(parent, name)))
-            block.mlp.act = nn.GELU()  # fc1 no longer has it
-    elif precision in _DTYPES:
-        dtype = _DTYPES[precision]
+        _replace_linears(net, Int8Linear)
+        return net.requires_grad_(False)
+    dtype = _DTYPES.get(precision, torch.float32)
+    if dtype != torch.float32:
         net.blocks.to(dtype)
         net.patch_embed.to(dtype)
         for name, parameter in list(net.named_parameters(recurse=False)):
-            setattr(net, name, nn.Parameter(parameter.to(dtype), parameter.requires_grad))
-    return net
+            setattr(net, name, nn.Parameter(parameter.to(dtype)))
+    if device.type == "cpu" and can_pack(dtype):
+        _replace_linears(net, PackedLinear)
+    return net.requires_grad_(False)
+
+
+def _replace_linears(net: PaSST, by: Callable[[nn.Linear], nn.Module]) -> None:
+    """Put something in the place of the linear layers of the blocks."""
+    for block in net.blocks:
+        assert isinstance(block, Block)
+        for parent, names in ((block.attn, ("qkv", "proj")), (block.mlp, ("fc1", "fc2"))):
+            for name in names:
+                setattr(parent, name, by(getattr(parent, name)))
 
 
 class Int8Linear(nn.Module):
-    """A linear layer with int8 weights and activations, and float32 on both sides.
+    """A `Linear` or `LinearGelu` with int8 weights and activations, and float32 on both sides.
 
     Scales are symmetric: of a weight per output channel, of an activation per token, so that one
     loud token costs the others nothing.
@@ -81,13 +94,16 @@ class Int8Linear(nn.Module):
         self.register_buffer("weight", (weight / scale).round_().to(torch.int8).t().contiguous())
         self.register_buffer("scale", scale.squeeze(1))
         self.register_buffer("bias", linear.bias.detach())
+        self._has_gelu = isinstance(linear, LinearGelu)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(tokens, in features) to (tokens, out features)."""
+        refuse_gradients(inputs)
         scale = _scales(inputs)
         rounded = (inputs / scale).round_().to(torch.int8)
         products: Tensor = torch._int_mm(rounded, self.weight).float()
-        return products.mul_(scale).mul_(self.scale).add_(self.bias)
+        outputs = products.mul_(scale).mul_(self.scale).add_(self.bias)
+        return F.gelu(outputs) if self._has_gelu else outputs
 
 
 def _scales(rows: Tensor) -> Tensor:

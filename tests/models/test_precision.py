@@ -8,6 +8,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from models.embedder import Embedder
 from models.errors import ModelError
+from models.linear import PackedLinear, can_pack
 from models.passt import PaSST
 from models.precision import PRECISIONS, Int8Linear, check_precision, convert
 
@@ -59,7 +60,10 @@ def test_blocks_patches_and_positions_are_halved(precision, dtype, small_spec, s
     net = convert(PaSST.from_state_dict(small_spec, small_state_dict), precision)
     halved = {key for key, value in net.named_parameters() if value.dtype == dtype}
     whole = {key for key in small_state_dict if key.startswith(("norm.", "head"))}
-    assert halved == small_state_dict.keys() - whole
+    packed = {name for name, each in net.named_modules() if isinstance(each, PackedLinear)}
+    anew = {key for key in small_state_dict if key.rpartition(".")[0] in packed}
+    assert halved == small_state_dict.keys() - whole - anew
+    assert bool(packed) == can_pack(dtype)
     # The state dict, which others may share, is what it was.
     assert {value.dtype for value in small_state_dict.values()} == {torch.float32}
 

@@ -1,0 +1,88 @@
+"""Linear layers laid out for a CPU: the very numbers of those that they replace."""
+
+import pytest
+import torch
+from torch import nn
+
+from models.embedder import Embedder
+from models.engine import Engine
+from models.errors import ModelError
+from models.factory import front_end
+from models.linear import Linear, LinearGelu, PackedLinear, can_pack
+from models.passt import PaSST
+from models.precision import convert
+from models.preprocess import AugmentMelSTFT
+from models.wrapper import PasstWrapper
+
+pytestmark = pytest.mark.skipif(not can_pack(torch.float32), reason="torch without oneDNN")
+needs_bf16 = pytest.mark.skipif(not can_pack(torch.bfloat16), reason="a CPU without bf16")
+
+
+@pytest.mark.parametrize("kind", [Linear, LinearGelu])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bf16)])
+@pytest.mark.parametrize("n_tokens", [1, 14, 63, 600, 1190])
+def test_outputs_are_those_of_the_layer(kind, dtype, n_tokens):
+    torch.manual_seed(n_tokens)
+    layer = kind(768, 768).to(dtype)
+    inputs = torch.randn(n_tokens, 768).to(dtype)
+    packed = PackedLinear(layer)
+    with torch.no_grad():
+        # Tight and not equal: that both go through one kernel is up to oneDNN.
+        torch.testing.assert_close(packed(inputs), layer(inputs))
+        expected = nn.Linear.forward(layer, inputs)
+        expected = nn.functional.gelu(expected) if kind is LinearGelu else expected
+        atol = 1e-5 if dtype == torch.float32 else 1e-3  # GELU after one rounding in place of two
+        torch.testing.assert_close(packed(inputs), expected, atol=atol, rtol=1.6e-2)
+
+
+def test_a_model_says_what_it_says_unpacked(small_spec, small_state_dict, noise):
+    windows = [noise(n) for n in (9600, 16_000, 9600, 48_000)]
+    embedder = Embedder(small_spec, small_state_dict)
+    assert any(isinstance(each, PackedLinear) for each in embedder.net.modules())
+    net = PaSST.from_state_dict(small_spec, small_state_dict)
+    engine = Engine(net, AugmentMelSTFT(hopsize=small_spec.hop_samples), 1190)
+    with torch.no_grad():
+        logits, features = engine([torch.from_numpy(window) for window in windows])
+    outputs = embedder.embed(windows)
+    torch.testing.assert_close(torch.from_numpy(outputs.features), features)
+    torch.testing.assert_close(torch.from_numpy(outputs.logits), logits)
+
+
+def test_a_wrapper_with_a_converted_net_says_the_same(small_spec, small_state_dict, noise):
+    net = PaSST.from_state_dict(small_spec, small_state_dict)
+    model = PasstWrapper(front_end(small_spec), net)
+    audio = torch.from_numpy(noise(40_000))[None]
+    scene, (moments, _) = model.get_scene_embeddings(audio), model.get_timestamp_embeddings(audio)
+    convert(model.net, "fp32")
+    torch.testing.assert_close(model.get_scene_embeddings(audio), scene)
+    torch.testing.assert_close(model.get_timestamp_embeddings(audio)[0], moments)
+    torch.testing.assert_close(model(audio), scene)  # outside of no_grad
+
+
+def test_a_callers_autocast_changes_what_is_around_it_alone(small_spec, small_state_dict, noise):
+    embedder = Embedder(small_spec, small_state_dict)
+    expected = torch.from_numpy(embedder.embed([noise(16_000)]).features)
+    with torch.autocast("cpu"):
+        outputs = embedder.embed([noise(16_000)]).features
+    cosine = nn.functional.cosine_similarity(torch.from_numpy(outputs), expected)
+    assert cosine.min() > 0.999
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "int8"])
+def test_no_gradient_is_lost_in_silence(precision, small_spec, small_state_dict):
+    net = convert(PaSST.from_state_dict(small_spec, small_state_dict), precision)
+    assert not any(parameter.requires_grad for parameter in net.parameters())
+    spectrogram = torch.randn(1, 128, 60)
+    net(spectrogram)  # fine, as nothing asks for one
+    with pytest.raises(ModelError, match=r"converted for inference .* train one that was not"):
+        net(spectrogram.requires_grad_())
+
+
+def test_the_state_dict_is_still_its_owners(small_spec, small_state_dict, noise):
+    """Who trains on with the weights changes no model that was made of them before."""
+    mine = {key: value.clone() for key, value in small_state_dict.items()}
+    net = convert(PaSST.from_state_dict(small_spec, mine), "fp32")
+    spectrogram = torch.randn(1, 128, 60, generator=torch.Generator().manual_seed(0))
+    before = net(spectrogram)[1]
+    mine["blocks.0.attn.qkv.weight"].zero_()
+    assert torch.equal(net(spectrogram)[1], before)
