@@ -3,10 +3,10 @@
 For fp32 on a CPU torch's own linear layer calls the BLAS it was built with; oneDNN, which is in
 the same build, is about a tenth faster on some CPUs and applies GELU while the result is still in
 cache. It is faster by another twentieth, and by a third where tokens are few, with weights laid out
-as it reads them; those are no parameters any more, so only a net that nobody trains has them. On a GPU
-in half precision cuBLASLt applies GELU, in its tanh form: up to 5e-4 off the exact one, which moves
-embeddings by a fifth of what rounding to fp16 does. These operators have no gradient. Parameters
-are those of `nn.Linear`.
+as it reads them; those are no parameters any more, so only a net that nobody trains has them.
+On a GPU in half precision cuBLASLt applies GELU, in its tanh form: up to 5e-4 off the exact one,
+which moves embeddings by a fifth of what rounding to fp16 does. These operators have no gradient.
+Parameters are those of `nn.Linear`.
 """
 
 import torch
