@@ -46,10 +46,15 @@ def convert(net: PaSST, precision: str) -> PaSST:
         precision: one of `PRECISIONS`.
 
     Raises:
-        ModelError: the precision cannot be had on the net's device.
+        ModelError: the precision cannot be had on the net's device, or the net has been converted.
     """
     device = net.cls_token.device
     check_precision(precision, device)
+    if any(isinstance(layer, PackedLinear | Int8Linear) for layer in net.modules()):
+        raise ModelError(
+            f"this net has been converted already; for {precision} convert a new one, made from "
+            "the state dict"
+        )
     if precision == "int8":
         _replace_linears(net, Int8Linear)
         return net.requires_grad_(False)

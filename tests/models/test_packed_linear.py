@@ -78,6 +78,14 @@ def test_no_gradient_is_lost_in_silence(precision, small_spec, small_state_dict)
         net(spectrogram.requires_grad_())
 
 
+@pytest.mark.parametrize("first", ["fp32", "int8"])
+@pytest.mark.parametrize("then", ["fp32", "bf16", "int8"])
+def test_a_converted_net_is_not_converted_again(first, then, small_spec, small_state_dict):
+    net = convert(PaSST.from_state_dict(small_spec, small_state_dict), first)
+    with pytest.raises(ModelError, match=rf"converted already; for {then} convert a new one"):
+        convert(net, then)
+
+
 def test_the_state_dict_is_still_its_owners(small_spec, small_state_dict, noise):
     """Who trains on with the weights changes no model that was made of them before."""
     mine = {key: value.clone() for key, value in small_state_dict.items()}

@@ -8,7 +8,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from models.embedder import Embedder
 from models.errors import ModelError
-from models.linear import PackedLinear, can_pack
+from models.linear import Linear, LinearGelu, PackedLinear, can_pack
 from models.passt import PaSST
 from models.precision import PRECISIONS, Int8Linear, check_precision, convert
 
@@ -74,9 +74,10 @@ def test_int8_quantizes_the_linear_layers_of_the_blocks(small_spec, small_state_
     assert names == {f"blocks.0.{name}" for name in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")}
 
 
-def test_an_int8_layer_is_its_linear_layer():
+@pytest.mark.parametrize("kind", [nn.Linear, Linear, LinearGelu])
+def test_an_int8_layer_is_its_linear_layer(kind):
     torch.manual_seed(0)
-    linear = nn.Linear(64, 32)
+    linear = kind(64, 32)
     inputs = torch.randn(10, 64)
     outputs, expected = Int8Linear(linear)(inputs), linear(inputs)
     assert outputs.dtype == torch.float32
