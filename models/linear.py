@@ -44,8 +44,7 @@ class PackedLinear(nn.Module):
     """A `Linear` or `LinearGelu` for inference on a CPU alone: the same outputs, sooner.
 
     Args:
-        linear: the layer, of a dtype that `can_pack`; what becomes of its weights later is not
-            seen here.
+        linear: the layer, of a dtype that `can_pack`; its weight is copied, its bias shared.
     """
 
     def __init__(self, linear: nn.Linear) -> None:

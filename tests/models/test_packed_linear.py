@@ -84,13 +84,3 @@ def test_a_converted_net_is_not_converted_again(first, then, small_spec, small_s
     net = convert(PaSST.from_state_dict(small_spec, small_state_dict), first)
     with pytest.raises(ModelError, match=rf"converted already; for {then} convert a new one"):
         convert(net, then)
-
-
-def test_the_state_dict_is_still_its_owners(small_spec, small_state_dict, noise):
-    """Who trains on with the weights changes no model that was made of them before."""
-    mine = {key: value.clone() for key, value in small_state_dict.items()}
-    net = convert(PaSST.from_state_dict(small_spec, mine), "fp32")
-    spectrogram = torch.randn(1, 128, 60, generator=torch.Generator().manual_seed(0))
-    before = net(spectrogram)[1]
-    mine["blocks.0.attn.qkv.weight"].zero_()
-    assert torch.equal(net(spectrogram)[1], before)
