@@ -9,6 +9,9 @@ which moves embeddings by a fifth of what rounding to fp16 does. These operators
 Parameters are those of `nn.Linear`.
 """
 
+from collections.abc import Callable
+from typing import Any, Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
@@ -43,16 +46,26 @@ class LinearGelu(nn.Linear):
 class PackedLinear(nn.Module):
     """A `Linear` or `LinearGelu` for inference on a CPU alone: the same outputs, sooner.
 
+    It is saved, loaded, copied and pickled as the layer would be, and stays where and what it is:
+    moved or cast, it raises a ModelError.
+
     Args:
         linear: the layer, of a dtype that `can_pack`; its weight is copied, its bias shared.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        # Neither a parameter nor a buffer: there is nothing that could be done with its layout.
-        self._weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
-        self._bias = linear.bias.detach()
         self._then = "gelu" if isinstance(linear, LinearGelu) else "none"
+        self._take(linear)
+
+    def unpacked(self) -> nn.Linear:
+        """The layer, its weight copied back to the last bit, its bias shared."""
+        kind = LinearGelu if self._then == "gelu" else Linear
+        weight = self._weight.to_dense()
+        with torch.device("meta"):
+            linear = kind(weight.shape[1], weight.shape[0])
+        linear.weight, linear.bias = nn.Parameter(weight, False), nn.Parameter(self._bias, False)
+        return linear
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., in features) to (..., out features), in the layer's dtype.
@@ -62,6 +75,34 @@ class PackedLinear(nn.Module):
         """
         refuse_gradients(inputs)
         return _onednn(inputs.to(self._bias.dtype), self._weight, self._bias, self._then)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rest = {name: value for name, value in self.__dict__.items() if name != "_weight"}
+        return type(self), (self.unpacked(),), rest
+
+    def _take(self, linear: nn.Linear) -> None:
+        # Neither a parameter nor a buffer: there is nothing that could be done with its layout.
+        self._weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
+        self._bias = linear.bias.detach()
+
+    def _save_to_state_dict(self, *args: Any) -> None:
+        self.unpacked()._save_to_state_dict(*args)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        # What is missing or misshapen, the plain layer says.
+        linear = self.unpacked()
+        linear._load_from_state_dict(*args)
+        self._take(linear.to(self._bias.dtype))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        to = fn(self._bias)
+        if (to.device, to.dtype) != (self._bias.device, self._bias.dtype):
+            raise ModelError(
+                f"this net was converted for inference (`models.precision.convert`) on the "
+                f"{self._bias.device} in {self._bias.dtype}, and cannot become one on {to.device} "
+                f"in {to.dtype}: make a new one from its state dict"
+            )
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def refuse_gradients(inputs: Tensor) -> None:

@@ -1,5 +1,8 @@
 """Linear layers laid out for a CPU: the very numbers of those that they replace."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -12,6 +15,7 @@ from models.linear import Linear, LinearGelu, PackedLinear, can_pack
 from models.passt import PaSST
 from models.precision import convert
 from models.preprocess import AugmentMelSTFT
+from models.weights import random_state_dict
 from models.wrapper import PasstWrapper
 
 pytestmark = pytest.mark.skipif(not can_pack(torch.float32), reason="torch without oneDNN")
@@ -84,3 +88,52 @@ def test_a_converted_net_is_not_converted_again(first, then, small_spec, small_s
     net = convert(PaSST.from_state_dict(small_spec, small_state_dict), first)
     with pytest.raises(ModelError, match=rf"converted already; for {then} convert a new one"):
         convert(net, then)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_a_copy_is_whole(copied, small_spec, small_state_dict):
+    net = convert(PaSST.from_state_dict(small_spec, small_state_dict), "fp32").eval()
+    spectrogram = torch.randn(1, 128, 60)
+    other = copied(net)
+    assert not any(module.training for module in other.modules())
+    torch.testing.assert_close(other(spectrogram), net(spectrogram), atol=0, rtol=0)
+    assert other.blocks[0].attn.qkv._bias.data_ptr() != net.blocks[0].attn.qkv._bias.data_ptr()
+
+
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
+def test_its_state_dict_is_whole(precision, small_spec, small_state_dict):
+    net = convert(PaSST.from_state_dict(small_spec, small_state_dict), precision)
+    saved = net.state_dict()
+    assert set(saved) == set(small_state_dict)
+    for key, value in saved.items():
+        assert torch.equal(value, small_state_dict[key].to(value.dtype)), key
+    if precision == "fp32":
+        again = PaSST.from_state_dict(small_spec, saved)
+        spectrogram = torch.randn(1, 128, 60)
+        with torch.no_grad():
+            torch.testing.assert_close(again(spectrogram), net(spectrogram))
+
+
+@pytest.mark.parametrize("assign", [False, True])
+def test_another_state_dict_is_taken_into_the_layout(assign, small_spec, small_state_dict):
+    others = random_state_dict(small_spec, 5)
+    net = convert(PaSST.from_state_dict(small_spec, small_state_dict), "fp32")
+    net.load_state_dict(others, assign=assign)
+    plain = PaSST.from_state_dict(small_spec, others)
+    spectrogram = torch.randn(1, 128, 60)
+    with torch.no_grad():
+        torch.testing.assert_close(net(spectrogram), plain(spectrogram))
+    key = "blocks.0.mlp.fc1.weight"
+    with pytest.raises(RuntimeError, match=f'Missing key.* "{key}"'):
+        net.load_state_dict({name: value for name, value in others.items() if name != key})
+    with pytest.raises(RuntimeError, match=f"size mismatch for {key}"):
+        net.load_state_dict(others | {key: others[key].T})
+
+
+def test_a_converted_net_stays_what_it_is(small_spec, small_state_dict):
+    net = convert(PaSST.from_state_dict(small_spec, small_state_dict), "fp32")
+    assert net.to("cpu").float() is net
+    with pytest.raises(ModelError, match=r"in torch.float32, .* on cpu in torch.float16"):
+        net.half()
+    with pytest.raises(ModelError, match=r"on meta in torch.float32: make a new one"):
+        net.to("meta")
