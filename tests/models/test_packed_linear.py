@@ -117,7 +117,8 @@ def test_its_state_dict_is_whole(precision, small_spec, small_state_dict):
 @pytest.mark.parametrize("assign", [False, True])
 def test_another_state_dict_is_taken_into_the_layout(assign, small_spec, small_state_dict):
     others = random_state_dict(small_spec, 5)
-    net = convert(PaSST.from_state_dict(small_spec, small_state_dict), "fp32")
+    own = copy.deepcopy(small_state_dict)  # it is written over where nothing is assigned
+    net = convert(PaSST.from_state_dict(small_spec, own), "fp32")
     net.load_state_dict(others, assign=assign)
     plain = PaSST.from_state_dict(small_spec, others)
     spectrogram = torch.randn(1, 128, 60)
