@@ -82,7 +82,7 @@ class Embedder:
         self.mel = AugmentMelSTFT(hopsize=spec.hop_samples).to(self.device)
         self._products = "tf32" if precision == "tf32" else "ieee"
         self.engine = Engine(
-            self.net, self.mel, max_tokens or pack_tokens(self.device), self._products
+            self.net, self.mel, max_tokens or pack_tokens(self.device, precision), self._products
         )
 
     def warm_up(self, n_samples: int) -> WarmUp:

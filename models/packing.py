@@ -16,10 +16,14 @@ from models.preprocess import AugmentMelSTFT
 from models.staging import Staged
 from models.window_pack import WindowPack
 
-CPU_PACK_TOKENS = 1190
-"""Most tokens in one forward on a CPU: a window of 10 s at stride 10. It fills the matrix units,
-and the activations of more only outgrow the caches."""
-GPU_PACK_TOKENS = 64 * 1190
+WINDOW_TOKENS = 1190
+"""Of a window of 10 s at stride 10."""
+CPU_PACK_TOKENS = 2 * WINDOW_TOKENS
+"""Most tokens in one forward on a CPU. They fill the matrix units, in bf16 too; the widest
+activations of more, at over 32 MB, would be mapped anew by the C library in every layer."""
+INT8_PACK_TOKENS = WINDOW_TOKENS
+"""The same in int8, whose many small steps are quicker while their data is in cache."""
+GPU_PACK_TOKENS = 64 * WINDOW_TOKENS
 TOKEN_BYTES = 64 << 10
 """What a forward takes for a token, generously: in fp32 a block's widest layer before and after its
 activation, queries, keys and values, the residual, and the token's share of the spectrogram."""
@@ -28,15 +32,19 @@ DeviceOutputs = tuple[Tensor, Tensor]
 """Logits (n, n_classes) and features (n, 768), on the net's device, which may still be at them."""
 
 
-def pack_tokens(device: torch.device) -> int:
+def pack_tokens(device: torch.device, precision: str = "fp32") -> int:
     """Most tokens in one forward on a device.
 
     On a GPU what half of its free memory takes, at most `GPU_PACK_TOKENS`; a window in any case.
+
+    Args:
+        device: torch device.
+        precision: one of `models.precision.PRECISIONS`.
     """
     if device.type != "cuda":
-        return CPU_PACK_TOKENS
+        return INT8_PACK_TOKENS if precision == "int8" else CPU_PACK_TOKENS
     free_bytes, _ = torch.cuda.mem_get_info(device)
-    return max(CPU_PACK_TOKENS, min(GPU_PACK_TOKENS, free_bytes // 2 // TOKEN_BYTES))
+    return max(WINDOW_TOKENS, min(GPU_PACK_TOKENS, free_bytes // 2 // TOKEN_BYTES))
 
 
 def packs(n_samples: Sequence[int], spec: ArchSpec, max_tokens: int) -> Iterator[list[int]]:

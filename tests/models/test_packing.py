@@ -13,7 +13,7 @@ from models.archs import ARCHS, DEFAULT_ARCH
 from models.embedder import Embedder
 from models.engine import Engine
 from models.factory import front_end
-from models.packing import CPU_PACK_TOKENS, pack_tokens, packs
+from models.packing import CPU_PACK_TOKENS, WINDOW_TOKENS, pack_tokens, packs
 from models.passt import PaSST
 from models.weights import random_state_dict
 from models.wrapper import PasstWrapper
@@ -74,14 +74,20 @@ def test_no_two_packs_in_a_row_fit_into_one(lengths, max_tokens):
 
 
 @pytest.mark.parametrize(
-    ("device", "free_bytes", "n_windows"),
-    [("cpu", 0, 1), ("cuda", 80e9, 64), ("cuda", 4e9, 25), ("cuda", 1e6, 1)],
+    ("device", "precision", "free_bytes", "n_windows"),
+    [
+        ("cpu", "fp32", 0, 2),
+        ("cpu", "int8", 0, 1),
+        ("cuda", "bf16", 80e9, 64),
+        ("cuda", "bf16", 4e9, 25),
+        ("cuda", "bf16", 1e6, 1),
+    ],
 )
 def test_packs_are_windows_of_ten_seconds_that_memory_has_room_for(
-    monkeypatch, device, free_bytes, n_windows
+    monkeypatch, device, precision, free_bytes, n_windows
 ):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free_bytes), 80 << 30))
-    assert pack_tokens(torch.device(device)) // 1190 == n_windows
+    assert pack_tokens(torch.device(device), precision) // WINDOW_TOKENS == n_windows
 
 
 def test_uniform_lengths_cost_no_padding(small_spec, small_state_dict, forwards):
