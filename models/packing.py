@@ -19,8 +19,8 @@ from models.window_pack import WindowPack
 WINDOW_TOKENS = 1190
 """Of a window of 10 s at stride 10."""
 CPU_PACK_TOKENS = 2 * WINDOW_TOKENS
-"""Most tokens in one forward on a CPU: half as many leave units for bf16 idle, and twice as many are
-slower in fp32 (BENCHMARKS.md)."""
+"""Most tokens in one forward on a CPU: half as many are slower in bf16, and twice
+as many in fp32 (BENCHMARKS.md)."""
 INT8_PACK_TOKENS = WINDOW_TOKENS
 """The same in int8, whose many small steps are quicker while their data is in cache."""
 GPU_PACK_TOKENS = 64 * WINDOW_TOKENS
