@@ -4,6 +4,7 @@ PipelineError
 ├── UsageError       a source, table or setting that cannot work; said before anything starts
 ├── ClipError        this one clip cannot be embedded: becomes a row in `errors`
 ├── StoreError       the table cannot be written or read; fails the shard
+│   └── HostError    a fault of this machine, as a full disk; another machine may do
 ├── BrokenStreamError   the decode side of a shard ended early or skipped; fails the shard
 └── DriftError       this process would write vectors of another space; ends the run
 """
@@ -35,6 +36,13 @@ class ClipError(PipelineError):
 
 class StoreError(PipelineError):
     """Data could not be written to, or read back from, the table."""
+
+
+class HostError(StoreError):
+    """A fault of this machine: its disk is full, or it has no file descriptors left.
+
+    Another machine may do. A run on Ray gives the shard to another node.
+    """
 
 
 class DriftError(PipelineError):
