@@ -23,11 +23,13 @@ def test_meanings_are_single_sentences():
 
 
 def _classes_in(file: Path) -> Iterator[str]:
-    """Yield the classes that a module passes to ClipError, CannotDecodeError or an `_error` method."""
+    """Yield the classes that a module gives to ClipError, CannotDecodeError or `_error`."""
     for node in ast.walk(ast.parse(file.read_text())):
         if not isinstance(node, ast.Call):
             continue
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        name = (
+            node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        )
         place = {"ClipError": 1, "CannotDecodeError": 0, "_error": 0}.get(name)
         if place is None or len(node.args) <= place:
             continue
