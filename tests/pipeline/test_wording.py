@@ -1,0 +1,31 @@
+"""Numbers and names in messages."""
+
+import pytest
+
+from pipeline.wording import count, did_you_mean, duration_text
+
+
+@pytest.mark.parametrize(
+    ("n", "shown"),
+    [(0, "0 clips"), (1, "1 clip"), (1.2, "1 clip"), (2, "2 clips"), (1234567, "1,234,567 clips")],
+)
+def test_a_number_has_its_noun_in_the_singular_or_plural(n, shown):
+    assert count(n, "clip") == shown
+
+
+def test_a_noun_may_have_a_plural_of_its_own():
+    assert count(2, "is", "are") == "2 are"
+
+
+def test_a_mistyped_name_gets_the_nearest_known_one():
+    known = ("undecodable", "too_short", "truncated")
+    assert did_you_mean("undecodeable", known) == "; did you mean 'undecodable'?"
+    assert did_you_mean("TOO-SHORT", known) == "; did you mean 'too_short'?"
+    assert did_you_mean("quux", known) == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(0.4, "0 s"), (59, "59 s"), (61, "1 min 01 s"), (3723, "1 h 02 min")]
+)
+def test_a_duration_is_in_units_that_a_person_reads(seconds, shown):
+    assert duration_text(seconds) == shown
