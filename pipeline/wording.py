@@ -1,4 +1,4 @@
-"""Numbers and names in messages: plurals, durations, and the known name nearest to a mistyped one."""
+"""Numbers and names in messages: plurals, durations, the known name nearest to a mistyped one."""
 
 import difflib
 from collections.abc import Iterable
