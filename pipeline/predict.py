@@ -34,6 +34,7 @@ class Outcome:
         window_samples: length of each.
         route: place in the spec's routes of the one that they go through.
         n_timestamps: that it has.
+        decoded_short: Whether the clip will be marked as `decoded_short`.
     """
 
     error: str = ""
@@ -45,6 +46,7 @@ class Outcome:
     window_samples: int = 0
     route: int = 0
     n_timestamps: int = 0
+    decoded_short: bool = False
 
 
 def outcomes(recording: Recording, refs: tuple[ClipRef, ...], spec: TableSpec) -> list[Outcome]:
@@ -104,7 +106,19 @@ def outcome(ref: ClipRef, header: Header, n_bytes: int, spec: TableSpec) -> Outc
         window_samples=min(padded, rule.window),
         route=spec.route_index(n_samples),
         n_timestamps=spec.n_timestamps(n_samples),
+        decoded_short=_is_short(header, cut),
     )
+
+
+def _is_short(header: Header, cut: Cut) -> bool:
+    """Return whether audio that the file declares is missing from the clip."""
+    in_all, promise = header.n_frames or 0, header.promise
+    if promise is None or cut.end <= in_all:
+        return False
+    if promise.is_cut or promise.promised is None:
+        return promise.is_cut
+    present = in_all if promise.present is None else promise.present
+    return present < promise.promised - promise.slack
 
 
 def _error(header: Header, cut: Cut, n_frames: int, spec: TableSpec) -> str:
