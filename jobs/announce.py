@@ -11,6 +11,7 @@ from pipeline.plan import Plan
 from pipeline.signed import without_signature
 from pipeline.sources.listing import Listing
 from pipeline.table import Table
+from pipeline.wording import count
 
 SOURCES_SHOWN = 5
 
@@ -51,8 +52,8 @@ def announce(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: boo
     if plan.done:
         log.tell(
             "resuming",
-            f"resuming: {n_done} shards found done, {n_todo} to do"
-            + (f" ({plan.n_clips} clips)" if plan.n_clips is not None else ""),
+            f"resuming: {count(n_done, 'shard')} found done, {n_todo:,} to do"
+            + (f" ({count(plan.n_clips, 'clip')})" if plan.n_clips is not None else ""),
             shards=n_todo,
             shards_done_before=n_done,
             clips_todo=plan.n_clips,
@@ -87,4 +88,4 @@ def _announce_sources(listing: Listing, log: RunLog) -> None:
         shown = without_signature(source)
         log.tell("source", f"{shown}: {format_}", source=shown, format=format_)
     if (n_more := len(listing.formats) - SOURCES_SHOWN) > 0:
-        log.tell("more_sources", f"and {n_more} more sources", sources=n_more)
+        log.tell("more_sources", f"and {count(n_more, 'more source')}", sources=n_more)

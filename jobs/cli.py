@@ -1,5 +1,6 @@
 """The `passtream` command: options in, exit code out; errors as one line on standard error."""
 
+import io
 import itertools
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.bench import bench_app
+from jobs.errors_command import errors
 from jobs.logs import exit_code, json_log
 from jobs.models import models_app
 from jobs.options import (
@@ -54,6 +56,7 @@ from jobs.plan_command import plan
 from jobs.retry import retry
 from jobs.start import start_embed
 from jobs.submit import job_app, submit
+from jobs.terminal import print_line
 from jobs.values import split_commas
 from models.errors import ModelError
 from pipeline.errors import PipelineError, UsageError
@@ -137,6 +140,7 @@ def embed(
     raise typer.Exit(start_embed(config, options))
 
 
+app.command()(errors)
 app.command()(retry)
 app.command()(plan)
 
@@ -193,12 +197,16 @@ def status(
 def main() -> None:
     """Run the command; the entry point of the package."""
     # A log in JSON has wrong options as well, which are found before it is known what they ask for.
+    for stream in (sys.stdout, sys.stderr):
+        # A name in a script that the terminal's encoding does not have is no reason to end.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     pairs = itertools.pairwise(sys.argv)
     as_json = "--log-format=json" in sys.argv or ("--log-format", "json") in pairs
     try:
         sys.exit(app(prog_name="passtream", standalone_mode=not as_json))
     except (PipelineError, ModelError) as error:
-        print(f"passtream: {error}", file=sys.stderr)
+        print_line(console(sys.stderr), f"passtream: {error}", 4)
         sys.exit(exit_code(error))
     except _BadOption as error:
         with json_log():

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.text import Text
 
 from jobs.announce import announce
 from jobs.config import EmbedConfig
@@ -22,6 +22,7 @@ from jobs.run_note import run_noted
 from jobs.settings_note import note_settings
 from jobs.stop import Stopped, StopRequest
 from jobs.table_spec import table_spec
+from jobs.terminal import print_line
 from pipeline.commits import CommitRecord
 from pipeline.plan import Plan, plan_run
 from pipeline.progress import Progress as Counts
@@ -29,6 +30,7 @@ from pipeline.sources.listing import Listing
 from pipeline.sources.recognize import list_sources
 from pipeline.stores import open_store
 from pipeline.table import Table, refuse_strange_folder
+from pipeline.wording import audio_text, count
 
 if TYPE_CHECKING:
     # Not before it is needed: torch takes seconds to import, and a mistyped path is told at once.
@@ -99,7 +101,7 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
                     _execute(config, table, weights, plan, monitor, stop)
         except Stopped:
             return _stopped(log, **monitor.totals(), table=table.store.location)
-        return _conclude(config, table, monitor, out, log, stop)
+        return _conclude(config, table, monitor, failed_clips, out, log, stop)
 
 
 def _on_its_cluster(config: EmbedConfig, log: RunLog) -> EmbedConfig:
@@ -198,25 +200,30 @@ def _conclude(
     config: EmbedConfig,
     table: Table,
     monitor: Monitor,
+    failed_clips: FailedClips,
     out: Console,
     log: RunLog,
     stop: StopRequest,
 ) -> int:
-    counts = monitor.committed
-    out.print(summary("this run", counts, monitor.wall_s, table.store.location))
+    counts, location = monitor.committed, table.store.location
+    if monitor.n_shards:
+        out.print(summary("this run", counts, monitor.wall_s, location))
+        for text, indent in failed_clips.lines():
+            print_line(out, log.storage.redacted(text), indent)
+    else:
+        print_line(out, "nothing to do: all clips of the source are in the table")
     if table.fidelity:
-        out.print(Text(fidelity_text(table.fidelity)))
+        print_line(out, fidelity_text(table.fidelity))
     in_all = Counts()
     for record in table.records(sorted(table.committed())):
         in_all.add(record.counts)
-    n_errors = in_all.errors.total()
-    now = (
-        f"the table now: {in_all.clips - n_errors:,} clips, {in_all.audio_s / 3600:.3f} h, "
-        f"{n_errors} errors; passtream verify {table.store.location}"
-    )
-    out.print(Text(now))
+    now = _table_text(in_all)
+    print_line(out, now)
+    if in_all.errors:
+        print_line(out, f"  all errors: passtream errors {shlex.quote(location)}", 4)
+    print_line(out, f"  check it:   passtream verify {shlex.quote(location)}", 4)
     fields = monitor.totals() | {
-        "table": table.store.location,
+        "table": location,
         "table_clips": in_all.clips,
         "table_audio_s": round(in_all.audio_s, 3),
         "table_errors": dict(sorted(in_all.errors.items())),
@@ -225,20 +232,30 @@ def _conclude(
     if stop.requested:
         return _stopped(log, **fields)
     outcome, code, line = "finished", EXIT_OK, ""
+    n_errors = counts.errors.total()
     if monitor.failed:
         outcome, code = "shards_failed", EXIT_FAILED
-        line = f"{len(monitor.failed)} shards failed; the same command tries them again"
-    elif in_all.clips and n_errors / in_all.clips > config.max_error_ratio:
+        line = f"{count(len(monitor.failed), 'shard')} failed; the same command tries again"
+    elif counts.clips and n_errors / counts.clips > config.max_error_ratio:
         outcome, code = "too_many_errors", EXIT_TOO_MANY_ERRORS
         line = (
-            f"{n_errors} of {in_all.clips} clips are errors, more than --max-error-ratio "
-            f"{config.max_error_ratio}; they are in {table.store.locate('errors')}"
+            f"{n_errors:,} of the {count(counts.clips, 'clip')} of this run are errors, more than "
+            f"--max-error-ratio {config.max_error_ratio:g} allows: exit code {code}"
         )
     if line:
-        out.print(line)
+        print_line(out, line, 4)
     level: Level = "error" if code else "info"
     log.detail("run_ended", line or now, level, outcome=outcome, exit_code=code, **fields)
     return code
+
+
+def _table_text(in_all: Counts) -> str:
+    """Return what the whole table holds."""
+    n_errors = in_all.errors.total()
+    share = f" ({100 * n_errors / in_all.clips:.2g} % of its clips)" if n_errors else ""
+    clips = count(in_all.clips - n_errors, "clip")
+    errors = count(n_errors, "error")
+    return f"the table now: {clips} with {audio_text(in_all.audio_s)} of audio, {errors}{share}"
 
 
 if __name__ == "__main__":

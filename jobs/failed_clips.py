@@ -1,14 +1,17 @@
-"""Which clips have failed, for a run's log: the first ones of each class.
+"""Which clips have failed, for a run's log and for its end: the first ones of each class.
 
 They are read back from the `errors` of the shards that were committed. So what is told is what the
 table holds, once however often a shard was tried, and no receipt grows by it. Of a hundred million
-clips millions may fail: after the first ones of a class the log has their number alone.
+clips millions may fail: after the first ones of a class the log has their number alone. People are
+shown a few of each class when the run has ended; `passtream errors` shows all of them.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 
+from jobs.errors_command import class_text, error_text
 from jobs.logs import RunLog
 from jobs.run_note import HURRIED_S
 from pipeline.commits import CommitRecord
@@ -18,6 +21,8 @@ from pipeline.table import Table
 
 CLIPS_TOLD = 1000
 """Clips of each class that a run tells of."""
+CLIPS_SHOWN = 3
+"""Clips of each class that people are shown at the end of a run."""
 
 
 class FailedClips:
@@ -26,19 +31,30 @@ class FailedClips:
     Args:
         log: of the run.
         table: that the run writes.
-        most: clips of each class.
+        most: clips of each class in the log.
     """
 
     def __init__(self, log: RunLog, table: Table, most: int = CLIPS_TOLD) -> None:
         self._log = log
         self._table = table
-        self._most = most
+        self._most = most if log.as_json else CLIPS_SHOWN
         self._seen: Counter[str] = Counter()
+        self._first: defaultdict[str, list[str]] = defaultdict(list)
+
+    def lines(self) -> Iterator[tuple[str, int]]:
+        """Yield what people are shown at the end of a run: lines with their indents."""
+        if not self._seen:
+            return
+        yield "clips that could not be embedded:", 0
+        for name, n_clips in sorted(self._seen.items()):
+            yield f"  {class_text(name, n_clips)}", 4
+            for text in self._first[name]:
+                yield f"    {text}", 6
+            if (n_more := n_clips - len(self._first[name])) > 0:
+                yield f"    and {n_more:,} more", 6
 
     def tell(self, record: CommitRecord) -> None:
         """A shard is committed."""
-        if not self._log.as_json:
-            return
         left = {name: max(0, self._most - self._seen[name]) for name in record.errors}
         if any(left.values()):
             self._tell_some(record, left)
@@ -71,9 +87,12 @@ class FailedClips:
             )
             return
         for row in rows:
-            if not left[row["class"]]:
+            if not left.get(row["class"]):
                 continue
             left[row["class"]] -= 1
+            if not self._log.as_json:
+                self._first[row["class"]].append(error_text(row))
+                continue
             self._log.detail(
                 "clip_failed",
                 f"{row['class']}: {row['message']}",

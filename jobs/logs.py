@@ -17,9 +17,9 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from rich.console import Console
-from rich.text import Text
 
 from jobs.stop import Stopped
+from jobs.terminal import print_line
 from models.errors import ModelError
 from pipeline.errors import PipelineError, UsageError
 from pipeline.storage import DEFAULT_STORAGE, Storage
@@ -50,8 +50,9 @@ class RunLog:
 
     @property
     def has_bar(self) -> bool:
-        """Whether progress is shown as a bar."""
-        return self.console.is_terminal and not self.as_json
+        """Whether progress is shown as a bar; a dumb terminal gets lines."""
+        is_clever = self.console.is_terminal and not self.console.is_dumb_terminal
+        return is_clever and not self.as_json
 
     def tell(self, event: str, message: str, level: Level = "info", **fields: Any) -> None:
         """Something that people are told as well.
@@ -65,7 +66,7 @@ class RunLog:
         if self.as_json:
             self.detail(event, message, level, **fields)
         else:
-            self.console.print(Text(self.storage.redacted(message)))
+            print_line(self.console, self.storage.redacted(message), 2)
 
     def detail(self, event: str, message: str, level: Level = "info", **fields: Any) -> None:
         """Something that only programs are told; as `tell`."""

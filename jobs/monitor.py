@@ -15,6 +15,7 @@ from jobs.logs import RunLog
 from pipeline.commits import CommitRecord
 from pipeline.plan import Shard
 from pipeline.progress import Progress as Counts
+from pipeline.wording import audio_text, duration_text
 
 LINE_EVERY_S = 5.0
 REFRESH_S = 2.0
@@ -189,7 +190,7 @@ def summary(title: str, counts: Counts, wall_s: float, location: str) -> RichTab
     errors = ", ".join(f"{name} {n}" for name, n in sorted(counts.errors.items())) or "none"
     for name, value in (
         ("clips embedded", f"{counts.clips - counts.errors.total():,}"),
-        ("audio", f"{counts.audio_s / 3600:.3f} h"),
+        ("audio", audio_text(counts.audio_s)),
         ("windows", f"{counts.windows:,}"),
         ("errors", errors),
         ("wall time", duration_text(wall_s)),
@@ -207,12 +208,3 @@ def fidelity_text(fidelity: Mapping[str, Any]) -> str:
         f"mean {fidelity['cosine_mean']:.5f} over {fidelity['windows']} windows "
         f"({fidelity['precision']} on {fidelity['device']})"
     )
-
-
-def duration_text(seconds: float) -> str:
-    """A length of time, to the second or, from an hour on, to the minute."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02} min"
-    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

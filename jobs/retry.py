@@ -16,11 +16,8 @@ from jobs.options import (
     StorageOptions,
     Weights,
 )
-from jobs.settings_note import noted_settings
 from jobs.start import start_embed
 from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
-from pipeline.stores import open_store
-from pipeline.table import Table
 
 
 def retry(
@@ -53,6 +50,10 @@ def retry(
     storage = Storage(parse_options(storage_options or ()), store_timeout_s or DEFAULT_TIMEOUT_S)
 
     def of_last_run() -> dict[str, object]:
+        from jobs.settings_note import noted_settings  # imports pyarrow
+        from pipeline.stores import open_store
+        from pipeline.table import Table
+
         return noted_settings(Table.existing(open_store(table, storage)).store)
 
     raise typer.Exit(start_embed(config, options, of_last_run))

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
-from jobs.monitor import duration_text
 from pipeline.run_state import RunState
 from pipeline.run_status import RunStatus, Speed, run_status
 from pipeline.storage import Storage
 from pipeline.stores import open_store
 from pipeline.table import Table
+from pipeline.wording import duration_text
 
 _STANDINGS = {
     "running": "running",

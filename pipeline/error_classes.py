@@ -4,8 +4,11 @@ Every row of `errors` has one of these classes. The `errors` command and the REA
 with the sentence that stands here, so a class that is raised anywhere must be listed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+
+from pipeline.errors import UsageError
+from pipeline.wording import unknown_name
 
 ERROR_CLASSES: Mapping[str, str] = MappingProxyType(
     {
@@ -20,6 +23,7 @@ ERROR_CLASSES: Mapping[str, str] = MappingProxyType(
         "no_audio": "The file holds no audio stream, only video or data.",
         "no_bytes": "The row of the Parquet file holds no audio bytes.",
         "non_finite": "The samples hold NaN or infinite values.",
+        "non_finite_output": "The model's output for this clip holds NaN or infinite values.",
         "not_a_file": "The path is a folder, a device or a pipe.",
         "poison": "Decoding this clip killed its process, or took all of its memory, twice.",
         "too_large": "The file has more bytes than --max-clip-bytes allows.",
@@ -31,3 +35,19 @@ ERROR_CLASSES: Mapping[str, str] = MappingProxyType(
     }
 )
 """Meaning of each class, one plain sentence."""
+
+
+def refuse_unknown_classes(names: Iterable[str], also: Iterable[str] = ()) -> None:
+    """Refuse a name that is no class of errors.
+
+    Args:
+        names: Classes as a person named them.
+        also: Further classes that are known, such as those that a table holds.
+
+    Raises:
+        UsageError: A class is unknown; the message names the nearest one, and all of them.
+    """
+    known = sorted({*ERROR_CLASSES, *also})
+    for name in names:
+        if name not in known:
+            raise UsageError(unknown_name("class", name, known, "classes"))

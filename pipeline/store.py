@@ -5,14 +5,17 @@ has one writer who created it. Each store keeps these two promises in its own wa
 suite (`tests/contracts/test_table_stores.py`) holds all of them to it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Protocol
 
 from pipeline.processes import Process
+
+if TYPE_CHECKING:
+    import pyarrow as pa  # takes long to import, and a name of a file needs none of it
 
 META_DIR = "_passtream"
 TEMP_DIR = f"{META_DIR}/tmp"  # noqa: S108 (in the table, not in /tmp)

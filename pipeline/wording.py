@@ -25,8 +25,18 @@ def duration_text(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean 'x'?` for the known name nearest to `name`, or an empty text.
+def audio_text(seconds: float) -> str:
+    """Return a length of audio: seconds up to two minutes, minutes up to two hours, then hours."""
+    if seconds < 119.95:
+        return f"{seconds:.1f} s"
+    if seconds < 7197:
+        return f"{seconds / 60:.1f} min"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 99.95 else f"{hours:,.0f} h"
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is nearest to a mistyped one; empty where none is near.
 
     Args:
         name: Name as a person wrote it.
@@ -34,4 +44,19 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     by_lower = {each.lower(): each for each in known}
     near = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
-    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
+    return by_lower[near[0]] if near else ""
+
+
+def unknown_name(what: str, name: str, known: Iterable[str], plural: str = "") -> str:
+    """Return the message for a name that does not exist, with the nearest one and all of them.
+
+    Args:
+        what: What the name is of: `class`, `setting`.
+        name: Name as a person wrote it.
+        known: Names that exist.
+        plural: Plural form of `what` where it is not `what` with an s.
+    """
+    known = list(known)
+    near = nearest_name(name, known)
+    start = f"did you mean {near!r}? The" if near else "the"
+    return f"unknown {what} {name!r}; {start} {plural or what + 's'} are: {', '.join(known)}"

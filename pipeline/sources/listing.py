@@ -8,6 +8,7 @@ from typing import Protocol
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
 from pipeline.storage import DEFAULT_STORAGE, Storage
+from pipeline.wording import count
 
 AUTO = "auto"
 FORMATS = ("files", "tar", "parquet", "manifest", "uris")
@@ -71,9 +72,9 @@ class Listing:
         """How much there is, for people."""
         parts = []
         if self.clips or not self.containers:
-            parts.append(f"{len(self.clips)} clips")
+            parts.append(count(len(self.clips), "clip"))
         if self.containers:
-            parts.append(f"{len(self.containers)} containers")
+            parts.append(count(len(self.containers), "container"))
         return " and ".join(parts) + skipped_note(self.skipped)
 
 
@@ -117,4 +118,4 @@ def skipped_note(skipped: Counter[str]) -> str:
     if not skipped:
         return ""
     endings = ", ".join(f"{ending or 'no ending'} {n}" for ending, n in skipped.most_common(5))
-    return f" (skipped {skipped.total()} other files: {endings})"
+    return f" (skipped {count(skipped.total(), 'other file')}: {endings})"

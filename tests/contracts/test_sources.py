@@ -228,7 +228,7 @@ def test_nothing_there_is_told_before_anything_starts(place):
         with pytest.raises(UsageError, match=r"no such|matches no file") as raised:
             place.listing(source)
         assert f"{place.root}/{source}" in str(raised.value)
-    with pytest.raises(UsageError, match=r"skipped 1 other files: \.txt 1"):
+    with pytest.raises(UsageError, match=r"skipped 1 other file: \.txt 1"):
         place.listing()
 
 

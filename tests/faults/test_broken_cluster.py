@@ -13,6 +13,7 @@ import psutil
 import pytest
 from ray.job_submission import JobSubmissionClient
 
+from pipeline.wording import count
 from tests.faults.aftermath import OPTIONS, assert_nothing_lost
 from tests.faults.breakable import breakable_cluster
 from tests.support import (
@@ -103,7 +104,7 @@ def test_driver_killed_then_run_again(run, cluster, corpus, tmp_path):
     told = _ends_well(*run(name="again"))
     left = corpus.n_shards - n_done
     assert left
-    assert f"resuming: {n_done} shards found done, {left} to do" in told
+    assert f"resuming: {count(n_done, 'shard')} found done, {left} to do" in told
     assert_nothing_lost(table, corpus)
 
 
@@ -187,7 +188,7 @@ def test_job_stopped_and_submitted_again(run, cluster, corpus, tmp_path):
     wait_until(lambda: client.get_job_status(again).is_terminal(), timeout_s=RUN_TIMEOUT_S)
     told = client.get_job_logs(again)
     assert client.get_job_status(again) == "SUCCEEDED", told
-    assert f"resuming: {n_done} shards found done" in told
+    assert f"resuming: {count(n_done, 'shard')} found done" in told
     assert_nothing_lost(table, corpus)
 
 

@@ -113,7 +113,7 @@ def assert_completes(
     n_done = _committed(table, storage)
     code, _, said = embed_here(source, table, *options)
     assert code == 0, said
-    found = re.search(r"resuming: (\d+) shards found done", said)
+    found = re.search(r"resuming: (\d+) shards? found done", said)
     assert n_done == (int(found[1]) if found else 0)
     assert_nothing_lost(table, corpus, storage)
 

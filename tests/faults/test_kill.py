@@ -80,7 +80,7 @@ def test_driver_killed_then_run_again(seed, corpus, undisturbed, tmp_path):
     again = passtream("embed", corpus, table, *OPTIONS, where)
     assert again.returncode == 0, again.stderr
     if n_done:
-        found = re.search(r"resuming: (\d+) shards found done, (\d+) to do", again.stderr)
+        found = re.search(r"resuming: (\d+) shards? found done, (\d+) to do", again.stderr)
         assert found, again.stderr
         assert (int(found[1]), int(found[2])) == (n_done, N_SHARDS - n_done)
         # What it computed: its own table of results counts the rest only.

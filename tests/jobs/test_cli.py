@@ -22,7 +22,7 @@ def table(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "table"
     done = passtream("embed", corpus, folder, *QUICK, "--in-process")
     assert done.returncode == 0, done.stderr
-    assert "3 clips (skipped 1 other files: .txt 1)" in done.stderr
+    assert "3 clips (skipped 1 other file: .txt 1)" in done.stderr
     return folder
 
 
@@ -116,7 +116,7 @@ def test_other_settings_are_refused_by_name(corpus, table):
 def test_second_run_finds_all_done(corpus, table):
     done = passtream("embed", corpus, table, *QUICK)
     assert done.returncode == 0, done.stderr
-    assert "resuming: 1 shards found done, 0 to do (0 clips)" in done.stderr
+    assert "resuming: 1 shard found done, 0 to do (0 clips)" in done.stderr
 
 
 def test_grown_source_embeds_what_is_new(corpus, table, tmp_path):
@@ -125,20 +125,45 @@ def test_grown_source_embeds_what_is_new(corpus, table, tmp_path):
     write_tones(copy, [0.7])
     done = passtream("embed", corpus, copy, grown, *QUICK, "--in-process")
     assert done.returncode == 0, done.stderr
-    assert "resuming: 1 shards found done, 1 to do (1 clips)" in done.stderr
+    assert "resuming: 1 shard found done, 1 to do (1 clip)" in done.stderr
     checked = passtream("verify", grown, "--source", corpus, "--source", copy)
     assert (checked.returncode, checked.stdout.splitlines()[-1]) == (0, "passed")
 
 
-def test_too_many_errors_exit_4_each_time(tmp_path):
+def test_exit_code_4_is_about_the_clips_of_this_run(tmp_path):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(corpus, [0.5, 0.01])
-    for _ in range(2):
-        done = passtream("embed", corpus, table, *QUICK, "--in-process")
-        assert done.returncode == 4, done.stderr
-        assert "1 of 2 clips are errors, more than --max-error-ratio 0.05" in done.stdout
-    done = passtream("embed", corpus, table, *QUICK, "--in-process", "--max-error-ratio", "0.5")
-    assert done.returncode == 0, done.stderr
+    first = passtream("embed", corpus, table, *QUICK, "--in-process")
+    assert first.returncode == 4, first.stderr
+    assert "1 of the 2 clips of this run are errors, more than --max-error-ratio" in first.stdout
+    again = passtream("embed", corpus, table, *QUICK, "--in-process")
+    assert again.returncode == 0, again.stderr
+    assert "nothing to do: all clips of the source are in the table" in again.stdout
+    assert "the table now: 1 clip with 0.5 s of audio, 1 error (50 % of its clips)" in again.stdout
+    write_tones(corpus / "more", [0.6])
+    grown = passtream("embed", corpus, table, *QUICK, "--in-process")
+    assert grown.returncode == 0, grown.stderr  # the new clip is no error, the old one is told
+    assert "1 error (33 % of its clips)" in grown.stdout
+    failed = passtream("retry", table, "--in-process")
+    assert failed.returncode == 4, failed.stderr
+    allowed = passtream(
+        "embed", corpus, tmp_path / "other", *QUICK, "--in-process", "--max-error-ratio", "0.5"
+    )
+    assert allowed.returncode == 0, allowed.stderr
+
+
+def test_the_end_of_a_run_shows_the_first_failed_clips_of_each_class(tmp_path):
+    corpus, table = tmp_path / "corpus", tmp_path / "the table"
+    write_tones(corpus, [0.5, 0.01])
+    for n in range(4):
+        (corpus / f"\x1b[2J{n}.wav").write_text("not a recording")
+    done = passtream("embed", corpus, table, *QUICK, "--in-process")
+    assert "  too_short (1): The audio is shorter than the model takes" in done.stdout
+    assert "  undecodable (4): No decoder makes audio of the file.\n" in done.stdout
+    assert done.stdout.count("\\x1b[2J") == 3
+    assert "\n    and 1 more\n" in done.stdout
+    assert f"all errors: passtream errors '{table}'\n" in done.stdout
+    assert "\x1b" not in done.stdout + done.stderr
 
 
 def test_verify_tells_people_and_programs(corpus, table):

@@ -94,7 +94,7 @@ def test_summary_names_errors_by_class(out):
     told = out.getvalue()
     for cell in (
         "9",
-        "2.000 h",
+        "2.0 h",
         "20",
         "empty 1, undecodable 2",
         "1 h 02 min",

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from jobs.submission import CONFIG_NAME
+from pipeline.wording import count
 from tests.faults.breakable import DECODER
 from tests.ray_head import BIN, ray_head
 from tests.servers import Fault, S3Server, fault_proxy, free_port
@@ -94,7 +95,9 @@ def test_stopped_and_submitted_again(head, site, tmp_path):
     (site / "faults.json").write_text("{}")
     again = passtream("submit", config, *at, "--submission-id", "again", env=env)
     assert again.returncode == 0, again.stdout + again.stderr
-    assert f"resuming: {n_done} shards found done, {N_CLIPS - n_done} to do" in again.stdout
+    assert (
+        f"resuming: {count(n_done, 'shard')} found done, {N_CLIPS - n_done} to do" in again.stdout
+    )
     assert "job again succeeded" in again.stderr
     assert verified(table).clips == N_CLIPS
     calm = tmp_path / "calm"
@@ -138,7 +141,7 @@ def test_submitted_by_ray_itself_and_its_exit_code_through_a_bad_connection(head
         config = _config(tmp_path, **settings)
         done = passtream("submit", config, "--address", proxy.url, env=head.env)
     assert done.returncode == 4, done.stdout + done.stderr
-    assert "1 of 3 clips are errors, more than --max-error-ratio 0.05" in done.stdout
+    assert "1 of the 3 clips of this run are errors, more than" in done.stdout
     assert done.stdout.count("Running entrypoint for job") == 1
     assert "does not answer" in done.stderr
     assert "the log's connection broke" in done.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.error_classes import ERROR_CLASSES
 
 ROOT = Path(__file__).parents[2]
-NOT_RAISED_BY_NAME = {"poison", "internal"}
+NOT_RAISED_BY_NAME = {"poison", "internal", "non_finite_output"}
 """Classes that events get without an exception of their own."""
 
 

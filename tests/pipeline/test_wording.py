@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.wording import count, did_you_mean, duration_text
+from pipeline.wording import count, duration_text, nearest_name, unknown_name
 
 
 @pytest.mark.parametrize(
@@ -19,9 +19,12 @@ def test_a_noun_may_have_a_plural_of_its_own():
 
 def test_a_mistyped_name_gets_the_nearest_known_one():
     known = ("undecodable", "too_short", "truncated")
-    assert did_you_mean("undecodeable", known) == "; did you mean 'undecodable'?"
-    assert did_you_mean("TOO-SHORT", known) == "; did you mean 'too_short'?"
-    assert did_you_mean("quux", known) == ""
+    assert nearest_name("undecodeable", known) == "undecodable"
+    assert nearest_name("TOO-SHORT", known) == "too_short"
+    assert nearest_name("quux", known) == ""
+    told = unknown_name("class", "tooshort", known, "classes")
+    assert told.startswith("unknown class 'tooshort'; did you mean 'too_short'? The classes are: ")
+    assert unknown_name("arch", "quux", "ab") == "unknown arch 'quux'; the archs are: a, b"
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_files_globs_braces_and_folders_are_the_same(parquet):
         assert len(listed(source).containers) == 5, source
         assert listed(source).formats == {str(source): "parquet"}
     assert listed(folder).skipped == {".md": 1}
-    assert listed(folder).text() == "5 containers (skipped 1 other files: .md 1)"
+    assert listed(folder).text() == "5 containers (skipped 1 other file: .md 1)"
 
 
 def test_columns_are_those_asked_for(parquet):

@@ -52,7 +52,7 @@ def test_sources_of_several_formats_are_one_listing(tars, tmp_path):
     (tmp_path / "a.wav").write_bytes(wav())
     listing = listed(tars, parquet, tmp_path / "a.wav")
     assert list(listing.formats.values()) == ["tar", "parquet", "files"]
-    assert listing.text() == "1 clips and 4 containers"
+    assert listing.text() == "1 clip and 4 containers"
 
 
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz", ".TGZ", ".tar.bz2", ".tar.xz", ".tar.zst"])

@@ -1,0 +1,44 @@
+"""Lines on a terminal: wrapped between words, without control characters of strangers."""
+
+import textwrap
+
+from rich.console import Console
+from rich.text import Text
+
+from pipeline.printable import escape_control
+
+
+def print_line(out: Console, line: str, indent: int = 0) -> None:
+    """Print one line of text.
+
+    On a terminal it is wrapped between words, so that no number or path that fits is split.
+    Elsewhere it stays one line, so that `grep` finds all of it.
+
+    Args:
+        out: Console to print to.
+        line: Text to print; control characters in it are shown as escapes.
+        indent: Width of the margin of the lines after the first.
+    """
+    line = escape_control(line)
+    if out.is_terminal:
+        wrapped = textwrap.wrap(
+            line,
+            max(20 + indent, out.width),
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        line = "\n".join(wrapped)
+    out.print(Text(line), soft_wrap=True)
+
+
+def print_row(out: Console, name: str, text: str, width: int = 10) -> None:
+    """Print a name and what is known by it, in two columns.
+
+    Args:
+        out: Console to print to.
+        name: Name in the first column; empty where the row continues the one before.
+        text: Text of the second column.
+        width: Width of the first column.
+    """
+    print_line(out, f"{name:<{width}} {text}", width + 1)
