@@ -36,5 +36,8 @@ def run_in_process(
             monitor.shard_failed(shard, str(error))
         except MemoryError as error:
             monitor.shard_failed(shard, f"out of memory: {error}")
+        except Exception as error:
+            # As on Ray, where an actor's exception fails the shard and not the run.
+            monitor.shard_failed(shard, f"{type(error).__name__}: {error}")
         else:
             monitor.shard_done(record)

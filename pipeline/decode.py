@@ -16,6 +16,7 @@ from pipeline.cutting import Cut
 from pipeline.decoders import DECODER_ERRORS, reason_of
 from pipeline.errors import ClipError
 from pipeline.limits import DEFAULT_LIMITS, Limits
+from pipeline.plausible import find_implausible
 from pipeline.promised import Promise, is_truncated
 from pipeline.quality import Quality, QualityMeter
 from pipeline.recordings import Recording
@@ -61,17 +62,19 @@ class ClipReader:
         tape = self._recording.tape
         ready = tape.playable if tape else partial(playable, self._recording.open)
         try:
-            with ready(self._limits.max_clip_bytes) as (sound, promise):
+            with ready(self._limits) as (sound, promise, n_bytes):
                 self.sample_rate_hz, self.channels = sound.sample_rate_hz, sound.channels
-                yield from self._at_32_khz(self._mono(sound, promise))
+                self._check_plausible(sound.n_frames, n_bytes)
+                yield from self._at_32_khz(self._mono(sound, promise, n_bytes))
         except CannotDecodeError as error:
             raise self._error(error.error_class, str(error)) from error
 
-    def _mono(self, sound: Sound, promise: Promise | None) -> Iterator[Samples]:
+    def _mono(self, sound: Sound, promise: Promise | None, n_bytes: int) -> Iterator[Samples]:
         cut = Cut(self.ref.span, sound.sample_rate_hz)
         self._check_duration(cut.frames_within(sound.n_frames or 0), "its header says")
         n_frames = 0
         for frames in self._frames(sound, cut, promise):
+            self._check_plausible(cut.at, n_bytes)
             mono = down_mix(frames)
             if not np.isfinite(mono).all():
                 first = n_frames + int(np.argmin(np.isfinite(mono)))
@@ -101,6 +104,10 @@ class ClipReader:
                 f"ends at {cut.at / sound.sample_rate_hz:.3f} s, before the clip's start at "
                 f"{cut.first / sound.sample_rate_hz:.3f} s",
             )
+
+    def _check_plausible(self, n_frames: int | None, n_bytes: int) -> None:
+        if found := find_implausible(self.sample_rate_hz, n_frames, n_bytes):
+            raise self._error(*found)
 
     def _check_duration(self, n_frames: int, known: str) -> None:
         duration_s = n_frames / max(1, self.sample_rate_hz)

@@ -22,8 +22,10 @@ from typing import Any, BinaryIO, cast
 import av
 import soundfile
 
+from pipeline.decoder_step import decoder_step, guard_sound
 from pipeline.endless import Endless
 from pipeline.ffmpeg import FFMPEG, by_ffmpeg
+from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 from pipeline.mpeg import UNTOLD_DELAY, mpeg_audio
 from pipeline.mpeg_walk import MpegFrames, mpeg_frames
 from pipeline.ogg import ogg_audio, ogg_end
@@ -53,14 +55,16 @@ _SEEKABLE_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 
 
 @contextlib.contextmanager
-def open_sound(file: BinaryIO) -> Iterator[Sound]:
+def open_sound(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES) -> Iterator[Sound]:
     """Open a recording with the first decoder that makes frames of it.
 
     Args:
         file: its position is moved. With a descriptor, wherever more than its length is wanted.
+        memory_bytes: Memory that one step of a decoder may take, in bytes.
 
     Raises:
-        CannotDecodeError: neither does.
+        CannotDecodeError: No decoder makes frames of it.
+        HostError: This machine has no space, descriptors or memory left.
     """
     mpeg = mpeg_audio(file)
     is_counted = mpeg is None or mpeg.n_samples is not None
@@ -75,7 +79,8 @@ def open_sound(file: BinaryIO) -> Iterator[Sound]:
     with contextlib.ExitStack() as stack:
         for name, decoder in decoders:
             try:
-                sound = stack.enter_context(decoder(file))
+                with decoder_step(memory_bytes):
+                    sound = stack.enter_context(decoder(file))
                 break
             except DECODER_ERRORS as error:
                 reasons.append(f"{name}: {reason_of(error)}")
@@ -83,7 +88,7 @@ def open_sound(file: BinaryIO) -> Iterator[Sound]:
             raise CannotDecodeError("undecodable", "; ".join(reasons))
         if mpeg and not mpeg.has_tag:
             sound = dataclasses.replace(sound, pieces=_without_first(sound.pieces, UNTOLD_DELAY))
-        yield sound
+        yield guard_sound(sound, memory_bytes)
 
 
 @contextlib.contextmanager

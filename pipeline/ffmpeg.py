@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
+from pipeline.ffmpeg_input import open_ffmpeg
 from pipeline.ogg import ogg_audio, ogg_end
 from pipeline.sound import CannotDecodeError, Samples, Sound
 
@@ -96,8 +97,7 @@ def _container(file: BinaryIO) -> Any:
     # What is buffered is forgotten by this alone: libsndfile has moved the descriptor below it.
     file.seek(0, os.SEEK_END)
     file.seek(0)
-    # metadata_errors: a tag in a strange encoding is no reason to lose the audio.
-    return av.open(file, "r", metadata_errors="replace")
+    return open_ffmpeg(file)
 
 
 class _Decoded:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pipeline.decoders import DECODER_ERRORS, open_sound, reason_of
+from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 from pipeline.mpeg_frame import MpegLength, mpeg_length
 from pipeline.promised import Promise, promise_of
 from pipeline.sound import CannotDecodeError
@@ -33,11 +34,12 @@ class Header:
     promise: Promise | None = None
 
 
-def read_header(file: BinaryIO) -> Header:
+def read_header(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES) -> Header:
     """The header of a recording.
 
     Args:
         file: opened for reading; its position is moved. It needs no descriptor.
+        memory_bytes: Memory that one step of a decoder may take, in bytes.
 
     Raises:
         CannotDecodeError: no decoder knows it.
@@ -46,7 +48,7 @@ def read_header(file: BinaryIO) -> Header:
         return _of_mpeg(mpeg)
     try:
         promise = promise_of(file)
-        with open_sound(file) as sound:
+        with open_sound(file, memory_bytes) as sound:
             is_exact = sound.n_frames is not None
             return Header(
                 sound.sample_rate_hz,

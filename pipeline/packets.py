@@ -4,16 +4,18 @@ Packets are lists of a few megabytes, because a Ray object for every short clip 
 decoding it.
 """
 
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.decode import ClipReader
-from pipeline.errors import ClipError
+from pipeline.errors import BrokenStreamError, ClipError, PipelineError
 from pipeline.events import ClipDone, ClipFailed, ClipStart, Event, ShardEnd, TimestampBlock
 from pipeline.limits import DEFAULT_LIMITS, Limits
 from pipeline.recordings import Recording
@@ -22,6 +24,8 @@ from pipeline.stages import Stopwatch
 from pipeline.windows import WindowBlock, WindowCutter, WindowRule
 
 PACKET_BYTES = 8 << 20
+INTERNAL = "internal"
+"""Error class of clips that make passtream itself fail, twice."""
 POISON = "poison"
 """Error class of clips that kill the process that decodes them, or take all of its memory."""
 
@@ -54,19 +58,63 @@ def clip_events(recording: Recording, clip: int, rule: DecodeRule) -> Iterator[E
         rule: how to cut it.
     """
     yield ClipStart(clip, recording.ref)
-    reader, cutter = ClipReader(recording, rule.limits), _ClipCutter(rule, clip)
     try:
-        for piece in reader.pieces():
-            yield from cutter.push(piece)
-        n_samples = cutter.n_samples
-        if missing := max(0, rule.min_samples - n_samples):
-            if not rule.pad_short:
-                raise _too_short(recording.ref, n_samples, rule.min_samples)
-            yield from cutter.push(np.zeros(missing, np.float32))
-        yield from cutter.finish()
+        yield from _cut_clip(recording, clip, rule)
     except ClipError as error:
-        yield ClipFailed(clip, error.stage, error.error_class, error.message)
-        return
+        yield _failed(clip, error)
+    except (PipelineError, MemoryError):
+        raise
+    except Exception as error:
+        yield _failed(clip, _second_try(recording, rule, error))
+
+
+def _second_try(recording: Recording, rule: DecodeRule, first: Exception) -> ClipError:
+    """Decode a clip once more after an error that nobody foresaw, and return what the clip gets.
+
+    Args:
+        recording: The clip.
+        rule: How to cut it.
+        first: What the first try raised.
+
+    Raises:
+        BrokenStreamError: The second try finds nothing wrong, so the fault is not the clip's.
+    """
+    try:
+        for _ in _cut_clip(recording, 0, rule):
+            pass
+    except ClipError as error:
+        return error
+    except (PipelineError, MemoryError):
+        raise
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        said = " ".join(str(error).split())
+        return ClipError(
+            "decode",
+            INTERNAL,
+            f"{recording.ref.name}: {type(error).__name__}: {said} ({Path(where.filename).name}:"
+            f"{where.lineno}), in two tries; please report it, with the file if you can",
+        )
+    raise BrokenStreamError(
+        f"{recording.ref.name}: failed once ({type(first).__name__}: {first}) and not again"
+    ) from first
+
+
+def _failed(clip: int, error: ClipError) -> ClipFailed:
+    return ClipFailed(clip, error.stage, error.error_class, error.message)
+
+
+def _cut_clip(recording: Recording, clip: int, rule: DecodeRule) -> Iterator[Event]:
+    """Yield the windows of a clip, and its `ClipDone` last."""
+    reader, cutter = ClipReader(recording, rule.limits), _ClipCutter(rule, clip)
+    for piece in reader.pieces():
+        yield from cutter.push(piece)
+    n_samples = cutter.n_samples
+    if missing := max(0, rule.min_samples - n_samples):
+        if not rule.pad_short:
+            raise _too_short(recording.ref, n_samples, rule.min_samples)
+        yield from cutter.push(np.zeros(missing, np.float32))
+    yield from cutter.finish()
     yield ClipDone(
         clip,
         n_samples,

@@ -10,6 +10,8 @@ from pipeline.clips import ClipRef
 from pipeline.cutting import Cut
 from pipeline.errors import ClipError
 from pipeline.header import Header, read_header
+from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
+from pipeline.plausible import find_implausible
 from pipeline.promised import is_truncated
 from pipeline.recordings import Recording
 from pipeline.resample import resampled_length
@@ -49,13 +51,19 @@ class Outcome:
     decoded_short: bool = False
 
 
-def outcomes(recording: Recording, refs: tuple[ClipRef, ...], spec: TableSpec) -> list[Outcome]:
+def outcomes(
+    recording: Recording,
+    refs: tuple[ClipRef, ...],
+    spec: TableSpec,
+    memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES,
+) -> list[Outcome]:
     """What will become of clips that are cut from one recording, or of the one that is a whole.
 
     Args:
         recording: to look into.
         refs: the clips.
         spec: of the table.
+        memory_bytes: Memory that one step of a decoder may take, in bytes.
 
     Raises:
         StoreError: the store that it lies in is out of order.
@@ -64,7 +72,7 @@ def outcomes(recording: Recording, refs: tuple[ClipRef, ...], spec: TableSpec) -
     try:
         with recording.open(spec.max_clip_bytes) as file:
             n_bytes = file.seek(0, 2)
-            header = read_header(file)
+            header = read_header(file, memory_bytes)
     except ClipError as error:
         return [Outcome(error.error_class, n_bytes)] * len(refs)
     except CannotDecodeError as error:
@@ -86,7 +94,7 @@ def outcome(ref: ClipRef, header: Header, n_bytes: int, spec: TableSpec) -> Outc
         return Outcome(UNKNOWN_LENGTH, n_bytes, rate_hz)
     cut = Cut(ref.span, rate_hz)
     n_frames = cut.frames_within(header.n_frames)
-    if error := _error(header, cut, n_frames, spec):
+    if error := _error(header, cut, n_frames, n_bytes, spec):
         return Outcome(error, n_bytes, rate_hz)
     try:
         n_samples = resampled_length(n_frames, rate_hz)
@@ -121,9 +129,11 @@ def _is_short(header: Header, cut: Cut) -> bool:
     return present < promise.promised - promise.slack
 
 
-def _error(header: Header, cut: Cut, n_frames: int, spec: TableSpec) -> str:
+def _error(header: Header, cut: Cut, n_frames: int, n_bytes: int, spec: TableSpec) -> str:
     """Class of the error that a clip of so many frames ends in; empty for none."""
     in_all = header.n_frames or 0
+    if implausible := find_implausible(header.sample_rate_hz, in_all, n_bytes):
+        return implausible[0]
     if n_frames / max(1, header.sample_rate_hz) > spec.max_clip_s:
         return "too_long"
     promise = header.promise

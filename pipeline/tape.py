@@ -7,12 +7,14 @@ cost the recording once. What was decoded lately is kept, as clips may overlap.
 
 import contextlib
 import dataclasses
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from pipeline.decoders import open_sound
 from pipeline.errors import ClipError
+from pipeline.limits import Limits
 from pipeline.promised import Promise, promise_of
 from pipeline.sound import Samples, Sound
 
@@ -20,25 +22,39 @@ KEPT_BYTES = 32 << 20
 """Of decoded frames: a minute and a half of stereo at 48 kHz."""
 
 Open = Callable[[int], contextlib.AbstractContextManager[BinaryIO]]
-Playable = tuple[Sound, Promise | None]
+
+
+class Playable(NamedTuple):
+    """A recording that is open and ready to be decoded.
+
+    Attributes:
+        sound: The decoder's stream.
+        promise: Length that the file declares.
+        n_bytes: Size of the file.
+    """
+
+    sound: Sound
+    promise: Promise | None
+    n_bytes: int
 
 
 @contextlib.contextmanager
-def playable(open_file: Open, max_bytes: int) -> Iterator[Playable]:
+def playable(open_file: Open, limits: Limits) -> Iterator[Playable]:
     """A recording ready to be decoded, and what its file promises.
 
     Args:
         open_file: opens a file of at most so many bytes.
-        max_bytes: so many.
+        limits: Largest file, and memory that the decoder may take.
 
     Raises:
         ClipError: it cannot be opened.
         CannotDecodeError: no decoder knows it.
     """
-    with open_file(max_bytes) as file:
+    with open_file(limits.max_clip_bytes) as file:
+        n_bytes = file.seek(0, os.SEEK_END)
         promise = promise_of(file)
-        with open_sound(file) as sound:
-            yield sound, promise
+        with open_sound(file, limits.decoder_memory_bytes) as sound:
+            yield Playable(sound, promise, n_bytes)
 
 
 class Tape:
@@ -72,11 +88,12 @@ class Tape:
         self._kept.clear()
 
     @contextlib.contextmanager
-    def playable(self, max_bytes: int) -> Iterator[Playable]:
+    def playable(self, limits: Limits) -> Iterator[Playable]:
         """As the function of this name; for one clip at a time."""
-        sound, promise = self._ready(max_bytes)
+        ready = self._ready(limits)
+        sound = ready.sound
         try:
-            yield (sound if sound.seek else self._wound(sound, max_bytes)), promise
+            yield ready if sound.seek else ready._replace(sound=self._wound(sound, limits))
         except Exception:
             self._check_file()  # what went wrong may come of it
             raise
@@ -86,9 +103,9 @@ class Tape:
             if sound.seek:
                 self.close()  # it can be begun anywhere, but once
 
-    def _ready(self, max_bytes: int) -> Playable:
+    def _ready(self, limits: Limits) -> Playable:
         if self._playable is None:
-            self._playable = self._stack.enter_context(playable(self._opened, max_bytes))
+            self._playable = self._stack.enter_context(playable(self._opened, limits))
         return self._playable
 
     @contextlib.contextmanager
@@ -101,13 +118,13 @@ class Tape:
         assert self._file
         self._check(self._file)
 
-    def _wound(self, sound: Sound, max_bytes: int) -> Sound:
+    def _wound(self, sound: Sound, limits: Limits) -> Sound:
         """A sound that begins where the tape stands, or where it is wound to."""
         at: int | None = None
 
         def seek(frame: int) -> int:
             nonlocal at
-            at = self._wind(frame, max_bytes)
+            at = self._wind(frame, limits)
             return at
 
         def pieces() -> Iterator[Samples]:
@@ -115,13 +132,13 @@ class Tape:
 
         return dataclasses.replace(sound, pieces=pieces(), seek=seek)
 
-    def _wind(self, frame: int, max_bytes: int) -> int:
+    def _wind(self, frame: int, limits: Limits) -> int:
         """Make ready to play from a frame or before it; from where."""
         if starts := [start for start, _ in self._kept if start <= frame]:
             return starts[-1]
         if self._at:
             self.close()
-            self._ready(max_bytes)
+            self._ready(limits)
         return 0
 
     def _played(self, at: int) -> Iterator[Samples]:
@@ -134,7 +151,7 @@ class Tape:
             raise self._error
         assert self._playable
         try:
-            frames = next(self._playable[0].pieces, None)
+            frames = next(self._playable.sound.pieces, None)
         except Exception as error:
             self._error = error
             raise

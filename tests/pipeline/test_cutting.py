@@ -15,6 +15,7 @@ from pipeline.cutting import Cut
 from pipeline.decode import ClipReader
 from pipeline.decoders import DECODER_ERRORS, open_sound
 from pipeline.errors import ClipError
+from pipeline.limits import DEFAULT_LIMITS
 from pipeline.recordings import of_clips
 from pipeline.tape import Tape
 from pipeline.versions import stat_version
@@ -165,7 +166,7 @@ def tape_of(path, opens, **options):
 
 
 def taken(tape, span):
-    with tape.playable(1 << 40) as (sound, _):
+    with tape.playable(DEFAULT_LIMITS) as (sound, _, _):
         pieces = list(Cut(span, sound.sample_rate_hz).pieces(sound))
         return np.concatenate([np.zeros((0, sound.channels), np.float32), *pieces])
 

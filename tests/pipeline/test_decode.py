@@ -105,10 +105,10 @@ def test_32_khz_float_passes_bit_exactly(files, decoded):
 
 
 def test_pieces_stay_small_at_the_lowest_rates(tmp_path, listed):
-    # 20,000 samples at 50 Hz make 640 times as many: 12.8 million, and soxr holds a few back.
-    soundfile.write(tmp_path / "a.wav", np.full(20_000, 0.1), 50)
+    # 40,000 samples at 100 Hz make 320 times as many: 12.8 million, and soxr holds a few back.
+    soundfile.write(tmp_path / "a.wav", np.full(40_000, 0.1), 100)
     lengths = [len(piece) for piece in ClipReader(of_clip(listed(tmp_path / "a.wav"))).pieces()]
-    assert sum(lengths) == 640 * 20_000
+    assert sum(lengths) == 320 * 40_000
     assert max(lengths) < 8 * PIECE_FRAMES
 
 
@@ -238,9 +238,9 @@ def test_a_clip_of_exactly_the_limit_is_embedded(tmp_path, listed, noise):
     assert sum(len(piece) for piece in reader.pieces()) == RATE_HZ
 
 
-def test_a_rate_of_one_a_second_is_no_way_round_the_limit(tmp_path, listed):
-    # 100,000 samples in 200 kB, of which the resampler would make 3,200,000,000.
-    soundfile.write(tmp_path / "a.wav", np.zeros(100_000), 1, "PCM_16")
+def test_the_lowest_rate_is_no_way_round_the_limit(tmp_path, listed):
+    # 9,000,000 samples in 9 MB, of which the resampler would make 2,880,000,000.
+    soundfile.write(tmp_path / "a.wav", np.zeros(9_000_000), 100, "PCM_U8")
     with pytest.raises(ClipError) as raised:
         next(ClipReader(of_clip(listed(tmp_path / "a.wav"))).pieces())
     assert raised.value.error_class == "too_long"

@@ -1,0 +1,166 @@
+"""A decoder that asks for gigabytes is stopped before it has them, and the clip is the error."""
+
+import mmap
+import resource
+import struct
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+from pipeline.decoder_memory import limited_memory
+from pipeline.sound import CannotDecodeError
+from tests.support import ROOT
+
+MIB = 1 << 20
+
+
+def soft_limit():
+    return resource.getrlimit(resource.RLIMIT_AS)[0]
+
+
+def allocate(n_bytes):
+    try:
+        mmap.mmap(-1, n_bytes).close()
+    except OSError as error:
+        raise MemoryError from error
+
+
+def test_what_fits_is_allowed_and_the_limit_is_taken_back():
+    before = soft_limit()
+    with limited_memory(512 * MIB):
+        assert soft_limit() != before
+        allocate(100 * MIB)
+    assert soft_limit() == before
+
+
+def test_what_does_not_fit_is_the_error_of_the_clip():
+    before = soft_limit()
+    with (
+        pytest.raises(CannotDecodeError, match=r"0\.25 GiB.*--decoder-memory") as caught,
+        limited_memory(256 * MIB),
+    ):
+        allocate(600 * MIB)
+    assert caught.value.error_class == "too_much_memory"
+    assert soft_limit() == before
+
+
+def test_memory_that_runs_out_below_an_outer_limit_is_no_fault_of_the_clip():
+    code = """
+        import mmap, resource
+        from pipeline.decoder_memory import limited_memory
+        with open("/proc/self/statm") as file:
+            now = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + (64 << 20), resource.RLIM_INFINITY))
+        try:
+            with limited_memory(1 << 30):
+                raise MemoryError
+        except MemoryError:
+            print("not the clip's")
+    """
+    assert run(code).stdout == "not the clip's\n"
+
+
+def test_threads_that_decode_at_once_share_the_limit_and_leave_none_behind():
+    before, errors = soft_limit(), []
+
+    def decode():
+        try:
+            for _ in range(200):
+                with limited_memory(256 * MIB):
+                    allocate(10 * MIB)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=decode) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert soft_limit() == before
+
+
+def test_an_mp4_of_a_few_hundred_bytes_does_not_take_gigabytes(tmp_path):
+    path = tmp_path / "bomb.m4a"
+    path.write_bytes(mp4_of_many_samples(60_000_000))
+    assert path.stat().st_size < 1000
+    code = f"""
+        import resource
+        from dataclasses import replace
+        from pipeline.clips import ClipRef, path_to_uri
+        from pipeline.decode import ClipReader
+        from pipeline.errors import ClipError
+        from pipeline.heads import head_of
+        from pipeline.limits import DEFAULT_LIMITS
+        from pipeline.header import read_header
+        from pipeline.recordings import of_clip
+        from pipeline.sound import CannotDecodeError
+        from pipeline.versions import stat_version
+        import os
+        memory = 256 << 20
+        ref = ClipRef(path_to_uri({str(path)!r}), stat_version(os.stat({str(path)!r})))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        limits = replace(DEFAULT_LIMITS, decoder_memory_bytes=memory)
+        try:
+            for _ in ClipReader(of_clip(ref), limits).pieces():
+                pass
+        except ClipError as error:
+            print(error.error_class)
+        try:
+            with open({str(path)!r}, "rb") as file:
+                read_header(file, memory)
+        except CannotDecodeError as error:
+            print(error.error_class)
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print((after - before) >> 10)
+    """
+    embedded, planned, mib = run(code).stdout.split()
+    assert embedded == planned == "too_much_memory"
+    assert int(mib) < 400
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+
+
+def box(kind, *parts):
+    body = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def full(kind, *parts):
+    return box(kind, bytes(4), *parts)
+
+
+def mp4_of_many_samples(n):
+    """A fragmented MP4 whose one run declares `n` samples, each of which FFmpeg would index."""
+    entry = struct.pack(">6xH8xHHHHI", 1, 1, 16, 0, 0, 16_000 << 16)
+    stbl = box(
+        b"stbl",
+        full(b"stsd", struct.pack(">I", 1), box(b"sowt", entry)),
+        full(b"stts", bytes(4)),
+        full(b"stsc", bytes(4)),
+        full(b"stsz", bytes(8)),
+        full(b"stco", bytes(4)),
+    )
+    mdhd = full(b"mdhd", struct.pack(">IIIIHH", 0, 0, 16_000, 0, 0, 0))
+    minf = box(b"minf", full(b"smhd", bytes(4)), stbl)
+    mdia = box(b"mdia", mdhd, full(b"hdlr", bytes(4) + b"soun" + bytes(13)), minf)
+    tkhd = full(b"tkhd", struct.pack(">IIIII", 0, 0, 1, 0, 0), bytes(60))
+    trex = full(b"trex", struct.pack(">IIIII", 1, 1, 1, 2, 0))
+    moov = box(b"moov", box(b"trak", tkhd, mdia), box(b"mvex", trex))
+    run = box(b"trun", struct.pack(">III", 1, n, 0))
+    traf = box(b"traf", box(b"tfhd", struct.pack(">II", 0x020000, 1)), run)
+    moof = box(b"moof", full(b"mfhd", struct.pack(">I", 1)), traf)
+    head = box(b"ftyp", b"iso5" + bytes(4) + b"iso5")
+    return head + moov + moof + box(b"mdat", bytes(16))
