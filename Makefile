@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # HEAR's validator asks for tensorflow, which it needs for tensorflow models alone: no dependencies.
 VALIDATOR := hearvalidator==2021.0.2
 
-.PHONY: demo test test-slow test-gpu soak lint lock clean
+.PHONY: demo test test-slow test-gpu fuzz soak lint lock clean
 
 demo: $(STAMP)
 	$(BIN)/python -m jobs.demo
@@ -30,6 +30,12 @@ test-gpu: $(STAMP)
 SOAK_S ?= 600
 soak: $(STAMP)
 	SOAK_S=$(SOAK_S) OMP_NUM_THREADS=1 $(BIN)/pytest -m soak -s
+
+# Damaged files through listing, opening, planning and decoding, for FUZZ_S seconds. FUZZ_SEED makes
+# the same files again; those at which something was found stay in build/fuzz.
+FUZZ_S ?= 600
+fuzz: $(STAMP)
+	FUZZ_S=$(FUZZ_S) $(BIN)/pytest -m fuzz -s tests/fuzz
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

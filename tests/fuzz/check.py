@@ -1,0 +1,164 @@
+"""What must hold for any file at all: the checks of the fuzzer, one file at a time.
+
+Opening, listing, planning and decoding a file ends in rows or in errors of passtream's own; nothing
+else is opened, written or sent; and the plan says what decoding finds, or that it is not sure.
+"""
+
+import dataclasses
+import os
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.clips import ClipRef
+from pipeline.errors import UsageError
+from pipeline.events import ClipDone, ClipFailed, ClipStart, ShardEnd
+from pipeline.heads import head_of, heads_in
+from pipeline.packets import INTERNAL, shard_packets
+from pipeline.predict import Outcome, outcomes
+from pipeline.recordings import of_clips, of_container
+from pipeline.sources.listing import Listing, SourceOptions
+from pipeline.sources.recognize import list_sources
+from pipeline.spec import Route, TableSpec
+from pipeline.storage import DEFAULT_STORAGE
+
+SPEC = TableSpec(
+    routes=(Route("statistics", 10.0, "random:0", "0" * 64, 320),),
+    min_samples=6_000,
+    embedding_dim=4,
+    n_classes=3,
+    window_s=10.0,
+    hop_s=5.0,
+    max_clip_s=3600.0,
+)
+MEMORY_BYTES = 512 << 20
+"""Memory that one step of a decoder may take here."""
+_RULE = dataclasses.replace(
+    SPEC.decode_rule,
+    limits=dataclasses.replace(SPEC.decode_rule.limits, decoder_memory_bytes=MEMORY_BYTES),
+)
+_ONLY_DECODING_SHOWS = {
+    "changed",
+    "damaged_container",
+    "empty",
+    "implausible_length",
+    "non_finite",
+    "too_long",
+    "too_much_memory",
+    "too_short",
+    "truncated",
+    "undecodable",
+}
+"""Classes of errors that a header may give no sign of."""
+
+
+class FaultError(AssertionError):
+    """Something that must hold does not."""
+
+
+class Watch:
+    """Records what this process opens for writing and sends, through Python's audit events.
+
+    Args:
+        folder: Where the damaged files lie; files may be read there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.faults: list[str] = []
+        self._roots = tuple(
+            os.path.realpath(root) for root in (folder, tempfile.gettempdir(), "/dev/null")
+        )
+        sys.addaudithook(self._see)
+
+    def _see(self, event: str, args: tuple[object, ...]) -> None:
+        if event in ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo"):
+            self.faults.append(f"{event} {args[1:]}")
+        elif event in ("subprocess.Popen", "os.system", "os.exec"):
+            self.faults.append(f"{event} {args[:1]}")
+        elif event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR):
+            path = os.path.realpath(str(args[0]))
+            if isinstance(args[0], str) and not path.startswith(self._roots):
+                self.faults.append(f"wrote {path}")
+
+
+def check_file(path: Path, watch: Watch) -> str:
+    """Take one file from its listing to its windows, and from its headers to its plan.
+
+    Args:
+        path: The file.
+        watch: What the process did meanwhile.
+
+    Returns:
+        What became of it: `rows`, an error class, or `refused`.
+
+    Raises:
+        FaultError: What must hold does not.
+    """
+    watch.faults.clear()
+    try:
+        listing = list_sources((str(path),), SourceOptions())
+    except UsageError as error:
+        if "\n" in str(error):
+            raise FaultError(f"a message of several lines: {error}") from error
+        return "refused"
+    ends = list(_embedded(listing))
+    planned = list(_planned(listing))
+    if watch.faults:
+        raise FaultError("; ".join(watch.faults))
+    if bad := [end for end in ends if isinstance(end, ClipFailed) and end.error_class == INTERNAL]:
+        raise FaultError(bad[0].message)
+    _compare(planned, ends)
+    classes = Counter(end.error_class if isinstance(end, ClipFailed) else "rows" for end in ends)
+    return classes.most_common(1)[0][0] if classes else "nothing"
+
+
+def _embedded(listing: Listing) -> Iterator[ClipDone | ClipFailed]:
+    """Yield the end of each clip, as the decode side of a run has it."""
+    streams = [of_clips(listing.clips)] if listing.clips else []
+    streams += [of_container(container) for container in listing.containers]
+    for recordings in streams:
+        n_started = n_ended = 0
+        for packet in shard_packets(recordings, _RULE):
+            for event in packet:
+                n_started += isinstance(event, ClipStart)
+                if isinstance(event, ClipDone | ClipFailed):
+                    n_ended += 1
+                    yield event
+                if isinstance(event, ShardEnd) and event.n_clips != n_started:
+                    raise FaultError(f"{event.n_clips} clips of {n_started}")
+        if n_started != n_ended:
+            raise FaultError(f"{n_started} clips were started and {n_ended} ended")
+
+
+def _planned(listing: Listing) -> Iterator[Outcome]:
+    for ref in listing.clips:
+        yield from outcomes(head_of(ref, DEFAULT_STORAGE), (ref,), SPEC, MEMORY_BYTES)
+    for container in listing.containers:
+        for recording in heads_in(container, DEFAULT_STORAGE):
+            ref: ClipRef = recording.ref
+            yield from outcomes(recording, (ref,), SPEC, MEMORY_BYTES)
+
+
+def _compare(planned: list[Outcome], ends: list[ClipDone | ClipFailed]) -> None:
+    """See that the plan says what decoding found, or that only decoding can show it."""
+    if len(planned) != len(ends):
+        if any(isinstance(end, ClipFailed) and end.error_class in _OF_CONTAINERS for end in ends):
+            return
+        raise FaultError(f"the plan has {len(planned)} clips, decoding {len(ends)}")
+    for plan, end in zip(planned, ends, strict=True):
+        if isinstance(end, ClipDone):
+            if plan.error and plan.error != "unknown_length":
+                raise FaultError(f"the plan says {plan.error}, decoding gives rows")
+            is_known = plan.is_exact and not plan.error and not end.decoded_short
+            if is_known and plan.n_samples != end.n_samples:
+                raise FaultError(f"the plan has {plan.n_samples} samples, not {end.n_samples}")
+        elif plan.error != end.error_class and not (
+            end.error_class in _ONLY_DECODING_SHOWS
+            and (not plan.error or plan.error in _ONLY_DECODING_SHOWS | {"unknown_length"})
+        ):
+            raise FaultError(f"the plan says {plan.error or 'rows'}, decoding {end.error_class}")
+
+
+_OF_CONTAINERS = {"damaged_container", "changed"}
