@@ -27,6 +27,8 @@ def announce(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: boo
         prune: whether the rows of what is gone are dropped.
     """
     _announce_sources(listing, log)
+    for note in listing.notes:
+        log.tell("source_note", note, "warning")
     spec = table.spec
     archs = "; ".join(
         f"arch {route.arch} to {route.up_to_s:g} s, "

@@ -54,6 +54,10 @@ class _MadeUpSource:
     def skipped(self) -> Counter[str]:
         return Counter()
 
+    def notes(self) -> list[str]:
+        """Return no sentences."""
+        return []
+
 
 def run_plan_bench(n_objects: int, n_records: int, report: Report = print) -> None:
     """List and plan, twice in different orders, then resume; report a Markdown table.

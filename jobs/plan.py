@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -88,7 +88,10 @@ def make_plan(question: Question) -> PlanReport:
     if table:
         # What is not given is the table's, so that these two words are enough: plan, and where.
         config = read_config(question.config, question.options, settings_of(table.spec))
-    listing = list_sources(sources, config.source_options)
+    options = config.source_options
+    if table and options.columns is None:
+        options = replace(options, table_columns=table.spec.columns)
+    listing = list_sources(sources, options)
     spec = _spec(config, listing.columns, table)
     # Refuses what has no figure before hours are spent on headers.
     core = question.core or figures.default_core

@@ -104,6 +104,7 @@ class PlanReport:
         tally = self.survey.tally
         return {
             "sources": {without_signature(s): f for s, f in self.listing.formats.items()},
+            "notes": self.listing.notes,
             "skipped_files": dict(sorted(self.listing.skipped.items())),
             "table": self.table or None,
             "changes": asdict(self.changes) if self.changes else None,

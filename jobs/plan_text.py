@@ -22,6 +22,8 @@ def plan_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
     if len(sources) > SOURCES_SHOWN:
         yield "", f"and {len(sources) - SOURCES_SHOWN:,} more"
     yield "listed", report.listing.text()
+    for note in report.listing.notes:
+        yield "note", note
     yield from _table_lines(report)
     tally, survey = report.survey.tally, report.survey
     about = "about " if survey.is_sample else ""

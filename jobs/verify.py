@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Console
@@ -44,8 +44,11 @@ def run_verify(
     """
     table = Table.existing(open_store(location, options.storage))
     done = _repaired(table) if with_repair else []
-    report = verify_table(table, list_sources(sources, options) if sources else None)
-    report.notes = done + report.notes
+    if options.columns is None:
+        options = replace(options, table_columns=table.spec.columns)
+    listing = list_sources(sources, options) if sources else None
+    report = verify_table(table, listing)
+    report.notes = done + (listing.notes if listing else []) + report.notes
     if as_json:
         out.print(json.dumps(report.to_json() | _made_with(table), indent=1))
     else:

@@ -23,7 +23,7 @@ from pipeline.redaction import redacted
 
 DEFAULT_TIMEOUT_S = 120.0
 """How long a store may be out of order before what was asked of it fails."""
-_URI = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_URI = re.compile(r"([a-z][a-z0-9+.-]*)://|(file):/", re.IGNORECASE)
 S3_PROTOCOLS = ("s3", "s3a")
 HTTP_PROTOCOLS = ("http", "https")  # the filesystem of which lists nothing
 # Their filesystems answer from earlier listings, which would hide what changed since.
@@ -68,7 +68,7 @@ def is_uri(location: str) -> bool:
 def protocol_of(uri: str) -> str:
     """`s3` of `s3://bucket/key`; empty for a local path."""
     match = _URI.match(uri)
-    return match[1].lower() if match else ""
+    return (match[1] or match[2]).lower() if match else ""
 
 
 def is_remote(location: str) -> bool:

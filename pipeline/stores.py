@@ -1,9 +1,10 @@
 """A table's location to its store."""
 
-from pipeline.clips import uri_to_path
+from pipeline.file_uris import local_path
 from pipeline.local_store import LocalStore
 from pipeline.remote_store import RemoteStore
-from pipeline.storage import DEFAULT_STORAGE, Storage, is_uri, protocol_of
+from pipeline.schemes import check_uri
+from pipeline.storage import DEFAULT_STORAGE, Storage, is_remote
 from pipeline.store import TableStore
 
 
@@ -17,8 +18,7 @@ def open_store(location: str, storage: Storage = DEFAULT_STORAGE) -> TableStore:
     Raises:
         UsageError: no such kind of store.
     """
-    if not is_uri(location):
-        return LocalStore(location)
-    if protocol_of(location) == "file":
-        return LocalStore(uri_to_path(location))
+    check_uri(location)
+    if not is_remote(location):
+        return LocalStore(local_path(location))
     return RemoteStore(location, storage)

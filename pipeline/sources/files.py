@@ -49,3 +49,7 @@ class FilesSource:
     def skipped(self) -> Counter[str]:
         """Files without an audio ending, or not let through by the patterns; by ending."""
         return self._locations.skipped
+
+    def notes(self) -> list[str]:
+        """Return no sentences: there is nothing to add to the counts."""
+        return []

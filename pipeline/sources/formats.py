@@ -10,14 +10,17 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.clips import uri_to_path
 from pipeline.errors import StoreError, UsageError
+from pipeline.file_uris import local_path
+from pipeline.schemes import check_uri
+from pipeline.sources.column_names import has_uri_column
 from pipeline.sources.listing import AUTO, FORMATS, SourceOptions
-from pipeline.sources.manifest import MANIFEST_ENDINGS, URI_COLUMN
+from pipeline.sources.manifest_rows import manifest_ending
+from pipeline.sources.no_audio import refuse_no_audio
 from pipeline.sources.parquet import PARQUET_ENDINGS
 from pipeline.sources.patterns import AUDIO_ENDINGS
 from pipeline.sources.stdin import STDIN
-from pipeline.storage import Storage, is_remote, is_uri
+from pipeline.storage import HTTP_PROTOCOLS, Storage, is_remote, protocol_of
 from pipeline.tar_reader import TAR_ENDINGS
 
 _LOOK_S = 10.0
@@ -28,7 +31,7 @@ def format_of(source: str, options: SourceOptions) -> str:
     """The format that a source is taken for: by its ending, or by what a folder holds.
 
     Raises:
-        UsageError: no such format, or a folder of several.
+        UsageError: no such format, a folder of several, or a name that is of no source at all.
     """
     if options.format != AUTO and options.format not in FORMATS:
         raise UsageError(
@@ -36,13 +39,19 @@ def format_of(source: str, options: SourceOptions) -> str:
         )
     if source == STDIN:
         return "uris"
+    check_uri(source)
     if options.format != AUTO:
         return options.format
-    ending = os.path.splitext(source)[1].lower()
-    if ending in MANIFEST_ENDINGS and not os.path.isdir(uri_to_path(source)):
-        return "manifest" if ending != ".parquet" or _is_manifest(source, options) else "parquet"
-    if not is_remote(source) and os.path.isdir(uri_to_path(source)):
-        found = _formats_of(_names_below(uri_to_path(source)))
+    path = local_path(source)
+    is_folder = not is_remote(path) and os.path.isdir(path)
+    name = path.partition("?")[0] if protocol_of(path) in HTTP_PROTOCOLS else path
+    ending = manifest_ending(name)
+    if ending and not is_folder:
+        return "manifest" if ending != ".parquet" or _is_manifest(path, options) else "parquet"
+    if not is_folder:
+        refuse_no_audio(source, name)
+    if is_folder:
+        found = _formats_of(_names_below(path))
     elif is_remote(source) and not os.path.splitext(source.rstrip("/"))[1]:
         found = _formats_of(_names_in_store(source, options.storage))
     else:
@@ -84,10 +93,8 @@ def _names_in_store(folder: str, storage: Storage) -> list[str]:
 
 
 def _is_manifest(parquet: str, options: SourceOptions) -> bool:
-    """Whether a Parquet file names recordings: it has texts in `uri`, and no bytes anywhere."""
-    if options.audio_column:
-        return False
-    if is_uri(parquet):
+    """Whether a Parquet file names recordings: in texts, while it has no bytes anywhere."""
+    if is_remote(parquet):
         files, path = options.storage.filesystem(parquet), parquet
     else:
         matches = [] if os.path.exists(parquet) else sorted(glob.glob(parquet, recursive=True))
@@ -100,8 +107,14 @@ def _is_manifest(parquet: str, options: SourceOptions) -> bool:
     kinds = {f.name: f.type for f in schema}
     parts = [part.type for kind in kinds.values() if pa.types.is_struct(kind) for part in kind]
     has_bytes = any(map(_is_bytes, (*kinds.values(), *parts)))
-    uri = kinds.get(URI_COLUMN, pa.null())
-    return (pa.types.is_string(uri) or pa.types.is_large_string(uri)) and not has_bytes
+    texts = [name for name, kind in kinds.items() if _is_text(kind)]
+    if options.audio_column:
+        return options.audio_column in texts
+    return not has_bytes and has_uri_column(texts)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _is_bytes(kind: pa.DataType) -> bool:

@@ -27,6 +27,8 @@ class SourceOptions:
         include: patterns; files whose path below the source matches none are passed over.
         exclude: patterns; files whose path below the source matches one are passed over.
         storage: how remote locations are reached.
+        table_columns: Names of the columns that a table carries already: where `columns` is None,
+            a source gives those of them that it has, and no others.
     """
 
     format: str = AUTO
@@ -35,6 +37,13 @@ class SourceOptions:
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     storage: Storage = DEFAULT_STORAGE
+    table_columns: tuple[str, ...] | None = None
+
+    def known(self, there: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the columns to carry by default of those that a source has."""
+        if self.table_columns is None:
+            return there
+        return tuple(column for column in self.table_columns if column in there)
 
     def no_columns(self, why: str) -> tuple[()]:
         """The columns of a source that says nothing of its clips.
@@ -60,6 +69,7 @@ class Listing:
         columns: that the clips carry.
         skipped: files passed over, counted by ending.
         formats: what each source was taken for.
+        notes: Sentences about the sources that their reader should know.
     """
 
     clips: list[ClipRef] = field(default_factory=list)
@@ -67,6 +77,7 @@ class Listing:
     columns: tuple[str, ...] = ()
     skipped: Counter[str] = field(default_factory=Counter)
     formats: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """How much there is, for people."""
@@ -110,6 +121,10 @@ class Source(Protocol):
 
     def skipped(self) -> Counter[str]:
         """Files passed over by `clips` and `containers`, by ending."""
+        ...
+
+    def notes(self) -> list[str]:
+        """Return sentences about the locations that a person should know."""
         ...
 
 

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from pipeline.clips import Container, path_to_uri, uri_to_path
+from pipeline.clips import Container, path_to_uri
 from pipeline.errors import UsageError
+from pipeline.file_uris import local_path
 from pipeline.sources.braces import expand_braces
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.patterns import Sieve, folder_of_glob
 from pipeline.sources.remote_files import RemoteFile, find_remote
-from pipeline.storage import is_remote, is_uri
+from pipeline.storage import is_remote
 from pipeline.versions import file_version_and_size
 
 _THREADS = 16
@@ -74,7 +75,7 @@ class Locations:
             StoreError: a store is out of order.
         """
         self._sieve.skipped.clear()
-        local = [_local_path(each) for each in self._locations if not is_remote(each)]
+        local = [local_path(each) for each in self._locations if not is_remote(each)]
         named = [(path, below) for location in local for path, below in _named(location)]
         folders = [path for path, _ in named if os.path.isdir(path)]
         paths = {
@@ -114,10 +115,6 @@ def found_containers(locations: Locations, kind: str) -> list[Container]:
             )
         found.add(Container(file.uri, file.version, kind=kind, n_bytes=file.n_bytes))
     return sorted(found)
-
-
-def _local_path(source: str) -> str:
-    return uri_to_path(f"file://{source.partition('://')[2]}") if is_uri(source) else source
 
 
 def _named(location: str) -> list[tuple[str, str]]:

@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from pipeline.clips import path_to_uri, uri_to_path
 from pipeline.errors import UsageError
+from pipeline.file_uris import local_path
 from pipeline.objects import FsspecObject
+from pipeline.schemes import check_uri
 from pipeline.signed import refuse_password, without_signature
 from pipeline.sources.remote_files import SAME_PROTOCOLS
 from pipeline.storage import (
@@ -51,10 +53,13 @@ def located(location: str, folder: str) -> Located:
         folder: a local folder or the URI of a remote one.
 
     Raises:
-        UsageError: it has a password in it.
+        UsageError: it has a password in it, is the URI of no store, or cannot be a name.
     """
-    if protocol_of(location) == "file":
-        return Located(path_to_uri(uri_to_path(location)))
+    if "\0" in location or not _is_name(location):
+        raise UsageError(f"{location[:80]!r} cannot be the name of a file")
+    check_uri(location)
+    if is_uri(location) and not is_remote(location):
+        return Located(path_to_uri(local_path(location)))
     if is_uri(location):
         refuse_password(location)
         scheme, _, path = location.partition("://")
@@ -64,6 +69,15 @@ def located(location: str, folder: str) -> Located:
     if is_remote(folder) and not location.startswith("/"):
         return Located(_joined(folder, location))
     return Located(path_to_uri(os.path.join(folder, location)))
+
+
+def _is_name(location: str) -> bool:
+    """Whether a location can be a name: JSON can write halves of characters, which cannot."""
+    try:
+        os.fsencode(location)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def folder_of(uri: str) -> str:

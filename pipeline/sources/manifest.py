@@ -1,8 +1,8 @@
 """Manifests: files that name recordings, or parts of them, and say something about each.
 
 A row has a `uri` (relative ones begin at the manifest's folder), perhaps `start_s` and `end_s`, and
-further columns, which the table carries. A recording that is not there is a clip nevertheless: it
-ends in `errors`.
+further columns, which the table carries. `column_names` knows the names that other tools have for
+these. A recording that is not there is a clip nevertheless: it ends in `errors`.
 """
 
 import glob
@@ -13,22 +13,29 @@ from functools import cached_property
 
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
+from pipeline.file_uris import local_path
+from pipeline.schemes import check_uri
+from pipeline.signed import without_signature
+from pipeline.sources.column_names import ColumnNames, name_columns
+from pipeline.sources.common_voice import base_folder
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.lookup import folder_of, located, versions_of
-from pipeline.sources.manifest_rows import READERS, ManifestRows, as_text, read_rows
-from pipeline.sources.spans import Span, span_of
-from pipeline.storage import Storage, first_line, is_uri
-
-MANIFEST_ENDINGS = tuple(READERS)
-URI_COLUMN = "uri"
-_SPAN_COLUMNS = ("start_s", "end_s")
+from pipeline.sources.manifest_rows import (
+    READERS,
+    ManifestRows,
+    as_text,
+    manifest_ending,
+    read_rows,
+)
+from pipeline.sources.spans import Span, span_of, span_of_duration
+from pipeline.storage import HTTP_PROTOCOLS, Storage, first_line, is_remote, protocol_of
 
 _Named = tuple[str, Span | None, tuple[str | None, ...], ManifestRows, int]
 """Of one clip: what to read it by, span, carried values, and the row that names it."""
 
 
 class ManifestSource:
-    """CSV with a header, JSONL and Parquet manifests, local (files and globs) or remote.
+    """Manifests, in text, JSON or Parquet, and lists; local (files and globs) or remote.
 
     Args:
         locations: of all sources that are manifests.
@@ -59,22 +66,24 @@ class ManifestSource:
         return ()
 
     def columns(self) -> tuple[str, ...]:
-        """Those asked for, else all but `uri`, `start_s` and `end_s`.
+        """Those asked for, else all but the ones that name recordings and cut them.
 
         Raises:
             UsageError: the options ask for what no manifest has.
         """
         there = dict.fromkeys(
             column
-            for rows in self._manifests.values()
+            for location, rows in self._manifests.items()
             for column in rows.columns
-            if column not in (URI_COLUMN, *_SPAN_COLUMNS)
+            if column not in self._names[location].used
         )
         if self._options.columns is None:
-            return tuple(there)
-        if unknown := [column for column in self._options.columns if column not in there]:
+            return self._options.known(tuple(there))
+        used = {name for names in self._names.values() for name in names.used}
+        if unknown := [c for c in self._options.columns if c not in there and c not in used]:
             raise UsageError(
-                f"columns {', '.join(unknown)}: not in {', '.join(self._manifests)}, which can "
+                f"columns {', '.join(unknown)}: not in "
+                f"{', '.join(rows.name for rows in self._manifests.values())}, which can "
                 f"carry {', '.join(there) or 'none'}"
             )
         return self._options.columns
@@ -83,28 +92,51 @@ class ManifestSource:
         """None: every row is a clip."""
         return Counter()
 
+    def notes(self) -> list[str]:
+        """Return sentences about columns that are not used, though they look like it."""
+        return [
+            f"manifest {self._manifests[location].name!r}: {note}"
+            for location, names in self._names.items()
+            for note in names.notes
+        ]
+
     @cached_property
     def _manifests(self) -> dict[str, ManifestRows]:
         """By location; in one order, whichever was named first."""
         expanded = {path for location in self._locations for path in _expand(location)}
         return {name: _read(name, self._options.storage) for name in sorted(expanded)}
 
+    @cached_property
+    def _names(self) -> dict[str, ColumnNames]:
+        """The columns that name recordings and cut them, by manifest."""
+        return {name: self._names_of(rows) for name, rows in self._manifests.items()}
+
+    def _names_of(self, rows: ManifestRows) -> ColumnNames:
+        try:
+            return name_columns(rows.columns, self._options.audio_column)
+        except UsageError as error:
+            raise UsageError(f"manifest {rows.name!r}: {error}{rows.hint}") from error
+
     def _named(self) -> dict[tuple[str, str], _Named]:
         """By uri and member."""
         named: dict[tuple[str, str], _Named] = {}
         columns = self.columns()
         for location, rows in self._manifests.items():
-            folder = _folder(location)
+            names = self._names[location]
+            folder = base_folder(_folder(location), names.uri, rows, self._options.storage)
+            span_from, end = (
+                (span_of_duration, names.duration) if names.duration else (span_of, names.end)
+            )
             for number, (uri, start_s, end_s, *values) in rows.of(
-                (URI_COLUMN, *_SPAN_COLUMNS, *columns)
+                (names.uri, names.start, end, *columns)
             ):
                 if not isinstance(uri, str) or not uri:
                     raise UsageError(
-                        f"{rows.place(number)}: uri must be a path or a URI (got {uri!r})"
+                        f"{rows.place(number)}: {names.uri} must be a path or a URI (got {uri!r})"
                     )
                 try:
                     place, read_uri = located(uri, folder)
-                    member, span = span_of(start_s, end_s)
+                    member, span = span_from(start_s, end_s, names.start, end)
                 except UsageError as error:
                     raise UsageError(f"{rows.place(number)}: {error}") from error
                 carried = _carried(values, columns, rows, number)
@@ -121,7 +153,7 @@ def _carried(
     try:
         carried = tuple(map(as_text, values))
         "".join(text for text in carried if text).encode()
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UsageError(
             f"{rows.place(number)}: {', '.join(columns)} cannot all be text: {error}"
         ) from error
@@ -145,45 +177,48 @@ def _conflict(
 
 
 def _expand(location: str) -> list[str]:
-    if is_uri(location) or os.path.lexists(location) or not glob.has_magic(location):
-        return [location]
-    matches = glob.glob(location, recursive=True, include_hidden=True)
+    path = local_path(location)
+    if is_remote(location) or os.path.lexists(path) or not glob.has_magic(path):
+        return [path]
+    matches = glob.glob(path, recursive=True, include_hidden=True)
     if not matches:
         raise UsageError(f"source {location!r}: the glob matches no file")
     return matches
 
 
 def _folder(location: str) -> str:
-    if is_uri(location):
-        return folder_of(location)
+    if is_remote(location):
+        return folder_of(_without_query(location))
     return os.path.dirname(os.path.abspath(location))
 
 
+def _without_query(location: str) -> str:
+    return location.partition("?")[0] if protocol_of(location) in HTTP_PROTOCOLS else location
+
+
 def _read(location: str, storage: Storage) -> ManifestRows:
-    ending = os.path.splitext(location)[1].lower()
-    if ending not in MANIFEST_ENDINGS:
+    check_uri(location)
+    shown = storage.redacted(without_signature(location))
+    ending = manifest_ending(_without_query(location))
+    if not ending:
         raise UsageError(
-            f"manifest {location!r}: its name must end in one of {', '.join(MANIFEST_ENDINGS)}"
+            f"manifest {shown!r}: its name must end in one of {', '.join(READERS)}; that of text "
+            "may end in .gz as well"
         )
-    rows = read_rows(location, ending, _content(location, storage))
-    if URI_COLUMN not in rows.columns:
-        raise UsageError(
-            f"manifest {location!r}: has no column {URI_COLUMN!r}, it has "
-            f"{', '.join(rows.columns) or 'none'}; rename the one that holds paths or URIs"
-        )
-    return rows
+    return read_rows(shown, ending, _content(location, storage))
 
 
 def _content(location: str, storage: Storage) -> bytes:
+    shown = storage.redacted(without_signature(location))
     try:
-        if is_uri(location):
+        if is_remote(location):
             files = storage.filesystem(location)
-            content: bytes = storage.tried(f"reading {location}", lambda: files.cat_file(location))
+            content: bytes = storage.tried(f"reading {shown}", lambda: files.cat_file(location))
             return content
         with open(location, "rb") as file:
             return file.read()
     except FileNotFoundError as error:
-        raise UsageError(f"manifest {storage.redacted(location)!r}: no such file") from error
+        raise UsageError(f"manifest {shown!r}: no such file") from error
     except OSError as error:
         reason = error.strerror or storage.redacted(first_line(error))
-        raise UsageError(f"manifest {storage.redacted(location)!r}: {reason}") from error
+        raise UsageError(f"manifest {shown!r}: {reason}") from error

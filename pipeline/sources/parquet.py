@@ -53,8 +53,10 @@ class ParquetSource:
             UsageError: none of the files has one of them; or as `containers`.
             StoreError: a store does not answer.
         """
-        wanted = self._options.columns or ()
         there = dict.fromkeys(name for file in self._layouts for name in file.columns)
+        if self._options.columns is None and self._options.table_columns is not None:
+            return self._options.known(tuple(there))
+        wanted = self._options.columns or ()
         for name in wanted:
             if name not in there:
                 raise UsageError(
@@ -66,6 +68,10 @@ class ParquetSource:
     def skipped(self) -> Counter[str]:
         """Files in folders that are of another format, by ending."""
         return self._locations.skipped
+
+    def notes(self) -> list[str]:
+        """Return no sentences: there is nothing to add to the counts."""
+        return []
 
     @cached_property
     def _layouts(self) -> "list[Layout]":

@@ -49,7 +49,7 @@ def list_sources(sources: Sequence[str], options: SourceOptions = SourceOptions(
         _SOURCES[name]([s for s, f in listing.formats.items() if f == name], options)
         for name in sorted(set(listing.formats.values()))
     ]
-    join_sources(made, listing)
+    join_sources(made, listing, options.table_columns)
     refuse_own(listing.columns)
     if not listing.clips and not listing.containers:
         shown = ", ".join(options.storage.redacted(without_signature(s)) for s in sources)
@@ -60,17 +60,23 @@ def list_sources(sources: Sequence[str], options: SourceOptions = SourceOptions(
     return listing
 
 
-def join_sources(sources: Sequence[Source], listing: Listing) -> None:
+def join_sources(
+    sources: Sequence[Source], listing: Listing, order: tuple[str, ...] | None = None
+) -> None:
     """Fill a listing with what the sources hold.
 
     Args:
         sources: in an order that depends on nothing but their formats.
         listing: still empty.
+        order: Names of columns, in the order that the listing is to have them; None for the order
+            in which the sources have them.
 
     Raises:
         UsageError: one cannot be listed.
     """
     columns = [column for source in sources for column in source.columns()]
+    if order is not None:
+        columns.sort(key=order.index)
     listing.columns = tuple(dict.fromkeys(columns))
     clips, containers = dict[ClipRef, ClipRef](), set[Container]()
     for source in sources:
@@ -80,6 +86,7 @@ def join_sources(sources: Sequence[Source], listing: Listing) -> None:
                 clips[clip] = clip
         containers.update(source.containers())
         listing.skipped.update(source.skipped())
+        listing.notes += source.notes()
     listing.clips = sorted(clips.values(), key=lambda clip: (clip.uri, clip.version, clip.member))
     listing.containers = sorted(containers)
 

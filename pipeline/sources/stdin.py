@@ -63,3 +63,7 @@ class StdinSource:
     def skipped(self) -> Counter[str]:
         """None: every line is a clip."""
         return Counter()
+
+    def notes(self) -> list[str]:
+        """Return no sentences: there is nothing to add to the counts."""
+        return []

@@ -51,6 +51,8 @@ class TarSource:
         """
         if self._options.columns is not None:
             return self._options.columns
+        if self._options.table_columns is not None:
+            return self._options.table_columns
         for tar in self.containers()[:_PEEKED_TARS]:
             found = text_endings(tar, self._options.storage)
             if found is not None:
@@ -60,3 +62,7 @@ class TarSource:
     def skipped(self) -> Counter[str]:
         """Files in folders that are no tars, by ending."""
         return self._locations.skipped
+
+    def notes(self) -> list[str]:
+        """Return no sentences: there is nothing to add to the counts."""
+        return []

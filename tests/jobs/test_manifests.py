@@ -59,3 +59,21 @@ def test_uris_on_standard_input(tmp_path):
     assert pq.read_table(table / "clips", columns=["uri"])["uri"].to_pylist() == list(
         map(str, paths)
     )
+
+
+def test_plan_and_verify_carry_the_columns_that_the_table_has(tmp_path):
+    write_tones(tmp_path / "corpus", (1.5,))
+    manifest, table = tmp_path / "m.csv", tmp_path / "table"
+    # Two speakers of one part: only without that column do the rows agree.
+    manifest.write_text(
+        "audio_filepath,offset,duration,speaker,text\n"
+        "corpus/000.wav,0.5,0.5,A,x\n"
+        "corpus/000.wav,0.5,0.5,B,x\n"
+    )
+    run = passtream("embed", manifest, table, *QUICK, "--in-process", "--columns", "text")
+    assert run.returncode == 0, run.stderr
+    rows = pq.read_table(table / "clips", columns=["member", "duration_s", "text"]).to_pylist()
+    assert rows == [{"member": "t=0.5,1.0", "duration_s": 0.5, "text": "x"}]
+    for arguments in (("verify", table, "--source", manifest), ("plan", manifest, table)):
+        done = passtream(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr

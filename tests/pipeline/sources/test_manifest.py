@@ -159,8 +159,9 @@ def test_columns_are_chosen(write):
 
 
 def test_a_manifest_without_uris_says_what_it_has(write):
-    message = refused(write([{"path": "a.wav", "text": "hello"}]), format="manifest")
-    assert "has no column 'uri', it has path, text" in message
+    message = refused(write([{"place": "a.wav", "text": "hello"}]), format="manifest")
+    assert "has no column 'uri', it has place, text; rename the one that holds paths" in message
+    assert "--audio-column" in message
 
 
 def test_empty_uris_are_refused(write):
@@ -187,7 +188,7 @@ def test_fields_may_come_and_go_in_jsonl(tmp_path):
         ("m.csv", 'uri,id\na,"1', "unexpected end of data"),
         ("m.csv", "uri,uri\na,b\n", "has column 'uri' more than once"),
         ("m.csv", "", "has no column 'uri', it has none"),
-        ("m.csv", b"uri\n\xff.wav\n", "utf-8"),
+        ("m.csv", b"uri\n\xff.wav\n", "line 2: is not UTF-8 (byte 0xff)"),
         ("m.jsonl", '{"uri": "a"}\n{"uri": \n', "line 2: Expecting value"),
         ("m.jsonl", '["a"]\n', "line 1: is no JSON object"),
         ("m.parquet", "PAR1", "cannot be read: "),
@@ -236,7 +237,9 @@ def test_names_that_are_not_utf8_and_file_uris(tmp_path):
         ({"uri": ["a"]}, "manifest"),
         ({"uri": ["a"], "n": [1]}, "manifest"),
         ({"uri": [1]}, "parquet"),
-        ({"path": ["a"]}, "parquet"),
+        ({"path": ["a"]}, "manifest"),
+        ({"place": ["a"]}, "parquet"),
+        ({"path": ["a"], "audio": [b"RIFF"]}, "parquet"),
         ({"uri": ["a"], "audio": [b"RIFF"]}, "parquet"),
         ({"uri": ["a"], "audio": [{"bytes": b"RIFF", "path": "a"}]}, "parquet"),
     ],

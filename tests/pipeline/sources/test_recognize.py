@@ -71,3 +71,21 @@ def test_the_tables_own_columns_are_those_of_a_table_of_everything(make_spec):
     from pipeline.schema import schemas
 
     assert own_columns() == tuple(schemas(spec)["clips"].names)
+
+
+def test_of_the_columns_of_a_table_each_source_gives_those_that_it_has(tmp_path):
+    (tmp_path / "m.csv").write_text("uri,c,a,x\nb.wav,3,1,9\n")
+    parquet = write_parquet(tmp_path / "a.parquet", corpus(1), b=["2"], y=["9"])
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "c.wav").write_bytes(wav())
+    sources = (tmp_path / "m.csv", parquet, tmp_path / "folder")
+    listing = listed(*sources, table_columns=("a", "b", "c", "gone"))
+    assert listing.columns == ("a", "b", "c")
+    assert {clip.carried for clip in listing.clips} == {("1", None, "3"), ()}
+    assert listed(*sources, table_columns=()).columns == ()
+
+
+def test_columns_that_look_like_parts_and_are_not_used_are_told(tmp_path):
+    (tmp_path / "m.csv").write_text("uri,duration\nb.wav,3\n")
+    (note,) = listed(tmp_path / "m.csv").notes
+    assert f"{str(tmp_path / 'm.csv')!r}: the column 'duration' is carried and cuts nothing" in note
