@@ -25,6 +25,7 @@ import soundfile
 from pipeline.decoder_step import decoder_step, guard_sound
 from pipeline.endless import Endless
 from pipeline.ffmpeg import FFMPEG, by_ffmpeg
+from pipeline.flac_sound import flac_sound, flac_stream
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 from pipeline.mpeg import UNTOLD_DELAY, mpeg_audio
 from pipeline.mpeg_walk import MpegFrames, mpeg_frames
@@ -69,11 +70,14 @@ def open_sound(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES)
     mpeg = mpeg_audio(file)
     is_counted = mpeg is None or mpeg.n_samples is not None
     frames = None if is_counted else mpeg_frames(file)
+    flac = flac_stream(file)
     decoders: list[tuple[str, Callable[[BinaryIO], Any]]] = [
         (_LIBSNDFILE, partial(_to_its_end, frames=frames) if frames else by_libsndfile),
         (FFMPEG, by_ffmpeg),
     ]
-    if _is_for_ffmpeg(file):
+    if flac:
+        decoders[0] = (_LIBSNDFILE, partial(flac_sound, stream=flac, opener=by_libsndfile))
+    elif _is_for_ffmpeg(file):
         decoders.reverse()
     reasons = []
     with contextlib.ExitStack() as stack:
@@ -141,16 +145,17 @@ def _is_for_ffmpeg(file: BinaryIO) -> bool:
 
 
 @contextlib.contextmanager
-def by_libsndfile(file: BinaryIO) -> Iterator[Sound]:
+def by_libsndfile(file: BinaryIO, n_at_once: int = PIECE_FRAMES) -> Iterator[Sound]:
     """A recording as libsndfile decodes it.
 
     Args:
         file: its position is moved.
+        n_at_once: Most frames to read at once, which are lost together where they are damaged.
     """
     with soundfile.SoundFile(_for_libsndfile(file), closefd=False) as sound:
         # Of an MP3 without a count of its frames it is a guess.
         is_exact = sound.format != "MP3" and sound.frames < _UNKNOWN_LENGTH_FRAMES
-        at_once = max(1, min(PIECE_FRAMES, _PIECE_SAMPLES // sound.channels))
+        at_once = max(1, min(n_at_once, _PIECE_SAMPLES // sound.channels))
         yield Sound(
             sound.samplerate,
             sound.channels,

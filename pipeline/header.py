@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pipeline.decoders import DECODER_ERRORS, open_sound, reason_of
+from pipeline.flac import FlacAudio, check_fits, check_whole, flac_audio, other_parts
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 from pipeline.mpeg_frame import MpegLength, mpeg_length
 from pipeline.promised import Promise, promise_of
@@ -47,6 +48,8 @@ def read_header(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES
     if mpeg := mpeg_length(file):
         return _of_mpeg(mpeg)
     try:
+        if (flac := flac_audio(file, is_lazy=True)) and flac.n_samples is not None:
+            return _of_flac(file, flac, flac.n_samples)
         promise = promise_of(file)
         with open_sound(file, memory_bytes) as sound:
             is_exact = sound.n_frames is not None
@@ -59,6 +62,18 @@ def read_header(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES
             )
     except DECODER_ERRORS as error:
         raise CannotDecodeError("undecodable", reason_of(error)) from error
+
+
+def _of_flac(file: BinaryIO, flac: FlacAudio, n_samples: int) -> Header:
+    stream, present = flac.stream, n_samples
+    if flac.others:
+        check_whole(flac)
+    for other in other_parts(file, flac):
+        check_fits(other, stream)
+        check_whole(other)
+        present += other.n_samples or 0
+    promise = Promise(stream.n_samples, n_samples) if stream.n_samples > n_samples else None
+    return Header(stream.sample_rate_hz, stream.channels, present, True, promise)
 
 
 def _of_mpeg(mpeg: MpegLength) -> Header:

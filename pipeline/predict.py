@@ -132,11 +132,13 @@ def _is_short(header: Header, cut: Cut) -> bool:
 def _error(header: Header, cut: Cut, n_frames: int, n_bytes: int, spec: TableSpec) -> str:
     """Class of the error that a clip of so many frames ends in; empty for none."""
     in_all = header.n_frames or 0
-    if implausible := find_implausible(header.sample_rate_hz, in_all, n_bytes):
-        return implausible[0]
-    if n_frames / max(1, header.sample_rate_hz) > spec.max_clip_s:
-        return "too_long"
     promise = header.promise
+    declared = promise.promised if promise and promise.unit == "frames" else None
+    if implausible := find_implausible(header.sample_rate_hz, max(in_all, declared or 0), n_bytes):
+        return implausible[0]
+    longest = max(n_frames, cut.frames_within(declared or 0))
+    if longest / max(1, header.sample_rate_hz) > spec.max_clip_s:
+        return "too_long"
     if cut.end > in_all and promise and promise.promised is not None:
         present = in_all if promise.present is None else promise.present
         if is_truncated(promise.promised - promise.slack, present, spec.short_tolerance):

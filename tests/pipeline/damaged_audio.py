@@ -18,7 +18,7 @@ import soundfile
 
 RATE_HZ = 16_000
 DURATION_S = 3.0
-_MODULES: tuple[str, ...] = ()
+_MODULES: tuple[str, ...] = ("tests.pipeline.damaged_flac",)
 """Further modules with damaged audio, for example `tests.pipeline.damaged_ogg`."""
 
 
@@ -43,7 +43,7 @@ class DamagedAudio:
     duration_s: float | None = None
     error: str = ""
     decoded_short: bool = False
-    within_s: float = 0.0
+    within_s: float = 1e-6
     span: tuple[float, float] | None = None
     plan_error: str | None = None
 
