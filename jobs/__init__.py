@@ -8,10 +8,12 @@
 - `plan`: what a run would have to do; `plan_command`, `plan_report` and `plan_text` ask and tell
   it, `figures` and `costs` are what it takes of devices, `core_figures` and `decode_cost` of cores.
 - `models`: `passtream models`; `fetchbar`: the progress of a download.
-- `local`: the run's shards in this process; `cluster`: the same on Ray. Of that `connect` is where,
-  `crew` the actors and `answers` what is asked of them; `fleet` (how many), `schedule` (who does
-  what) and `work` (what a failure makes of it) decide, and know no Ray; `actor` and `decoding` run
-  on its nodes; `metrics` and `reasons` tell of it.
+- `local`: the run's shards in this process; `cluster`: the same on Ray. Of that `connect` starts or
+  joins a Ray, by the settings of `local_ray` or after `ray_address` has found that one answers;
+  `actor_plan` is the actors' size, `crew` the actors and `answers` what is asked of them; `fleet`
+  (how many), `schedule` (who does what) and `work` (what a failure makes of it) decide, and know no
+  Ray; `actor` and `decoding` run on its nodes; `metrics` and `reasons` tell of it.
+- `command_line`: the arguments of this process, without credentials for `ps`.
 - `submit`: `passtream submit` and `passtream job`; `submission` is what is sent, `job_client` to
   whom, `follow` the log to the job's end; `ray_job`: what a run does that Ray Jobs has started.
 - `routing`: which archs a run embeds with, and the weights of each.

@@ -1,5 +1,10 @@
 """The `passtream` command: options in, exit code out; errors as one line on standard error."""
 
+if __name__ == "__main__":  # as `passtream.main` does, before the other imports
+    from jobs.command_line import hide_credentials
+
+    hide_credentials()
+
 import io
 import itertools
 import sys

@@ -9,13 +9,15 @@ that run at once one is let write.
 import contextlib
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import ray
 
 from jobs.actor import DecodeDiedError
+from jobs.actor_plan import ActorPlan, actor_plan
 from jobs.answers import Answers
-from jobs.connect import ActorPlan, ClusterOptions, actor_plan, connected
+from jobs.connect import ClusterOptions, connected
 from jobs.crew import Actor, Crew
 from jobs.metrics import RunMetrics
 from jobs.model import RunSpec
@@ -55,7 +57,8 @@ def run_on_ray(
         UsageError: Ray cannot be reached, or has too few GPUs.
         PipelineError: the actors cannot start.
     """
-    with connected(options, run.storage):
+    tell = partial(monitor.log.tell, "ray_settings", level="warning")
+    with connected(options, run.storage, tell):
         stop.install()  # ray.init has taken SIGTERM
         plan = actor_plan(options, len(shards), run.spec.precision)
         with stop.deferred():

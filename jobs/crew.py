@@ -12,8 +12,8 @@ from typing import Any
 import ray
 
 from jobs.actor import EmbedActor
+from jobs.actor_plan import ActorPlan
 from jobs.answers import Answers
-from jobs.connect import ActorPlan
 from jobs.fleet import Fleet
 from jobs.logs import RunLog
 from jobs.model import RunSpec

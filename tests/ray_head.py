@@ -29,11 +29,13 @@ class RayHead:
 
     Attributes:
         url: of its dashboard.
+        address: where drivers connect to.
         folder: of its sessions.
         token_file: has the token.
     """
 
     url: str
+    address: str
     folder: Path
     token_file: Path
 
@@ -69,9 +71,10 @@ def ray_head(env: Mapping[str, str], num_cpus: int = 2) -> Iterator[RayHead]:
     token_file, port, log = folder / "token", free_port(), folder / "head.log"
     token_file.touch(mode=0o600)
     token_file.write_text(secrets.token_hex(32))
-    head = RayHead(f"http://127.0.0.1:{port}", folder, token_file)
+    gcs_port = free_port()
+    head = RayHead(f"http://127.0.0.1:{port}", f"127.0.0.1:{gcs_port}", folder, token_file)
     options = {
-        "port": free_port(),
+        "port": gcs_port,
         "dashboard-host": "127.0.0.1",
         "dashboard-port": port,
         "dashboard-agent-listen-port": free_port(),

@@ -59,5 +59,7 @@ def test_ray_that_is_not_there_exits_2(corpus, tmp_path):
         options = (*QUICK, "--address", address)
         done = passtream("embed", corpus, tmp_path / "table", *options, env=env)
         assert done.returncode == 2, done.stderr
-        assert f"address '{address}': no Ray to be had there" in done.stderr
+        assert f"address '{address}': " in done.stderr
+        assert "reachable there (127.0.0.1:9: " in done.stderr
+        assert "--address local starts one" in done.stderr
         assert "Traceback" not in done.stderr

@@ -9,9 +9,10 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 
 from jobs import crew
+from jobs.actor_plan import actor_plan
 from jobs.answers import Answers
 from jobs.config import EmbedConfig
-from jobs.connect import ClusterOptions, actor_plan
+from jobs.connect import ClusterOptions
 from jobs.crew import Crew
 from jobs.fleet import FleetSize
 from jobs.logs import RunLog

@@ -11,7 +11,8 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from jobs.connect import ClusterOptions, actor_plan
+from jobs.actor_plan import actor_plan
+from jobs.connect import ClusterOptions
 from jobs.fleet import FleetSize
 from models.archs import DEFAULT_ARCH
 from pipeline.errors import UsageError
