@@ -24,8 +24,6 @@ from pipeline.plan import Shard
 from pipeline.progress import Progress
 from pipeline.shard import EmbeddedShard, embedded_shard
 from pipeline.shared_model import SharedModel
-from pipeline.stores import open_store
-from pipeline.table import Table
 
 BACKPRESSURE_PACKETS = 4
 _DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, MemoryError)
@@ -68,7 +66,7 @@ class EmbedActor:
         self._run = run
         self._n_threads = n_threads
         self._model: SharedModel
-        self._table = Table(open_store(run.table_root, run.storage), run.spec)
+        self._table = run.table
         self._lock = threading.Lock()
         self._progress: dict[str, Progress] = {}
         self._embedded: dict[str, EmbeddedShard] = {}

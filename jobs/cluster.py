@@ -26,7 +26,7 @@ from jobs.reasons import reason_of
 from jobs.schedule import Schedule, Try
 from jobs.stop import StopRequest, grace_s
 from jobs.work import Work
-from pipeline.errors import StoreError
+from pipeline.errors import LostTableError, StoreError
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 
@@ -55,6 +55,7 @@ def run_on_ray(
 
     Raises:
         UsageError: Ray cannot be reached, or has too few GPUs.
+        LostTableError: Another run has the table now.
         PipelineError: the actors cannot start.
     """
     tell = partial(monitor.log.tell, "ray_settings", level="warning")
@@ -103,7 +104,7 @@ class _Driver:
                 self._metrics.shards(schedule.n_open, schedule.n_waiting)
                 self._metrics.actors(len(self._crew.ready), len(self._crew.starting))
                 self._poll_progress()
-        deadline = time.monotonic() + grace_s()
+        deadline = time.monotonic() + (0.0 if self._stop.at_once else grace_s())
         while schedule.n_open and (left := deadline - time.monotonic()) > 0:
             self._answers.wait(min(left, POLL_S))
 
@@ -173,6 +174,8 @@ class _Driver:
             self._lose(actor, reason_of(error))
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
+            if isinstance(cause, LostTableError):
+                raise cause from None  # no other shard could be committed either
             if isinstance(cause, DecodeDiedError):
                 after = asked.work.decoder_died(cause.clip)
             elif isinstance(cause, StoreError):

@@ -81,7 +81,8 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
     table = Table.open_or_create(store, spec)
     for note in table.store.notes():
         log.tell("table_note", note, "warning")
-    with table.store.lock(partial(log.tell, "waiting_for_table"), stop.signal):
+    waiting = partial(log.tell, "waiting_for_table")
+    with table.store.lock(waiting, stop.table_lost) as table.hold:
         plan = _plan(config, listing, table, log)
         announce(listing, plan, table, log, config.prune)
         check_prune(plan, config)
@@ -176,7 +177,7 @@ def _execute(
     from jobs.model import RunSpec
 
     sources = weights_by_arch(config.weights, config.archs)
-    run = RunSpec(table.store.location, table.spec, sources, config.storage)
+    run = RunSpec(table.store.location, table.spec, sources, config.storage, table.hold)
     if config.in_process:
         from jobs.local import run_in_process
 

@@ -6,11 +6,9 @@ from jobs.decoding import decode
 from jobs.model import RunSpec, build_model
 from jobs.monitor import Monitor
 from models.weights import Weights
-from pipeline.errors import PipelineError
+from pipeline.errors import LostTableError, PipelineError
 from pipeline.plan import Shard
 from pipeline.shard import embed_shard
-from pipeline.stores import open_store
-from pipeline.table import Table
 
 
 def run_in_process(
@@ -23,15 +21,20 @@ def run_in_process(
         weights: by arch, loaded already; emptied.
         shards: what to embed.
         monitor: told of every receipt and failure.
+
+    Raises:
+        LostTableError: Another run has the table now.
     """
     model = build_model(run, weights=weights)
-    table = Table(open_store(run.table_root, run.storage), run.spec)
+    table = run.table
     for shard in shards:
         packets = decode(shard, run.spec.decode_rule, run.spec.columns, run.storage)
         try:
             record = embed_shard(
                 shard, packets, model, table, lambda progress: monitor.in_flight([progress])
             )
+        except LostTableError:
+            raise  # no other shard could be committed either
         except PipelineError as error:
             monitor.shard_failed(shard, str(error))
         except MemoryError as error:

@@ -23,6 +23,7 @@ from pipeline.canary import check_canary
 from pipeline.clips import to_samples
 from pipeline.errors import PipelineError
 from pipeline.events import Event
+from pipeline.hold import Hold
 from pipeline.model import BeginningModel
 from pipeline.sound import Samples
 from pipeline.spec import TableSpec
@@ -45,12 +46,19 @@ class RunSpec:
         spec: of the table.
         weights: where those of each arch come from.
         storage: how remote locations are reached.
+        hold: Hold of the table, which each commit checks; None for no check.
     """
 
     table_root: str
     spec: TableSpec
     weights: dict[str, str]
     storage: Storage = DEFAULT_STORAGE
+    hold: Hold | None = None
+
+    @property
+    def table(self) -> Table:
+        """The table as a process of the run opens it."""
+        return Table(open_store(self.table_root, self.storage), self.spec, hold=self.hold)
 
     @property
     def decode(self) -> Decode:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
+from pipeline.lease import Holder
 from pipeline.run_state import RunState
 from pipeline.run_status import RunStatus, Speed, run_status
 from pipeline.storage import Storage
@@ -16,7 +17,7 @@ from pipeline.wording import duration_text
 
 _STANDINGS = {
     "running": "running",
-    "perhaps_running": "running, or ended a moment ago: nobody is known to hold the table",
+    "perhaps_running": "running, or ended a moment ago: no sign of life is recent enough to tell",
     "not_running": "not running any more as far as can be told; the same command goes on",
     "finished": "finished",
     "stopped": "stopped; the same command goes on",
@@ -66,8 +67,9 @@ def _lines(table: Table, status: RunStatus) -> Iterator[tuple[str, str]]:
     if run:
         yield from _run_lines(run, status)
     if status.writer:
-        is_new = status.standing != "running"
-        yield "held by", f"{status.writer}{', a run that has left no note yet' if is_new else ''}"
+        is_new = status.standing not in ("running", "perhaps_running")
+        note = ", a run that has left no note yet" if is_new else ""
+        yield "held by", f"{status.writer}{_renewal(status)}{note}"
     of_all = f" of {run.shards:,}" if run else ""
     yield "shards", f"{status.shards:,}{of_all} committed"
     n_errors = counts.errors.total()
@@ -116,6 +118,15 @@ def _moment(at_s: float, now_s: float) -> str:
     # The clock of the machine that wrote it may be ahead.
     ago = duration_text(max(0.0, now_s - at_s))
     return f"{ago} ago ({datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC)"
+
+
+def _renewal(status: RunStatus) -> str:
+    """When the holder renewed its lease, where it has one; by its clock, which may differ."""
+    if not isinstance(status.writer, Holder):
+        return ""
+    ago_s = status.writer.renewed_ago_s(status.now_s)
+    ago = f"{duration_text(ago_s)} ago" if ago_s >= 0 else f"{duration_text(-ago_s)} from now"
+    return f", its lease renewed {ago} by its clock"
 
 
 def _rates(speed: Speed) -> str:

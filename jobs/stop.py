@@ -35,10 +35,12 @@ class StopRequest:
 
     Attributes:
         requested: one has.
+        at_once: Nothing in flight may be committed any more: another run has the table.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self.at_once = False
         self._is_deferred = False
 
     def install(self) -> None:
@@ -49,6 +51,11 @@ class StopRequest:
     def signal(self) -> None:
         """Stop the run from any of its threads, as if SIGTERM had come."""
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def table_lost(self) -> None:
+        """Stop the run from any of its threads, without time for what is in flight."""
+        self.at_once = True
+        self.signal()
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:

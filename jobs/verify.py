@@ -57,7 +57,7 @@ def run_verify(
 
 
 def _repaired(table: Table) -> list[str]:
-    with table.store.lock(lambda line: print(line, file=sys.stderr)):
+    with table.store.lock(lambda line: print(line, file=sys.stderr)) as table.hold:
         return repair(table)
 
 

@@ -28,6 +28,8 @@ class CommitRecord:
         fidelity: how far the model was from fp32, measured by the process that wrote this; None in
             fp32, and before that process had seen windows; not compared.
         writer: host, process and its GPUs, seconds by stage, and when it was done; not compared.
+        lease: Number of the hold under which it was written; None in records of older versions,
+            and not compared.
     """
 
     shard: str
@@ -41,6 +43,7 @@ class CommitRecord:
     container: Container | None = None
     fidelity: dict[str, Any] | None = field(default=None, compare=False)
     writer: dict[str, Any] = field(default_factory=dict, compare=False)
+    lease: int | None = field(default=None, compare=False)
 
     @property
     def counts(self) -> Progress:

@@ -3,9 +3,11 @@
 A clip that changed loses its rows before it is embedded anew, so that no reader ever finds two
 versions of it. One that is gone keeps them until somebody asks to prune. So does one that the
 source names but that cannot be looked at: that may pass.
+
+A clip that stands in several shards, as two runs wrote at once, keeps the row of one of them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -16,6 +18,8 @@ Contents = Sequence[ClipRef] | Container
 """What a shard was made of."""
 Key = tuple[str, str]
 """Uri and member of a clip."""
+Rank = tuple[int, float, str]
+"""Order in which shards keep a clip that several have: the shard of the least rank keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class Difference:
         changed: clips and containers whose rows are of another version, as they were.
         again: clips and containers that are to be embedded again, though they have not changed.
         gone: clips and containers that the source does not have any more.
+        twice: Clips and containers that another shard has as well, and that this one loses.
         n_committed: how many clips and containers were compared.
     """
 
@@ -51,6 +56,7 @@ class Difference:
     changed: list[ClipRef | Container] = field(default_factory=list)
     again: list[ClipRef | Container] = field(default_factory=list)
     gone: list[ClipRef | Container] = field(default_factory=list)
+    twice: list[ClipRef | Container] = field(default_factory=list)
     n_committed: int = 0
 
 
@@ -60,6 +66,7 @@ def compare(
     containers: Iterable[Container],
     prune: bool,
     again: AbstractSet[Key],
+    ranks: Callable[[Iterable[str]], Mapping[str, Rank]] = lambda _: {},
 ) -> Difference:
     """Compare what is committed with a listing.
 
@@ -70,10 +77,31 @@ def compare(
         prune: whether what is gone loses its rows.
         again: clips to be embedded again. A container is read as a whole: one of its clips, and
             all are.
+        ranks: Returns the order in which shards keep a clip that several have; called only where
+            there is such a clip. Shards that it does not know come last.
     """
+    clips, containers = list(clips), list(containers)
+    found = _compare(sorted(contents), contents, clips, containers, prune, again)
+    if found.twice:
+        known = ranks(sorted(contents))
+        last: Rank = (1, 0.0, "")
+        ordered = sorted(contents, key=lambda shard: (known.get(shard, last), shard))
+        found = _compare(ordered, contents, clips, containers, prune, again)
+    return found
+
+
+def _compare(
+    shards: Iterable[str],
+    contents: Mapping[str, Contents],
+    clips: Iterable[ClipRef],
+    containers: Iterable[Container],
+    prune: bool,
+    again: AbstractSet[Key],
+) -> Difference:
+    """Compare in an order: of the shards that have a clip, the first keeps it."""
     found = Difference()
     comparison = _Comparison(found, clips, containers, prune, again)
-    for shard in sorted(contents):
+    for shard in shards:
         content = contents[shard]
         if isinstance(content, Container):
             found.n_committed += 1
@@ -118,6 +146,9 @@ class _Comparison:
         else:
             self._found.changed.append(clip)
             return False
+        if key in self._found.clips:
+            self._found.twice.append(clip)
+            return False
         self._found.clips.add(key)
         return True
 
@@ -133,6 +164,9 @@ class _Comparison:
         else:
             # A file that was written anew may be divided anew: then no part is as it was.
             self._found.changed.append(container)
+            return False
+        if container in self._found.containers:
+            self._found.twice.append(container)
             return False
         self._found.containers.add(container)
         return True

@@ -4,7 +4,8 @@ PipelineError
 ├── UsageError       a source, table or setting that cannot work; said before anything starts
 ├── ClipError        this one clip cannot be embedded: becomes a row in `errors`
 ├── StoreError       the table cannot be written or read; fails the shard
-│   └── HostError    a fault of this machine, as a full disk; another machine may do
+│   ├── HostError    a fault of this machine, as a full disk; another machine may do
+│   └── LostTableError   another run has the table now; ends the run
 ├── BrokenStreamError   the decode side of a shard ended early or skipped; fails the shard
 └── DriftError       this process would write vectors of another space; ends the run
 """
@@ -43,6 +44,10 @@ class HostError(StoreError):
 
     Another machine may do. A run on Ray gives the shard to another node.
     """
+
+
+class LostTableError(StoreError):
+    """Another run has taken the table over; this one must not commit any more."""
 
 
 class DriftError(PipelineError):

@@ -1,12 +1,14 @@
-"""One writer at a time where no lock dies with its process: small files with an end to their time.
+"""One writer at a time where no lock dies with its process: a lease that its holder renews.
 
-Leases are numbered, and the one with the greatest number counts. Its holder writes a later end into
-it again and again, and at last that it has ended. Whoever finds a lease waits for its end: if it is
-renewed meanwhile its holder lives, and the newcomer is refused; if not, the newcomer creates the
-next number, which of many newcomers only one can do. Nobody writes into another's lease or deletes
-one that counts, so a newcomer however slow takes nothing from a holder it has not seen. A holder
-that is known to be dead, as its process was on this machine, is not waited for. The clocks of two
-machines may differ by what a lease lasts beyond a renewal, 45 s.
+Leases are numbered files, and the one with the greatest number counts. Its holder rewrites it every
+quarter of a lease's time, and at last writes that it has ended. A newcomer watches the lease for
+that whole time by its own clock: if the file changes, the holder lives and the newcomer is refused;
+if it does not change, the newcomer creates the next number, which of many newcomers only one can
+do. No two clocks are compared. Nobody writes into another's lease or deletes one that counts, so a
+newcomer however slow takes nothing from a holder it has not seen. A lease that was given back, or
+whose holder is known to be dead (its process was on this machine), is not watched.
+
+A holder may stand still for longer than a lease and then go on. So every commit asks `taken_by`.
 """
 
 import contextlib
@@ -19,102 +21,130 @@ from dataclasses import asdict, dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.errors import StoreError, UsageError
+from pipeline.errors import LostTableError, StoreError, UsageError
+from pipeline.hold import Hold, elapsed_s
 from pipeline.processes import Process
 from pipeline.store import META_DIR, TableStore
 
 LEASES_DIR = f"{META_DIR}/leases"
 LEASE_S = 60.0
 """How long a lease lasts after its holder's last sign of life."""
+SKEW_S = 300.0
+"""How far two machines' clocks may differ before `status` takes a live lease for a dead one."""
 _RENEWALS = 4
 _LOOKS = 60
 _SETTLING = 30
+_LONGEST_NAP_S = 1.0
 
 
 @dataclass(frozen=True)
 class Holder(Process):
-    """Content of a lease: the process that holds it, and for how long.
+    """Content of a lease: the process that holds it, and when it renewed it.
 
     Attributes:
-        token: one a run.
-        expires_s: when the lease ends, in seconds since 1970; 0 once it is given back.
+        token: Random text of one run.
+        expires_s: When the lease ends by its holder's clock, in seconds since 1970; 0 once it is
+            given back. Older versions compare it with their clock; this one shows it.
+        lease_s: Seconds that the lease lasts after a renewal.
     """
 
     token: str
     expires_s: float
+    lease_s: float = LEASE_S
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "Holder":
-        """Read a lease; one that is none of ours ends in a lease's time."""
+        """Read a lease; content that is not a lease counts as one of an unknown holder."""
         try:
             return TypeAdapter(cls).validate_json(content)
         except ValidationError:
             return cls("unknown", 0, "", "", time.time() + LEASE_S)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the lease was given back, or its holder is known to be dead."""
+        return not self.expires_s or self.is_dead
+
+    def renewed_ago_s(self, now_s: float) -> float:
+        """Return seconds since the last renewal, by the holder's clock and this one's.
+
+        Args:
+            now_s: Time of this machine, in seconds since 1970.
+        """
+        return now_s - (self.expires_s - self.lease_s)
+
+    def is_overdue(self, now_s: float) -> bool:
+        """Return whether the clocks say that the renewal is late, or comes from the future.
+
+        Args:
+            now_s: Time of this machine, in seconds since 1970.
+        """
+        return abs(self.renewed_ago_s(now_s)) > self.lease_s
 
 
 class Lease:
     """One run's claim on a table.
 
     Args:
-        store: of the table.
-        lease_s: how long it lasts after the last sign of life.
+        store: Store of the table.
+        lease_s: Seconds that the lease lasts after the last sign of life.
     """
 
     def __init__(self, store: TableStore, lease_s: float = LEASE_S) -> None:
         self._store = store
         self._lease_s = lease_s
-        self._token = uuid.uuid4().hex
+        self._hold = Hold(0, uuid.uuid4().hex)
         self._lost_to = ""
 
     @contextlib.contextmanager
-    def held(self, say: Callable[[str], None], on_lost: Callable[[], None]) -> Iterator[None]:
-        """Hold it within the block.
+    def held(self, say: Callable[[str], None], on_lost: Callable[[], None]) -> Iterator[Hold]:
+        """Hold the lease within the block.
 
         Args:
-            say: told how long another run's lease is waited for.
-            on_lost: called from another thread where another run has taken it.
+            say: Called with how long another run's lease is watched.
+            on_lost: Called from another thread where another run has taken the table.
 
         Raises:
-            UsageError: another run holds it.
-            StoreError: at the end, where it was lost.
+            UsageError: Another run holds it.
+            LostTableError: At the end, where another run has taken it.
         """
         self._acquire(say)
         done = threading.Event()
         renewing = threading.Thread(target=self._keep, args=(done, on_lost), daemon=True)
         renewing.start()
         try:
-            yield
+            yield self._hold
         finally:
             done.set()
             renewing.join(self._lease_s)
             self._release(renewing.is_alive())
 
     def _acquire(self, say: Callable[[str], None]) -> None:
-        seen, until = b"", 0.0
+        seen, until_s = b"", 0.0
         while True:
             number, found = self._latest()
-            if number and not found:
-                continue  # deleted since it was listed, by who took the next
             holder = Holder.from_bytes(found) if found else None
-            if holder and seen and found != seen and holder.expires_s:
-                raise UsageError(self._refusal(number, holder))
-            if holder and not seen:
-                left_s = min(holder.expires_s - time.time(), self._lease_s)
-                seen, until = found, time.monotonic() + left_s
-                if holder.is_dead:
-                    until = time.monotonic()
-                elif left_s > 0:
-                    say(
-                        f"table {self._store.location}: a run ({holder}) may be writing to it; "
-                        f"waiting up to {left_s:.0f} s to see whether it lives"
-                    )
-            if holder and holder.expires_s and time.monotonic() < until:
-                time.sleep(self._lease_s / _LOOKS)
-            elif self._take(number + 1):
+            if number == 0 or (holder and holder.has_ended):
+                if self._take(number + 1):
+                    return
+            elif holder and not seen:
+                seen, until_s = found, elapsed_s() + self._lease_s
+                say(
+                    f"table {self._store.location}: a run ({holder}) has not given it back; "
+                    f"watching for up to {self._lease_s:.0f} s whether it renews its lease"
+                )
+            elif holder and found != seen:
+                raise UsageError(self._refusal(holder))
+            elif holder and elapsed_s() >= until_s and self._take(number + 1):
                 return
+            time.sleep(self._lease_s / _LOOKS)
 
     def _latest(self) -> tuple[int, bytes]:
-        """Number and content of the lease that counts; 0 and nothing where there is none."""
+        """Number and content of the lease that counts; 0 where there is none.
+
+        Nothing for the content where the lease was deleted since it was listed, by a newcomer that
+        has created the next.
+        """
         number = max(_numbers(self._store), default=0)
         return number, (self._store.read(_name(number)) or b"") if number else b""
 
@@ -128,32 +158,41 @@ class Lease:
             if self._store.read(_name(number)) != content:
                 return False
         numbers = _numbers(self._store)
-        if max(numbers) > number:
+        if max(numbers, default=0) > number:
             # It was taken, given back and followed by others since this run looked.
             self._store.delete(_name(number))
             return False
         for earlier in numbers:
             if earlier < number:
                 self._store.delete(_name(earlier))
-        self._number = number
+        self._hold = Hold(number, self._hold.token)
         return True
 
-    def _refusal(self, number: int, holder: Holder) -> str:
-        left_s = max(0.0, holder.expires_s - time.time())
+    def _refusal(self, holder: Holder) -> str:
         return (
-            f"table {self._store.location}: another run is writing to it ({holder}; its lease "
-            f"ends in {left_s:.0f} s unless it is renewed again); wait for it, or stop it and run "
-            f"again; if it is dead, delete {self._store.locate(_name(number))}"
+            f"table {self._store.location}: another run is writing to it ({holder}, which has just "
+            "renewed its lease); wait for it, or stop it and run again"
         )
 
     def _content(self, ends_s: float | None = None) -> bytes:
         ends_s = time.time() + self._lease_s if ends_s is None else ends_s
-        holder = Holder(**asdict(Process.this()), token=self._token, expires_s=ends_s)
+        holder = Holder(
+            **asdict(Process.this()),
+            token=self._hold.token,
+            expires_s=ends_s,
+            lease_s=self._lease_s,
+        )
         return json.dumps(asdict(holder)).encode()
 
     def _keep(self, done: threading.Event, on_lost: Callable[[], None]) -> None:
-        while not done.wait(self._lease_s / _RENEWALS):
-            # A store that is out of order keeps others from taking over, too.
+        every_s = self._lease_s / _RENEWALS
+        next_s = elapsed_s() + every_s
+        # In short naps: the clock that a wait goes by stands still while the machine sleeps.
+        while not done.wait(min(every_s / 4, _LONGEST_NAP_S)):
+            if elapsed_s() < next_s:
+                continue
+            next_s = elapsed_s() + every_s
+            # A store that is unavailable keeps others from taking over, too.
             with contextlib.suppress(StoreError):
                 self._renew()
             if self._lost_to:
@@ -162,45 +201,84 @@ class Lease:
 
     def _renew(self) -> None:
         number, found = self._latest()
-        if not number:
-            # Somebody took this run for dead, deleted its lease, and may start another.
-            self._store.put_if_absent(_name(self._number), self._content())
+        if number > self._hold.number:
+            self._lost_to = str(Holder.from_bytes(found))
             return
-        if not found:
-            return  # deleted since it was listed
-        holder = Holder.from_bytes(found)
-        if holder.token != self._token:
-            self._lost_to = str(holder)
-            return
-        self._write(self._content())
+        # By its name, as a listing may lag.
+        self._lost_to = taken_by(self._store, self._hold) or ""
+        if not self._lost_to:
+            self._write(self._content())
 
     def _write(self, content: bytes) -> None:
-        with self._store.replacing(_name(self._number)) as path:
+        with self._store.replacing(_name(self._hold.number)) as path:
             path.write_bytes(content)
 
     def _release(self, is_renewing: bool) -> None:
-        if self._lost_to:
-            raise StoreError(
-                f"table {self._store.location}: this run was silent for longer than "
-                f"{self._lease_s:g} s, and another ({self._lost_to}) writes to it now; run "
-                "`passtream verify` when that one has ended"
-            )
-        # A renewal under way would bring it back; and where the store is out of order, it ends.
-        if not is_renewing:
-            with contextlib.suppress(StoreError):
+        with contextlib.suppress(StoreError):
+            self._lost_to = self._lost_to or taken_by(self._store, self._hold) or ""
+            # A renewal in flight would bring it back; and where the store is unavailable, it ends.
+            if not self._lost_to and not is_renewing:
                 self._write(self._content(ends_s=0.0))
+        if self._lost_to:
+            raise LostTableError(lost_message(self._store, self._lost_to))
+
+
+def lost_message(store: TableStore, lost_to: str) -> str:
+    """Return what a run says that has lost its table.
+
+    Args:
+        store: Store of the table.
+        lost_to: Name of the holder that `taken_by` returned.
+    """
+    return (
+        f"table {store.location}: this run has lost it to another one ({lost_to}), as after a "
+        "standstill or a long time without the store; it commits nothing any more. When the other "
+        "run has ended, `passtream verify` shows whether the table is whole"
+    )
+
+
+def taken_by(store: TableStore, hold: Hold) -> str | None:
+    """Return who has a table in place of a hold, for messages; None while the hold counts.
+
+    One request while it counts: the lease itself, by its name, as a newcomer deletes it before it
+    does anything else.
+
+    Args:
+        store: Store of the table.
+        hold: Hold that is checked.
+
+    Raises:
+        StoreError: The store is unavailable.
+    """
+    if content := store.read(_name(hold.number)):
+        return _other(content, hold)
+    for number in sorted({*_numbers(store), hold.number + 1}, reverse=True):
+        if content := store.read(_name(number)):
+            return _other(content, hold)
+    return None  # deleted by a person; the holder's next renewal brings it back
+
+
+def _other(content: bytes, hold: Hold) -> str | None:
+    holder = Holder.from_bytes(content)
+    if holder.token != hold.token:
+        return str(holder)
+    return None if holder.expires_s else "nobody: the run itself has given it back"
 
 
 def live_holder(store: TableStore) -> Holder | None:
-    """Who holds a table, as its leases say; None where nobody does. Takes and changes nothing.
+    """Return who holds a table, as far as one look at its leases shows; None where nobody does.
+
+    A lease whose holder's clock differs from this one's by up to `SKEW_S` is still reported;
+    `Holder.is_overdue` says whether the clocks agree that the holder lives.
 
     Raises:
-        StoreError: the store is out of order.
+        StoreError: The store is unavailable.
     """
-    while number := max(_numbers(store), default=0):
+    for number in sorted(_numbers(store), reverse=True):
         if found := store.read(_name(number)):
             holder = Holder.from_bytes(found)
-            return holder if holder.expires_s > time.time() and not holder.is_dead else None
+            silent_s = holder.renewed_ago_s(time.time()) - holder.lease_s
+            return None if holder.has_ended or silent_s > SKEW_S else holder
     return None
 
 

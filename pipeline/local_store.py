@@ -3,28 +3,25 @@
 Data files are written beside their place and renamed into it once they are on the disk; records
 that decide something (the spec, the commits) are created exclusively. One run at a time writes to
 a table: it holds a lock that the system drops when the process dies, however it dies.
+
+A table may come from a stranger, so no link among its own entries is followed: neither a folder nor
+a file that is read, written or deleted may lie elsewhere. The table's folder itself may be a link.
 """
 
 import contextlib
-import fcntl
-import json
 import os
-import socket
+import stat
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
 
 import pyarrow as pa
 
 from pipeline.errors import StoreError, UsageError
+from pipeline.hold import Hold
+from pipeline.local_lock import LOCK_NAME, Lock
 from pipeline.processes import Process
-from pipeline.store import META_DIR, TEMP_DIR, ignore
-
-LOCK_NAME = f"{META_DIR}/lock"
-LOOKING_S = 0.1
-"""How long whoever only asks who has the lock may keep it, and much longer than that takes."""
+from pipeline.store import TEMP_DIR, ignore, is_temp_name
 
 
 class LocalStore:
@@ -52,12 +49,29 @@ class LocalStore:
         return []
 
     def path(self, name: str) -> Path:
-        """Local path of a file of the table."""
+        """Return the local path of a file of the table.
+
+        Raises:
+            UsageError: A folder of the table on the way to the file is a link.
+        """
+        folder = str(self.root)
+        for part in name.split("/")[:-1]:
+            folder = f"{folder}/{part}"
+            if os.path.islink(folder):
+                raise UsageError(self._refusal(folder))
         return self.root / name
+
+    def _refusal(self, path: str) -> str:
+        target = ascii(os.readlink(path))[1:-1]
+        return (
+            f"table {self.root}: {os.path.relpath(path, self.root)} is a link (to {target}), and a "
+            "table's own files and folders must not be links; put the real one there (TABLE itself "
+            "may be a link)"
+        )
 
     def locate(self, name: str) -> str:
         """Local path of a file of the table, for messages."""
-        return str(self.path(name))
+        return str(self.root / name)
 
     def create(self, folders: tuple[str, ...]) -> None:
         """Make the table's folders; a table that is there stays as it is.
@@ -67,7 +81,7 @@ class LocalStore:
         """
         try:
             for folder in (*folders, TEMP_DIR):
-                self.path(folder).mkdir(parents=True, exist_ok=True)
+                self.path(f"{folder}/file").parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"table {self.root}: cannot be made: {error.strerror}") from error
 
@@ -92,29 +106,56 @@ class LocalStore:
 
     def names(self, folder: str) -> dict[str, int]:
         """Files of a folder and their sizes in bytes; empty where there is no such folder."""
+        found: dict[str, int] = {}
         try:
-            with os.scandir(self.path(folder)) as entries:
-                return {e.name: e.stat().st_size for e in entries if e.is_file()}
+            with os.scandir(self.path(f"{folder}/file").parent) as entries:
+                for entry in entries:
+                    # Another process may delete a file at any moment.
+                    with contextlib.suppress(FileNotFoundError):
+                        status = entry.stat(follow_symlinks=False)
+                        if stat.S_ISREG(status.st_mode):
+                            found[entry.name] = status.st_size
         except FileNotFoundError:
             return {}
+        except OSError as error:
+            raise StoreError(f"{self.root / folder} cannot be listed: {error.strerror}") from error
+        return found
 
     def size(self, name: str) -> int | None:
         """Size of a file in bytes, None where it is not there."""
         try:
-            return self.path(name).stat().st_size
+            status = self.path(name).lstat()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def open(self, name: str) -> pa.NativeFile:
         """A file for reading; OSError where it cannot be."""
-        return pa.OSFile(str(self.path(name)))
+        path = self.path(name)
+        if path.is_symlink():
+            raise UsageError(self._refusal(str(path)))
+        return pa.OSFile(str(path))
 
     def read(self, name: str) -> bytes | None:
-        """Content of a file, None where it is not there."""
+        """Content of a file, None where it is not there.
+
+        Raises:
+            UsageError: It is a link, or not a file.
+        """
+        path = self.path(name)
         try:
-            return self.path(name).read_bytes()
+            # Without waiting for a writer, as a named pipe would have it.
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError:
+            if path.is_symlink():
+                raise UsageError(self._refusal(str(path))) from None
+            raise
+        with open(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise UsageError(f"{path}: is not a file; a table has a file of this name")
+            return file.read()
 
     def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
         """Names with their contents, in order."""
@@ -156,7 +197,7 @@ class LocalStore:
         return True
 
     def delete(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it is there; of a link the link, and not what it leads to."""
         self.path(name).unlink(missing_ok=True)
 
     def _temp(self, name: str) -> Path:
@@ -172,68 +213,29 @@ class LocalStore:
     @contextlib.contextmanager
     def lock(
         self, say: Callable[[str], None] = ignore, on_lost: Callable[[], None] = ignore
-    ) -> Iterator[None]:
+    ) -> Iterator[Hold]:
         """Hold the table for writing; also clears what a killed run left half-written.
 
         Args:
-            say: not called: nothing is waited for.
-            on_lost: not called: the lock lasts as long as the process.
+            say: Not called: nothing is waited for.
+            on_lost: Not called: the lock lasts as long as the process.
 
         Raises:
-            UsageError: another run holds it; the message says which.
-            StoreError: the disk refused.
+            UsageError: Another run holds it; the message says which.
+            StoreError: The disk refused.
         """
-        try:
-            file = open(self.path(LOCK_NAME), "a+")  # noqa: SIM115 (closed below)
-        except OSError as error:
-            raise UsageError(f"table {self.root}: cannot be written: {error.strerror}") from error
-        with file:
-            if not _locked(file):
-                file.seek(0)
-                raise UsageError(
-                    f"table {self.root}: another run is writing to it ({file.read().strip()}); "
-                    "wait for it, or stop it and run again"
-                )
-            file.truncate(0)
-            holder = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
-            try:
-                os.write(file.fileno(), holder.encode())  # what is buffered would fail once more
-            except OSError as error:
-                raise StoreError(f"{self.path(LOCK_NAME)} cannot be written: {error}") from error
-            for leftover in self.names(TEMP_DIR):
+        with Lock(str(self.root), self.path(LOCK_NAME)).held() as hold:
+            for leftover in filter(is_temp_name, self.names(TEMP_DIR)):
                 self.delete(f"{TEMP_DIR}/{leftover}")
-            yield
+            yield hold
+
+    def taken_by(self, hold: Hold) -> str | None:
+        """Return who has the table in place of a hold; the lock's file tells."""
+        return Lock(str(self.root), self.path(LOCK_NAME)).taken_by(hold)
 
     def writer(self) -> Process | None:
         """Who holds the table for writing; None where nobody does, or nobody may look."""
-        try:
-            with open(self.path(LOCK_NAME)) as file:
-                # Shared, so that many may look at once; for `lock`, which asks again, a moment.
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return self._lock_content()
-        except OSError:
-            pass
-        return None
-
-    def _lock_content(self) -> Process:
-        # It is empty for a moment when the lock has just been taken.
-        with contextlib.suppress(ValueError, TypeError, KeyError):
-            holder = json.loads(self.read(LOCK_NAME) or b"")
-            return Process(str(holder["host"]), int(holder["pid"]), "")
-        return Process("unknown", 0, "")
-
-
-def _locked(file: TextIO) -> bool:
-    """Whether this process has a file's lock now; False where another keeps it."""
-    deadline = time.monotonic() + LOOKING_S
-    while True:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(LOOKING_S / 10)
+        return Lock(str(self.root), self.path(LOCK_NAME)).holder()
 
 
 def _umask() -> int:

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pipeline.clips import ClipRef, Container
-from pipeline.difference import Contents, Key, Rewrite, compare
+from pipeline.difference import Contents, Key, Rank, Rewrite, compare
 
 SHARD_BYTES = 1 << 30
 """Most bytes of files in a shard of several: minutes of a GPU, and what a death costs."""
@@ -81,6 +82,9 @@ class Plan:
         again: clips and containers that are embedded again, though they have not changed.
         gone: clips and containers that have committed rows and are not in the listing.
         n_committed: clips and containers with committed rows; 0 where nobody had to count them.
+        damaged: Ids of committed shards whose data files are not there as committed, with the
+            reason; they are removed, and their clips are embedded again.
+        twice: Clips and containers whose rows stand in several shards; one shard keeps them.
     """
 
     todo: tuple[Shard, ...]
@@ -91,6 +95,8 @@ class Plan:
     again: tuple[ClipRef | Container, ...] = ()
     gone: tuple[ClipRef | Container, ...] = ()
     n_committed: int = 0
+    damaged: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    twice: tuple[ClipRef | Container, ...] = ()
 
     @property
     def n_clips(self) -> int | None:
@@ -153,6 +159,8 @@ def plan_run(
     superseded: Callable[[], set[str]] = set,
     prune: bool = False,
     again: AbstractSet[Key] = frozenset(),
+    damaged: Mapping[str, str] = MappingProxyType({}),
+    ranks: Callable[[Iterable[str]], Mapping[str, Rank]] = lambda _: {},
 ) -> Plan:
     """What is left to do for a listing.
 
@@ -168,16 +176,20 @@ def plan_run(
             where `contents_of` is.
         prune: what is gone from the listing loses its rows.
         again: uri and member of clips that are to be embedded again.
+        damaged: Ids of shards whose data files are not there as committed, with the reason. They
+            are not among `committed`.
+        ranks: Returns the order in which shards keep a clip that several have; called only where
+            there is such a clip.
     """
     shards = {
         shard.shard_id: shard for shard in plan_shards(clips, spec_digest, shard_clips, containers)
     }
     if committed <= shards.keys() and not again:
         todo = tuple(s for s in shards.values() if s.shard_id not in committed)
-        return Plan(todo, tuple(sorted(committed)))
+        return Plan(todo, tuple(sorted(committed)), damaged=damaged)
     dead = superseded() & committed
     contents = _contents(sorted(committed - dead), shards, contents_of)
-    found = compare(contents, clips, containers, prune, again)
+    found = compare(contents, clips, containers, prune, again, ranks)
     todo = tuple(
         plan_shards(
             (clip for clip in clips if (clip.uri, clip.member) not in found.clips),
@@ -195,6 +207,8 @@ def plan_run(
         tuple(found.again),
         tuple(found.gone),
         found.n_committed,
+        damaged,
+        tuple(found.twice),
     )
 
 

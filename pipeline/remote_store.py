@@ -19,12 +19,13 @@ import pyarrow as pa
 
 from pipeline import exclusive
 from pipeline.errors import StoreError, UsageError
-from pipeline.lease import LEASE_S, LEASES_DIR, Holder, Lease, live_holder
+from pipeline.hold import Hold
+from pipeline.lease import LEASE_S, LEASES_DIR, Holder, Lease, live_holder, taken_by
 from pipeline.remote_client import RemoteClient
 from pipeline.remote_file import remote_file
 from pipeline.signed import refuse_password
 from pipeline.storage import Storage
-from pipeline.store import META_DIR, TEMP_DIR, ignore
+from pipeline.store import META_DIR, TEMP_DIR, ignore, is_temp_name
 from pipeline.upload import S3, upload, upload_and_rename
 
 PROBE_NAME = f"{META_DIR}/probe"
@@ -190,21 +191,25 @@ class RemoteStore:
     @contextlib.contextmanager
     def lock(
         self, say: Callable[[str], None] = ignore, on_lost: Callable[[], None] = ignore
-    ) -> Iterator[None]:
+    ) -> Iterator[Hold]:
         """Hold the table for writing, by a lease; also clears half-written files.
 
         Args:
-            say: told how long a lease is waited for.
-            on_lost: called from another thread where another run has taken the lease.
+            say: Called with how long a lease is watched.
+            on_lost: Called from another thread where another run has taken the table.
 
         Raises:
-            UsageError: another run holds it; the message says which.
-            StoreError: at the end, where it was lost.
+            UsageError: Another run holds it; the message says which.
+            LostTableError: At the end, where another run has taken it.
         """
-        with Lease(self, self._lease_s).held(say, on_lost):
-            for leftover in self.names(TEMP_DIR):
+        with Lease(self, self._lease_s).held(say, on_lost) as hold:
+            for leftover in filter(is_temp_name, self.names(TEMP_DIR)):
                 self.delete(f"{TEMP_DIR}/{leftover}")
-            yield
+            yield hold
+
+    def taken_by(self, hold: Hold) -> str | None:
+        """Return who has the table in place of a hold; one request while the hold counts."""
+        return taken_by(self, hold)
 
     def writer(self) -> Holder | None:
         """Who holds the table for writing, by its lease; None where nobody does."""

@@ -7,6 +7,7 @@ Nothing is embedded for it. The steps, after each of which a run may be killed:
 3. The old shard's record is deleted, and then its files, which without it are orphans.
 
 Whatever stands in between is told by the records, so the next run, or `repair`, goes on from there.
+A clip that several shards have, as a run went on that had lost the table, stays in one of them.
 """
 
 import math
@@ -14,7 +15,8 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,13 +28,16 @@ import pyarrow.parquet as pq
 from pipeline.commits import CommitRecord
 from pipeline.difference import Rewrite
 from pipeline.errors import StoreError
+from pipeline.inventory import take_inventory
 from pipeline.plan import Plan, shard_id
 from pipeline.rowfile import RowFile
 from pipeline.rows import GROUP_BYTES, group_rows
 from pipeline.schema import schemas
 from pipeline.table import Table, data_name
+from pipeline.wording import count
 
 _THREADS = 8
+_READERS = 16
 
 
 def settle(table: Table, plan: Plan, on_done: Callable[[], None] = lambda: None) -> Plan:
@@ -49,7 +54,7 @@ def settle(table: Table, plan: Plan, on_done: Callable[[], None] = lambda: None)
     Raises:
         StoreError: rows could not be read or written; what is done is done.
     """
-    for shard in plan.superseded:
+    for shard in (*plan.damaged, *plan.superseded):
         table.remove(shard)
     done = dict.fromkeys(plan.done)
     pool = ThreadPoolExecutor(_THREADS)
@@ -63,11 +68,11 @@ def settle(table: Table, plan: Plan, on_done: Callable[[], None] = lambda: None)
     finally:
         pool.shutdown(cancel_futures=True)
     clear_orphans(table, {*done, *(shard.shard_id for shard in plan.todo)})
-    return replace(plan, done=tuple(sorted(done)), superseded=(), rewrites=())
+    return replace(plan, done=tuple(sorted(done)), superseded=(), rewrites=(), damaged={})
 
 
 def repair(table: Table) -> list[str]:
-    """Finish what a killed run has left, but for what it had still to embed.
+    """Finish what a killed run has left, and undo what damage can be undone without embedding.
 
     Args:
         table: whose lock is held, which clears what was half-written.
@@ -78,20 +83,73 @@ def repair(table: Table) -> list[str]:
     Raises:
         StoreError: the store refused.
     """
-    committed = table.committed()
-    superseded = sorted(table.superseded(committed))
-    for shard in superseded:
+    found = take_inventory(table)
+    done = []
+    for shard, reason in sorted(found.damaged.items()):
         table.remove(shard)
-    orphans = clear_orphans(table, committed.difference(superseded))
-    return [
-        *(f"shard {shard}: removed, as another one has replaced it" for shard in superseded),
-        *(f"{name}: removed, as it is of no committed shard" for name in orphans),
-    ]
+        done.append(f"shard {shard}: removed, as {reason}; the next run embeds its clips again")
+    for shard in sorted(found.superseded):
+        table.remove(shard)
+        done.append(f"shard {shard}: removed, as another one has replaced it")
+    committed = found.committed - found.superseded
+    for rewrite, lost in clips_twice(table, committed):
+        new = rewrite_shard(table, rewrite)
+        committed = (committed - {rewrite.shard}) | ({new} if new else set())
+        done.append(
+            f"shard {rewrite.shard}: {count(lost, 'clip')} removed that other shards have as well"
+        )
+    orphans = clear_orphans(table, committed)
+    done += [f"{name}: removed, as it is of no committed shard" for name in orphans]
+    return done
 
 
-def clear_orphans(table: Table, known: set[str]) -> list[str]:
-    """Delete data files of other shards than these; their names."""
-    orphans = table.orphans(known)
+def clips_twice(table: Table, shards: AbstractSet[str]) -> list[tuple[Rewrite, int]]:
+    """Return what each shard has to lose so that each clip stands once, with the number of clips.
+
+    Args:
+        table: Table whose rows are read.
+        shards: Ids of the committed shards.
+    """
+    first: dict[str, str] = {}
+    shared = set[str]()
+    with ThreadPoolExecutor(_READERS) as pool:
+        ordered = sorted(shards)
+        for shard, clips in zip(ordered, pool.map(table.clips_of, ordered), strict=True):
+            for clip in clips:
+                other = first.setdefault(clip.clip_id, shard)
+                if other != shard:
+                    shared |= {shard, other}
+    ranks, kept_ids = table.ranks(sorted(shared)), set[str]()
+    found = []
+    for shard in sorted(shared, key=ranks.__getitem__):
+        clips = table.clips_of(shard)
+        kept = tuple(clip for clip in clips if clip.clip_id not in kept_ids)
+        if len(kept) < len(clips) and next(table.records([shard])).container:
+            kept = ()  # a container is read as a whole
+        kept_ids.update(clip.clip_id for clip in kept)
+        if len(kept) < len(clips):
+            found.append((Rewrite(shard, kept), len(clips) - len(kept)))
+    return found
+
+
+def clear_orphans(
+    table: Table,
+    known: AbstractSet[str],
+    files: Mapping[str, Iterable[str]] | None = None,
+) -> list[str]:
+    """Delete data files of shards that are not committed; their names.
+
+    Args:
+        table: Table whose lock is held.
+        known: Ids of shards whose files stay, whether they are committed or not.
+        files: Names by folder, where they have been listed already.
+
+    Raises:
+        LostTableError: Another run has the table now.
+    """
+    orphans = table.orphans(known, files)
+    if orphans:
+        table.check_hold()
     for name in orphans:
         table.store.delete(name)
     return orphans

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pipeline.errors import StoreError
+from pipeline.lease import Holder
 from pipeline.processes import Process
 from pipeline.progress import Progress
 from pipeline.run_state import Outcome, RunState, read_run
@@ -162,8 +163,10 @@ def _standing(run: RunState, status: RunStatus) -> Standing:
         return run.outcome
     writer = status.writer
     if writer:
-        is_its = (writer.host, writer.pid) == (run.process.host, run.process.pid)
-        return "running" if is_its else "not_running"
+        if (writer.host, writer.pid) != (run.process.host, run.process.pid):
+            return "not_running"
+        is_late = isinstance(writer, Holder) and writer.is_overdue(status.now_s)
+        return "perhaps_running" if is_late else "running"
     last_sign_s = max(run.started_s, status.last_commit_s or 0.0)
     is_silent = status.now_s - last_sign_s > SILENT_S
     return "not_running" if is_silent or run.process.is_dead else "perhaps_running"

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from pipeline.assemble import Assembler
 from pipeline.commits import CommitRecord
+from pipeline.errors import LostTableError
 from pipeline.events import Event
 from pipeline.model import Model
 from pipeline.plan import Shard
@@ -40,9 +41,11 @@ class EmbeddedShard:
         """Write the files and commit; the record that stands in the table.
 
         Raises:
+            LostTableError: Another run has the table now; nothing of the shard is left in it.
             StoreError: the table could not be written.
         """
         with self._writer:
+            self._table.check_hold(unless_recent=True)  # before files can become visible
             # Another may have done it meanwhile, where this process was taken for dead. What it
             # commits stands, and so its files do.
             if self._table.is_committed(self._record.shard):
@@ -50,7 +53,11 @@ class EmbeddedShard:
             with self._watch.during("write"):
                 files = self._writer.finish()
         record = replace(self._record, rows=self._writer.rows, files=files)
-        return self._table.commit(record, self._watch.seconds)
+        try:
+            return self._table.commit(record, self._watch.seconds)
+        except LostTableError:
+            self._table.discard(record)
+            raise
 
     def abandon(self) -> None:
         """Leave nothing behind."""

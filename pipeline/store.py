@@ -7,11 +7,13 @@ suite (`tests/contracts/test_table_stores.py`) holds all of them to it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from pipeline.hold import Hold
 from pipeline.processes import Process
 
 if TYPE_CHECKING:
@@ -19,6 +21,32 @@ if TYPE_CHECKING:
 
 META_DIR = "_passtream"
 TEMP_DIR = f"{META_DIR}/tmp"  # noqa: S108 (in the table, not in /tmp)
+
+_SHARD = "[0-9a-f]{32}"
+_IS_SHARD_FILE = re.compile(rf"({_SHARD})\.(?:parquet|json)")
+# As the local store and the remote ones name them.
+_IS_TEMP = re.compile(
+    rf"(?:(?:clips|windows|timestamps|errors)_{_SHARD}\.parquet|{META_DIR}_\w+\.json)\.\w{{8}}|{_SHARD}"
+)
+
+
+def shard_of(name: str) -> str | None:
+    """Return the id of the shard that a file belongs to; None for a file that is not a table's.
+
+    Args:
+        name: File name without its folder.
+    """
+    match = _IS_SHARD_FILE.fullmatch(name)
+    return match[1] if match else None
+
+
+def is_temp_name(name: str) -> bool:
+    """Return whether a file in `TEMP_DIR` has a name that only a run gives.
+
+    Args:
+        name: File name without its folder.
+    """
+    return _IS_TEMP.fullmatch(name) is not None
 
 
 def ignore(*_: object) -> None:
@@ -92,16 +120,29 @@ class TableStore(Protocol):
 
     def lock(
         self, say: Callable[[str], None] = ignore, on_lost: Callable[[], None] = ignore
-    ) -> AbstractContextManager[None]:
+    ) -> AbstractContextManager[Hold]:
         """Hold the table for writing; also clears what a killed run left half-written.
 
         Args:
-            say: told what is waited for.
-            on_lost: called from another thread should the table be another run's all of a sudden.
+            say: Called with what is waited for.
+            on_lost: Called from another thread if another run takes the table meanwhile.
+
+        Returns:
+            The hold, which every process of the run can check by `taken_by`.
 
         Raises:
-            UsageError: another run holds it; the message says which.
-            StoreError: at the end, where it was lost.
+            UsageError: Another run holds it; the message says which.
+            LostTableError: At the end, where another run has taken it.
+        """
+
+    def taken_by(self, hold: Hold) -> str | None:
+        """Return who has the table in place of a hold, for messages; None while the hold counts.
+
+        Args:
+            hold: Hold that is checked; one small request to a remote store.
+
+        Raises:
+            StoreError: The store is unavailable.
         """
 
     def writer(self) -> Process | None:

@@ -9,7 +9,8 @@
     TABLE/errors/<shard>.parquet           one row a clip that could not be embedded, if any
 
 A shard counts once its commit record is there. Its data files have one name each and are replaced
-whole, so a shard that is done twice leaves one set of rows.
+whole, so a shard that is done twice leaves one set of rows. Files of other names are somebody
+else's: they are reported, and never deleted.
 """
 
 import json
@@ -17,6 +18,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, replace
 from typing import Any, cast
 
@@ -24,9 +26,12 @@ import pyarrow.parquet as pq
 
 from pipeline.clips import ClipRef, Container
 from pipeline.commits import CommitRecord
-from pipeline.errors import StoreError, UsageError
+from pipeline.difference import Rank
+from pipeline.errors import LostTableError, StoreError, UsageError
+from pipeline.hold import Hold, elapsed_s
+from pipeline.lease import lost_message
 from pipeline.spec import TableSpec
-from pipeline.store import META_DIR, TableStore
+from pipeline.store import META_DIR, TableStore, shard_of
 
 SPEC_NAME = f"{META_DIR}/table.json"
 COMMITS_DIR = f"{META_DIR}/commits"
@@ -34,6 +39,8 @@ CLIP_COLUMNS = ("uri", "source_version", "member")
 """The columns that a `ClipRef` is made of, in its order."""
 DATA_DIRS = ("clips", "windows", "timestamps", "errors")
 _FORMAT = "passtream table"
+_RECENT_S = 15.0
+"""Seconds for which a check of the hold need not be repeated before data files are written."""
 
 
 class Table:
@@ -44,14 +51,21 @@ class Table:
         spec: what its rows have in common.
         fidelity: how far its models are from fp32, as the first commit record that knows says;
             None in fp32, and before there is one.
+        hold: Hold of the run that writes; None where the caller needs no check.
     """
 
     def __init__(
-        self, store: TableStore, spec: TableSpec, fidelity: dict[str, Any] | None = None
+        self,
+        store: TableStore,
+        spec: TableSpec,
+        fidelity: dict[str, Any] | None = None,
+        hold: Hold | None = None,
     ) -> None:
         self.store = store
         self.spec = spec
         self.fidelity = fidelity
+        self.hold = hold
+        self._checked_s = -_RECENT_S
 
     @classmethod
     def read(cls, store: TableStore) -> "Table | None":
@@ -94,7 +108,7 @@ class Table:
         """
         if store.read(SPEC_NAME) is None:
             refuse_strange_folder(store)
-            store.create((COMMITS_DIR, *DATA_DIRS))
+            store.create((COMMITS_DIR, *spec.tables, "errors"))
             store.put_if_absent(SPEC_NAME, cls(store, spec)._content())
         table = cls.read(store)
         assert table is not None
@@ -121,23 +135,47 @@ class Table:
             with self.store.replacing(SPEC_NAME) as path:
                 path.write_bytes(self._content())
 
+    def check_hold(self, unless_recent: bool = False) -> None:
+        """Raise `LostTableError` if another run has the table now.
+
+        Args:
+            unless_recent: Whether a check of the last seconds is enough.
+
+        Raises:
+            LostTableError: Another run has it.
+            StoreError: The store is unavailable.
+        """
+        now_s = elapsed_s()
+        if self.hold is None or (unless_recent and now_s - self._checked_s < _RECENT_S):
+            return
+        if lost_to := self.store.taken_by(self.hold):
+            raise LostTableError(lost_message(self.store, lost_to))
+        self._checked_s = now_s
+
     def committed(self) -> set[str]:
         """Ids of the committed shards: one listing."""
         names = self.store.names(COMMITS_DIR)
-        return {name.removesuffix(".json") for name in names if name.endswith(".json")}
+        return {shard for name in names if name.endswith(".json") and (shard := shard_of(name))}
 
     def is_committed(self, shard: str) -> bool:
         """Whether a shard is committed."""
         return self.store.size(commit_name(shard)) is not None
 
-    def records(self, shards: Iterable[str]) -> Iterator[CommitRecord]:
+    def records(self, shards: Iterable[str], or_gone: bool = False) -> Iterator[CommitRecord]:
         """Commit records of shards.
+
+        Args:
+            shards: Ids of the shards.
+            or_gone: Whether records that are gone are passed over, as a listing may lag and still
+                name them.
 
         Raises:
             StoreError: a record is gone or damaged.
         """
         for name, content in self.store.read_many(map(commit_name, shards)):
             if content is None:
+                if or_gone:
+                    continue
                 raise StoreError(f"{self.store.locate(name)}: is gone")
             try:
                 yield CommitRecord.from_bytes(content)
@@ -152,6 +190,9 @@ class Table:
         Args:
             record: of the shard.
             seconds: that it took, by stage.
+
+        Raises:
+            LostTableError: Another run has the table now.
         """
         writer = {
             "host": socket.gethostname(),
@@ -163,13 +204,37 @@ class Table:
         return self.put(replace(record, writer=writer))
 
     def put(self, record: CommitRecord) -> CommitRecord:
-        """Create a record that says by whom it is; the one that stands, which may be an earlier."""
+        """Create a record that says by whom it is; the one that stands, which may be an earlier.
+
+        Raises:
+            LostTableError: Another run has the table now.
+        """
+        if self.hold:
+            record = replace(record, lease=self.hold.number)
+        self.check_hold()  # as late as can be: no store checks and puts in one step
         if self.store.put_if_absent(commit_name(record.shard), _as_bytes(record)):
             return record
         return self._standing(record.shard)
 
+    def discard(self, record: CommitRecord) -> None:
+        """Delete the data files of a shard that could not be committed, as the table was lost.
+
+        Where another run has committed the same shard, the files are that run's by name; the rows
+        are the same, and only the record's sizes may have to be corrected.
+        """
+        if self.is_committed(record.shard):
+            self._standing(record.shard)
+            return
+        for name in record.files:
+            self.store.delete(name)
+
     def remove(self, shard: str) -> None:
-        """Take a shard away: first its record, as without it the files are orphans."""
+        """Take a shard away: first its record, as without it the files are orphans.
+
+        Raises:
+            LostTableError: Another run has the table now.
+        """
+        self.check_hold(unless_recent=True)
         self.store.delete(commit_name(shard))
         for folder in DATA_DIRS:
             self.store.delete(data_name(folder, shard))
@@ -178,11 +243,26 @@ class Table:
         """Those of committed shards that others of them have taken the place of.
 
         Raises:
-            StoreError: a record is gone or damaged.
+            StoreError: a record is damaged.
         """
         ours = set(committed)
-        records = self.records(sorted(ours))
+        records = self.records(sorted(ours), or_gone=True)
         return {shard for record in records for shard in record.replaces if shard in ours}
+
+    def ranks(self, shards: Iterable[str]) -> dict[str, Rank]:
+        """Return for shards the order in which they keep a clip that several of them have.
+
+        The shard of the later hold comes first, as the earlier run was the one that had lost the
+        table. Between shards without a hold's number, of older versions, the one that was
+        finished first comes first, as the late one stood still.
+
+        Raises:
+            StoreError: A record is damaged.
+        """
+        return {
+            record.shard: (-(record.lease or 0), record.finished_s or 0.0, record.shard)
+            for record in self.records(shards, or_gone=True)
+        }
 
     def _standing(self, shard: str) -> CommitRecord:
         """The record of another writer, with the sizes that the files have by now.
@@ -233,13 +313,40 @@ class Table:
             rows = pq.ParquetFile(file, pre_buffer=False).read(use_threads=False)
         return cast("list[dict[str, str]]", rows.to_pylist())
 
-    def orphans(self, committed: set[str]) -> list[str]:
-        """Data files of shards that are not committed."""
+    def files(self) -> dict[str, dict[str, int]]:
+        """Return names and sizes in bytes of the data files, by folder: one listing each."""
+        return {folder: self.store.names(folder) for folder in DATA_DIRS}
+
+    def orphans(
+        self, committed: AbstractSet[str], files: Mapping[str, Iterable[str]] | None = None
+    ) -> list[str]:
+        """Return data files of shards that are not committed.
+
+        No file is one because a listing lacks its record, as a listing may lag: each such record is
+        asked for by its name.
+
+        Args:
+            committed: Ids of the shards that are known to be committed.
+            files: Names by folder, where they have been listed already.
+        """
+        listed = self.files() if files is None else files
+        found = [
+            (f"{folder}/{name}", shard)
+            for folder in DATA_DIRS
+            for name in sorted(listed[folder])
+            if name.endswith(".parquet") and (shard := shard_of(name)) and shard not in committed
+        ]
+        standing = {s for s in {shard for _, shard in found} if self.is_committed(s)}
+        return [name for name, shard in found if shard not in standing]
+
+    def strangers(self) -> list[str]:
+        """Return files in the folders of data and records whose names no run gives."""
+        suffixes = dict.fromkeys(DATA_DIRS, ".parquet") | {COMMITS_DIR: ".json"}
         return [
             f"{folder}/{name}"
-            for folder in DATA_DIRS
+            for folder, suffix in suffixes.items()
             for name in sorted(self.store.names(folder))
-            if name.removesuffix(".parquet") not in committed
+            if not (shard_of(name) and name.endswith(suffix))
         ]
 
 

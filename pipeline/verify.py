@@ -11,7 +11,8 @@ that does so while the process ends aborts it.
 import contextlib
 import io
 import itertools
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ from pipeline.check_rows import (
 from pipeline.clips import ClipRef
 from pipeline.commits import CommitRecord
 from pipeline.errors import StoreError
+from pipeline.inventory import committed_shards
 from pipeline.plan import shard_id
 from pipeline.report import Report
 from pipeline.schema import VECTOR_OUTPUTS, schemas
@@ -40,6 +42,10 @@ from pipeline.table import CLIP_COLUMNS, DATA_DIRS, Table, data_name
 
 _WAY_OUT = (
     "run the same `passtream embed` again, or, if it is not to go on, `passtream verify --repair`"
+)
+_EMBED_AGAIN = (
+    "run the same `passtream embed` again, which embeds its clips again (`passtream verify "
+    "--repair` only drops its record)"
 )
 
 
@@ -51,8 +57,9 @@ def verify_table(table: Table, source: Listing | None = None) -> Report:
         source: the source's listing, to check that the table holds exactly it. What is in a
             container is not read again: its version is compared.
     """
-    committed = table.committed()
-    verifier = _Verifier(table)
+    files = table.files()
+    committed = committed_shards(table, files)
+    verifier = _Verifier(table, files)
     for shard in sorted(committed):
         verifier.check_shard(shard)
     verifier.check_replaced(committed)
@@ -61,8 +68,16 @@ def verify_table(table: Table, source: Listing | None = None) -> Report:
         report.problems.append("no shard is committed")
     report.problems += [
         f"{name}: is of no committed shard, but plain readers see its rows; {_WAY_OUT}"
-        for name in table.orphans(committed)
+        for name in table.orphans(committed, files)
     ]
+    for name in table.strangers():
+        if name.endswith(".parquet"):
+            report.problems.append(
+                f"{name}: is no file of passtream's, but plain readers see its rows; move it "
+                "elsewhere (it is never deleted)"
+            )
+        else:
+            report.notes.append(f"{name}: is no file of passtream's, and is left alone")
     if leftovers := table.store.names(TEMP_DIR):
         report.notes.append(
             f"{len(leftovers)} temporary files in {TEMP_DIR}; a run is writing, or the next one "
@@ -76,14 +91,12 @@ def verify_table(table: Table, source: Listing | None = None) -> Report:
 
 
 class _Verifier:
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, files: Mapping[str, Mapping[str, int]]) -> None:
         self.report = Report()
         self._table = table
         self._schemas = schemas(table.spec)
         self._sizes = {
-            f"{folder}/{name}": size
-            for folder in DATA_DIRS
-            for name, size in table.store.names(folder).items()
+            f"{folder}/{name}": size for folder in DATA_DIRS for name, size in files[folder].items()
         }
         self._ids: set[str] = set()
         # Of what a listing names: clips by member, containers by part.
@@ -94,7 +107,9 @@ class _Verifier:
 
     def check_shard(self, shard: str) -> None:
         try:
-            record = next(self._table.records([shard]))
+            record = next(self._table.records([shard], or_gone=True), None)
+            if record is None:
+                return  # a listing that lags still names it
             self._replaced.update(dict.fromkeys(record.replaces, shard))
             with contextlib.ExitStack() as stack:
                 files = {name: self._open(name, shard, record, stack) for name in self._schemas}
@@ -111,10 +126,12 @@ class _Verifier:
         file = data_name(name, shard)
         if file not in record.files and record.rows.get(name) == 0:
             return _no_rows(self._schemas[name])
-        if (size := self._sizes.get(file)) is None:
-            raise StoreError(f"{file} is gone")
-        if size != record.files.get(file):
-            raise StoreError(f"{file} has {size} bytes, its commit says {record.files.get(file)}")
+        if (size := self._sizes.get(file)) != record.files.get(file):
+            size = self._table.store.size(file)  # by its name, as a listing may lag
+        if size is None:
+            raise StoreError(f"{file} is gone; {_EMBED_AGAIN}")
+        if size != (told := record.files.get(file)):
+            raise StoreError(f"{file} has {size} bytes, its commit says {told}; {_EMBED_AGAIN}")
         # What is buffered before it is read stays for as long as the file is open.
         source = stack.enter_context(self._table.store.open(file))
         opened = pq.ParquetFile(source, pre_buffer=False)
@@ -204,12 +221,18 @@ class _Verifier:
                 self._problem(shard, f"{name}: clip ids do not belong to their uris")
         if container:
             self._containers[container.uri, container.part] = container.version
-        for ref in refs:
-            if ref.clip_id in self._ids:
-                self._problem(shard, f"{ref.name!r} is there more than once")
-            self._ids.add(ref.clip_id)
-            if not container:
-                self._versions[ref.uri, ref.member] = ref.version
+        ids = {ref.clip_id: ref.name for ref in refs}
+        if twice := [name for clip_id, name in ids.items() if clip_id in self._ids]:
+            self._problem(
+                shard,
+                f"clips are there more than once, in other shards, too: {_some(twice)}; {_WAY_OUT}",
+            )
+        for name, n in Counter(ref.name for ref in refs).items():
+            if n > 1:
+                self._problem(shard, f"{name!r} is there more than once")
+        self._ids.update(ids)
+        if not container:
+            self._versions.update({(ref.uri, ref.member): ref.version for ref in refs})
 
     def _count_duplicates(self, vectors: npt.NDArray[np.float32]) -> None:
         for vector in vectors:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,9 @@ from dataclasses import asdict
 
 import pytest
 
-from pipeline.errors import StoreError, UsageError
-from pipeline.lease import LEASES_DIR, Holder, Lease, live_holder
+from pipeline.errors import LostTableError, UsageError
+from pipeline.hold import Hold
+from pipeline.lease import LEASES_DIR, SKEW_S, Holder, Lease, live_holder
 from pipeline.remote_store import RemoteStore
 from tests.contracts.conftest import fill, options_of, start
 
@@ -31,6 +33,25 @@ def leased(store, name=LEASE_NAME, **changes):
     fill(store, name, json.dumps(asdict(Holder(**(fields | changes)))).encode())
 
 
+@contextlib.contextmanager
+def renewed(store, name, behind_s=0.0):
+    """Have a run elsewhere renew its lease, whose clock is some seconds behind."""
+    ended = threading.Event()
+
+    def renew():
+        while not ended.wait(LEASE_S / 8):
+            leased(store, name, expires_s=time.time() + LEASE_S - behind_s)
+
+    leased(store, name, expires_s=time.time() + LEASE_S - behind_s)
+    renewing = threading.Thread(target=renew)
+    renewing.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        renewing.join()
+
+
 @pytest.fixture
 def remote(new_store, store):
     if not isinstance(store, RemoteStore):
@@ -48,8 +69,8 @@ def test_the_lease_of_a_dead_run_is_waited_for_and_taken_over(remote):
     assert "host elsewhere, process 7" in said[0]
 
 
-def test_a_lease_that_has_ended_is_taken_over_without_waiting(remote):
-    leased(remote, expires_s=time.time() - 1)
+def test_a_lease_that_was_given_back_is_taken_over_without_waiting(remote):
+    leased(remote, expires_s=0.0)
     said = []
     with remote.lock(said.append):
         pass
@@ -83,7 +104,13 @@ def test_whose_lease_counts_can_be_told(remote):
     # The greatest number counts.
     leased(remote, NEXT_LEASE_NAME, host="another", pid=8)
     assert str(live_holder(remote)) == "host another, process 8"
-    for over in ({"expires_s": time.time() - 1}, {"expires_s": 0.0}):
+    # Its holder's clock may be late, or ahead.
+    for skew_s in (-120, 120, 7200):
+        leased(remote, NEXT_LEASE_NAME, expires_s=time.time() + skew_s, lease_s=LEASE_S)
+        assert live_holder(remote).is_overdue(time.time())
+    leased(remote, NEXT_LEASE_NAME, expires_s=time.time() + LEASE_S, lease_s=LEASE_S)
+    assert not live_holder(remote).is_overdue(time.time())
+    for over in ({"expires_s": time.time() - SKEW_S - 1}, {"expires_s": 0.0}):
         leased(remote, NEXT_LEASE_NAME, **over)
         assert live_holder(remote) is None
     # It may belong to somebody, for as long as a lease lasts.
@@ -117,7 +144,7 @@ def test_a_run_that_lost_its_lease_is_told_and_leaves_the_new_one(remote):
             leased(remote, NEXT_LEASE_NAME)
             assert told.wait(60)
 
-    with pytest.raises(StoreError, match=r"another \(host elsewhere, process 7\) writes"):
+    with pytest.raises(LostTableError, match=r"another one \(host elsewhere, process 7\)"):
         lose()
     assert Holder.from_bytes(remote.read(NEXT_LEASE_NAME)).token == "theirs"
 
@@ -133,7 +160,7 @@ def test_a_lease_that_somebody_deleted_is_taken_again(remote):
 
 def test_a_newcomer_that_slept_takes_nothing_from_those_who_came_meanwhile(new_store, remote):
     """It saw an ended lease, and creates the next when that one was given back and followed."""
-    leased(remote, expires_s=time.time() - 1)
+    leased(remote, expires_s=0.0)
     slow, store = new_store(lease_s=LEASE_S), new_store()
     put, is_late = slow.put_if_absent, threading.Event()
 
@@ -142,18 +169,19 @@ def test_a_newcomer_that_slept_takes_nothing_from_those_who_came_meanwhile(new_s
             is_late.set()
             with remote.lock():
                 pass
-            leased(store, f"{LEASES_DIR}/00000003.json", expires_s=time.time() + 3600)
+            lives.enter_context(renewed(store, f"{LEASES_DIR}/00000003.json"))
             store.delete(NEXT_LEASE_NAME)
         return put(name, content)
 
     slow.put_if_absent = put_late
-    with pytest.raises(UsageError, match="host elsewhere, process 7"), slow.lock():
+    refused = pytest.raises(UsageError, match="host elsewhere, process 7")
+    with contextlib.ExitStack() as lives, refused, slow.lock():
         pass
     assert list(store.names(LEASES_DIR)) == ["00000003.json"]
 
 
 def test_one_of_many_takes_over_an_ended_lease(new_store, remote):
-    leased(remote, expires_s=time.time() - 1)
+    leased(remote, expires_s=0.0)
     barrier, holding = threading.Barrier(4), []
 
     def take(_):
@@ -169,3 +197,39 @@ def test_one_of_many_takes_over_an_ended_lease(new_store, remote):
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(take, range(4)))
+
+
+@pytest.mark.parametrize("behind_s", [-7200.0, -120.0, 120.0, 7200.0])
+def test_a_live_holder_is_recognised_by_its_renewals_however_the_clocks_differ(remote, behind_s):
+    """Clock skew: only whether the lease changes within a lease's time decides."""
+    refused = pytest.raises(UsageError, match=r"host elsewhere, process 7.*renewed")
+    with renewed(remote, LEASE_NAME, behind_s), refused, remote.lock():
+        pass
+
+
+@pytest.mark.parametrize("behind_s", [-7200.0, 7200.0])
+def test_a_dead_lease_is_watched_for_one_lease_however_the_clocks_differ(remote, behind_s):
+    leased(remote, expires_s=time.time() - behind_s)
+    began_s, said = time.monotonic(), []
+    with remote.lock(said.append):
+        assert time.monotonic() - began_s >= LEASE_S
+    assert f"watching for up to {LEASE_S:.0f} s" in said[0]
+
+
+def test_a_hold_counts_until_another_run_takes_the_table_or_it_is_given_back(new_store, remote):
+    remote = new_store(lease_s=600.0)  # which is not renewed within the test
+    with remote.lock() as hold:
+        assert remote.taken_by(hold) is None
+        remote.delete(LEASE_NAME)
+        assert remote.taken_by(hold) is None  # by a person: nobody else has it
+        remote.put_if_absent(LEASE_NAME, b"")
+        for name in (LEASE_NAME, NEXT_LEASE_NAME, f"{LEASES_DIR}/00000009.json"):
+            remote.delete(LEASE_NAME)
+            leased(remote, name)
+            assert remote.taken_by(hold) == "host elsewhere, process 7"
+            remote.delete(name)
+    assert "given it back" in remote.taken_by(hold)
+    with remote.lock() as later:
+        assert later.number > hold.number
+        assert str(socket.gethostname()) in remote.taken_by(hold)
+    assert remote.taken_by(Hold(later.number, "another token"))

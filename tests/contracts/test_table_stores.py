@@ -5,6 +5,7 @@ import os
 import socket
 import tempfile
 import threading
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -203,9 +204,11 @@ def test_who_holds_the_lock_can_be_asked_and_nothing_changes_by_it(new_store, st
 
 
 def test_the_lock_clears_what_a_killed_run_left(store):
-    fill(store, f"{TEMP_DIR}/half", b"1")
+    fill(store, f"{TEMP_DIR}/{uuid.uuid4().hex}", b"1")
+    fill(store, f"{TEMP_DIR}/clips_{uuid.uuid4().hex}.parquet.a1_b2c3d", b"1")
+    fill(store, f"{TEMP_DIR}/a person's file", b"1")
     with store.lock():
-        assert store.names(TEMP_DIR) == {}
+        assert store.names(TEMP_DIR) == {"a person's file": 1}
 
 
 def test_a_store_says_whether_it_refuses_to_overwrite(store):

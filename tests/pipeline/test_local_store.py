@@ -9,11 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from pipeline import local_store
+from pipeline import local_lock
 from pipeline.errors import StoreError, UsageError
-from pipeline.local_store import LOCK_NAME, LocalStore
+from pipeline.local_lock import LOCK_NAME
+from pipeline.local_store import LocalStore
 from pipeline.processes import Process
 from pipeline.store import META_DIR, TEMP_DIR
+
+HALF = f"clips_{'0' * 32}.parquet.a1_b2c3d"
+"""Name of a file that a run was writing when it was killed."""
 
 
 @pytest.fixture
@@ -161,7 +165,7 @@ def test_the_lock_names_its_holder_and_is_free_when_that_is_killed(store, start_
 
 def test_a_refused_run_does_not_take_the_holders_name_or_files(store):
     with store.lock():
-        leftover = store.path(TEMP_DIR) / "being written"
+        leftover = store.path(TEMP_DIR) / HALF
         leftover.touch()
         for _ in range(2):
             with pytest.raises(UsageError, match=str(os.getpid())), store.lock():
@@ -170,7 +174,7 @@ def test_a_refused_run_does_not_take_the_holders_name_or_files(store):
 
 
 def test_the_lock_clears_what_a_killed_run_left(store):
-    (store.path(TEMP_DIR) / "half").touch()
+    (store.path(TEMP_DIR) / HALF).touch()
     with store.lock():
         assert store.names(TEMP_DIR) == {}
 
@@ -223,7 +227,7 @@ def test_relative_roots_stay_where_they_were(tmp_path, monkeypatch):
 
 
 def test_who_only_looks_at_the_lock_keeps_no_run_away(store, monkeypatch):
-    monkeypatch.setattr(local_store, "LOOKING_S", 60.0)
+    monkeypatch.setattr(local_lock, "LOOKING_S", 60.0)
     with store.lock():
         pass
     looking = store.path(LOCK_NAME).open()

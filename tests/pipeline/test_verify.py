@@ -286,7 +286,8 @@ def test_a_table_whose_spec_was_changed(table):
 
 def test_a_clip_in_two_shards(table, embed, clips):
     embed(table, clips[:1])
-    assert f"{clips[0].uri!r} is there more than once" in problem_of(table)
+    twice = f"clips are there more than once, in other shards, too: 1 ({clips[0].uri!r})"
+    assert twice in problem_of(table)
 
 
 def test_a_clip_of_the_source_that_is_not_in_the_table(table, clips):
