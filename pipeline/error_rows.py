@@ -47,14 +47,14 @@ def count_errors(table: Table) -> ErrorCounts:
     found = ErrorCounts()
     committed = table.committed()
     replaced = set[str]()
-    for record in table.records(sorted(committed)):
+    for record in table.records(sorted(committed), or_gone=True):
         found.clips += record.clips
         found.classes.update(record.errors)
         if record.errors:
             found.shards[record.shard] = frozenset(record.errors)
         replaced.update(record.replaces)
     # A run was killed before it removed these: their clips are in other shards as well.
-    for record in table.records(sorted(replaced & committed)):
+    for record in table.records(sorted(replaced & committed), or_gone=True):
         found.clips -= record.clips
         found.classes -= Counter(record.errors)
         found.shards.pop(record.shard, None)

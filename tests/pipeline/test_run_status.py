@@ -190,9 +190,9 @@ def test_without_a_note_the_commits_alone_tell(new_table):
 
 def test_records_of_older_versions_have_no_time(new_table):
     table = new_table()
-    record = CommitRecord("5", 3, {"clips": 3}, {}, 1.5, 3, {}, writer={"seconds": 1.0})
+    record = CommitRecord("5" * 32, 3, {"clips": 3}, {}, 1.5, 3, {}, writer={"seconds": 1.0})
     content = json.dumps(dataclasses.asdict(record)).encode()
-    table.store.put_if_absent(commit_name("5"), content)
+    table.store.put_if_absent(commit_name("5" * 32), content)
     status = run_status(table)
     assert (status.shards, status.counts.clips, status.counts.audio_s) == (1, 3, 1.5)
     assert (status.last_commit_s, status.recent) == (None, None)

@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.clips import ClipRef
+from pipeline.rewrite import repair
 from pipeline.sources.listing import Listing
 from pipeline.spec import Route
 from pipeline.store import TEMP_DIR
-from pipeline.table import SPEC_NAME, commit_name, data_name
+from pipeline.table import COMMITS_DIR, SPEC_NAME, commit_name, data_name
 from pipeline.verify import verify_table
 
 SPEC = {"tables": ("clips", "windows")}
@@ -239,8 +240,26 @@ def test_a_file_of_the_right_size_that_is_no_parquet(table, shard):
 @pytest.mark.parametrize("name", ["clips", "windows", "errors"])
 def test_a_file_of_no_shard(table, shard, name):
     content = table.store.read(data_name(name, shard))
-    table.store.put_if_absent(data_name(name, "stranger"), content)
-    assert f"{name}/stranger.parquet: is of no committed shard" in problem_of(table)
+    table.store.put_if_absent(data_name(name, "0" * 32), content)
+    assert f"{name}/{'0' * 32}.parquet: is of no committed shard" in problem_of(table)
+
+
+def test_a_persons_own_file_is_reported_and_stays(table, shard):
+    """Also under a name that looks like a run's: a record among the rows."""
+    content = table.store.read(data_name("clips", shard))
+    for name in ("clips/mine.parquet", "clips/notes.txt", f"clips/{shard}.json"):
+        table.store.put_if_absent(name, content)
+    table.store.put_if_absent(f"{COMMITS_DIR}/mine.json", b"{}")
+    report = verify_table(table)
+    (problem,) = report.problems
+    assert problem.startswith("clips/mine.parquet: is no file of passtream's, but plain readers")
+    assert [note.partition(":")[0] for note in report.notes] == [
+        f"clips/{shard}.json", "clips/notes.txt", f"{COMMITS_DIR}/mine.json",
+    ]  # fmt: skip
+    with table.store.lock() as table.hold:
+        assert repair(table) == []
+    assert table.store.read("clips/mine.parquet") == content
+    assert verify_table(table).problems == [problem]
 
 
 @pytest.mark.parametrize("name", ["windows", "errors"])
@@ -248,6 +267,7 @@ def test_a_file_that_its_shards_commit_does_not_name(new_table, embed, write_cli
     table = new_table()
     (record,) = embed(table, [write_clip(tmp_path / "a.wav", 500)])
     assert verify_table(table).passed
+    table.store.create((name,))
     table.store.put_if_absent(data_name(name, record.shard), b"of an earlier try")
     assert f"{name}/{record.shard}.parquet: its commit does not name it" in problem_of(table)
 
@@ -456,6 +476,7 @@ def test_labels_that_are_none(new_table, embed, clips, labels, told):
 VERIFY = """
 import json, os, sys
 from pipeline.local_store import LocalStore
+from pipeline.rewrite import repair
 from pipeline.sources.listing import Listing
 from pipeline.table import Table
 from pipeline.verify import verify_table
