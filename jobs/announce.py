@@ -1,4 +1,4 @@
-"""What a run says once its plan is made: what its sources were taken for, and what is left."""
+"""What a run says before it embeds: what its sources were taken for, and what is left to do."""
 
 import itertools
 import os
@@ -16,6 +16,15 @@ from pipeline.wording import count
 SOURCES_SHOWN = 5
 
 
+def announce_sources(listing: Listing, log: RunLog) -> None:
+    """What each source was taken for; of many, the first ones."""
+    for source, format_ in itertools.islice(listing.formats.items(), SOURCES_SHOWN):
+        shown = without_signature(source)
+        log.tell("source", f"{shown}: {format_}", source=shown, format=format_)
+    if (n_more := len(listing.formats) - SOURCES_SHOWN) > 0:
+        log.tell("more_sources", f"and {count(n_more, 'more source')}", sources=n_more)
+
+
 def announce(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: bool) -> None:
     """Say what is going to be done.
 
@@ -26,7 +35,6 @@ def announce(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: boo
         log: takes the notes.
         prune: whether the rows of what is gone are dropped.
     """
-    _announce_sources(listing, log)
     for note in listing.notes:
         log.tell("source_note", note, "warning")
     spec = table.spec
@@ -82,12 +90,3 @@ def announce(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: boo
 def _kinds(found: Sequence[ClipRef | Container]) -> str:
     kinds = {Container: "containers", ClipRef: "clips"}
     return " and ".join(kinds[kind] for kind in kinds if any(type(each) is kind for each in found))
-
-
-def _announce_sources(listing: Listing, log: RunLog) -> None:
-    """What each source was taken for; of many, the first ones."""
-    for source, format_ in itertools.islice(listing.formats.items(), SOURCES_SHOWN):
-        shown = without_signature(source)
-        log.tell("source", f"{shown}: {format_}", source=shown, format=format_)
-    if (n_more := len(listing.formats) - SOURCES_SHOWN) > 0:
-        log.tell("more_sources", f"and {count(n_more, 'more source')}", sources=n_more)

@@ -29,6 +29,7 @@ from jobs.work import Work
 from pipeline.errors import LostTableError, StoreError
 from pipeline.plan import Shard
 from pipeline.progress import Progress
+from pipeline.wording import count
 
 POLL_S = 0.5
 """How long a signal to stop, or an idle actor, may go unnoticed."""
@@ -59,6 +60,8 @@ def run_on_ray(
         PipelineError: the actors cannot start.
     """
     tell = partial(monitor.log.tell, "ray_settings", level="warning")
+    where = "starting Ray" if options.address == "local" else f"joining Ray at {options.address}"
+    monitor.start_phase("starting_ray", where)
     with connected(options, run.storage, tell):
         stop.install()  # ray.init has taken SIGTERM
         plan = actor_plan(options, len(shards), run.spec.precision)
@@ -88,6 +91,8 @@ class _Driver:
         self._answers = Answers()
         self._crew = Crew(run, plan, self._answers, self._welcome, monitor.log)
         self._n_slots = 0
+        n_actors = count(plan.size.at_first, "process", "processes")
+        monitor.start_phase("loading_model", f"loading the model in {n_actors}")
         self._polls: dict[Actor, tuple[Any, float]] = {}  # the question, and when it was asked
         self._next_look_s = 0.0
         self._progress: dict[str, Progress] = {}
@@ -127,6 +132,8 @@ class _Driver:
             self._hand_out(actor)
 
     def _welcome(self, actor: Actor) -> None:
+        if not self._n_slots:
+            self._monitor.start_phase("embedding", "embedding the first clips")
         self._n_slots = self._plan.n_slots(self._crew.size)
         self._hand_out(actor)
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from jobs.announce import announce
+from jobs.announce import announce, announce_sources
 from jobs.config import EmbedConfig
 from jobs.failed_clips import FailedClips
 from jobs.fetchbar import fetch_bar
+from jobs.listing_note import listing_noted
 from jobs.logs import EXIT_FAILED, EXIT_STOPPED, Level, RunLog
 from jobs.monitor import Monitor, fidelity_text, summary
 from jobs.ray_job import is_ray_job
@@ -70,7 +71,9 @@ def _stopped(log: RunLog, **fields: Any) -> int:
 def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> int:
     log.storage = config.storage
     config = _on_its_cluster(config, log)
-    listing = list_sources(config.sources, config.source_options)
+    with listing_noted(log) as on_found:
+        listing = list_sources(config.sources, config.source_options, on_found)
+    announce_sources(listing, log)
     store = open_store(config.table, config.storage)
     refuse_strange_folder(store)
     _check_precision(config)
@@ -131,7 +134,9 @@ def _check_precision(config: EmbedConfig) -> None:
 
 def _load_weights(config: EmbedConfig, log: RunLog) -> dict[str, Weights]:
     """The weights of each of the run's archs."""
-    from models.published import source_of
+    shown = " and ".join(arch.name for arch in config.archs)
+    log.tell("phase", f"loading the weights of {shown}", phase="loading_weights")
+    from models.published import source_of  # imports torch, which takes seconds
     from models.weights import load_weights
 
     weights = {}

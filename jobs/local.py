@@ -25,7 +25,9 @@ def run_in_process(
     Raises:
         LostTableError: Another run has the table now.
     """
+    monitor.start_phase("loading_model", "loading the model, and trying it on a short sound")
     model = build_model(run, weights=weights)
+    monitor.start_phase("embedding", "embedding the first clips")
     table = run.table
     for shard in shards:
         packets = decode(shard, run.spec.decode_rule, run.spec.columns, run.storage)

@@ -12,10 +12,11 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from jobs.logs import RunLog
+from jobs.time_left import TimeLeft
 from pipeline.commits import CommitRecord
 from pipeline.plan import Shard
 from pipeline.progress import Progress as Counts
-from pipeline.wording import audio_text, duration_text
+from pipeline.wording import about_text, audio_text, duration_text
 
 LINE_EVERY_S = 5.0
 REFRESH_S = 2.0
@@ -44,6 +45,8 @@ class Monitor:
     failed: list[tuple[Shard, str]] = field(default_factory=list)
     _running: Counts = field(default_factory=Counts)
     _started: float = field(default_factory=time.monotonic)
+    _time_left: TimeLeft = field(default_factory=TimeLeft)
+    _phase: tuple[str, float] = ("", 0.0)
 
     def __enter__(self) -> "Monitor":
         self._started = time.monotonic()
@@ -64,6 +67,16 @@ class Monitor:
     def wall_s(self) -> float:
         """Seconds since the run's shards were started."""
         return time.monotonic() - self._started
+
+    def start_phase(self, name: str, text: str) -> None:
+        """Say what the run does from now on, until its first clips or windows are embedded.
+
+        Args:
+            name: Name of the phase, for programs.
+            text: What the run does, for people, such as `loading the model`.
+        """
+        self._phase = text, time.monotonic()
+        self.log.tell("phase", text, phase=name)
 
     def in_flight(self, counts: Iterable[Counts]) -> None:
         """The counts of the shards under way."""
@@ -114,14 +127,27 @@ class Monitor:
 
     def line(self) -> str:
         """Where the run is, in one line."""
-        counts, left_s = self._so_far()
-        left = "" if left_s is None else f", about {duration_text(left_s)} left"
-        of_all = "" if self.n_clips is None else f"/{self.n_clips}"
-        return (
-            f"shards {self.shards_done}/{self.n_shards}, clips {counts.clips}{of_all}, "
-            f"audio {counts.audio_s / 3600:.2f} h, {self._speed(counts):.1f} x real time, "
-            f"errors {counts.errors.total()}{left}"
+        return self._line(*self._so_far())
+
+    def _line(self, counts: Counts, left_s: float | None) -> str:
+        phase, since_s = self._phase
+        if phase and not (counts.clips or counts.windows or self.failed):
+            return f"{phase}: {duration_text(time.monotonic() - since_s)} so far"
+        done = (
+            f"shards {self.shards_done:,}/{self.n_shards:,}, clips {counts.clips:,}"
+            if self.n_clips is None
+            else f"clips {counts.clips:,}/{self.n_clips:,}"
         )
+        n_errors = counts.errors.total()
+        parts = (
+            done,
+            f"audio {audio_text(counts.audio_s)}",
+            f"windows {counts.windows:,}",
+            f"{self._speed(counts):.1f} x real time",
+            f"errors {n_errors:,}" if n_errors else "",
+            "" if left_s is None else f"about {about_text(left_s)} left",
+        )
+        return ", ".join(part for part in parts if part)
 
     def totals(self, counts: Counts | None = None) -> dict[str, Any]:
         """Fields of an event that say where the run is.
@@ -141,36 +167,41 @@ class Monitor:
         }
 
     def _so_far(self) -> tuple[Counts, float | None]:
-        """What is committed or under way, and seconds that are left, where they can be guessed."""
+        """What is committed or under way, and seconds that are left, where they can be known."""
         counts = Counts()
         counts.add(self.committed)
         counts.add(self._running)
-        share = self._share(counts.clips)
-        return counts, self.wall_s / share * (1 - share) if 0 < share < 1 else None
+        left_s = self._time_left.estimate(self._share(counts), time.monotonic())
+        # Of a long recording what is embedded so far counts, before all of it is.
+        counts.windows += counts.open_windows
+        counts.audio_s += counts.open_audio_s
+        return counts, left_s
 
     def _speed(self, counts: Counts) -> float:
         return counts.audio_s / max(self.wall_s, 1e-9)
 
-    def _share(self, n_clips: int) -> float:
-        """How much of the run is done, by clips where they are known, else by shards."""
+    def _share(self, counts: Counts) -> float:
+        """Return how much of the run is done, by clips where they are known, else by shards."""
         done, in_all = (
-            (self.shards_done, self.n_shards) if self.n_clips is None else (n_clips, self.n_clips)
+            (self.shards_done, self.n_shards)
+            if self.n_clips is None
+            else (counts.clips + counts.open_clips, self.n_clips)
         )
-        return done / in_all if in_all else 1.0
+        return min(1.0, done / in_all) if in_all else 1.0
 
     def _show(self) -> None:
         has_bar = self.log.has_bar
         while not self._ended.wait(REFRESH_S if has_bar else LINE_EVERY_S):
+            counts, left_s = self._so_far()
+            line = self._line(counts, left_s)
             if has_bar:
-                done = self.committed.clips + self._running.clips
                 rows = RichTable.grid()
-                rows.add_row(ProgressBar(total=1, completed=self._share(done)))
-                rows.add_row(Text(self.line()))
+                rows.add_row(ProgressBar(total=1, completed=self._share(counts)))
+                rows.add_row(Text(line))
                 self._live.update(rows, refresh=True)
             else:
-                counts, left_s = self._so_far()
                 left_s = None if left_s is None else round(left_s)
-                self.log.tell("progress", self.line(), **self.totals(counts), left_s=left_s)
+                self.log.tell("progress", line, **self.totals(counts), left_s=left_s)
 
 
 def _fields(counts: Counts) -> dict[str, Any]:

@@ -15,7 +15,15 @@ import numpy.typing as npt
 from pipeline.clip_rows import ClipRows
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.errors import BrokenStreamError
-from pipeline.events import ClipDone, ClipFailed, ClipStart, Event, ShardEnd, TimestampBlock
+from pipeline.events import (
+    ClipDone,
+    ClipFailed,
+    ClipLength,
+    ClipStart,
+    Event,
+    ShardEnd,
+    TimestampBlock,
+)
 from pipeline.model import Model, Vectors
 from pipeline.plan import Shard
 from pipeline.progress import Progress
@@ -39,6 +47,7 @@ class _OpenClip:
     n_timestamps: int = 0
     is_finite: bool = True
     done: ClipDone | None = None
+    about_s: float = 0.0
 
     @property
     def is_complete(self) -> bool:
@@ -93,12 +102,15 @@ class Assembler:
             for event in packet:
                 self._take(event)
         self._embed_pool()
+        self._report()
         return self._checked_end()
 
     def _take(self, event: Event) -> None:
         match event:
             case ClipStart():
                 self._start(event)
+            case ClipLength():
+                self._state(event.clip).about_s = event.n_samples / SAMPLE_RATE_HZ
             case WindowBlock():
                 for window in event.windows():
                     self._windows_seen += 1
@@ -152,7 +164,22 @@ class Assembler:
         self._pool, self._pool_samples = [], 0
         for clip in touched:
             self._write_if_complete(clip)
-        self._on_progress(self.progress)
+        self._report()
+
+    def _report(self) -> None:
+        """Count what is embedded of clips that are not complete, and report the progress."""
+        progress, hop_s = self.progress, self._spec.hop_s
+        progress.open_clips = progress.open_audio_s = 0.0
+        progress.open_windows = 0
+        for state in self._open.values():
+            if state.n_windows:
+                embedded_s = state.n_windows * hop_s
+                progress.open_windows += state.n_windows
+                if state.about_s:
+                    embedded_s = min(embedded_s, state.about_s)
+                    progress.open_clips += embedded_s / state.about_s
+                progress.open_audio_s += embedded_s
+        self._on_progress(progress)
 
     def _embed_timestamps(self, block: TimestampBlock) -> None:
         self._timestamps_seen += block.n

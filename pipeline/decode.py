@@ -37,6 +37,8 @@ class ClipReader:
         channels: the file's own channel count.
         decoded_short: a little less audio was there than the file promised, or its end is missing
             and nobody can say how much that is.
+        about_samples: Length of the clip at 32 kHz by its header, known from the first piece on; 0
+            where the header has none. Only for showing progress.
     """
 
     def __init__(self, recording: Recording, limits: Limits = DEFAULT_LIMITS) -> None:
@@ -45,6 +47,7 @@ class ClipReader:
         self.sample_rate_hz = 0
         self.channels = 0
         self.decoded_short = False
+        self.about_samples = 0
         self._limits = limits
         self._meter = QualityMeter()
 
@@ -72,6 +75,8 @@ class ClipReader:
     def _mono(self, sound: Sound, promise: Promise | None, n_bytes: int) -> Iterator[Samples]:
         cut = Cut(self.ref.span, sound.sample_rate_hz)
         self._check_duration(cut.frames_within(sound.n_frames or 0), "its header says")
+        about_frames = cut.frames_within(sound.n_frames or sound.about_frames or 0)
+        self.about_samples = about_frames * SAMPLE_RATE_HZ // max(1, sound.sample_rate_hz)
         n_frames = 0
         for frames in self._frames(sound, cut, promise):
             self._check_plausible(cut.at, n_bytes)

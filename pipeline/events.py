@@ -1,8 +1,8 @@
 """What the decode side of a shard says: windows, and what became of each clip.
 
-Events come clip by clip in the shard's order: a `ClipStart`, any number of `WindowBlock`s and
-`TimestampBlock`s, then one `ClipDone` or `ClipFailed`; after the last clip a `ShardEnd` with
-the totals, by which a stream that was cut off shows.
+Events come clip by clip in the shard's order: a `ClipStart`, for long clips a `ClipLength`, any
+number of `WindowBlock`s and `TimestampBlock`s, then one `ClipDone` or `ClipFailed`; after the last
+clip a `ShardEnd` with the totals, by which a stream that was cut off shows.
 """
 
 from collections.abc import Mapping
@@ -25,6 +25,19 @@ class ClipStart:
 
     clip: int
     ref: ClipRef
+
+
+@dataclass(frozen=True, slots=True)
+class ClipLength:
+    """Length of a long clip as its header has it, for showing progress; it may be wrong.
+
+    Attributes:
+        clip: Index of the clip in its shard.
+        n_samples: Samples at 32 kHz.
+    """
+
+    clip: int
+    n_samples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +98,4 @@ class ShardEnd:
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
 
 
-Event = ClipStart | WindowBlock | TimestampBlock | ClipDone | ClipFailed | ShardEnd
+Event = ClipStart | ClipLength | WindowBlock | TimestampBlock | ClipDone | ClipFailed | ShardEnd

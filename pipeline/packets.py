@@ -16,7 +16,15 @@ import numpy as np
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
 from pipeline.decode import ClipReader
 from pipeline.errors import BrokenStreamError, ClipError, PipelineError
-from pipeline.events import ClipDone, ClipFailed, ClipStart, Event, ShardEnd, TimestampBlock
+from pipeline.events import (
+    ClipDone,
+    ClipFailed,
+    ClipLength,
+    ClipStart,
+    Event,
+    ShardEnd,
+    TimestampBlock,
+)
 from pipeline.limits import DEFAULT_LIMITS, Limits
 from pipeline.recordings import Recording
 from pipeline.sound import Samples
@@ -24,6 +32,8 @@ from pipeline.stages import Stopwatch
 from pipeline.windows import WindowBlock, WindowCutter, WindowRule
 
 PACKET_BYTES = 8 << 20
+LONG_CLIP_S = 120.0
+"""Clips of this length or longer show their progress before they are complete."""
 INTERNAL = "internal"
 """Error class of clips that make passtream itself fail, twice."""
 POISON = "poison"
@@ -108,6 +118,8 @@ def _cut_clip(recording: Recording, clip: int, rule: DecodeRule) -> Iterator[Eve
     """Yield the windows of a clip, and its `ClipDone` last."""
     reader, cutter = ClipReader(recording, rule.limits), _ClipCutter(rule, clip)
     for piece in reader.pieces():
+        if not cutter.n_samples and reader.about_samples >= LONG_CLIP_S * SAMPLE_RATE_HZ:
+            yield ClipLength(clip, reader.about_samples)
         yield from cutter.push(piece)
     n_samples = cutter.n_samples
     if missing := max(0, rule.min_samples - n_samples):

@@ -87,7 +87,12 @@ class RunStatus:
 
     def to_json(self) -> dict[str, Any]:
         """For `--json`."""
-        counts = vars(self.counts) | {"clips": self.counts.clips - self.counts.errors.total()}
+        counts = {
+            "clips": self.counts.clips - self.counts.errors.total(),
+            "windows": self.counts.windows,
+            "audio_s": self.counts.audio_s,
+            "errors": self.counts.errors,
+        }
         found = {"standing": self.standing, "shards": self.shards} | counts
         found["stage_s"] = {stage: round(s, 3) for stage, s in self.stage_s.items()}
         found |= {"last_commit_s": self.last_commit_s, "left_s": self.left_s, "now_s": self.now_s}

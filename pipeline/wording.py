@@ -25,6 +25,18 @@ def duration_text(seconds: float) -> str:
     return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"
 
 
+def about_text(seconds: float) -> str:
+    """Return an estimated length of time: seconds below 90 s, then minutes, then hours."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return f"{minutes} min"
+    return (
+        f"{minutes // 60:,} h {minutes % 60:02} min" if minutes < 6000 else f"{minutes // 60:,} h"
+    )
+
+
 def audio_text(seconds: float) -> str:
     """Return a length of audio: seconds up to two minutes, minutes up to two hours, then hours."""
     if seconds < 119.95:

@@ -32,12 +32,17 @@ _NAME_SOME = {
 """By format, what to do where nothing was found."""
 
 
-def list_sources(sources: Sequence[str], options: SourceOptions = SourceOptions()) -> Listing:  # noqa: B008 (frozen)
+def list_sources(
+    sources: Sequence[str],
+    options: SourceOptions = SourceOptions(),  # noqa: B008 (frozen)
+    on_found: Callable[[], None] = lambda: None,
+) -> Listing:
     """List every clip and container of the sources, which may overlap and come in any order.
 
     Args:
         sources: as a person names them.
         options: how to take them.
+        on_found: Called for each clip as it is found.
 
     Raises:
         UsageError: a source that cannot be listed, nothing at all in them, or a column to carry
@@ -49,7 +54,7 @@ def list_sources(sources: Sequence[str], options: SourceOptions = SourceOptions(
         _SOURCES[name]([s for s, f in listing.formats.items() if f == name], options)
         for name in sorted(set(listing.formats.values()))
     ]
-    join_sources(made, listing, options.table_columns)
+    join_sources(made, listing, options.table_columns, on_found)
     refuse_own(listing.columns)
     if not listing.clips and not listing.containers:
         shown = ", ".join(options.storage.redacted(without_signature(s)) for s in sources)
@@ -61,7 +66,10 @@ def list_sources(sources: Sequence[str], options: SourceOptions = SourceOptions(
 
 
 def join_sources(
-    sources: Sequence[Source], listing: Listing, order: tuple[str, ...] | None = None
+    sources: Sequence[Source],
+    listing: Listing,
+    order: tuple[str, ...] | None = None,
+    on_found: Callable[[], None] = lambda: None,
 ) -> None:
     """Fill a listing with what the sources hold.
 
@@ -70,6 +78,7 @@ def join_sources(
         listing: still empty.
         order: Names of columns, in the order that the listing is to have them; None for the order
             in which the sources have them.
+        on_found: Called for each clip as it is found.
 
     Raises:
         UsageError: one cannot be listed.
@@ -81,6 +90,7 @@ def join_sources(
     clips, containers = dict[ClipRef, ClipRef](), set[Container]()
     for source in sources:
         for clip in _aligned(source, listing.columns):
+            on_found()
             # What one source says of a clip is kept where another only finds it.
             if not clips.setdefault(clip, clip).carried:
                 clips[clip] = clip

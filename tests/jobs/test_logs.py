@@ -142,7 +142,10 @@ def test_a_run_tells_its_shards_and_the_clips_that_failed(run, corpus):
     events = _events(done.stderr)
     assert all({"time", "level", "event", "message"} <= each.keys() for each in events)
     kinds = [each["event"] for each in events]
-    assert kinds[:3] == ["source", "run_started", "random_weights"]
+    assert kinds[:4] == ["source", "phase", "run_started", "random_weights"]
+    phases = [each["phase"] for each in events if each["event"] == "phase"]
+    assert phases[0] == "loading_weights"
+    assert phases[-2:] == ["loading_model", "embedding"]
     shards = {each["shard"]: each for each in events if each["event"] == "shard_done"}
     assert sorted(each["clips"] for each in shards.values()) == [3, 4]
     assert all(each["seconds"]["compute"] >= 0 for each in shards.values())

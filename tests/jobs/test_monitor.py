@@ -33,9 +33,36 @@ def test_line_counts_committed_and_running(out):
         monitor.in_flight([Progress(clips=4, audio_s=1800), Progress(6, 0, 0, Counter(nan=2))])
         line = monitor.line()
     # 10 committed, 4 and 6 on the way; an hour and a half of audio.
-    assert line.startswith("shards 1/3, clips 20/40, audio 1.50 h, ")
-    assert "x real time, errors 3, about " in line
-    assert line.endswith(" left")
+    assert line.startswith("clips 20/40, audio 90.0 min, windows 10, ")
+    assert line.endswith("x real time, errors 3")
+
+
+def test_long_recordings_show_their_progress_before_they_are_complete(out):
+    monitor = Monitor(RunLog(Console(file=out)), n_shards=1, n_clips=1)
+    half = Progress(open_clips=0.5, open_windows=720, open_audio_s=1800.0)
+    monitor.in_flight([half])
+    assert monitor.line().startswith("clips 0/1, audio 30.0 min, windows 720, ")
+    monitor.shard_done(_record(1, {}))
+    assert monitor.line().startswith("clips 1/1, audio 60.0 min, windows 1, ")
+
+
+def test_phases_of_a_start_are_told_until_something_is_embedded(out):
+    monitor = Monitor(RunLog(Console(file=out)), n_shards=1, n_clips=1)
+    monitor.start_phase("loading_model", "loading the model")
+    assert out.getvalue() == "loading the model\n"
+    assert monitor.line() == "loading the model: 0 s so far"
+    monitor.in_flight([Progress(open_windows=1, open_audio_s=2.5)])
+    assert monitor.line().startswith("clips 0/1, audio 2.5 s, windows 1, ")
+
+
+def test_a_dumb_terminal_gets_lines_in_place_of_a_bar(out, monkeypatch):
+    monkeypatch.setattr(monitor_module, "LINE_EVERY_S", 0.01)
+    monkeypatch.setenv("TERM", "dumb")
+    console = Console(file=out, force_terminal=True, width=100)
+    with Monitor(RunLog(console), n_shards=1, n_clips=2):
+        wait_until(lambda: out.getvalue().count("clips 0/2") >= 3, timeout_s=20)
+    assert "━" not in out.getvalue()
+    assert "\x1b" not in out.getvalue()
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
@@ -44,7 +71,7 @@ def test_shows_itself_every_few_seconds(is_terminal, out, monkeypatch):
     monkeypatch.setattr(monitor_module, "REFRESH_S", 0.01)
     console = Console(file=out, force_terminal=is_terminal, width=100)
     with Monitor(RunLog(console), n_shards=1, n_clips=2):
-        wait_until(lambda: out.getvalue().count("shards 0/1, clips 0/2") >= 3, timeout_s=20)
+        wait_until(lambda: out.getvalue().count("clips 0/2, audio 0.0 s") >= 3, timeout_s=20)
     assert ("━" in out.getvalue()) == is_terminal
 
 

@@ -1,5 +1,7 @@
 """`pipeline.shard`: a shard is committed whole, or not at all."""
 
+from copy import copy
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -14,6 +16,7 @@ from pipeline.shard import embed_shard, embedded_shard
 from pipeline.store import TEMP_DIR
 from pipeline.table import DATA_DIRS, commit_name
 from pipeline.verify import verify_table
+from pipeline.versions import file_version
 from tests.pipeline.conftest import Outputs, StatisticsModel
 
 BOTH = {"tables": ("clips", "windows")}
@@ -206,3 +209,28 @@ def test_progress_is_told_up_to_the_end(new_table, model, shard):
     packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
     record = embed_shard(shard, packets, model, table, lambda p: seen.append(p.clips))
     assert seen[-1] == record.clips == 4
+
+
+def test_a_long_clip_reports_its_progress_before_it_is_complete(new_table, model, tmp_path):
+    """By its header's length, which is only known once the file is open."""
+    table = new_table(window_s=10.0, hop_s=2.5)
+    rate_hz, duration_s = 8_000, 300.0
+    samples = np.random.default_rng(0).standard_normal(round(rate_hz * duration_s)) * 0.1
+    for ending in ("wav", "flac"):
+        path = tmp_path / f"long.{ending}"
+        soundfile.write(path, samples, rate_hz)
+        (shard,) = plan_shards([ClipRef(str(path), file_version(str(path)))], "digest", 100)
+        seen = []
+        packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
+        embedded_shard(
+            shard, packets, model, table, lambda progress, seen=seen: seen.append(copy(progress))
+        ).abandon()
+        under_way = [progress for progress in seen if progress.open_windows]
+        assert len(under_way) >= 3
+        for progress in under_way:
+            assert (progress.clips, progress.windows) == (0, 0)
+            assert progress.open_audio_s == progress.open_windows * 2.5 <= duration_s
+            assert progress.open_clips == pytest.approx(progress.open_audio_s / duration_s)
+        last = seen[-1]
+        assert (last.clips, last.audio_s) == (1, duration_s)
+        assert (last.open_clips, last.open_windows, last.open_audio_s) == (0.0, 0, 0.0)
