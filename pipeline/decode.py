@@ -36,7 +36,7 @@ class ClipReader:
         sample_rate_hz: the file's own rate.
         channels: the file's own channel count.
         decoded_short: a little less audio was there than the file promised, or its end is missing
-            and nobody can say how much that is.
+            and nobody can say how much that is, or something in it is not audio and was left out.
         about_samples: Length of the clip at 32 kHz by its header, known from the first piece on; 0
             where the header has none. Only for showing progress.
     """
@@ -100,6 +100,8 @@ class ClipReader:
         except DECODER_ERRORS as error:
             self._check_length(sound, promise, cut.at)
             raise self._error("undecodable", reason_of(error)) from error
+        if sound.losses:
+            self.decoded_short = True
         if cut.at >= cut.end:
             return  # whether the recording is whole does not matter to the clip
         self._check_length(sound, promise, cut.at)

@@ -5,10 +5,8 @@ FFmpeg first, which decodes them twice as fast; what a file is, its first bytes 
 name. Both give the same samples: they take off the same encoder delays, where the file has them;
 those of an MP3 that does not are guessed here. Nothing is mixed.
 
-An MP3 that does not count its frames has them counted here, as libsndfile ends it where the first
-ones let it expect the end. Where there is more, libsndfile reads a file that seems to have no end:
-it is faster than FFmpeg, gives the same samples as of a file that it knows the length of, and
-passes over the tags between files that were joined, which FFmpeg refuses.
+An MP3 that does not count its frames, or seems to count them wrong, has them counted here, and is
+read up to the last one: see `mpeg_to_the_end`.
 """
 
 import contextlib
@@ -17,20 +15,22 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import av
 import soundfile
 
 from pipeline.decoder_step import decoder_step, guard_sound
-from pipeline.endless import Endless
 from pipeline.ffmpeg import FFMPEG, by_ffmpeg
 from pipeline.flac_sound import flac_sound, flac_stream
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 from pipeline.mpeg import UNTOLD_DELAY, mpeg_audio
-from pipeline.mpeg_walk import MpegFrames, mpeg_frames
+from pipeline.mpeg_count import is_count_doubtful
+from pipeline.mpeg_to_the_end import check_frames, to_the_end, without_first
+from pipeline.mpeg_walk import mpeg_frames
 from pipeline.ogg import ogg_audio, ogg_end
 from pipeline.sound import PIECE_FRAMES, CannotDecodeError, Samples, Sound
+from pipeline.tags import check_tags
 
 DECODER_ERRORS = (
     soundfile.SoundFileError,
@@ -48,8 +48,6 @@ file that was cut off. That FFmpeg cannot have what a damaged header asks for is
 _LIBSNDFILE = "libsndfile"
 _PIECE_SAMPLES = 8 * PIECE_FRAMES
 _UNKNOWN_LENGTH_FRAMES = 1 << 60
-_MOST_UNFOUND = 16 * 1152
-"""Samples of an MP3 that may go missing before the decoder counts as stopped by damage."""
 _FASTER_BY_FFMPEG = ("vorbis", "opus")
 _SEEKABLE = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
 _SEEKABLE_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
@@ -67,12 +65,15 @@ def open_sound(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES)
         CannotDecodeError: No decoder makes frames of it.
         HostError: This machine has no space, descriptors or memory left.
     """
+    check_tags(file)
     mpeg = mpeg_audio(file)
-    is_counted = mpeg is None or mpeg.n_samples is not None
-    frames = None if is_counted else mpeg_frames(file)
+    first: Callable[[BinaryIO], Any] = by_libsndfile
+    if mpeg and is_count_doubtful(file, mpeg) and (frames := mpeg_frames(file)):
+        check_frames(mpeg, frames)
+        first = partial(to_the_end, mpeg=mpeg, frames=frames, by_libsndfile=by_libsndfile)
     flac = flac_stream(file)
     decoders: list[tuple[str, Callable[[BinaryIO], Any]]] = [
-        (_LIBSNDFILE, partial(_to_its_end, frames=frames) if frames else by_libsndfile),
+        (_LIBSNDFILE, first),
         (FFMPEG, by_ffmpeg),
     ]
     if flac:
@@ -91,39 +92,8 @@ def open_sound(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES)
         else:
             raise CannotDecodeError("undecodable", "; ".join(reasons))
         if mpeg and not mpeg.has_tag:
-            sound = dataclasses.replace(sound, pieces=_without_first(sound.pieces, UNTOLD_DELAY))
+            sound = dataclasses.replace(sound, pieces=without_first(sound.pieces, UNTOLD_DELAY))
         yield guard_sound(sound, memory_bytes)
-
-
-@contextlib.contextmanager
-def _to_its_end(file: BinaryIO, frames: MpegFrames) -> Iterator[Sound]:
-    """An MP3 that does not count its frames, by libsndfile and up to the last one."""
-    if not frames.is_uniform:
-        raise ValueError("stops where the sample rate or the channels change")
-    with contextlib.ExitStack() as stack:
-        sound = stack.enter_context(by_libsndfile(file))
-        if sound.about_frames is not None and sound.about_frames < frames.n_samples:
-            stack.close()
-            endless = cast(BinaryIO, Endless(file, frames.end))
-            sound = stack.enter_context(by_libsndfile(endless))
-        pieces = _no_fewer(sound.pieces, frames.n_samples - _MOST_UNFOUND)
-        yield dataclasses.replace(sound, pieces=pieces, about_frames=frames.n_samples)
-
-
-def _no_fewer(pieces: Iterator[Samples], n_frames: int) -> Iterator[Samples]:
-    n = 0
-    for piece in pieces:
-        n += len(piece)
-        yield piece
-    if n < n_frames:
-        raise ValueError(f"stops after {n} of more than {n_frames} frames, where it is damaged")
-
-
-def _without_first(pieces: Iterator[Samples], n_frames: int) -> Iterator[Samples]:
-    for piece in pieces:
-        if len(piece) > n_frames:
-            yield piece[n_frames:]
-        n_frames = max(0, n_frames - len(piece))
 
 
 def reason_of(error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 from pipeline.decoders import DECODER_ERRORS, open_sound, reason_of
 from pipeline.flac import FlacAudio, check_fits, check_whole, flac_audio, other_parts
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
-from pipeline.mpeg_frame import MpegLength, mpeg_length
+from pipeline.mpeg_length import MpegLength, mpeg_length
 from pipeline.promised import Promise, promise_of
 from pipeline.sound import CannotDecodeError
 
@@ -26,6 +26,7 @@ class Header:
         n_frames: how many it has; None where nothing tells.
         is_exact: `n_frames` is what decoding would find.
         promise: what the file says that it should have.
+        has_gaps: Whether something between the frames of audio is none.
     """
 
     sample_rate_hz: int
@@ -33,6 +34,7 @@ class Header:
     n_frames: int | None
     is_exact: bool
     promise: Promise | None = None
+    has_gaps: bool = False
 
 
 def read_header(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES) -> Header:
@@ -77,7 +79,11 @@ def _of_flac(file: BinaryIO, flac: FlacAudio, n_samples: int) -> Header:
 
 
 def _of_mpeg(mpeg: MpegLength) -> Header:
-    promise = None
-    if mpeg.promised_bytes is not None:
-        promise = Promise(mpeg.promised_bytes, mpeg.present_bytes, "bytes")
-    return Header(mpeg.sample_rate_hz, mpeg.channels, mpeg.n_samples, mpeg.is_exact, promise)
+    return Header(
+        mpeg.sample_rate_hz,
+        mpeg.channels,
+        mpeg.n_samples,
+        mpeg.is_exact,
+        mpeg.promise,
+        mpeg.has_gaps,
+    )

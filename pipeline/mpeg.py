@@ -10,10 +10,11 @@ import struct
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-UNTOLD_DELAY = 576 + 529
+from pipeline.tags import after_id3
+
+_DECODER_DELAY = 529
+UNTOLD_DELAY = 576 + _DECODER_DELAY
 """LAME's delay, and that of the filter bank of every decoder, in samples."""
-_ID3_HEADER = 10
-_MOST_ID3 = 16
 _HEAD_BYTES = 4
 _TAG_BYTES = 4096
 _MPEG1, _LAYER_III, _MONO = 3, 1, 3
@@ -33,30 +34,17 @@ class MpegAudio:
         n_samples: that the whole decodes to, less what the encoder added; None where it is not
             said.
         n_bytes: of the whole, from this frame on; None where it is not said; not compared.
+        n_frames: Number of frames that the tag counts; None where it does not; not compared.
+        n_before: Samples at the start that decoders take off, because an encoder added them; not
+            compared.
     """
 
     frame_samples: int
     has_tag: bool
     n_samples: int | None
     n_bytes: int | None = field(default=None, compare=False)
-
-
-def after_id3(file: BinaryIO) -> int:
-    """Where the audio begins, behind any ID3v2 tags.
-
-    Args:
-        file: opened for reading; its position is moved.
-    """
-    start = 0
-    for _ in range(_MOST_ID3):
-        file.seek(start)
-        head = file.read(_ID3_HEADER)
-        if len(head) < _ID3_HEADER or head[:3] != b"ID3" or max(head[6:10]) > 0x7F:
-            break
-        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
-        has_footer = bool(head[5] & 0x10)
-        start += _ID3_HEADER + size + (_ID3_HEADER if has_footer else 0)
-    return start
+    n_frames: int | None = field(default=None, compare=False)
+    n_before: int = field(default=0, compare=False)
 
 
 def mpeg_audio(file: BinaryIO) -> MpegAudio | None:
@@ -80,13 +68,15 @@ def mpeg_audio(file: BinaryIO) -> MpegAudio | None:
     counted = _xing(xing) or _vbri(vbri)
     if counted is None:
         return MpegAudio(samples, has_tag, None)
-    n_frames, delays = counted
-    n_samples = max(0, n_frames * samples - delays)
-    return MpegAudio(samples, has_tag, n_samples, _counted_bytes(xing))
+    n_frames, before, after = counted
+    n_samples = max(0, n_frames * samples - before - after)
+    n_bytes = _counted_bytes(xing) or _vbri_bytes(vbri)
+    n_before = before + _DECODER_DELAY if before else 0
+    return MpegAudio(samples, has_tag, n_samples, n_bytes, n_frames, n_before)
 
 
-def _xing(tag: bytes) -> tuple[int, int] | None:
-    """Frames, and samples that are none of the audio's."""
+def _xing(tag: bytes) -> tuple[int, int, int] | None:
+    """Frames, and samples before and after the audio that are none of it."""
     if tag[:4] not in (b"Xing", b"Info") or len(tag) < 12:
         return None
     flags, n_frames = struct.unpack(">II", tag[4:12])
@@ -98,7 +88,7 @@ def _xing(tag: bytes) -> tuple[int, int] | None:
     end += 4 if flags & _HAS_QUALITY else 0
     packed = tag[end + _DELAYS_AT : end + _DELAYS_AT + 3]
     before_and_after = int.from_bytes(packed, "big") if len(packed) == 3 else 0
-    return n_frames, (before_and_after >> 12) + (before_and_after & 0xFFF)
+    return n_frames, before_and_after >> 12, before_and_after & 0xFFF
 
 
 def _counted_bytes(tag: bytes) -> int | None:
@@ -108,8 +98,14 @@ def _counted_bytes(tag: bytes) -> int | None:
     return int.from_bytes(tag[12:16], "big") or None
 
 
-def _vbri(tag: bytes) -> tuple[int, int] | None:
+def _vbri(tag: bytes) -> tuple[int, int, int] | None:
     if tag[:4] != b"VBRI" or len(tag) < 18:
         return None
     delay, _, _, n_frames = struct.unpack(">HHII", tag[6:18])
-    return (n_frames, delay) if n_frames else None
+    return (n_frames, delay, 0) if n_frames else None
+
+
+def _vbri_bytes(tag: bytes) -> int | None:
+    if tag[:4] != b"VBRI" or len(tag) < 18:
+        return None
+    return int.from_bytes(tag[10:14], "big") or None

@@ -1,14 +1,6 @@
-"""How long an MP3 is, by its first frames alone and without decoding; the format is ISO 11172-3's.
-
-Where `mpeg` finds that the file counts its own frames, that is how long it is. Where not, as many
-frames follow one another as the size of those at the start makes likely: exact for a constant bit
-rate, up to what tags lie behind the audio, and a guess for a variable one.
-"""
+"""The frames of an MP3, each as its header has it; the format is ISO 11172-3's."""
 
 from dataclasses import dataclass
-from typing import BinaryIO
-
-from pipeline.mpeg import UNTOLD_DELAY, after_id3, mpeg_audio
 
 HEAD_BYTES = 1 << 16
 """Behind the tags, that frames are counted in."""
@@ -19,27 +11,6 @@ _KBPS = {
 }
 _RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 _MPEG1, _LAYER_III, _MONO = 3, 1, 3
-
-
-@dataclass(frozen=True, slots=True)
-class MpegLength:
-    """The length of an MP3.
-
-    Attributes:
-        sample_rate_hz: its rate.
-        channels: 1 or 2.
-        n_samples: that it decodes to, as far as this can tell.
-        is_exact: the file says it itself.
-        promised_bytes: that the file says it has, from its first frame on; None where it does not.
-        present_bytes: that it has there.
-    """
-
-    sample_rate_hz: int
-    channels: int
-    n_samples: int
-    is_exact: bool
-    promised_bytes: int | None
-    present_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,44 +28,6 @@ class MpegFrame:
     channels: int
     n_samples: int
     n_bytes: int
-
-
-def mpeg_length(file: BinaryIO) -> MpegLength | None:
-    """The length of an MP3; None where the file is none, or not one frame after another.
-
-    Args:
-        file: opened for reading; its position is moved.
-    """
-    told = mpeg_audio(file)
-    if told is None:
-        return None
-    start = after_id3(file)
-    n_bytes = file.seek(0, 2) - start
-    file.seek(start)
-    frames = frames_in(file.read(HEAD_BYTES), is_all=n_bytes <= HEAD_BYTES)
-    if not frames:
-        return None
-    first = frames[0]
-    is_exact = told.n_samples is not None
-    return MpegLength(
-        first.sample_rate_hz,
-        first.channels,
-        _guess(frames, n_bytes, told.has_tag) if told.n_samples is None else told.n_samples,
-        is_exact,
-        told.n_bytes,
-        n_bytes,
-    )
-
-
-def _guess(frames: list[MpegFrame], n_bytes: int, has_tag: bool) -> int:
-    """How many samples so many bytes of frames like these decode to."""
-    n_samples = frames[0].n_samples
-    if has_tag:  # the frame that it stands in has no audio
-        frames, n_bytes = frames[1:], n_bytes - frames[0].n_bytes
-    if not frames:
-        return 0
-    n_frames = round(n_bytes * len(frames) / sum(frame.n_bytes for frame in frames))
-    return max(0, n_frames * n_samples - (0 if has_tag else UNTOLD_DELAY))
 
 
 def frames_in(head: bytes, *, is_all: bool) -> list[MpegFrame]:

@@ -114,7 +114,7 @@ def outcome(ref: ClipRef, header: Header, n_bytes: int, spec: TableSpec) -> Outc
         window_samples=min(padded, rule.window),
         route=spec.route_index(n_samples),
         n_timestamps=spec.n_timestamps(n_samples),
-        decoded_short=_is_short(header, cut),
+        decoded_short=header.has_gaps or _is_short(header, cut),
     )
 
 

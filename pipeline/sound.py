@@ -1,7 +1,7 @@
 """An open recording, whichever decoder has opened it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,8 @@ class Sound:
             be decoded from its start.
         about_frames: where `n_frames` is None, what the decoder takes the length to be; None where
             it has no idea.
+        losses: What of the recording is not audio or cannot be decoded, one phrase each; may grow
+            while `pieces` are taken. A clip of a recording with losses is decoded short.
     """
 
     sample_rate_hz: int
@@ -49,3 +51,4 @@ class Sound:
     slack: int = 0
     seek: Callable[[int], int] | None = None
     about_frames: int | None = None
+    losses: list[str] = field(default_factory=list)

@@ -18,7 +18,7 @@ import soundfile
 
 RATE_HZ = 16_000
 DURATION_S = 3.0
-_MODULES: tuple[str, ...] = ("tests.pipeline.damaged_flac",)
+_MODULES: tuple[str, ...] = ("tests.pipeline.damaged_flac", "tests.pipeline.damaged_mp3")
 """Further modules with damaged audio, for example `tests.pipeline.damaged_ogg`."""
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.mpeg import MpegAudio, after_id3, mpeg_audio
+from pipeline.mpeg import MpegAudio, mpeg_audio
+from pipeline.tags import after_id3
 
 # MPEG-1 Layer III stereo, mono; MPEG-2 stereo, mono: header, samples a frame, place of the tag.
 HEADERS = {

@@ -49,19 +49,27 @@ class TestInBlocks:
 
     def test_tags_in_front_and_behind(self):
         for tags in (id3(30), id3(100_000), id3(9) * 3):
-            for behind in (b"", b"TAG" + bytes(125), b"APETAGEX" + bytes(3000)):
+            for behind in (b"", b"TAG" + bytes(125), b"APETAGEX" + bytes(3000), bytes(5000)):
                 end = len(tags) + len(VARIABLE)
                 assert found(tags + VARIABLE + behind) == MpegFrames(7 * 1152, end, True)
 
     @pytest.mark.parametrize("between", [b"\0", b"\xff" * 99, bytes(4000), id3(300), id3(50_000)])
     def test_what_is_no_frame_is_passed_over(self, between):
         content = VARIABLE + between + VARIABLE
-        assert found(content) == MpegFrames(14 * 1152, len(content), True)
+        n_gaps = 0 if between.startswith(b"ID3") else 1
+        assert found(content) == MpegFrames(14 * 1152, len(content), True, n_gaps)
+        assert found(content + between + VARIABLE + between) == MpegFrames(
+            21 * 1152, 2 * len(content) - len(VARIABLE), True, 2 * n_gaps
+        )
 
     def test_a_frame_that_was_cut_off_is_none(self):
         whole = len(VARIABLE)
         for n in (1, 3, 4, 50, 207):
-            assert found(VARIABLE + frame(64)[:n]) == MpegFrames(7 * 1152, whole, True)
+            cut = MpegFrames(7 * 1152, whole, True, is_cut=True)
+            assert found(VARIABLE + frame(64)[:n]) == cut
+        # What follows the frames and looks like a frame only further on is no part of the audio.
+        behind = VARIABLE + bytes(500) + frame(64)[:50]
+        assert found(behind) == MpegFrames(7 * 1152, whole, True)
         assert found(VARIABLE + frame(64)) == MpegFrames(8 * 1152, whole + 208, True)
 
     def test_a_change_of_rate_or_channels(self):
@@ -73,7 +81,7 @@ class TestInBlocks:
                 assert not both.is_uniform
         # A single one is damage.
         once = found(VARIABLE + at_48_khz + VARIABLE)
-        assert once == MpegFrames(14 * 1152, 2 * len(VARIABLE) + 384, True)
+        assert once == MpegFrames(14 * 1152, 2 * len(VARIABLE) + 384, True, n_gaps=1)
         # Joint stereo comes and goes.
         both = found(VARIABLE + frame(64, mode=0x60))
         assert both is not None

@@ -133,8 +133,8 @@ def test_an_mp3_that_ends_in_the_middle_lacks_the_frames_that_its_tag_counts(who
     assert outcome(middle) == "truncated"
 
 
-def test_an_mp3_that_counts_nothing_is_taken_as_it_is(whole, outcome):
-    assert outcome(cut(whole["plain"], 0.5), tolerance=0) == "whole"
+def test_an_mp3_that_counts_nothing_and_ends_inside_a_frame_is_short(whole, outcome):
+    assert outcome(cut(whole["plain"], 0.5), tolerance=0) == "short"
 
 
 def test_an_mp3_whose_tag_counts_itself_is_whole(whole, outcome):

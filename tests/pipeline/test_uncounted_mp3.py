@@ -122,6 +122,15 @@ def test_a_tag_without_a_count(made, tmp_path):
     assert 0 <= len(frames) - len(pcm) < LAST_FRAMES + UNTOLD_DELAY
 
 
+@pytest.mark.parametrize("options", [VARIABLE, ("-b:a", "64k")])
+def test_what_follows_the_audio_changes_no_sample(made, tmp_path, options):
+    path, _ = made(options=options)
+    samples = frames_of(path, open_sound).tobytes()
+    for behind in (bytes(5000), np.random.default_rng(1).bytes(100_000)):
+        (tmp_path / "a.mp3").write_bytes(path.read_bytes() + behind)
+        assert frames_of(tmp_path / "a.mp3", open_sound).tobytes() == samples
+
+
 def test_files_that_were_joined(made, outcome):
     variable = made("loud, silent")[0].read_bytes()
     constant = made(options=("-b:a", "64k"))[0].read_bytes()
