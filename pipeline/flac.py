@@ -28,9 +28,9 @@ from pipeline.flac_frame import (
     with_total,
 )
 from pipeline.flac_joined import flac_starts, may_be_joined
-from pipeline.mpeg import after_id3
 from pipeline.overlay import Overlay
 from pipeline.sound import CannotDecodeError
+from pipeline.tags import after_id3
 
 _MOST_BLOCKS = 1000
 _FIRST_TAIL, _MOST_TAIL = 1 << 15, 1 << 24

@@ -23,8 +23,8 @@ from pipeline.flac import (
     other_parts,
 )
 from pipeline.flac_frame import SIGNATURES, STREAM_BYTES, FlacStream, frame_before, read_stream
-from pipeline.mpeg import after_id3
 from pipeline.sound import PIECE_FRAMES, Samples, Sound
+from pipeline.tags import after_id3
 
 Opener = Callable[[BinaryIO, int], AbstractContextManager[Sound]]
 DAMAGE = (soundfile.SoundFileError, RuntimeError)
