@@ -160,7 +160,7 @@ class EmbedActor:
             _generator_backpressure_num_objects=1 if one_by_one else BACKPRESSURE_PACKETS,
         ).remote(
             shard,
-            self._run.spec.decode_rule,
+            self._run.decode_rule,
             self._run.spec.columns,
             self._run.storage,
             poison,

@@ -9,11 +9,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from jobs.routing import run_archs, weights_by_arch
-from jobs.values import Names, as_names, as_pairs, with_always
+from jobs.values import Bytes, Names, as_names, as_pairs, with_always
 from models.archs import DEFAULT_ARCH, ArchSpec
 from models.timestamps import longest_window, timestamp_levels
 from pipeline.clips import to_samples
-from pipeline.limits import DEFAULT_MAX_CLIP_BYTES, DEFAULT_MAX_CLIP_S, DEFAULT_SHORT_TOLERANCE
+from pipeline.limits import (
+    DEFAULT_DECODER_MEMORY_BYTES,
+    DEFAULT_MAX_CLIP_BYTES,
+    DEFAULT_MAX_CLIP_S,
+    DEFAULT_SHORT_TOLERANCE,
+)
 from pipeline.sources.listing import AUTO, FORMATS, SourceOptions
 from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 
@@ -85,10 +90,16 @@ class EmbedConfig(BaseModel):
         allow_inf_nan=False,
         description="Longest clip, in seconds; a longer one is an error, and not decoded further.",
     )
-    max_clip_bytes: int = Field(
+    max_clip_bytes: Bytes = Field(
         default=DEFAULT_MAX_CLIP_BYTES,
         ge=1,
-        description="Largest file, in bytes; a larger one is an error, and not read.",
+        description="Largest file, as 2GiB or in bytes; a larger one is an error, and not read.",
+    )
+    decoder_memory: Bytes = Field(
+        default=DEFAULT_DECODER_MEMORY_BYTES,
+        ge=64 << 20,
+        description="Memory that decoding one clip may take at once, as 2GiB or in bytes; a clip "
+        "that takes more is an error.",
     )
     short_tolerance: float = Field(
         default=DEFAULT_SHORT_TOLERANCE,

@@ -182,7 +182,14 @@ def _execute(
     from jobs.model import RunSpec
 
     sources = weights_by_arch(config.weights, config.archs)
-    run = RunSpec(table.store.location, table.spec, sources, config.storage, table.hold)
+    run = RunSpec(
+        table.store.location,
+        table.spec,
+        sources,
+        config.storage,
+        table.hold,
+        config.decoder_memory,
+    )
     if config.in_process:
         from jobs.local import run_in_process
 

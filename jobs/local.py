@@ -30,7 +30,7 @@ def run_in_process(
     monitor.start_phase("embedding", "embedding the first clips")
     table = run.table
     for shard in shards:
-        packets = decode(shard, run.spec.decode_rule, run.spec.columns, run.storage)
+        packets = decode(shard, run.decode_rule, run.spec.columns, run.storage)
         try:
             record = embed_shard(
                 shard, packets, model, table, lambda progress: monitor.in_flight([progress])

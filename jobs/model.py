@@ -5,7 +5,7 @@ the same weights in fp32, and what that shows is stamped on the commits of this 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -24,7 +24,9 @@ from pipeline.clips import to_samples
 from pipeline.errors import PipelineError
 from pipeline.events import Event
 from pipeline.hold import Hold
+from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 from pipeline.model import BeginningModel
+from pipeline.packets import DecodeRule
 from pipeline.sound import Samples
 from pipeline.spec import TableSpec
 from pipeline.storage import DEFAULT_STORAGE, Storage
@@ -47,6 +49,7 @@ class RunSpec:
         weights: where those of each arch come from.
         storage: how remote locations are reached.
         hold: Hold of the table, which each commit checks; None for no check.
+        decoder_memory_bytes: Memory that one step of a decoder may take, in bytes.
     """
 
     table_root: str
@@ -54,11 +57,19 @@ class RunSpec:
     weights: dict[str, str]
     storage: Storage = DEFAULT_STORAGE
     hold: Hold | None = None
+    decoder_memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES
 
     @property
     def table(self) -> Table:
         """The table as a process of the run opens it."""
         return Table(open_store(self.table_root, self.storage), self.spec, hold=self.hold)
+
+    @property
+    def decode_rule(self) -> DecodeRule:
+        """How clips are decoded: the table's rule, within the limits of this run."""
+        rule = self.spec.decode_rule
+        limits = replace(rule.limits, decoder_memory_bytes=self.decoder_memory_bytes)
+        return replace(rule, limits=limits)
 
     @property
     def decode(self) -> Decode:

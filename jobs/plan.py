@@ -109,6 +109,7 @@ def make_plan(question: Question) -> PlanReport:
             lambda route, n_samples: archs[route].flops(n_samples),
             question.sample,
             show,
+            config.decoder_memory,
         )
     rows = rows_by_table(spec, seen.tally)
     sizes = bytes_by_table(spec, rows, len(run.todo))

@@ -1,6 +1,7 @@
 """Settings as people write them, as options or in YAML, to the values that they stand for."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
@@ -24,9 +25,31 @@ def as_pairs(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+_BINARY_UNITS = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
+
+
+def as_bytes(value: object) -> object:
+    """Return the number of bytes that a size such as `2GiB`, `500 MB` or `1e9` stands for.
+
+    Raises:
+        ValueError: The text is no size.
+    """
+    if not isinstance(value, str):
+        return value
+    found = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?i?)b?\s*", value.lower())
+    units = _UNITS | _BINARY_UNITS
+    try:
+        assert found
+        return int(float(found[1]) * units[found[2]])
+    except (AssertionError, KeyError, ValueError) as error:
+        raise ValueError(f"must be a size, as 2GiB, 500MB or 1000000 (got {value!r})") from error
+
+
 def with_always(always: str) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
     """Adds what is written whether or not it is asked for, and drops what is said twice."""
     return lambda names: tuple(dict.fromkeys((always, *names)))
 
 
+Bytes = Annotated[int, BeforeValidator(as_bytes)]
 Names = Annotated[tuple[str, ...], BeforeValidator(as_names)]

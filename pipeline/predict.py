@@ -95,7 +95,7 @@ def outcome(ref: ClipRef, header: Header, n_bytes: int, spec: TableSpec) -> Outc
     cut = Cut(ref.span, rate_hz)
     n_frames = cut.frames_within(header.n_frames)
     if error := _error(header, cut, n_frames, n_bytes, spec):
-        return Outcome(error, n_bytes, rate_hz)
+        return Outcome(error, n_bytes, rate_hz, is_exact=header.is_exact)
     try:
         n_samples = resampled_length(n_frames, rate_hz)
     except (ValueError, RuntimeError):
@@ -103,7 +103,7 @@ def outcome(ref: ClipRef, header: Header, n_bytes: int, spec: TableSpec) -> Outc
     if not n_samples:
         return Outcome("empty", n_bytes, rate_hz)
     if n_samples < spec.shortest_clip and not spec.pad_short:
-        return Outcome("too_short", n_bytes, rate_hz)
+        return Outcome("too_short", n_bytes, rate_hz, is_exact=header.is_exact)
     rule, padded = spec.window_rule, max(n_samples, spec.shortest_clip)
     return Outcome(
         n_bytes=n_bytes,

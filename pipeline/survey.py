@@ -13,11 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from pipeline.clips import ClipRef, Container
 from pipeline.heads import by_recording, head_of, heads_in
-from pipeline.predict import outcomes
+from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
+from pipeline.predict import Outcome, outcomes
+from pipeline.recordings import Recording
 from pipeline.spec import TableSpec
 from pipeline.storage import Storage
 from pipeline.tally import Cost, Tally
@@ -27,6 +30,8 @@ _AT_ONCE = 1024
 _CONTAINERS_AT_ONCE = 8
 
 T = TypeVar("T")
+Predict = Callable[[Recording, tuple[ClipRef, ...]], list[Outcome]]
+"""Says what will become of the clips that are cut from a recording."""
 Progress = Callable[[int], None]
 """Told how many clips have been looked at so far."""
 
@@ -93,6 +98,7 @@ def survey(
     cost: Cost,
     sample: int | None = None,
     on_progress: Progress = lambda _: None,
+    decoder_memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES,
 ) -> Survey:
     """Look into a listing.
 
@@ -104,10 +110,12 @@ def survey(
         cost: of a window.
         sample: how many clips to look at, at least; None for all.
         on_progress: told of progress.
+        decoder_memory_bytes: Memory that one step of a decoder may take, in bytes.
 
     Raises:
         StoreError: a store is out of order.
     """
+    predict = partial(outcomes, spec=spec, memory_bytes=decoder_memory_bytes)
     listed, held = Stratum(len(clips)), Stratum(len(containers))
     spans = Counter(map(_recording_of, clips))
     n_held = math.inf
@@ -121,7 +129,7 @@ def survey(
         containers = sorted(containers, key=_drawn_by)
 
     def look(refs: tuple[ClipRef, ...]) -> tuple[Tally, list[float]]:
-        return _of_clips(refs, spans[_recording_of(refs[0])], spec, storage, cost)
+        return _of_clips(refs, spans[_recording_of(refs[0])], predict, storage, cost)
 
     with ThreadPoolExecutor(N_THREADS) as pool:
         for groups in _some(by_recording(clips), _AT_ONCE):
@@ -131,7 +139,7 @@ def survey(
         for some in _some(containers, _CONTAINERS_AT_ONCE):
             if held.tally.clips >= n_held and held.looked > 1:
                 break
-            for tally in pool.map(lambda each: _of_container(each, spec, storage, cost), some):
+            for tally in pool.map(lambda each: _of_container(each, predict, storage, cost), some):
                 held.take(tally, [tally.audio_s])
                 on_progress(round(listed.tally.clips + held.tally.clips))
     return _joined(listed, held)
@@ -153,11 +161,11 @@ def _some(things: Iterable[T], n: int) -> Iterator[list[T]]:
 
 
 def _of_clips(
-    refs: tuple[ClipRef, ...], n_spans: int, spec: TableSpec, storage: Storage, cost: Cost
+    refs: tuple[ClipRef, ...], n_spans: int, predict: Predict, storage: Storage, cost: Cost
 ) -> tuple[Tally, list[float]]:
     """Clips of one recording, of which there are so many in all, and the seconds of each."""
     tally, seconds = Tally(), []
-    found = outcomes(head_of(refs[0], storage), refs, spec)
+    found = predict(head_of(refs[0], storage), refs)
     for ref, outcome in zip(refs, found, strict=True):
         before_s = tally.audio_s
         tally.take(ref, outcome, cost)
@@ -168,10 +176,10 @@ def _of_clips(
     return tally, seconds
 
 
-def _of_container(container: Container, spec: TableSpec, storage: Storage, cost: Cost) -> Tally:
+def _of_container(container: Container, predict: Predict, storage: Storage, cost: Cost) -> Tally:
     tally, n_bytes = Tally(), 0
     for recording in heads_in(container, storage):
-        (found,) = outcomes(recording, (recording.ref,), spec)
+        (found,) = predict(recording, (recording.ref,))
         tally.take(recording.ref, found, cost)
         n_bytes += found.n_bytes
     tally.n_bytes = n_bytes if container.n_bytes is None else container.n_bytes

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.values import as_names, as_pairs, split_commas, with_always
+from jobs.values import as_bytes, as_names, as_pairs, split_commas, with_always
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,25 @@ def test_pairs_are_one_text_or_a_mapping_whose_values_become_json():
 def test_what_is_always_there_comes_first_and_nothing_twice():
     assert with_always("clips")(("windows", "clips", "windows")) == ("clips", "windows")
     assert with_always("clips")(()) == ("clips",)
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [
+        ("1000000", 10**6),
+        ("1e9", 10**9),
+        ("2GiB", 2 << 30),
+        ("1.5 GB", 1_500_000_000),
+        ("64m", 64_000_000),
+        ("512 KiB", 512 << 10),
+        (2048, 2048),
+    ],
+)
+def test_sizes_are_given_in_bytes_or_with_a_unit(text, n_bytes):
+    assert as_bytes(text) == n_bytes
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "2 parsecs", "1.2.3MB", "-1GB"])
+def test_a_text_that_is_no_size_is_refused(text):
+    with pytest.raises(ValueError, match="must be a size, as 2GiB"):
+        as_bytes(text)
