@@ -27,6 +27,7 @@ from jobs.options import (
     Columns,
     DecoderMemory,
     Exclude,
+    FollowLinks,
     GivenStoreTimeout,
     GpusPerActor,
     HopS,
@@ -63,7 +64,6 @@ from jobs.retry import retry
 from jobs.start import start_embed
 from jobs.submit import job_app, submit
 from jobs.terminal import print_line
-from jobs.values import split_commas
 from models.errors import ModelError
 from pipeline.errors import PipelineError, UsageError
 from pipeline.sources.listing import AUTO, SourceOptions
@@ -106,6 +106,7 @@ def embed(
     source_format: SourceFormat = None,
     include: Include = None,
     exclude: Exclude = None,
+    follow_links: FollowLinks = None,
     columns: Columns = None,
     audio_column: AudioColumn = None,
     arch: Arch = None,
@@ -167,8 +168,9 @@ def verify(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     source_format: Annotated[str, option("source_format", "--source-format", SOURCE)] = AUTO,
-    include: Annotated[str, option("include", "--include", SOURCE)] = "",
-    exclude: Annotated[str, option("exclude", "--exclude", SOURCE)] = "",
+    include: Include = None,
+    exclude: Exclude = None,
+    follow_links: FollowLinks = None,
     audio_column: Annotated[str | None, option("audio_column", "--audio-column", SOURCE)] = None,
     storage_options: StorageOptions = None,
     store_timeout_s: StoreTimeout = DEFAULT_TIMEOUT_S,
@@ -178,8 +180,9 @@ def verify(
 
     options = SourceOptions(
         format=source_format,
-        include=split_commas(include),
-        exclude=split_commas(exclude),
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        follow_links=bool(follow_links),
         audio_column=audio_column,
         storage=Storage(parse_options(storage_options or ()), store_timeout_s),
     )

@@ -48,11 +48,15 @@ class EmbedConfig(BaseModel):
     exclude: Names = Field(
         default=(), description="Pass over files whose path below SOURCE matches."
     )
+    follow_links: bool = Field(
+        default=False, description="Follow links in folders that lead out of SOURCE."
+    )
     columns: Names | None = Field(
         default=None, description="What the source says of its clips, to carry into the table."
     )
     audio_column: str | None = Field(
-        default=None, description="Column of Parquet files that holds the audio."
+        default=None,
+        description="Column that holds the audio (Parquet), or names recordings (manifests).",
     )
     arch: str = Field(default=DEFAULT_ARCH, description="The PaSST to embed with.")
     weights: str = Field(
@@ -220,6 +224,7 @@ class EmbedConfig(BaseModel):
             include=self.include,
             exclude=self.exclude,
             storage=self.storage,
+            follow_links=self.follow_links,
         )
 
     @property

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from jobs.config import EmbedConfig
+from jobs.yaml_file import read_yaml
 from models.errors import ModelError
 from pipeline.errors import UsageError
 
@@ -71,10 +71,7 @@ def wants_json(path: Path | None, options: Mapping[str, Any]) -> bool:
 def _from_file(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    try:
-        loaded = yaml.safe_load(path.read_text()) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"config {str(path)!r} cannot be read: {error}") from error
+    loaded = read_yaml(path) or {}
     if not isinstance(loaded, dict):
         raise UsageError(f"config {str(path)!r} must be a mapping of settings to values")
     return loaded

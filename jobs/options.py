@@ -6,6 +6,7 @@ import typer
 from rich.console import Console
 
 from jobs.config import EmbedConfig
+from jobs.values import added_up
 
 SOURCE, MODEL, WINDOWS, CLIPS = "Source", "Model", "Windows", "Clips"
 OUTPUT, RUN = "Table", "Where it runs"
@@ -22,10 +23,18 @@ def option(field: str, flag: str, panel: str, **kwargs: Any) -> Any:
     return typer.Option(flag, help=help_text, rich_help_panel=panel, show_default=False, **kwargs)
 
 
+def names_option(field: str, flag: str, panel: str) -> Any:
+    """An option of names with commas between, which may be repeated: all that is given counts."""
+    return option(field, flag, panel, callback=added_up)
+
+
 SourceFormat = Annotated[str | None, option("source_format", "--source-format", SOURCE)]
-Include = Annotated[str | None, option("include", "--include", SOURCE)]
-Exclude = Annotated[str | None, option("exclude", "--exclude", SOURCE)]
-Columns = Annotated[str | None, option("columns", "--columns", SOURCE)]
+Include = Annotated[list[str] | None, names_option("include", "--include", SOURCE)]
+Exclude = Annotated[list[str] | None, names_option("exclude", "--exclude", SOURCE)]
+Columns = Annotated[list[str] | None, names_option("columns", "--columns", SOURCE)]
+FollowLinks = Annotated[
+    bool | None, option("follow_links", "--follow-links/--no-follow-links", SOURCE)
+]
 AudioColumn = Annotated[str | None, option("audio_column", "--audio-column", SOURCE)]
 Arch = Annotated[str | None, option("arch", "--arch", MODEL)]
 Precision = Annotated[str | None, option("precision", "--precision", MODEL)]
@@ -38,14 +47,14 @@ MaxClipS = Annotated[float | None, option("max_clip_s", "--max-clip-s", CLIPS)]
 MaxClipBytes = Annotated[str | None, option("max_clip_bytes", "--max-clip-bytes", CLIPS)]
 DecoderMemory = Annotated[str | None, option("decoder_memory", "--decoder-memory", CLIPS)]
 ShortTolerance = Annotated[float | None, option("short_tolerance", "--short-tolerance", CLIPS)]
-Tables = Annotated[str | None, option("tables", "--tables", OUTPUT)]
-Outputs = Annotated[str | None, option("outputs", "--outputs", OUTPUT)]
+Tables = Annotated[list[str] | None, names_option("tables", "--tables", OUTPUT)]
+Outputs = Annotated[list[str] | None, names_option("outputs", "--outputs", OUTPUT)]
 TopK = Annotated[int | None, option("top_k", "--top-k", OUTPUT)]
 Timestamps = Annotated[str | None, option("timestamps", "--timestamps", OUTPUT)]
 MaxErrorRatio = Annotated[float | None, option("max_error_ratio", "--max-error-ratio", OUTPUT)]
 Prune = Annotated[bool | None, option("prune", "--prune/--no-prune", OUTPUT)]
 MaxPruneRatio = Annotated[float | None, option("max_prune_ratio", "--max-prune-ratio", OUTPUT)]
-Retry = Annotated[str | None, option("retry", "--retry", OUTPUT)]
+Retry = Annotated[list[str] | None, names_option("retry", "--retry", OUTPUT)]
 NewSpec = Annotated[bool | None, option("new_spec", "--new-spec/--one-spec", OUTPUT)]
 ShardClips = Annotated[int | None, option("shard_clips", "--shard-clips", RUN)]
 ActorTimeoutS = Annotated[float | None, option("actor_timeout_s", "--actor-timeout-s", RUN)]

@@ -17,17 +17,20 @@ from jobs.options import (
     Weights,
 )
 from jobs.start import start_embed
+from jobs.values import added_up
 from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 
 
 def retry(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder or URI of the table.")],
     classes: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
-            "--class", help="Of these classes only, with commas between.", show_default=False
+            "--class",
+            help="Of these classes only, with commas between; repeatable.",
+            show_default=False,
         ),
-    ] = RETRY_ALL,
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(help="YAML file of settings, which win over those of the last run."),
@@ -46,7 +49,7 @@ def retry(
     What is new in the sources, or has changed, is embedded as well, as by `embed`.
     """
     options = {name: value for name, value in locals().items() if name not in ("config", "classes")}
-    options |= {"retry": classes, "storage_options": storage_options or None}
+    options |= {"retry": added_up(classes) or RETRY_ALL, "storage_options": storage_options or None}
     storage = Storage(parse_options(storage_options or ()), store_timeout_s or DEFAULT_TIMEOUT_S)
 
     def of_last_run() -> dict[str, object]:

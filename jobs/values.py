@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import BeforeValidator
@@ -16,6 +16,16 @@ def split_commas(text: str) -> tuple[str, ...]:
 def as_names(value: object) -> object:
     """Names in one text, with commas between; a list of YAML stays one."""
     return split_commas(value) if isinstance(value, str) else value
+
+
+def added_up(given: Sequence[str] | None) -> list[str] | None:
+    """Return all names of an option that was given any number of times.
+
+    Args:
+        given: Texts of the option, each with commas between its names; an empty text has none.
+            None and an empty list stand for an option that was not given.
+    """
+    return [name for text in given for name in split_commas(text)] if given else None
 
 
 def as_pairs(value: object) -> object:

@@ -178,7 +178,7 @@ def parse_options(given: Iterable[str]) -> tuple[tuple[str, Any], ...]:
                 "without =)"
             )
         options[name] = text
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             options[name] = json.loads(text)
     return tuple(sorted(options.items()))
 

@@ -20,6 +20,7 @@ from pipeline.sources.no_audio import refuse_no_audio
 from pipeline.sources.parquet import PARQUET_ENDINGS
 from pipeline.sources.patterns import AUDIO_ENDINGS
 from pipeline.sources.stdin import STDIN
+from pipeline.sources.system_folders import system_folder
 from pipeline.storage import HTTP_PROTOCOLS, Storage, is_remote, protocol_of
 from pipeline.tar_reader import TAR_ENDINGS
 
@@ -79,7 +80,9 @@ def _formats_of(names: Iterable[str]) -> set[str]:
 
 
 def _names_below(folder: str) -> Iterator[str]:
-    return (name for _, _, files in os.walk(folder) for name in files)
+    for path, _, files in os.walk(folder):
+        if not system_folder(os.path.relpath(path, folder)):
+            yield from (name for name in files if not name.startswith("._"))
 
 
 def _names_in_store(folder: str, storage: Storage) -> list[str]:
@@ -88,7 +91,8 @@ def _names_in_store(folder: str, storage: Storage) -> list[str]:
     briefly = replace(storage, timeout_s=min(storage.timeout_s, _LOOK_S))
     # What is wrong there is for the listing to say.
     with contextlib.suppress(FileNotFoundError, PermissionError, StoreError):
-        return list(briefly.tried(folder, lambda: filesystem.ls(folder, detail=False)))
+        names = briefly.tried(folder, lambda: filesystem.ls(folder, detail=False))
+        return [name for name in names if not name.rpartition("/")[2].startswith("._")]
     return []
 
 

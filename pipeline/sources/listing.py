@@ -29,6 +29,7 @@ class SourceOptions:
         storage: how remote locations are reached.
         table_columns: Names of the columns that a table carries already: where `columns` is None,
             a source gives those of them that it has, and no others.
+        follow_links: Whether links in folders are followed out of the sources.
     """
 
     format: str = AUTO
@@ -38,6 +39,7 @@ class SourceOptions:
     exclude: tuple[str, ...] = ()
     storage: Storage = DEFAULT_STORAGE
     table_columns: tuple[str, ...] | None = None
+    follow_links: bool = False
 
     def known(self, there: tuple[str, ...]) -> tuple[str, ...]:
         """Return the columns to carry by default of those that a source has."""

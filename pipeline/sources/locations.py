@@ -3,9 +3,12 @@
 Folders are walked once each, however many links lead there, and real folders before linked ones,
 so a loop of links ends and a file has the name that a person would give it. From a folder the files
 with an ending of the format are taken, and what was passed over is counted; a file that is named,
-or matched by a glob, is taken whatever its ending. Remote ones are listed by `remote_files`.
+or matched by a glob, is taken whatever its ending. Links that leave the sources are passed over,
+and so are AppleDouble files and the folders of operating systems. Remote ones are listed by
+`remote_files`.
 """
 
+import contextlib
 import glob
 import os
 import stat
@@ -14,14 +17,17 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from pipeline.apple_double import APPLE_DOUBLE, APPLE_DOUBLE_KIND, is_apple_double
 from pipeline.clips import Container, path_to_uri
 from pipeline.errors import UsageError
 from pipeline.file_uris import local_path
 from pipeline.sources.braces import expand_braces
+from pipeline.sources.links import LEAVING, Boundary
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.patterns import Sieve, folder_of_glob
 from pipeline.sources.remote_files import RemoteFile, find_remote
-from pipeline.storage import is_remote
+from pipeline.sources.system_folders import system_folder
+from pipeline.storage import Storage, is_remote
 from pipeline.versions import file_version_and_size
 
 _THREADS = 16
@@ -59,11 +65,12 @@ class Locations:
     ) -> None:
         self._locations = locations
         self._storage = options.storage
+        self._follow_links = options.follow_links
         self._sieve = Sieve(options, endings)
 
     @property
     def skipped(self) -> Counter[str]:
-        """Files of other endings, or not let through by the patterns; by ending."""
+        """Files passed over, by ending; links, AppleDouble and system files by what they are."""
         return self._sieve.skipped
 
     def files(self) -> Iterator[FoundFile]:
@@ -76,19 +83,43 @@ class Locations:
         """
         self._sieve.skipped.clear()
         local = [local_path(each) for each in self._locations if not is_remote(each)]
-        named = [(path, below) for location in local for path, below in _named(location)]
-        folders = [path for path, _ in named if os.path.isdir(path)]
-        paths = {
-            os.path.abspath(path)
-            for path, below in named
-            if not os.path.isdir(path) and self._sieve.takes(below, is_named=True)
-        }
-        paths.update(_walk(folders, self._sieve))
+        named = [each for location in local for each in _named(location)]
+        roots = [each.root or each.path for each in named if each.root or os.path.isdir(each.path)]
+        boundary = Boundary(dict.fromkeys(roots), self._follow_links)
+        folders, paths = list[str](), set[str]()
+        for path, below, root in named:
+            if root and not boundary.lets_match(path):
+                self._sieve.skipped[LEAVING] += 1
+            elif os.path.isdir(path):
+                folders.append(path)
+            elif self._sieve.takes(below, is_named=True):
+                paths.add(os.path.abspath(path))
+        paths.update(_walk(folders, self._sieve, boundary))
         for path in paths:
+            if os.path.basename(path).startswith("._") and _is_local_apple_double(path):
+                self._sieve.skipped[APPLE_DOUBLE_KIND] += 1
+                continue
             yield FoundFile(path_to_uri(path), *file_version_and_size(path))
+        doubtful = list[FoundFile]()
         for file in self._remote([each for each in self._locations if is_remote(each)]):
             if self._sieve.takes(file.below, file.is_named):
-                yield FoundFile(file.uri, file.version, file.n_bytes, file.read_uri)
+                found = FoundFile(file.uri, file.version, file.n_bytes, file.read_uri)
+                if file.below.rpartition("/")[2].startswith("._"):
+                    doubtful.append(found)
+                else:
+                    yield found
+        yield from self._without_apple_double(doubtful)
+
+    def _without_apple_double(self, files: Sequence[FoundFile]) -> Iterator[FoundFile]:
+        if not files:
+            return
+        with ThreadPoolExecutor(_THREADS) as pool:
+            answers = pool.map(lambda file: _is_remote_apple_double(file, self._storage), files)
+            for file, is_metadata in zip(files, answers, strict=True):
+                if is_metadata:
+                    self._sieve.skipped[APPLE_DOUBLE_KIND] += 1
+                else:
+                    yield file
 
     def _remote(self, locations: Sequence[str]) -> Iterator[RemoteFile]:
         names = [name for location in locations for name in expand_braces(location)]
@@ -117,18 +148,54 @@ def found_containers(locations: Locations, kind: str) -> list[Container]:
     return sorted(found)
 
 
-def _named(location: str) -> list[tuple[str, str]]:
+def _is_local_apple_double(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return is_apple_double(file.read(len(APPLE_DOUBLE)))
+    except OSError:  # whoever reads it says why it cannot be read
+        return False
+
+
+def _is_remote_apple_double(file: FoundFile, storage: Storage) -> bool:
+    uri, end = file.read_uri or file.uri, len(APPLE_DOUBLE)
+    if file.n_bytes is not None and file.n_bytes < end:
+        return False
+    files = storage.filesystem(uri)
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        start = storage.tried(
+            f"looking at {file.uri}", lambda: files.cat_file(uri, start=0, end=end)
+        )
+        return is_apple_double(start)
+    return False
+
+
+class _Named(NamedTuple):
+    """A path that a location stands for.
+
+    Attributes:
+        path: The path.
+        below: The path below the source, which the patterns are compared with.
+        root: Folder that the glob starts from; empty for a path that a person named in full.
+    """
+
+    path: str
+    below: str
+    root: str = ""
+
+
+def _named(location: str) -> list[_Named]:
     """Paths that a location stands for, each with what the patterns are held against."""
     if os.path.lexists(location):
-        return [(location, os.path.basename(os.path.abspath(location)))]
-    found: list[tuple[str, str]] = []
+        return [_Named(location, os.path.basename(os.path.abspath(location)))]
+    found: list[_Named] = []
     missing: list[str] = []
     names = expand_braces(location)
     for name in names:
         is_there = os.path.lexists(name)
         matches = [name] if is_there else glob.glob(name, recursive=True, include_hidden=True)
         root = os.path.dirname(name) + "/" if is_there else folder_of_glob(name)
-        found += [(path, path.removeprefix(root)) for path in sorted(matches)]
+        glob_root = "" if is_there else root or "."
+        found += [_Named(path, path.removeprefix(root), glob_root) for path in sorted(matches)]
         if not matches:
             missing.append(name)
     if missing == [location]:
@@ -141,7 +208,7 @@ def _named(location: str) -> list[tuple[str, str]]:
     return found
 
 
-def _walk(roots: Sequence[str], sieve: Sieve) -> Iterator[str]:
+def _walk(roots: Sequence[str], sieve: Sieve, boundary: Boundary) -> Iterator[str]:
     walked: set[tuple[int, int]] = set()
     # All roots in one walk, sorted: a clip's name must not depend on which was named first.
     # Each with its root, below which the patterns look.
@@ -159,12 +226,19 @@ def _walk(roots: Sequence[str], sieve: Sieve) -> Iterator[str]:
         try:
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
+            if system := system_folder(os.path.relpath(folder, root)):
+                sieve.skipped[f"{system}/"] += 1  # macOS lets nobody look into some
+                continue
             raise UsageError(
                 f"folder {folder!r} cannot be listed: {error.strerror}; give read permission, or "
                 "name the sources without it"
             ) from error
         below: list[tuple[str, str]] = []
         for entry in entries:
+            if entry.is_symlink() and not boundary.lets_through(entry.path):
+                if _is_folder(entry) or sieve.takes(os.path.relpath(entry.path, root)):
+                    sieve.skipped[LEAVING] += 1
+                continue
             if _is_folder(entry):
                 (linked_folders if entry.is_symlink() else below).append((entry.path, root))
                 continue

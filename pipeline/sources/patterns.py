@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from pipeline.sources.listing import SourceOptions
+from pipeline.sources.system_folders import system_folder
 
 # fmt: off
 AUDIO_ENDINGS = (
@@ -33,6 +34,7 @@ class Sieve:
         self._exclude = options.exclude
         self._endings = tuple(endings)
         self.skipped: Counter[str] = Counter()
+        self._system_folders: dict[str, str] = {}
 
     def takes(self, below: str, is_named: bool = False) -> bool:
         """Whether a file is taken; it is counted where it is not.
@@ -41,6 +43,9 @@ class Sieve:
             below: its path below the source, with `/`.
             is_named: by a person, or by a glob: its ending does not matter.
         """
+        if system := self._system_folder(below):
+            self.skipped[f"{system}/"] += 1
+            return False
         # Without its first character: `.wav` is a hidden file without an ending.
         name = os.path.basename(below)[1:].lower()
         taken = (
@@ -51,6 +56,15 @@ class Sieve:
         if not taken:
             self.skipped[os.path.splitext(below)[1].lower()] += 1
         return taken
+
+    def _system_folder(self, below: str) -> str:
+        """The system folder that a file lies in; looked for once per folder."""
+        folder = below.rpartition("/")[0]
+        if not folder:
+            return ""
+        if folder not in self._system_folders:
+            self._system_folders[folder] = system_folder(folder)
+        return self._system_folders[folder]
 
 
 def _fits(below: str, pattern: str) -> bool:

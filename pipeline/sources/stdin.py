@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.lookup import located, versions_of
+from pipeline.sources.lookup import Located, located, versions_of
+from pipeline.sources.manifest_text import as_utf8, is_utf16
 
 STDIN = "-"
 
@@ -33,18 +34,25 @@ class StdinSource:
         """Every line that is not blank, once.
 
         Raises:
-            UsageError: standard input is a terminal, or closed.
+            UsageError: standard input is a terminal, or closed; or a line can be no name.
         """
         if sys.stdin is None or sys.stdin.isatty():
             raise UsageError(
                 f"source {STDIN!r} reads uris from standard input, which is a terminal or closed; "
                 f"pipe them in, as in: find /corpus -name '*.wav' | passtream embed {STDIN} TABLE"
             )
-        folder = os.getcwd()
-        lines = (os.fsdecode(line.rstrip(b"\r\n")) for line in sys.stdin.buffer)
-        found = dict(located(line, folder) for line in lines if line.strip())
+        found = dict(self._located())
         versions = versions_of(found, self._options.storage)
         return (ClipRef(uri, versions[uri], read_uri=found[uri]) for uri in found)
+
+    def _located(self) -> Iterator[Located]:
+        folder = os.getcwd()
+        for number, line in enumerate(_lines(sys.stdin.buffer.read()), 1):
+            if line.strip():
+                try:
+                    yield located(os.fsdecode(line), folder)
+                except UsageError as error:
+                    raise UsageError(f"standard input, line {number}: {error}") from error
 
     def containers(self) -> tuple[Container, ...]:
         """None: every line is a clip."""
@@ -67,3 +75,11 @@ class StdinSource:
     def notes(self) -> list[str]:
         """Return no sentences: there is nothing to add to the counts."""
         return []
+
+
+def _lines(content: bytes) -> list[bytes]:
+    """The names on standard input; with a NUL between them where `find -print0` wrote them."""
+    text = as_utf8("standard input", content)
+    if b"\0" in text and not is_utf16(text):
+        return text.split(b"\0")
+    return [line.rstrip(b"\r") for line in text.split(b"\n")]

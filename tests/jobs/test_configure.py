@@ -1,5 +1,7 @@
 """`jobs.configure`: which source of a value wins, and what is no setting or no file of them."""
 
+import itertools
+
 import pytest
 
 from jobs.config import EmbedConfig
@@ -60,3 +62,41 @@ def test_credentials_among_the_settings_are_not_shown(tmp_path):
             load_config(None, GIVEN | {"storage_options": wrong})
         assert "storage_options" in str(raised.value)
         assert "do-not-show" not in str(raised.value)
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    for before, name in itertools.pairwise("abcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (LAUGHS, "stands for too much"),
+        (f"a: &a {'x' * 100_000}\nsources: [{', '.join(['*a'] * 50)}]\n", "stands for too much"),
+        ("sources: &a [x, *a]\n", "stands for too much"),
+        ("sources: " + "[" * 100_000, "is nested too deeply"),
+        ("x: " + "y" * 2_000_000, "has more than 1 MiB"),
+        ("sources: [a\nkey: SECRET-1\n", "is no YAML: line 2, column 4: "),
+        ("a: !!python/object:os.system [x]\n", "is no YAML: line 1, column 4: "),
+        (b"a: \xff\n", "is no YAML: "),
+        ("n: 1" + "0" * 5000, "is no YAML: "),
+    ],
+)
+def test_a_file_that_stands_for_too_much_is_refused_in_one_line(tmp_path, content, message):
+    path = tmp_path / "run.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UsageError) as caught:
+        load_config(path, {})
+    said = str(caught.value)
+    assert f"config {str(path)!r} {message}" in said
+    assert "\n" not in said
+    assert len(said) < 400
+    assert "SECRET" not in said
+
+
+def test_aliases_that_a_person_writes_are_taken(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("table: t\nsources: &both [a, b]\ninclude: *both\n")
+    assert load_config(path, {}).include == ("a", "b")

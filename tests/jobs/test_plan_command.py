@@ -7,7 +7,9 @@ from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
+import typer
 
+from jobs.cli import app
 from jobs.figures import shipped_figures
 from models.archs import DEFAULT_ARCH as ARCH_NAME
 from tests.jobs.planning import ARCH, CPU, embed, plan
@@ -215,3 +217,25 @@ def test_neither_torch_nor_ray_is_loaded(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script, path], cwd=ROOT, capture_output=True)
     assert (done.returncode, done.stdout) == (0, b"[]\n")
+
+
+def test_options_of_names_add_up_when_they_are_repeated(tmp_path):
+    write_tones(tmp_path / "corpus", [0.3] * 5)
+    patterns = [x for n in range(4) for x in ("--exclude", f"00{n}.wav")]
+    assert plan(tmp_path / "corpus", *ARCH, *patterns)["clips"] == 1
+    kept = ("--include", "000.wav,001.wav", "--include", "002.wav")
+    assert plan(tmp_path / "corpus", *ARCH, *kept)["clips"] == 3
+
+
+def test_every_option_of_several_names_may_be_repeated():
+    commands = typer.main.get_command(app).commands
+    multiple = {
+        (name, option.name)
+        for name in ("embed", "plan", "verify", "retry")
+        for option in commands[name].params
+        if getattr(option, "multiple", False)
+    }
+    of_all = {"include", "exclude", "columns", "tables", "outputs", "storage_options"}
+    assert multiple >= {(command, name) for command in ("embed", "plan") for name in of_all}
+    assert multiple >= {("embed", "retry"), ("retry", "classes"), ("retry", "storage_options")}
+    assert multiple >= {("verify", name) for name in ("include", "exclude", "storage_options")}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.values import as_bytes, as_names, as_pairs, split_commas, with_always
+from jobs.values import added_up, as_bytes, as_names, as_pairs, split_commas, with_always
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,9 @@ def test_sizes_are_given_in_bytes_or_with_a_unit(text, n_bytes):
 def test_a_text_that_is_no_size_is_refused(text):
     with pytest.raises(ValueError, match="must be a size, as 2GiB"):
         as_bytes(text)
+
+
+def test_an_option_that_is_repeated_adds_up():
+    assert added_up(["a,b", "c", ""]) == ["a", "b", "c"]
+    assert added_up([""]) == []
+    assert added_up([]) is added_up(None) is None

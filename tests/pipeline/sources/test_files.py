@@ -6,11 +6,14 @@ import shutil
 
 import pytest
 
+from pipeline.apple_double import APPLE_DOUBLE_KIND
 from pipeline.clips import uri_to_path
 from pipeline.errors import UsageError
+from pipeline.sources.links import LEAVING
 from pipeline.sources.listing import SourceOptions, skipped_note
 from pipeline.sources.recognize import list_sources
 from pipeline.versions import MISSING, file_version
+from tests.pipeline.sources.corpora import write_tar
 
 
 @pytest.fixture
@@ -104,7 +107,88 @@ def test_a_folder_linked_from_elsewhere_has_the_first_links_name(corpus, tmp_pat
     touch(tmp_path / "elsewhere", "a.wav")
     (corpus / "b_link").symlink_to(tmp_path / "elsewhere")
     (corpus / "a_link").symlink_to(tmp_path / "elsewhere")
-    assert found(corpus) == ["a_link/a.wav"]
+    (clip,) = list_sources([str(corpus)], SourceOptions(follow_links=True)).clips
+    assert clip.uri == str(corpus / "a_link" / "a.wav")
+
+
+@pytest.mark.parametrize("pattern", ["", "*", "**/*.wav", "*/*.wav"])
+def test_links_out_of_the_source_are_counted_and_followed_where_asked_for(
+    corpus, tmp_path, pattern
+):
+    touch(tmp_path / "elsewhere", "a.wav", "b.txt")
+    touch(corpus, "real/own.wav")
+    (corpus / "folder").symlink_to(tmp_path / "elsewhere")
+    (corpus / "real" / "file.wav").symlink_to("../../elsewhere/a.wav")
+    (corpus / "real" / "within.wav").symlink_to("own.wav")
+    (corpus / "real" / "note.txt").symlink_to("../../elsewhere/b.txt")
+    source = os.path.join(corpus, pattern)
+    listing = list_sources([source])
+    assert [os.path.relpath(clip.uri, corpus) for clip in listing.clips] == [
+        "real/own.wav",
+        "real/within.wav",
+    ]
+    # Of a glob each match counts: the folder, or what lies in it.
+    assert listing.skipped[LEAVING] in (2, 1 + (pattern == "*/*.wav"))
+    followed = {c.uri for c in list_sources([source], SourceOptions(follow_links=True)).clips}
+    assert str(corpus / "folder" / "a.wav") in followed
+    assert str(corpus / "real" / "file.wav") in followed
+
+
+def test_a_link_that_a_person_names_is_followed(corpus, tmp_path):
+    touch(tmp_path / "elsewhere", "a.wav")
+    (corpus / "folder").symlink_to(tmp_path / "elsewhere")
+    (corpus / "file.wav").symlink_to(tmp_path / "elsewhere" / "a.wav")
+    assert found(corpus, corpus / "folder") == ["folder/a.wav"]
+    assert found(corpus, corpus / "file.wav") == ["file.wav"]
+
+
+def test_a_folder_of_links_alone_is_refused_with_the_way_out(corpus, tmp_path):
+    touch(tmp_path / "elsewhere", "a.wav")
+    (corpus / "a.wav").symlink_to(tmp_path / "elsewhere" / "a.wav")
+    with pytest.raises(UsageError, match=r"\(--follow-links takes them\) 1"):
+        list_sources([str(corpus)])
+
+
+METADATA = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        "
+
+
+@pytest.mark.parametrize("pattern", ["", "*", "**/*.wav", "**/.*.wav"])
+def test_apple_double_files_are_told_by_content_and_counted(corpus, pattern):
+    touch(corpus, "._real.wav", "a.wav", "sub/._own.wav")
+    (corpus / "._a.wav").write_bytes(METADATA)
+    (corpus / "sub" / "._b.wav").write_bytes(METADATA)
+    listing = list_sources([os.path.join(corpus, pattern)])
+    names = [os.path.relpath(clip.uri, corpus) for clip in listing.clips]
+    assert names == [
+        n for n in ("._real.wav", "a.wav", "sub/._own.wav") if pattern != "**/.*.wav" or "._" in n
+    ]
+    assert listing.skipped == {APPLE_DOUBLE_KIND: 2}
+
+
+def test_folders_of_operating_systems_are_passed_over_and_counted(corpus):
+    touch(corpus, "a.wav", "__MACOSX/a.wav", ".Trashes/501/b.wav", "x/.Spotlight-V100/Store/c.wav",
+          "$RECYCLE.BIN/d.wav", ".Trash-1000/files/e.wav", "My.Trashes/f.wav")  # fmt: skip
+    listing = list_sources([str(corpus)])
+    names = [os.path.relpath(clip.uri, corpus) for clip in listing.clips]
+    assert names == ["My.Trashes/f.wav", "a.wav"]
+    assert listing.skipped == {
+        "__MACOSX/": 1,
+        ".Trashes/": 1,
+        ".Spotlight-V100/": 1,
+        "$RECYCLE.BIN/": 1,
+        ".Trash-1000/": 1,
+    }
+    assert found(corpus, corpus / ".Trashes" / "501") == [".Trashes/501/b.wav"]
+
+
+def test_metadata_of_macos_does_not_hide_that_a_folder_holds_tars(corpus):
+    write_tar(corpus / "t.tar", {"a.wav": b"x"})
+    touch(corpus, "__MACOSX/a.wav")
+    (corpus / "._a.wav").write_bytes(METADATA)
+    (corpus / "._t.tar").write_bytes(METADATA)
+    listing = list_sources([str(corpus)])
+    assert [container.uri for container in listing.containers] == [str(corpus / "t.tar")]
+    assert listing.skipped[APPLE_DOUBLE_KIND] == 1
 
 
 def test_a_link_to_nothing_is_listed_as_missing(corpus):
@@ -136,7 +220,7 @@ def test_overlapping_sources_give_each_clip_once(corpus, monkeypatch):
 def test_the_order_of_sources_does_not_matter(corpus, tmp_path):
     touch(corpus, "real/a.wav", "real/deep/b.wav", "c.wav")
     touch(tmp_path / "elsewhere", "d.wav")
-    (corpus / "out").symlink_to(tmp_path / "elsewhere")
+    (corpus / "out").symlink_to(tmp_path / "elsewhere")  # of the sources, so it is within
     (tmp_path / "link").symlink_to(corpus / "real")
     sources = [corpus, tmp_path / "link", corpus / "out", tmp_path / "elsewhere", corpus / "real"]
     expected = found(tmp_path, *sources)

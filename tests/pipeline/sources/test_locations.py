@@ -6,6 +6,7 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
+from pipeline.apple_double import APPLE_DOUBLE_KIND
 from pipeline.errors import StoreError, UsageError
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.locations import Locations
@@ -37,6 +38,25 @@ def test_names_of_any_bytes_and_file_uris(tmp_path):
     (uri,) = found(tmp_path)
     assert uri == f"file://{tmp_path}/caf%E9.x"
     assert found(uri) == [uri]
+
+
+def test_metadata_of_macos_in_a_store_is_passed_over_and_counted():
+    files = fsspec.filesystem("memory")
+    files.pipe({
+        "/mac/a.x": b"1234",
+        "/mac/._a.x": b"\x00\x05\x16\x07more",
+        "/mac/sub/._own.x": b"1234",
+        "/mac/sub/._s.x": b"12",
+        "/mac/__MACOSX/b.x": b"1234",
+        "/mac/.Trashes/501/c.x": b"1234",
+    })  # fmt: skip
+    locations = Locations(["memory://mac"], (".x",), SourceOptions())
+    assert sorted(file.uri for file in locations.files()) == [
+        "memory://mac/a.x",
+        "memory://mac/sub/._own.x",
+        "memory://mac/sub/._s.x",
+    ]
+    assert locations.skipped == {APPLE_DOUBLE_KIND: 1, "__MACOSX/": 1, ".Trashes/": 1}
 
 
 def test_what_a_store_does_not_give(monkeypatch):

@@ -73,3 +73,30 @@ def test_lines_have_no_columns(piped):
 def test_a_format_for_one_location():
     with pytest.raises(UsageError, match="with source_format uris the source is -"):
         list_sources(["uris.txt"], SourceOptions(format="uris"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeff/a b.wav\n/ä.wav\n".encode(),
+        "\ufeff/a b.wav\r\n/ä.wav\r\n".encode("utf-16-le"),
+        "/a b.wav\0/ä.wav\0".encode(),
+    ],
+)
+def test_a_byte_order_mark_and_nuls_between_names_are_understood(piped, content):
+    piped(content)
+    assert [clip.uri for clip in list_sources(["-"]).clips] == ["/a b.wav", "/ä.wav"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("/a.wav\n".encode("utf-16-le"), "seems to be UTF-16 without a byte order mark"),
+        (b"/a.wav\nzip:///x\n", "standard input, line 2: 'zip:///x': files inside archives"),
+        (b"/a.wav\nhttp://[::1\n", "standard input, line 2: .*is no valid URL"),
+    ],
+)
+def test_lines_that_can_be_no_names_are_refused(piped, content, message):
+    piped(content)
+    with pytest.raises(UsageError, match=message):
+        list_sources(["-"])
