@@ -7,6 +7,7 @@ would be torch, which takes seconds and hundreds of megabytes.
 from collections.abc import Iterator
 
 from pipeline.events import Event
+from pipeline.intake import Intake
 from pipeline.packets import PACKET_BYTES, DecodeRule, shard_packets
 from pipeline.plan import Shard
 from pipeline.recordings import recordings
@@ -34,8 +35,9 @@ def decode(
     Raises:
         StoreError: a store is out of order.
     """
+    intake = Intake(rule.limits.max_clip_bytes)
     yield from shard_packets(
-        recordings(shard, storage, columns),
+        recordings(shard, storage, columns, intake),
         rule,
         packet_bytes=0 if one_by_one else PACKET_BYTES,
         poison=poison,

@@ -7,17 +7,18 @@ order, so neither its size nor one lost connection matters.
 import contextlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn
 
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import ClipError, StoreError
+from pipeline.host_faults import read_fault
 from pipeline.objects import FsspecObject
 from pipeline.opening import opened
 from pipeline.recordings import Recording
 from pipeline.remote_file import remote_file
 from pipeline.remote_opening import check_size, check_version, read_tried
+from pipeline.spool import Piece, spooled
 from pipeline.storage import Storage, is_remote
 from pipeline.versions import stat_version
 
@@ -75,7 +76,10 @@ def _local_ranges(container: Container, storage: Storage) -> Iterator[tuple[int,
         descriptor = file.fileno()
 
         def ranges(start: int, end: int) -> bytes:
-            content = os.pread(descriptor, end - start, start)
+            try:
+                content = os.pread(descriptor, end - start, start)
+            except OSError as error:
+                raise read_fault(container.uri, error) from error
             # A file that was replaced is still here as it was; one written into is not.
             check_version(container, stat_version(os.fstat(descriptor)))
             return content
@@ -117,25 +121,17 @@ def _looked_at(uri: str, storage: Storage) -> FsspecObject:
     return read_tried(uri, storage, lambda: FsspecObject(uri, storage))
 
 
-def held(pieces: Iterable[bytes | memoryview], size: int) -> BinaryIO:
-    """Bytes as a file with a descriptor, for its reader to seek in.
+def held(pieces: Iterable[Piece], size: int) -> BinaryIO:
+    """Bytes as a file with a descriptor, for its reader to seek in; at its start.
 
     Args:
         pieces: the bytes, in order.
         size: how many there are to be; few stay in memory.
+
+    Raises:
+        HostError: there is no space for them, say.
     """
-    if size <= _MEMORY_BYTES and hasattr(os, "memfd_create"):
-        file: Any = os.fdopen(os.memfd_create("member"), "w+b")
-    else:
-        file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with its recording)
-    try:
-        for piece in pieces:
-            file.write(piece)
-        file.flush()
-    except BaseException:
-        file.close()
-        raise
-    return file  # type: ignore[no-any-return]
+    return spooled(pieces, size, _MEMORY_BYTES)
 
 
 @contextlib.contextmanager

@@ -32,6 +32,8 @@ ERROR_CLASSES: Mapping[str, str] = MappingProxyType(
         "too_long": "The audio is longer than --max-clip-s allows.",
         "too_much_memory": "Decoding the file takes more memory than --decoder-memory allows.",
         "too_short": "The audio is shorter than the model takes; --pad-short pads such clips.",
+        "too_sparse": "A tar's sparse member of over 1 GiB, of which the tar stores under a "
+        "thousandth.",
         "truncated": "The file holds less audio than it declares, by more than --short-tolerance.",
         "undecodable": "No decoder makes audio of the file.",
         "unreadable": "Reading the file failed.",

@@ -5,19 +5,23 @@ the audio column of Parquet, can only be read from end to end.
 """
 
 import contextlib
-import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import BinaryIO
 
+from pipeline.apple_double import APPLE_DOUBLE_KIND
 from pipeline.clips import ClipRef, Container
-from pipeline.containers import damaged, held, rest_of
+from pipeline.containers import cannot_be_read, damaged, held, rest_of
+from pipeline.decompress import compression_of
 from pipeline.errors import ClipError
 from pipeline.head_file import looked_into, opened_head
+from pipeline.host_faults import read_fault
+from pipeline.intake import Intake
 from pipeline.recordings import Recording, of_container
-from pipeline.remote_opening import check_size
 from pipeline.storage import Storage
-from pipeline.tar_members import DAMAGE, Member, is_plain, members_without_content
+from pipeline.tar_links import HardLinks, Names
+from pipeline.tar_members import DAMAGE, Member, members
+from pipeline.tar_reader import check_member, is_clip
 
 
 def head_of(ref: ClipRef, storage: Storage) -> Recording:
@@ -25,50 +29,77 @@ def head_of(ref: ClipRef, storage: Storage) -> Recording:
     return Recording(ref, partial(opened_head, ref, storage))
 
 
-def heads_in(container: Container, storage: Storage) -> Iterator[Recording]:
+def heads_in(
+    container: Container, storage: Storage, intake: Intake | None = None
+) -> Iterator[Recording]:
     """The recordings of a container, to look into one by one; damage as `of_container` has it.
+
+    Args:
+        container: the file.
+        storage: how remote locations are reached.
+        intake: limits of what is read; counts what is passed over.
 
     Raises:
         StoreError: the store does not answer.
     """
+    intake = intake or Intake()
     if container.kind != "tar":
-        yield from of_container(container, storage)
+        yield from of_container(container, storage, intake=intake)
         return
     ref = ClipRef(container.uri, container.version, n_bytes=container.n_bytes)
     try:
         with opened_head(ref, storage) as file:
-            if is_plain(file):
-                yield from _plain_tar(container, file)
+            if not compression_of(file):
+                yield from _plain_tar(container, file, intake)
                 return
     except ClipError as error:
         yield rest_of(container, error)
         return
-    yield from of_container(container, storage)
+    yield from of_container(container, storage, intake=intake)
 
 
-def _plain_tar(container: Container, file: BinaryIO) -> Iterator[Recording]:
-    last, n_bytes = "", file.seek(0, os.SEEK_END)
-    file.seek(0)
+def _plain_tar(container: Container, file: BinaryIO, intake: Intake) -> Iterator[Recording]:
+    last = ""
+    names = Names()
+    links = HardLinks(names)
+    rest: ClipError | None = None
     try:
-        for member in members_without_content(file):
-            if member.byte_range and sum(member.byte_range) > n_bytes:
-                raise EOFError("unexpected end of data")
+        for member in members(file, intake):
+            member.require_whole()
             last = member.name
-            if member.is_audio:
-                yield _member(container, member, file)
+            if not is_clip(member):
+                intake.pass_over(member.name, APPLE_DOUBLE_KIND if member.is_audio else "")
+            elif member.target:
+                links.add(member)
+            else:
+                yield _member(container, member, names.new(member.name), file)
     except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise read_fault(container.uri, error) from error
         where = f"damaged after the start of member {last!r}" if last else "is not a sound tar"
-        raise damaged(container, where, error) from error
+        rest = damaged(container, where, error)
+    if links:
+        yield from _linked(container, links, file)
+    if rest:
+        raise rest
 
 
-def _member(container: Container, member: Member, file: BinaryIO) -> Recording:
-    ref = ClipRef(container.uri, container.version, member.name, byte_range=member.byte_range)
+def _linked(container: Container, links: HardLinks, file: BinaryIO) -> Iterator[Recording]:
+    with contextlib.suppress(*DAMAGE):  # of which the first reading has told
+        for member, linked in links.found_in(members(file)):
+            yield from (_member(container, member, link.name, file) for link in linked)
+    for link, error in links.dangling():
+        yield cannot_be_read(ClipRef(container.uri, container.version, link.name), error)
+
+
+def _member(container: Container, member: Member, name: str, file: BinaryIO) -> Recording:
+    ref = ClipRef(container.uri, container.version, name, byte_range=member.byte_range)
 
     @contextlib.contextmanager
     def opened(max_bytes: int) -> Iterator[BinaryIO]:
         if not member.size:
             raise ClipError("read", "empty", f"{ref.name}: is empty (0 bytes)")
-        check_size(ref, max_bytes, member.size)
+        check_member(container, member, max_bytes)
         if member.byte_range is None:
             with held(member.pieces(), member.size) as content:
                 yield content

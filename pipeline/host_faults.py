@@ -7,7 +7,7 @@ must never become that clip's error: the shard is tried again, on another machin
 import errno
 import tempfile
 
-from pipeline.errors import HostError
+from pipeline.errors import ClipError, HostError
 
 _REASONS = {
     errno.ENOSPC: "no space left in {tmpdir} (TMPDIR); free some, or set TMPDIR to a larger disk",
@@ -27,3 +27,14 @@ def host_fault(error: BaseException) -> HostError | None:
     if not isinstance(error, OSError) or error.errno not in _REASONS:
         return None
     return HostError(_REASONS[error.errno].format(tmpdir=tempfile.gettempdir()))
+
+
+def read_fault(uri: str, error: OSError) -> HostError | ClipError:
+    """Return what it means that reading a local source failed.
+
+    Args:
+        uri: Location of the source.
+        error: What the operating system said.
+    """
+    said = error.strerror or str(error)
+    return host_fault(error) or ClipError("read", "unreadable", f"{uri}: {said}")

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from pipeline.clips import ClipRef, uri_to_path
 from pipeline.errors import ClipError
+from pipeline.host_faults import read_fault
 from pipeline.remote_opening import check_size, check_version, fetched, missing
 from pipeline.storage import Storage, is_remote
 from pipeline.versions import stat_version
@@ -31,7 +32,7 @@ def opened(ref: ClipRef, storage: Storage, max_bytes: int) -> Iterator[BinaryIO]
 
     Raises:
         ClipError: it cannot be read, is empty, too large, or not of the version that was listed.
-        StoreError: the store that it lies in is out of order.
+        StoreError: the store that it lies in, or this machine, is out of order.
     """
     if is_remote(ref.uri):
         with fetched(ref, storage, partial(check_size, ref, max_bytes)) as file:
@@ -48,7 +49,7 @@ def opened(ref: ClipRef, storage: Storage, max_bytes: int) -> Iterator[BinaryIO]
     except IsADirectoryError as error:
         raise ClipError("read", "not_a_file", f"{ref.uri}: is a folder") from error
     except OSError as error:
-        raise ClipError("read", "unreadable", f"{ref.uri}: {error.strerror}") from error
+        raise read_fault(ref.uri, error) from error
     with opened as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):

@@ -26,7 +26,9 @@ from pipeline.containers import (
     rest_of,
 )
 from pipeline.errors import ClipError
+from pipeline.intake import Intake
 from pipeline.recordings import Recording
+from pipeline.remote_opening import check_size
 from pipeline.storage import Storage
 
 PARQUET_MAGIC, ARROW_MAGIC = b"PAR1", b"ARROW1"
@@ -70,7 +72,10 @@ class Part:
 
 
 def parquet_recordings(
-    container: Container, storage: Storage, columns: tuple[str, ...] = ()
+    container: Container,
+    storage: Storage,
+    columns: tuple[str, ...] = (),
+    intake: Intake | None = None,
 ) -> Iterator[Recording]:
     """The recordings of a container, in the order of its rows; their members are `row=N`.
 
@@ -80,10 +85,12 @@ def parquet_recordings(
         container: the file, or a run of its row groups.
         storage: how remote locations are reached.
         columns: whose values go with the audio, as text; those that the file lacks are null.
+        intake: limits of what is read.
 
     Raises:
         StoreError: the store does not answer.
     """
+    intake = intake or Intake()
     try:
         with opened_container(container, storage) as file:
             if not container.part:
@@ -100,7 +107,7 @@ def parquet_recordings(
                         f"row={row}",
                         carried=tuple(texts[i] for texts in carried),
                     )
-                    yield from _recording(ref, value)
+                    yield from _recording(ref, value, intake)
                     row += 1
     except ClipError as error:
         yield rest_of(container, error)
@@ -180,7 +187,7 @@ def _arrow_stream(file: BinaryIO) -> tuple[bool, pa.PythonFile]:
     return is_file, pa.PythonFile(file, mode="r")
 
 
-def _recording(ref: ClipRef, value: pa.Scalar) -> Iterator[Recording]:
+def _recording(ref: ClipRef, value: pa.Scalar, intake: Intake) -> Iterator[Recording]:
     path = ""
     if value.is_valid and pa.types.is_struct(value.type):
         names = [field.name for field in value.type]
@@ -191,6 +198,11 @@ def _recording(ref: ClipRef, value: pa.Scalar) -> Iterator[Recording]:
         yield cannot_be_read(ref, ClipError("read", "no_bytes", what))
         return
     content = value.as_buffer()
+    try:
+        check_size(ref, intake.max_clip_bytes, content.size)
+    except ClipError as error:
+        yield cannot_be_read(ref, error)
+        return
     with held([memoryview(content)], content.size) as file:
         yield Recording(ref, partial(from_start, ref, file))
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import BinaryIO, NamedTuple
 
 from pipeline.clips import ClipRef, Container
+from pipeline.intake import Intake
 from pipeline.opening import check_unchanged, opened
 from pipeline.plan import Shard
 from pipeline.prefetch import N_AHEAD, Job, Prefetcher
@@ -38,7 +39,10 @@ class Recording(NamedTuple):
 
 
 def recordings(
-    shard: Shard, storage: Storage, columns: tuple[str, ...] = ()
+    shard: Shard,
+    storage: Storage,
+    columns: tuple[str, ...] = (),
+    intake: Intake | None = None,
 ) -> Iterator[Recording]:
     """The recordings of a shard, in order.
 
@@ -46,15 +50,19 @@ def recordings(
         shard: what to read.
         storage: how remote locations are reached.
         columns: of the table, that containers are to carry.
+        intake: limits of what is read of containers; counts what is passed over.
     """
     if shard.container is not None:
-        yield from of_container(shard.container, storage, columns)
+        yield from of_container(shard.container, storage, columns, intake)
     else:
         yield from of_clips(shard.clips, storage)
 
 
 def of_container(
-    container: Container, storage: Storage = DEFAULT_STORAGE, columns: tuple[str, ...] = ()
+    container: Container,
+    storage: Storage = DEFAULT_STORAGE,
+    columns: tuple[str, ...] = (),
+    intake: Intake | None = None,
 ) -> Iterator[Recording]:
     """The recordings of a container, by the reader of its kind."""
     # Here, because the readers make `Recording`s.
@@ -63,7 +71,7 @@ def of_container(
 
     readers = {"parquet": parquet_recordings, "tar": tar_recordings}
     assert container.kind in readers, f"no reader of {container.kind!r}"
-    return readers[container.kind](container, storage, columns)
+    return readers[container.kind](container, storage, columns, intake)
 
 
 def of_clip(ref: ClipRef, storage: Storage = DEFAULT_STORAGE) -> Recording:

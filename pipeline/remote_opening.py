@@ -6,26 +6,22 @@ was turned on the way; where it is not, that is so for a bucket once two reading
 """
 
 import contextlib
-import errno
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Callable
-from functools import partial
 from typing import BinaryIO, TypeVar
 
 from pipeline.clips import ClipRef, Container
-from pipeline.errors import ClipError, StoreError
+from pipeline.errors import ClipError, HostError, StoreError
 from pipeline.objects import FsspecObject, RemoteObject
 from pipeline.s3_reader import FAST_ERRORS, s3_reader
+from pipeline.spool import Piece, Spool
 from pipeline.storage import Storage, is_credential_error
 
 MEMORY_BYTES = 64 << 20
 """Larger objects go to the disk, in TMPDIR."""
 
 Look = Callable[[], RemoteObject]
-Piece = bytes | memoryview
 T = TypeVar("T")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 # Buckets whose etags look like an MD5 and are none.
@@ -46,10 +42,11 @@ def fetched(
     Raises:
         ClipError: it is not there, not for us, empty, or not of the version that was listed.
         StoreError: the store is out of order; or it knows no such credentials.
+        HostError: there is no space for its bytes, say.
     """
     storage.filesystem(ref.uri)  # a UsageError is not to be tried again
     outcome = read_tried(ref.uri, storage, lambda: _attempt(ref, storage, admit))
-    if isinstance(outcome, ClipError):
+    if isinstance(outcome, ClipError | HostError):
         raise outcome
     return outcome
 
@@ -119,8 +116,10 @@ def missing(uri: str, what: str = "is") -> ClipError:
     return ClipError("read", "missing", f"{uri}: {what} not there; {way_out}")
 
 
-def _attempt(ref: ClipRef, storage: Storage, admit: Callable[[int], None]) -> BinaryIO | ClipError:
-    """A ClipError is returned: what is raised is tried again."""
+def _attempt(
+    ref: ClipRef, storage: Storage, admit: Callable[[int], None]
+) -> BinaryIO | ClipError | HostError:
+    """An error of ours is returned: what is raised is tried again."""
     uri = ref.read_uri or ref.uri
     fast = s3_reader(uri, storage)
     try:
@@ -132,7 +131,7 @@ def _attempt(ref: ClipRef, storage: Storage, admit: Callable[[int], None]) -> Bi
         file = _copied(ref, lambda: FsspecObject(uri, storage), admit)
         if fast:
             fast.note(succeeded=False)
-    except ClipError as error:
+    except (ClipError, HostError) as error:
         return error
     return file
 
@@ -144,10 +143,10 @@ def _copied(ref: ClipRef, look: Look, admit: Callable[[int], None]) -> BinaryIO:
     check_version(ref, found.version)
     if found.size is not None:
         admit(found.size)
-    descriptor = _new_file(found.size)
+    spool = Spool(found.size, MEMORY_BYTES)
     try:
         try:
-            digest = _digest(found, partial(_write, descriptor), admit)
+            digest = _digest(found, spool.write, admit)
         except OSError:
             # Some stores break off where the object is replaced meanwhile.
             check_version(ref, look().version)
@@ -156,10 +155,9 @@ def _copied(ref: ClipRef, look: Look, admit: Callable[[int], None]) -> BinaryIO:
             again = look()
             check_version(ref, again.version)
             _check_digest(ref, digest, again)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        return os.fdopen(descriptor, "rb")
+        return spool.finish()
     except BaseException:
-        os.close(descriptor)
+        spool.close()
         raise
 
 
@@ -190,25 +188,3 @@ def _check_digest(ref: ClipRef, digest: str, again: RemoteObject) -> None:
     if _digest(again) != digest:
         raise OSError("came differently twice")
     _OTHER_ETAGS.add(bucket)
-
-
-def _new_file(size: int | None) -> int:
-    """Descriptor of a file without a name."""
-    if size is not None and size <= MEMORY_BYTES and hasattr(os, "memfd_create"):
-        return os.memfd_create("clip")
-    descriptor, path = tempfile.mkstemp(prefix="passtream-")
-    os.unlink(path)
-    return descriptor
-
-
-def _write(descriptor: int, piece: Piece) -> None:
-    view = memoryview(piece)
-    try:
-        while view:
-            view = view[os.write(descriptor, view) :]
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise OSError(
-            errno.ENOSPC, f"no space for it in {tempfile.gettempdir()} (TMPDIR)"
-        ) from error

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 from pipeline.clips import ClipRef, Container
 from pipeline.heads import by_recording, head_of, heads_in
+from pipeline.intake import Intake
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 from pipeline.predict import Outcome, outcomes
 from pipeline.recordings import Recording
@@ -131,6 +132,9 @@ def survey(
     def look(refs: tuple[ClipRef, ...]) -> tuple[Tally, list[float]]:
         return _of_clips(refs, spans[_recording_of(refs[0])], predict, storage, cost)
 
+    def look_into(container: Container) -> Tally:
+        return _of_container(container, predict, storage, cost, spec.max_clip_bytes)
+
     with ThreadPoolExecutor(N_THREADS) as pool:
         for groups in _some(by_recording(clips), _AT_ONCE):
             for tally, seconds in pool.map(look, groups):
@@ -139,7 +143,7 @@ def survey(
         for some in _some(containers, _CONTAINERS_AT_ONCE):
             if held.tally.clips >= n_held and held.looked > 1:
                 break
-            for tally in pool.map(lambda each: _of_container(each, predict, storage, cost), some):
+            for tally in pool.map(look_into, some):
                 held.take(tally, [tally.audio_s])
                 on_progress(round(listed.tally.clips + held.tally.clips))
     return _joined(listed, held)
@@ -176,13 +180,17 @@ def _of_clips(
     return tally, seconds
 
 
-def _of_container(container: Container, predict: Predict, storage: Storage, cost: Cost) -> Tally:
+def _of_container(
+    container: Container, predict: Predict, storage: Storage, cost: Cost, max_clip_bytes: int
+) -> Tally:
     tally, n_bytes = Tally(), 0
-    for recording in heads_in(container, storage):
+    intake = Intake(max_clip_bytes)
+    for recording in heads_in(container, storage, intake):
         (found,) = predict(recording, (recording.ref,))
         tally.take(recording.ref, found, cost)
         n_bytes += found.n_bytes
     tally.n_bytes = n_bytes if container.n_bytes is None else container.n_bytes
+    tally.passed_over.update(intake.passed_over)
     return tally
 
 

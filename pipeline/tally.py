@@ -33,6 +33,7 @@ class Tally:
         rates: clips by their sample rate in Hz.
         durations: clips by the bin of `DURATIONS_S` that they fall into.
         errors: clips that cannot be embedded, by class.
+        passed_over: Members of tars that are no clips, by the ending of their name.
     """
 
     clips: float = 0.0
@@ -47,6 +48,7 @@ class Tally:
     rates: Counter[int] = field(default_factory=Counter)
     durations: Counter[int] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+    passed_over: Counter[str] = field(default_factory=Counter)
 
     @property
     def embedded(self) -> float:

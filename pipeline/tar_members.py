@@ -1,63 +1,181 @@
 """The members of a tar as a stream, from its start to its end; for `tar_reader`.
 
-The standard library's reader takes a damaged header, or a missing end mark, for the end; here they
-are errors, as is whatever follows the end mark.
+Only regular members and hard links are of interest. What follows the end mark is an error.
 """
 
-import bz2
-import gzip
-import io
 import lzma
-import re
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
+from pipeline.decompress import compression_of, decompressed
+from pipeline.intake import LINK_KIND, Intake
 from pipeline.sources.patterns import AUDIO_ENDINGS
+from pipeline.tar_headers import Header, headers
 
 DAMAGE = (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError)
 """What reading a tar raises where it is damaged."""
 PIECE_BYTES = 1 << 20
-_BZ2 = re.compile(rb"BZh[1-9]1AY&SY")
+_ZEROS = bytes(PIECE_BYTES)
 
 
-@dataclass(frozen=True)
-class Member:
-    """A regular member.
+class TarStream:
+    """The bytes of a tar, read from its start to its end.
+
+    Args:
+        file: The tar, plain or compressed by gzip, bzip2, xz or zstd; it can be seeked.
 
     Attributes:
-        name: as the tar has it; percent-encoded where UTF-8 cannot write it.
-        content: its bytes, until the next member is asked for.
-        size: in bytes.
-        byte_range: first byte in the file, and size, where it lies there in one piece.
+        at: Offset in the tar of the byte that is read next.
+        is_plain: Whether the tar's bytes are those of the file.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        compression = compression_of(file)
+        self.at = 0
+        self.is_plain = not compression
+        self._size = file.seek(0, os.SEEK_END) if self.is_plain else None
+        file.seek(0)
+        self._file: Any = decompressed(file, compression)
+
+    def read(self, n_bytes: int) -> bytes:
+        """Return so many bytes, fewer at the end alone."""
+        content: bytes = self._file.read(n_bytes) if n_bytes else b""
+        if len(content) < n_bytes:
+            pieces = [content]
+            n_left = n_bytes - len(content)
+            while n_left and (piece := self._file.read(n_left)):
+                pieces.append(piece)
+                n_left -= len(piece)
+            content = b"".join(pieces)
+        self.at += len(content)
+        return content
+
+    def skip_to(self, offset: int) -> None:
+        """Go forward to an offset.
+
+        Raises:
+            EOFError: The tar ends before it.
+        """
+        if self._size is None:
+            while n_left := offset - self.at:
+                self.exactly(min(n_left, PIECE_BYTES))
+        elif offset > self._size:
+            raise EOFError("unexpected end of data")
+        elif offset > self.at:
+            self._file.seek(offset)
+            self.at = offset
+
+    def exactly(self, n_bytes: int) -> bytes:
+        """Return so many bytes.
+
+        Raises:
+            EOFError: There are fewer.
+        """
+        content = self.read(n_bytes)
+        if len(content) < n_bytes:
+            raise EOFError("unexpected end of data")
+        return content
+
+    def require(self, offset: int) -> None:
+        """See that a plain tar is not shorter than an offset, before anything up to it is read.
+
+        Raises:
+            EOFError: It is.
+        """
+        if self._size is not None and offset > self._size:
+            raise EOFError("unexpected end of data")
+
+
+@dataclass
+class Member:
+    """A regular member, or a hard link to one.
+
+    Attributes:
+        name: Name as the tar has it; percent-encoded where UTF-8 cannot write it.
+        size: Number of bytes of the member; 0 of a link.
+        stored: Number of bytes that the tar stores of the member.
+        byte_range: First byte in the file, and size, where the member lies there in one piece.
+        target: Name of the earlier member that a hard link stands for; empty for a regular member.
+        index: Number of members before this one.
     """
 
     name: str
-    content: IO[bytes]
     size: int
+    stored: int
     byte_range: tuple[int, int] | None
+    target: str
+    index: int
+    _header: Header
+    _stream: TarStream
+    _first: bytes = b""
 
     @property
     def key(self) -> str:
-        """Of its sample."""
+        """Name of the sample that the member belongs to."""
         return split_name(self.name)[0]
 
     @property
     def ending(self) -> str:
-        """What follows the first dot of its name, in lower case."""
+        """What follows the first dot of the member's name, in lower case."""
         return split_name(self.name)[1]
 
     @property
     def is_audio(self) -> bool:
-        """Whether it is a clip, by the last part of its ending."""
-        return "." + self.ending.rpartition(".")[2] in AUDIO_ENDINGS
+        """Whether the member is a clip, by the last part of its ending."""
+        return has_audio_ending(self.name)
+
+    def require_whole(self) -> None:
+        """See that a plain tar is long enough for the member.
+
+        Raises:
+            EOFError: It is not.
+        """
+        self._stream.require(self._header.start + self._header.stored)
+
+    def first_bytes(self, n_bytes: int) -> bytes:
+        """Return the first bytes, before anything else is read of the member.
+
+        Raises:
+            EOFError: The tar ends before them.
+        """
+        if not self._first and self._header.extents is None:
+            self._first = self._stream.exactly(min(n_bytes, self.size))
+        return self._first
 
     def pieces(self) -> Iterator[bytes]:
-        """Its bytes."""
-        return iter(lambda: self.content.read(PIECE_BYTES), b"")
+        """Return the member's bytes, once, and before the next member is asked for.
+
+        Raises:
+            EOFError: The tar ends inside.
+            DAMAGE: It is damaged.
+        """
+        stream, header = self._stream, self._header
+        self.require_whole()
+        extents = ((0, header.size),) if header.extents is None else header.extents
+        at = 0
+        for offset, size in extents:
+            yield from _zeros(offset - at)
+            at = offset + size
+            while size:
+                piece = self._first + stream.exactly(min(size, PIECE_BYTES) - len(self._first))
+                self._first = b""
+                size -= len(piece)
+                yield piece
+        yield from _zeros(header.size - at)
+
+    def read(self) -> bytes:
+        """Return all of the member's bytes, as `pieces` does."""
+        return b"".join(self.pieces())
+
+
+def has_audio_ending(name: str) -> bool:
+    """Whether a member's name has an audio ending."""
+    return "." + split_name(name)[1].rpartition(".")[2] in AUDIO_ENDINGS
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -68,116 +186,46 @@ def split_name(name: str) -> tuple[str, str]:
     return folder + slash + base[:1] + stem, ending.lower()
 
 
-def members(file: BinaryIO) -> Iterator[Member]:
-    """Regular members; links and folders have no bytes of their own and are passed over.
+def members(file: BinaryIO, intake: Intake | None = None) -> Iterator[Member]:
+    """Return regular members and hard links; what is not read of a member is skipped.
 
     Args:
-        file: the tar, plain or compressed by gzip, bzip2, xz or zstd; it can be seeked.
+        file: The tar, plain or compressed by gzip, bzip2, xz or zstd; it can be seeked.
+        intake: Counts the symbolic links with an audio ending.
 
     Raises:
-        DAMAGE: any of it; reading a member's content does too.
+        DAMAGE: Any of it; reading a member's content does too.
     """
-    stream, is_plain = _decompressed(file)
-    archive: Any = tarfile.open(  # noqa: SIM115 (closed below)
-        fileobj=stream,
-        mode="r|",
-        bufsize=1 << 16,  # of more, each header would copy what is left
-        tarinfo=_StrictTarInfo,
-        encoding="utf-8",
-        errors="surrogateescape",
-    )
-    with archive:
-        while (info := archive.next()) is not None:
-            # It would keep every header of the tar.
-            archive.members.clear()
-            if info.isreg():
-                in_one_piece = is_plain and not info.issparse()
-                yield Member(
-                    _utf8(info.name),
-                    archive.extractfile(info),
-                    info.size,
-                    (info.offset_data, info.size) if in_one_piece else None,
-                )
-        _refuse_more(archive.fileobj)
-
-
-class _StrictTarInfo(tarfile.TarInfo):
-    """A header that is not sound is an error, not the end."""
-
-    @classmethod
-    def fromtarfile(cls, tarfile_: tarfile.TarFile) -> "_StrictTarInfo":
-        try:
-            return super().fromtarfile(tarfile_)
-        except tarfile.HeaderError as error:
-            if isinstance(error, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
-                raise
-            what = str(error) if str(error) != "empty header" else "the end mark is missing"
-            raise tarfile.ReadError(what) from error
-
-
-def is_plain(file: BinaryIO) -> bool:
-    """Whether a tar's bytes are the file's; its position is moved to the start."""
-    return _decompressed(file)[1]
-
-
-def members_without_content(file: BinaryIO) -> Iterator[Member]:
-    """Regular members of a plain tar, whose content is passed over.
-
-    It is there for those alone that do not lie in one piece; the others are known by their range.
-
-    Args:
-        file: the tar, plain; it can be seeked.
-
-    Raises:
-        DAMAGE: any of it.
-    """
-    archive: Any = tarfile.open(  # noqa: SIM115 (closed below)
-        fileobj=file,
-        mode="r:",
-        tarinfo=_StrictTarInfo,
-        encoding="utf-8",
-        errors="surrogateescape",
-    )
-    with archive:
-        while (info := archive.next()) is not None:
-            archive.members.clear()
-            if info.isreg():
-                is_sparse = info.issparse()
-                content = archive.extractfile(info) if is_sparse else io.BytesIO()
-                place = None if is_sparse else (info.offset_data, info.size)
-                yield Member(_utf8(info.name), content, info.size, place)
-        file.seek(archive.offset)
-        _refuse_more(file)
-
-
-def _refuse_more(file: Any) -> None:
-    """See that nothing but zeros follows.
-
-    Raises:
-        tarfile.ReadError: something does.
-    """
-    while rest := file.read(PIECE_BYTES):
+    stream = TarStream(file)
+    for index, header in enumerate(headers(stream)):
+        is_link = header.kind == tarfile.LNKTYPE
+        if is_link or header.kind in tarfile.REGULAR_TYPES:
+            in_one_piece = stream.is_plain and header.extents is None and not is_link
+            yield Member(
+                _utf8(header.name),
+                header.size,
+                header.stored,
+                (header.start, header.size) if in_one_piece else None,
+                _utf8(header.target) if is_link else "",
+                index,
+                header,
+                stream,
+            )
+        elif intake and header.kind == tarfile.SYMTYPE and has_audio_ending(header.name):
+            intake.pass_over(header.name, LINK_KIND)
+        stream.skip_to(header.end)
+    while rest := stream.read(PIECE_BYTES):
         if rest.strip(b"\0"):
             raise tarfile.ReadError(
                 "there is data after the end mark, as of tars put together (tar -A joins them)"
             )
 
 
-def _decompressed(file: BinaryIO) -> tuple[Any, bool]:
-    """A tar's own bytes, and whether they are the file's."""
-    magic = file.read(10)
-    file.seek(0)
-    if magic.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=file), False
-    if _BZ2.match(magic):
-        return bz2.BZ2File(file), False
-    if magic.startswith(b"\xfd7zXZ\0"):
-        return lzma.LZMAFile(file), False
-    if magic.startswith(b"\x28\xb5\x2f\xfd"):
-        import pyarrow as pa  # only where there is zstd: it takes long to import
-
-        return pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd"), False
-    return file, True
+def _zeros(n_bytes: int) -> Iterator[bytes]:
+    for _ in range(n_bytes // PIECE_BYTES):
+        yield _ZEROS
+    if n_bytes % PIECE_BYTES:
+        yield _ZEROS[: n_bytes % PIECE_BYTES]
 
 
 def _utf8(name: str) -> str:
