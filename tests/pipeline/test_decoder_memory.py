@@ -2,7 +2,6 @@
 
 import mmap
 import resource
-import struct
 import subprocess
 import sys
 import textwrap
@@ -12,6 +11,7 @@ import pytest
 
 from pipeline.decoder_memory import limited_memory
 from pipeline.sound import CannotDecodeError
+from tests.hostile import mp4_of_many_samples
 from tests.support import ROOT
 
 MIB = 1 << 20
@@ -131,36 +131,3 @@ def run(code):
         check=True,
         timeout=300,
     )
-
-
-def box(kind, *parts):
-    body = b"".join(parts)
-    return struct.pack(">I4s", 8 + len(body), kind) + body
-
-
-def full(kind, *parts):
-    return box(kind, bytes(4), *parts)
-
-
-def mp4_of_many_samples(n):
-    """A fragmented MP4 whose one run declares `n` samples, each of which FFmpeg would index."""
-    entry = struct.pack(">6xH8xHHHHI", 1, 1, 16, 0, 0, 16_000 << 16)
-    stbl = box(
-        b"stbl",
-        full(b"stsd", struct.pack(">I", 1), box(b"sowt", entry)),
-        full(b"stts", bytes(4)),
-        full(b"stsc", bytes(4)),
-        full(b"stsz", bytes(8)),
-        full(b"stco", bytes(4)),
-    )
-    mdhd = full(b"mdhd", struct.pack(">IIIIHH", 0, 0, 16_000, 0, 0, 0))
-    minf = box(b"minf", full(b"smhd", bytes(4)), stbl)
-    mdia = box(b"mdia", mdhd, full(b"hdlr", bytes(4) + b"soun" + bytes(13)), minf)
-    tkhd = full(b"tkhd", struct.pack(">IIIII", 0, 0, 1, 0, 0), bytes(60))
-    trex = full(b"trex", struct.pack(">IIIII", 1, 1, 1, 2, 0))
-    moov = box(b"moov", box(b"trak", tkhd, mdia), box(b"mvex", trex))
-    run = box(b"trun", struct.pack(">III", 1, n, 0))
-    traf = box(b"traf", box(b"tfhd", struct.pack(">II", 0x020000, 1)), run)
-    moof = box(b"moof", full(b"mfhd", struct.pack(">I", 1)), traf)
-    head = box(b"ftyp", b"iso5" + bytes(4) + b"iso5")
-    return head + moov + moof + box(b"mdat", bytes(16))

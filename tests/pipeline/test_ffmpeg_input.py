@@ -9,10 +9,8 @@ import ctypes
 import io
 import os
 import socket
-import struct
 
 import av
-import numpy as np
 import pytest
 import soundfile
 
@@ -22,24 +20,11 @@ from pipeline.errors import ClipError
 from pipeline.ffmpeg_input import SINGLE_FILE_FORMATS, open_ffmpeg
 from pipeline.recordings import of_clip
 from pipeline.versions import stat_version
+from tests.hostile import SCRIPTS, mov_with_reference
 from tests.support import tone
 
 NAMED = "private.wav"
 IN_OPEN = 0x20
-HOSTILE = {
-    "ffconcat.m4a": "ffconcat version 1.0\nfile {named}\n",
-    "itself.m4a": "ffconcat version 1.0\nfile itself.m4a\n",
-    "playlist.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:3,\n{named}\n#EXT-X-ENDLIST\n",
-    "remote.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:3,\n{url}\n#EXT-X-ENDLIST\n",
-    "dash.mp4": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" '
-    'type="static"><Period><AdaptationSet mimeType="audio/mp4"><Representation id="a">'
-    "<BaseURL>{url}</BaseURL></Representation></AdaptationSet></Period></MPD>",
-    "session.aac": "v=0\no=- 0 0 IN IP4 0.0.0.0\ns=x\nc=IN IP4 0.0.0.0\nt=0 0\n"
-    "m=audio {port} RTP/AVP 0\n",
-    "program.sbg": "-SE\nNOW 300+4/50\n+24:00:00 off\n",
-    "list.wma": "<asx version='3.0'><entry><ref href='{named}'/></entry></asx>",
-    "images.flac": "%03d.png",
-}
 
 
 @pytest.fixture
@@ -58,7 +43,7 @@ def listener():
         yield server
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", SCRIPTS)
 def test_a_file_that_names_other_files_or_hosts_is_undecodable(
     tmp_path, secret, listener, name, monkeypatch
 ):
@@ -66,7 +51,7 @@ def test_a_file_that_names_other_files_or_hosts_is_undecodable(
     for where in (str(secret), NAMED, f"file:{secret}"):
         path = tmp_path / name
         url = f"http://127.0.0.1:{port}/a.ts"
-        path.write_text(HOSTILE[name].format(named=where, url=url, port=port))
+        path.write_text(SCRIPTS[name].format(named=where, url=url, port=port))
         monkeypatch.chdir(tmp_path)
         with watched(secret) as was_opened:
             assert error_of(path).error_class == "undecodable"
@@ -173,58 +158,3 @@ def error_of(path):
     except ClipError as error:
         return error
     return None
-
-
-def box(kind, *parts):
-    body = b"".join(parts)
-    return struct.pack(">I4s", 8 + len(body), kind) + body
-
-
-def full(kind, *parts, flags=0):
-    return box(kind, struct.pack(">I", flags), *parts)
-
-
-def mov_with_reference(path):
-    """A QuickTime file of one PCM track, whose samples lie in the file that its `dref` names."""
-    name = path.encode()
-    alias = struct.pack(">IHH", 0, 0, 2) + bytes(142)
-    alias += struct.pack(">hH", 2, len(name)) + name + bytes(len(name) % 2)
-    alias += struct.pack(">hH", -1, 0)
-    n = 16_000
-    entry = struct.pack(">6xH8xHHHHI", 1, 1, 16, 0, 0, 16_000 << 16)
-    matrix = np.array([1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30], ">u4").tobytes()
-    stbl = box(
-        b"stbl",
-        full(b"stsd", struct.pack(">I", 1), box(b"twos", entry)),
-        full(b"stts", struct.pack(">III", 1, n, 1)),
-        full(b"stsc", struct.pack(">IIII", 1, 1, n, 1)),
-        full(b"stsz", struct.pack(">II", 2, n)),
-        full(b"stco", struct.pack(">II", 1, 44)),
-    )
-    minf = box(
-        b"minf",
-        full(b"smhd", bytes(4)),
-        box(b"dinf", full(b"dref", struct.pack(">I", 1), full(b"alis", alias))),
-        stbl,
-    )
-    mdia = box(
-        b"mdia",
-        full(b"mdhd", struct.pack(">IIIIHH", 0, 0, 16_000, n, 0, 0)),
-        full(b"hdlr", b"mhlrsoun" + bytes(12)),
-        minf,
-    )
-    tkhd = full(
-        b"tkhd",
-        struct.pack(">IIIII8xHHHH", 0, 0, 1, 0, 1000, 0, 0, 256, 0),
-        matrix,
-        bytes(8),
-        flags=7,
-    )
-    mvhd = full(
-        b"mvhd",
-        struct.pack(">IIIIIH10x", 0, 0, 1000, 1000, 1 << 16, 256),
-        matrix,
-        bytes(24),
-        struct.pack(">I", 2),
-    )
-    return box(b"ftyp", b"qt  " + bytes(4) + b"qt  ") + box(b"moov", mvhd, box(b"trak", tkhd, mdia))
