@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from jobs.examples import examples
 from jobs.model_help import DEFAULT_CASES, HELP
 from models.archs import DEFAULT_ARCH
 
@@ -19,7 +20,7 @@ def _root() -> None:
     pass
 
 
-@bench_app.command("model")
+@bench_app.command("model", epilog=examples("bench model"))
 def bench_model(
     against: Annotated[str, typer.Option(help=HELP["against"])] = "",
     arch: Annotated[str, typer.Option(help=HELP["arch"])] = DEFAULT_ARCH,
@@ -52,7 +53,7 @@ def bench_model(
     run_bench(options, partial(print, flush=True), file, as_json)
 
 
-@bench_app.command("feed")
+@bench_app.command("feed", epilog=examples("bench feed"))
 def bench_feed(
     source: Annotated[
         list[str] | None,
@@ -80,7 +81,7 @@ def bench_feed(
     run_feed_bench(tuple(source or ()), repeats, partial(print, flush=True), file)
 
 
-@bench_app.command("plan")
+@bench_app.command("plan", epilog=examples("bench plan"))
 def bench_plan(
     objects: Annotated[int, typer.Option(help="Recordings in the made-up listing.")] = 1_000_000,
     records: Annotated[int, typer.Option(help="Committed shards to resume from.")] = 100_000,
@@ -91,7 +92,7 @@ def bench_plan(
     run_plan_bench(objects, records, partial(print, flush=True))
 
 
-@bench_app.command("overhead")
+@bench_app.command("overhead", epilog=examples("bench overhead"))
 def bench_overhead(
     shards: Annotated[int, typer.Option(help="Shards, of 256 windows of 10 s, a run.")] = 48,
     repeats: Annotated[int, typer.Option(help="Runs as fast as it goes.")] = 3,
@@ -109,7 +110,7 @@ def bench_overhead(
     run_overhead_bench(shards, repeats, pace, pace_s, address, partial(print, flush=True))
 
 
-@bench_app.command("job")
+@bench_app.command("job", epilog=examples("bench job"))
 def bench_job(
     arch: Annotated[str, typer.Option(help="The PaSST to run.")] = DEFAULT_ARCH,
     precision: Annotated[str, typer.Option(help="What both compute in.")] = "fp32",

@@ -15,6 +15,7 @@ import typer
 
 from jobs.bench import bench_app
 from jobs.errors_command import errors
+from jobs.examples import examples
 from jobs.logs import exit_code, json_log
 from jobs.models import models_app
 from jobs.options import (
@@ -73,23 +74,35 @@ app = typer.Typer(
     name="passtream",
     help="Turn a corpus of audio into Parquet tables of PaSST embeddings.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples(""),
     pretty_exceptions_show_locals=False,
 )
-app.add_typer(models_app, name="models")
-app.add_typer(bench_app, name="bench")
-app.command()(submit)
-app.add_typer(job_app, name="job")
 # Not by its name: Typer has click within, in some versions beside it.
 _BadOption: Any = typer.BadParameter.__mro__[1]
 
 
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        print(f"passtream {version('passtream')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
     pass
 
 
-@app.command()
+@app.command(epilog=examples("embed"))
 def embed(
     paths: Annotated[
         list[str] | None,
@@ -148,12 +161,12 @@ def embed(
     raise typer.Exit(start_embed(config, options))
 
 
-app.command()(errors)
-app.command()(retry)
-app.command()(plan)
+app.command(epilog=examples("plan"))(plan)
+app.command(epilog=examples("errors"))(errors)
+app.command(epilog=examples("retry"))(retry)
 
 
-@app.command()
+@app.command(epilog=examples("verify"))
 def verify(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder or URI of the table.")],
     source: Annotated[
@@ -190,7 +203,7 @@ def verify(
     raise typer.Exit(run_verify(table, tuple(source or ()), as_json, out, options, repair))
 
 
-@app.command()
+@app.command(epilog=examples("status"))
 def status(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder or URI of the table.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
@@ -202,6 +215,12 @@ def status(
 
     storage = Storage(parse_options(storage_options or ()), store_timeout_s)
     show_status(table, as_json, console(sys.stdout), storage)
+
+
+app.command(epilog=examples("submit"))(submit)
+app.add_typer(job_app, name="job")
+app.add_typer(models_app, name="models")
+app.add_typer(bench_app, name="bench")
 
 
 def main() -> None:

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from jobs.routing import run_archs, weights_by_arch
-from jobs.values import Bytes, Names, as_names, as_pairs, with_always
+from jobs.values import Bytes, Names, Seconds, as_list, as_names, as_pairs, with_always
 from models.archs import DEFAULT_ARCH, ArchSpec
 from models.timestamps import longest_window, timestamp_levels
 from pipeline.clips import to_samples
+from pipeline.error_classes import refuse_unknown_classes
 from pipeline.limits import (
     DEFAULT_DECODER_MEMORY_BYTES,
     DEFAULT_MAX_CLIP_BYTES,
@@ -21,6 +22,7 @@ from pipeline.limits import (
 )
 from pipeline.sources.listing import AUTO, FORMATS, SourceOptions
 from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
+from pipeline.wording import unknown_name
 
 DEFAULT_TOP_K = 5
 DEFAULT_MAX_PRUNE_RATIO = 0.5
@@ -33,7 +35,7 @@ class EmbedConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    sources: tuple[str, ...] = Field(
+    sources: Annotated[tuple[str, ...], BeforeValidator(as_list)] = Field(
         default=(),
         description="Folders, files and globs of recordings; manifests (.csv, .jsonl, .parquet) "
         "that name some; - for uris on standard input.",
@@ -72,15 +74,17 @@ class EmbedConfig(BaseModel):
         default="window",
         description="window: cut for --arch; route: whole to 10, 20 or 30 s, each by its own arch.",
     )
-    window_s: float | None = Field(
+    window_s: Seconds | None = Field(
         default=None,
         gt=0,
-        description="Longest window, in seconds. [default: the arch's, 10 to 30]",
+        allow_inf_nan=False,
+        description="Longest window. [default: the arch's, 10 to 30]",
     )
-    hop_s: float | None = Field(
+    hop_s: Seconds | None = Field(
         default=None,
         gt=0,
-        description="From one window to the next, in seconds. [default: the arch's, 2.5 to 10]",
+        allow_inf_nan=False,
+        description="From one window to the next. [default: the arch's, 2.5 to 10]",
     )
     padding: Literal["hear", "none"] = Field(
         default="hear", description="hear: reflect half a window at both ends of long clips."
@@ -88,21 +92,22 @@ class EmbedConfig(BaseModel):
     pad_short: bool = Field(
         default=False, description="Pad clips too short for one patch with zeros."
     )
-    max_clip_s: float = Field(
+    max_clip_s: Seconds = Field(
         default=DEFAULT_MAX_CLIP_S,
         gt=0,
         allow_inf_nan=False,
-        description="Longest clip, in seconds; a longer one is an error, and not decoded further.",
+        description="Longest clip, as 90min or 24h; a longer one is an error, and not decoded "
+        "further.",
     )
     max_clip_bytes: Bytes = Field(
         default=DEFAULT_MAX_CLIP_BYTES,
         ge=1,
-        description="Largest file, as 2GiB or in bytes; a larger one is an error, and not read.",
+        description="Largest file, as 500MB or 16GiB; a larger one is an error, and not read.",
     )
     decoder_memory: Bytes = Field(
         default=DEFAULT_DECODER_MEMORY_BYTES,
         ge=64 << 20,
-        description="Memory that decoding one clip may take at once, as 2GiB or in bytes; a clip "
+        description="Memory that decoding one clip may take at once, as 2GiB; a clip "
         "that takes more is an error.",
     )
     short_tolerance: float = Field(
@@ -132,8 +137,8 @@ class EmbedConfig(BaseModel):
     )
     timestamps: Literal["base", "base2level", "base2levelmel"] | None = Field(
         default=None,
-        description="What a timestamp, one each 50 ms, is made of: windows of 160 ms, also of "
-        "0.8 s, also the raw mel. [default: base]",
+        description="What a timestamp, one each 50 ms, is made of. base: windows of 160 ms; "
+        "base2level: also of 0.8 s; base2levelmel: also the raw mel. [default: base]",
     )
     shard_clips: int = Field(default=256, ge=1, description="Clips a shard.")
     actors: int | Literal["auto"] = Field(
@@ -148,7 +153,7 @@ class EmbedConfig(BaseModel):
         description="GPUs of each; a fraction has several share one, 0 computes on CPUs. "
         "[default: 1 where there are GPUs]",
     )
-    actor_timeout_s: float = Field(
+    actor_timeout_s: Seconds = Field(
         default=120.0,
         gt=0,
         allow_inf_nan=False,
@@ -164,10 +169,10 @@ class EmbedConfig(BaseModel):
         description="NAME=VALUE for the filesystem of URIs, as endpoint_url=... or anon=true; "
         "repeatable.",
     )
-    store_timeout_s: float = Field(
+    store_timeout_s: Seconds = Field(
         default=DEFAULT_TIMEOUT_S,
         gt=0,
-        description="How long a store may be out of order before a shard fails, in seconds.",
+        description="How long a store may be out of order before a shard fails.",
     )
     log_format: Literal["text", "json"] = Field(
         default="text",
@@ -241,6 +246,10 @@ class EmbedConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "EmbedConfig":
+        known = (AUTO, *FORMATS)
+        if self.source_format not in known:
+            raise ValueError(unknown_name("source_format", self.source_format, known, "formats"))
+        refuse_unknown_classes(self.retry, also=(RETRY_ALL,))
         parse_options(self.storage_options)
         weights_by_arch(self.weights, self.archs)
         self._check_windows(self.archs[0])

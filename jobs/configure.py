@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from jobs.config import EmbedConfig
+from jobs.refusals import explain_problems, spell_settings
 from jobs.yaml_file import read_yaml
 from models.errors import ModelError
 from pipeline.errors import UsageError
@@ -48,12 +49,15 @@ def read_config(
     Raises:
         UsageError: as `load_config`.
     """
-    fields = {**(base or {}), **_from_file(path)}
-    fields.update({name: value for name, value in options.items() if value is not None})
+    from_file = {name: value for name, value in _from_file(path).items() if value is not None}
+    given = {name: value for name, value in options.items() if value is not None}
+    in_file = from_file.keys() - given.keys()
     try:
-        config = EmbedConfig.model_validate(fields)
+        config = EmbedConfig.model_validate({**(base or {}), **from_file, **given})
     except ValidationError as error:
-        raise UsageError("; ".join(_explained(problem) for problem in error.errors())) from error
+        raise UsageError(explain_problems(error.errors(), in_file)) from error
+    except UsageError as error:
+        raise UsageError(spell_settings(str(error), in_file)) from error
     except ModelError as error:
         raise UsageError(str(error)) from error
     return config
@@ -75,14 +79,3 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise UsageError(f"config {str(path)!r} must be a mapping of settings to values")
     return loaded
-
-
-def _explained(problem: Any) -> str:
-    name = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("literal"))
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(EmbedConfig.model_fields)
-        return f"unknown setting {name!r}; the settings are: {known}"
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    if problem["loc"][:1] == ("storage_options",):
-        return f"{name}: {message}"  # what was given may be a credential
-    return f"{name}: {message} (got {problem['input']!r})" if name else message

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from jobs.examples import examples
 from jobs.fetchbar import fetch_bar
 from jobs.logs import RunLog
 from models.archs import (
@@ -39,7 +40,7 @@ _PLACES = {"store": "in store", "cached": "cached", "absent": "not here"}
 _ROW = "{:<31} {:<8} {:>6} {:>8} {:>8} {:>6} {:>5}  {}"
 
 
-@models_app.command("list")
+@models_app.command("list", epilog=examples("models list"))
 def list_models(as_json: _AsJson = False) -> None:
     """One line an arch; `tokens` are those of its longest window, `weights` where they are now."""
     found = whereabouts()
@@ -64,7 +65,7 @@ def list_models(as_json: _AsJson = False) -> None:
             print(f"    also {', '.join(aliases)}")
 
 
-@models_app.command("show")
+@models_app.command("show", epilog=examples("models show"))
 def show_model(
     arch: Annotated[str, typer.Argument(metavar="ARCH", help="An arch or an alias of one.")],
     as_json: _AsJson = False,
@@ -81,7 +82,7 @@ def show_model(
         print(f"{key:<{width}}  {'-' if shown in (None, '') else shown}")
 
 
-@models_app.command("pull")
+@models_app.command("pull", epilog=examples("models pull"))
 def pull_models(
     archs: Annotated[
         list[str], typer.Argument(metavar="ARCH...", help="Archs or aliases of them; or all.")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from jobs.config import RETRY_ALL
+from jobs.configure import read_config
 from jobs.options import (
     Actors,
     Address,
@@ -18,7 +19,6 @@ from jobs.options import (
 )
 from jobs.start import start_embed
 from jobs.values import added_up
-from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 
 
 def retry(
@@ -50,13 +50,14 @@ def retry(
     """
     options = {name: value for name, value in locals().items() if name not in ("config", "classes")}
     options |= {"retry": added_up(classes) or RETRY_ALL, "storage_options": storage_options or None}
-    storage = Storage(parse_options(storage_options or ()), store_timeout_s or DEFAULT_TIMEOUT_S)
 
     def of_last_run() -> dict[str, object]:
         from jobs.settings_note import noted_settings  # imports pyarrow
         from pipeline.stores import open_store
         from pipeline.table import Table
 
+        given = {"storage_options": storage_options or None, "store_timeout_s": store_timeout_s}
+        storage = read_config(None, given).storage
         return noted_settings(Table.existing(open_store(table, storage)).store)
 
     raise typer.Exit(start_embed(config, options, of_last_run))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jobs.examples import examples
 from jobs.logs import EXIT_STOPPED
 from jobs.options import console
 from jobs.submission import METADATA, STOP_WAIT_S, parse_env, submission
@@ -113,7 +114,7 @@ def submit(
         _follow(client, name)
 
 
-@job_app.command()
+@job_app.command(epilog=examples("job status"))
 def status(job: Job, address: Address = None, as_json: AsJson = False) -> None:
     """Tell how a job is doing; `passtream status TABLE` tells how far it is."""
     details = _client(address).details(job)
@@ -126,7 +127,7 @@ def status(job: Job, address: Address = None, as_json: AsJson = False) -> None:
             out.print(f"{name:<17} {value}")
 
 
-@job_app.command()
+@job_app.command(epilog=examples("job logs"))
 def logs(
     job: Job,
     address: Address = None,
@@ -142,7 +143,7 @@ def logs(
     _show(client.logs(job))
 
 
-@job_app.command()
+@job_app.command(epilog=examples("job stop"))
 def stop(job: Job, address: Address = None) -> None:
     """Stop a job, and wait until it has: what is finished is committed."""
     client, err = _client(address), console(sys.stderr)
@@ -165,7 +166,7 @@ def stop(job: Job, address: Address = None) -> None:
     err.print(f"job {job} {end_text(details)}")
 
 
-@job_app.command("list")
+@job_app.command("list", epilog=examples("job list"))
 def list_jobs(address: Address = None, as_json: AsJson = False) -> None:
     """The jobs that were submitted to a cluster, the latest ones last."""
     found = [each for each in _client(address).all() if each.submission_id]

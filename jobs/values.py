@@ -1,6 +1,7 @@
 """Settings as people write them, as options or in YAML, to the values that they stand for."""
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated
@@ -35,25 +36,38 @@ def as_pairs(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
-_BINARY_UNITS = {"ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30, "ti": 1 << 40}
+def as_list(value: object) -> object:
+    """One text as a list of it; a path may hold commas."""
+    return (value,) if isinstance(value, str) else value
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?(?:e\d+)?)\s*(?:([kmgt])(i?)b?|b|bytes?)?", re.IGNORECASE)
+_DURATION = re.compile(r"(\d+(?:\.\d+)?(?:e-?\d+)?)\s*(ms|s|sec|min|m|h|d)?", re.IGNORECASE)
+_SECONDS = {"ms": 1e-3, "s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600, "d": 86400}
 
 
 def as_bytes(value: object) -> object:
-    """Return the number of bytes that a size such as `2GiB`, `500 MB` or `1e9` stands for.
-
-    Raises:
-        ValueError: The text is no size.
-    """
+    """A size as `500MB` or `16GiB` in bytes; a plain number is bytes already."""
     if not isinstance(value, str):
         return value
-    found = re.fullmatch(r"\s*([0-9.]+(?:e[0-9]+)?)\s*([kmgt]?i?)b?\s*", value.lower())
-    units = _UNITS | _BINARY_UNITS
-    try:
-        assert found
-        return int(float(found[1]) * units[found[2]])
-    except (AssertionError, KeyError, ValueError) as error:
-        raise ValueError(f"must be a size, as 2GiB, 500MB or 1000000 (got {value!r})") from error
+    match = _SIZE.fullmatch(value.strip())
+    number, unit, binary = match.groups() if match else ("inf", "", "")
+    power = " kmgt".index(unit.lower()) if unit else 0
+    n_bytes = float(number) * (1024 if binary else 1000) ** power
+    if not math.isfinite(n_bytes):
+        raise ValueError("must be a size, as 2GiB, 500MB or 1000000")
+    return round(n_bytes)
+
+
+def as_seconds(value: object) -> object:
+    """A length of time as `500ms`, `10s`, `5min` or `2h` in seconds; a plain number is seconds."""
+    if not isinstance(value, str):
+        return value
+    match = _DURATION.fullmatch(value.strip())
+    if not match:
+        return value
+    number, unit = match.groups()
+    return float(number) * _SECONDS[unit.lower() if unit else "s"]
 
 
 def with_always(always: str) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
@@ -62,4 +76,5 @@ def with_always(always: str) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
 
 
 Bytes = Annotated[int, BeforeValidator(as_bytes)]
+Seconds = Annotated[float, BeforeValidator(as_seconds)]
 Names = Annotated[tuple[str, ...], BeforeValidator(as_names)]

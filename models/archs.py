@@ -5,6 +5,7 @@ head and checkpoint. The reference lets a caller pair any of these with any othe
 badly in silence; here they are one value, and a mismatch cannot be written down.
 """
 
+import difflib
 from dataclasses import dataclass
 
 from models.errors import UnknownArchError
@@ -225,5 +226,8 @@ def arch_spec(name: str) -> ArchSpec:
     try:
         return ARCHS[ALIASES.get(name, name)]
     except KeyError:
-        known = ", ".join(ARCHS)
-        raise UnknownArchError(f"unknown arch {name!r}; the archs are: {known}") from None
+        near = difflib.get_close_matches(name, [*ARCHS, *ALIASES], n=1, cutoff=0.7)
+        start = f"did you mean {near[0]!r}? The" if near else "the"
+        raise UnknownArchError(
+            f"unknown arch {name!r}; {start} archs are: {', '.join(ARCHS)}"
+        ) from None

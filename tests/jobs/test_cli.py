@@ -1,10 +1,12 @@
 """The command itself: what it refuses before anything starts, and what it tells."""
 
 import json
+import re
 import shutil
 
 import pytest
 
+from jobs.cli import app
 from jobs.config import EmbedConfig
 from tests.support import QUICK, n_commits, passtream, write_tones
 
@@ -37,12 +39,12 @@ def test_help_groups_every_setting():
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--window-s", "12"], "window_s must be at most 10.0 for arch"),
+        (["--window-s", "12"], "--window-s must be at most 10.0 for arch"),
         (
             ["--long-clips", "route", "--window-s", "30"],
-            "window_s goes with long_clips window only",
+            "--window-s goes with --long-clips window only",
         ),
-        (["--outputs", "labels", "--top-k", "600"], "top_k must be 1 to 527"),
+        (["--outputs", "labels", "--top-k", "600"], "--top-k must be 1 to 527"),
         (["--weights", "nowhere.pt"], "weights 'nowhere.pt': no such file"),
         (["--weights", "README.md"], "weights 'README.md': "),
         (["--no-such-option"], "No such option"),
@@ -104,7 +106,7 @@ def test_config_with_an_unknown_field_is_refused(tmp_path):
     config.write_text("sources: [a]\ntable: b\nwidnow_s: 5\n")
     done = passtream("embed", "--config", config)
     assert done.returncode == 2
-    assert "unknown setting 'widnow_s'; the settings are: sources, table, " in done.stderr
+    assert "unknown setting 'widnow_s'; did you mean 'window_s'? The settings are: " in done.stderr
 
 
 def test_other_settings_are_refused_by_name(corpus, table):
@@ -182,3 +184,69 @@ def test_verify_finds_damage(table, tmp_path):
     assert done.returncode == 1
     assert f"{file.parent.name}/{file.name} has" in done.stdout
     assert passtream("verify", tmp_path / "nothing").returncode == 2
+
+
+COMMANDS = [
+    *("embed", "plan", "errors", "retry", "verify", "status", "submit"),
+    *("job list", "job status", "job logs", "job stop"),
+    *("models list", "models show", "models pull"),
+    *("bench model", "bench feed", "bench plan", "bench overhead", "bench job"),
+]
+
+
+def test_every_command_shows_examples_of_itself(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "dumb")
+    for command in COMMANDS:
+        with pytest.raises(SystemExit) as ended:
+            app([*command.split(), "-h"], prog_name="passtream")
+        assert ended.value.code == 0
+        lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+        assert max(map(len, lines)) <= 80
+        shown = lines[lines.index("Examples:") + 1 :]
+        assert [line for line in shown if line.startswith(f"passtream {command} ")] or shown[
+            0
+        ] == f"passtream {command}"
+
+
+def test_version_and_choices_are_shown(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        app(["--version"], prog_name="passtream")
+    assert re.fullmatch(r"passtream \d+\.\d+\.\d+\S*\n", capsys.readouterr().out)
+    with pytest.raises(SystemExit):
+        app(["embed", "--help"], prog_name="passtream")
+    shown = capsys.readouterr().out
+    for choices in ("fp32|tf32|bf16|fp16|int8", "window|route", "hear|none", "text|json"):
+        assert choices in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("embed", "--wieghts", "x", "a", "b"), "--weights"),
+        (("embde", "a", "b"), "Did you mean 'embed'?"),
+    ],
+)
+def test_mistyped_options_and_commands_get_the_nearest_name(arguments, told):
+    done = passtream(*arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+def test_shells_complete_options_and_their_choices():
+    env = {"_PASSTREAM_COMPLETE": "complete_bash", "COMP_CWORD": "3"}
+    env |= {"COMP_WORDS": "passtream embed --precision b"}
+    assert passtream(env=env).stdout.split() == ["bf16"]
+    env |= {"COMP_WORDS": "passtream embed --arch passt_2"}
+    assert passtream(env=env).stdout.split() == ["passt_20sec"]
+    env |= {"COMP_WORDS": "passtream embed --max-clip", "COMP_CWORD": "2"}
+    assert passtream(env=env).stdout.split() == ["--max-clip-s", "--max-clip-bytes"]
+
+
+def test_names_that_a_terminal_cannot_show_do_not_end_a_command(tmp_path):
+    done = passtream(
+        "embed", tmp_path / "鳥", tmp_path / "t", env={"PYTHONIOENCODING": "latin-1"}, anew=True
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert "\\u9ce5" in done.stderr

@@ -36,7 +36,9 @@ def test_an_unknown_setting_is_named_with_those_that_there_are():
     with pytest.raises(UsageError) as refused:
         load_config(None, GIVEN | {"widnow_s": 2})
     told = str(refused.value)
-    assert told.startswith("unknown setting 'widnow_s'; the settings are: sources, table, ")
+    assert told.startswith(
+        "unknown setting 'widnow_s'; did you mean 'window_s'? The settings are: sources, table, "
+    )
     assert "\n" not in told
 
 
@@ -50,7 +52,7 @@ def test_all_that_is_wrong_is_told_in_one_line():
     with pytest.raises(UsageError) as refused:
         load_config(None, GIVEN | {"hop_s": 0, "padding": "zero"})
     told = str(refused.value)
-    assert "hop_s: Input should be greater than 0 (got 0); padding: Input should be" in told
+    assert "--hop-s must be greater than 0 (got 0); --padding must be one of hear, none" in told
     assert "\n" not in told
 
 
@@ -60,7 +62,7 @@ def test_credentials_among_the_settings_are_not_shown(tmp_path):
     for wrong in (["do-not-show"], [["secret", "do-not-show"]]):
         with pytest.raises(UsageError) as raised:
             load_config(None, GIVEN | {"storage_options": wrong})
-        assert "storage_options" in str(raised.value)
+        assert "--storage-options" in str(raised.value)
         assert "do-not-show" not in str(raised.value)
 
 
@@ -100,3 +102,54 @@ def test_aliases_that_a_person_writes_are_taken(tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("table: t\nsources: &both [a, b]\ninclude: *both\n")
     assert load_config(path, {}).include == ("a", "b")
+
+
+def test_settings_are_called_as_they_were_given(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("sources: [x]\ntable: t\nhop_s: 0\nmax_clip_s: 0\ntables: [clps]\n")
+    with pytest.raises(UsageError) as refused:
+        load_config(path, {"max_clip_s": "-1s"})
+    assert str(refused.value).split("; ") == [
+        "hop_s must be greater than 0 (got 0)",
+        "--max-clip-s must be a number (got '-1s')",
+        "tables must be one of clips, windows, timestamps (got 'clps')",
+        "did you mean 'clips'?",
+    ]
+    path.write_text("sources: [x]\ntable: t\nlong_clips: route\n")
+    with pytest.raises(UsageError, match="--window-s goes with long_clips window only"):
+        load_config(path, {"window_s": 5})
+
+
+def test_one_source_in_yaml_needs_no_list(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("sources: /one/path, with a comma\ntable: t\ninclude:\n")
+    config = load_config(path, {})
+    assert config.sources == ("/one/path, with a comma",)
+    assert config.include == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "n_bytes"),
+    [
+        (500, 500),
+        ("500", 500),
+        ("1GB", 10**9),
+        ("16GiB", 16 << 30),
+        ("1.5 MB", 1_500_000),
+        ("2k", 2000),
+        ("3 kib", 3072),
+        ("1TB", 10**12),
+        ("1e6", 10**6),
+        ("7 bytes", 7),
+    ],
+)
+def test_sizes_have_units(given, n_bytes):
+    assert load_config(None, GIVEN | {"max_clip_bytes": given}).max_clip_bytes == n_bytes
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [(5, 5), ("5", 5), ("10s", 10), ("500 ms", 0.5), ("1.5min", 90), ("2h", 7200), ("1e1", 10)],
+)
+def test_lengths_of_time_have_units(given, seconds):
+    assert load_config(None, GIVEN | {"max_clip_s": given}).max_clip_s == seconds

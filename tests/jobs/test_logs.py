@@ -103,7 +103,7 @@ with json_log() as log:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["a", "b", "--hop-s", "0", "--log-format", "json"], "hop_s: Input should be greater"),
+        (["a", "b", "--hop-s", "0", "--log-format", "json"], "--hop-s must be greater than 0"),
         (["a", "b", "--no-such-option", "--log-format=json"], "No such option: --no-such-option"),
         (["--config", "{config}"], "name at least one SOURCE and the TABLE"),
     ],

@@ -186,7 +186,7 @@ def test_a_device_with_nothing_to_do_needs_no_cores(mixed, embedded):
         (("--gpu", CPU, "--price", "2.50"), "price must be NAME=PRICE of an hour"),
         (("--figures", "/nowhere.json"), "figures '/nowhere.json' cannot be read"),
         (("--table", "/usr"), "is no passtream table"),
-        (("--window-s", "99"), "window_s must be at most"),
+        (("--window-s", "99"), "--window-s must be at most"),
         (("/nowhere",), "'/nowhere': no such file or folder"),
     ],
 )
