@@ -41,4 +41,5 @@ def decode(
         rule,
         packet_bytes=0 if one_by_one else PACKET_BYTES,
         poison=poison,
+        passed_over=intake.passed_over,
     )

@@ -25,6 +25,7 @@ from jobs.stop import Stopped, StopRequest
 from jobs.table_spec import table_spec
 from jobs.terminal import print_line
 from pipeline.commits import CommitRecord
+from pipeline.intake import passed_over_text
 from pipeline.plan import Plan, plan_run
 from pipeline.progress import Progress as Counts
 from pipeline.sources.listing import Listing
@@ -221,6 +222,11 @@ def _conclude(
     counts, location = monitor.committed, table.store.location
     if monitor.n_shards:
         out.print(summary("this run", counts, monitor.wall_s, location))
+        if monitor.without_clips:
+            n = count(monitor.without_clips, "container")
+            print_line(out, f"no clip in {n} of this run")
+        if monitor.passed_over:
+            print_line(out, f"passed over {passed_over_text(monitor.passed_over)}")
         for text, indent in failed_clips.lines():
             print_line(out, log.storage.redacted(text), indent)
     else:
@@ -241,6 +247,8 @@ def _conclude(
         "table_audio_s": round(in_all.audio_s, 3),
         "table_errors": dict(sorted(in_all.errors.items())),
         "fidelity": table.fidelity,
+        "passed_over": dict(monitor.passed_over),
+        "containers_without_clips": monitor.without_clips,
     }
     if stop.requested:
         return _stopped(log, **fields)

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,13 +14,17 @@ from rich.text import Text
 
 from jobs.logs import RunLog
 from jobs.time_left import TimeLeft
+from pipeline.clips import Container
 from pipeline.commits import CommitRecord
+from pipeline.intake import passed_over_text
 from pipeline.plan import Shard
 from pipeline.progress import Progress as Counts
 from pipeline.wording import about_text, audio_text, duration_text
 
 LINE_EVERY_S = 5.0
 REFRESH_S = 2.0
+NO_CLIPS_SHOWN = 5
+"""Containers without a clip that are named."""
 
 
 @dataclass
@@ -34,6 +39,8 @@ class Monitor:
         committed: counts of the shards committed in this run.
         shards_done: how many these are.
         failed: shards given up, with the reason.
+        passed_over: Members of tars that are no clips, of the shards committed, by ending.
+        without_clips: Number of containers committed that hold no clip.
     """
 
     log: RunLog
@@ -43,6 +50,8 @@ class Monitor:
     committed: Counts = field(default_factory=Counts)
     shards_done: int = 0
     failed: list[tuple[Shard, str]] = field(default_factory=list)
+    passed_over: Counter[str] = field(default_factory=Counter)
+    without_clips: int = 0
     _running: Counts = field(default_factory=Counts)
     _started: float = field(default_factory=time.monotonic)
     _time_left: TimeLeft = field(default_factory=TimeLeft)
@@ -100,7 +109,23 @@ class Monitor:
             **_fields(record.counts),
             seconds=record.stage_s,
         )
+        self.passed_over.update(record.passed_over)
+        if of and not record.clips:
+            self._tell_of_no_clips(of, record.passed_over)
         self.on_commit(record)
+
+    def _tell_of_no_clips(self, container: Container, passed_over: Counter[str]) -> None:
+        self.without_clips += 1
+        if self.without_clips > NO_CLIPS_SHOWN:
+            return
+        found = f"; passed over {passed_over_text(passed_over)}" if passed_over else ""
+        self.log.tell(
+            "no_clips",
+            f"{container.uri}: holds no clip{found}",
+            "warning",
+            container=container.uri,
+            passed_over=dict(passed_over),
+        )
 
     def shard_retried(self, shard: Shard, attempt: int, reason: str) -> None:
         """A try of a shard failed, another follows."""

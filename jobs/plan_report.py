@@ -111,6 +111,7 @@ class PlanReport:
             "sample": self._sample(),
             "clips": round(tally.clips),
             "clips_to_embed": round(tally.embedded),
+            "passed_over_members": _rounded(tally.passed_over),
             "audio_s": round(tally.audio_s, 6),
             "audio_h": tally.audio_s / 3600,
             "bytes": round(self.n_bytes),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from jobs.costs import DeviceCost
 from jobs.decode_cost import DecodeCost
 from jobs.plan_report import Count, PlanReport
+from pipeline.intake import passed_over_text
 from pipeline.predict import UNKNOWN_LENGTH
 from pipeline.signed import without_signature
 from pipeline.tally import DURATIONS_S
@@ -36,6 +37,8 @@ def plan_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
             f"audio: {known}",
         )
     yield "clips", f"{about}{tally.clips:,.0f}, {_size(report.n_bytes)}"
+    if tally.passed_over:
+        yield "", f"passed over: {about}{passed_over_text(tally.passed_over)}"
     yield "audio", f"{about}{_hours(tally.audio_s / 3600)}"
     if n := tally.estimated.total():
         endings = _counted(tally.estimated)

@@ -1,25 +1,13 @@
 """AppleDouble files: what macOS writes beside a file on a disk that has no place for its metadata.
 
-They are named after the file, `._x.wav` beside `x.wav`, or lie in a folder `__MACOSX` or
-`.Trashes`, so that they pass for audio by name. A recording may have such a name too, so the first
-bytes decide.
+They are named after the file, `._x.wav` beside `x.wav`, so that they pass for audio by name. A
+recording may have such a name too, so the first bytes decide.
 """
 
 APPLE_DOUBLE = b"\x00\x05\x16\x07"
 """First bytes of an AppleDouble file."""
 APPLE_DOUBLE_KIND = "._ (metadata of macOS)"
 """What such files are counted as among those that are passed over."""
-_FOLDERS = {"__MACOSX", ".Trashes"}
-
-
-def may_be_apple_double(path: str) -> bool:
-    """Whether a file may be AppleDouble by its path, so that its first bytes are worth a look.
-
-    Args:
-        path: Path with `/`, in a source or a container.
-    """
-    *folders, name = path.split("/")
-    return name.startswith("._") or not _FOLDERS.isdisjoint(folders)
 
 
 def is_apple_double(first_bytes: bytes) -> bool:

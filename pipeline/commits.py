@@ -64,6 +64,14 @@ class CommitRecord:
             return {}
         return {str(stage): s for stage, s in found.items() if isinstance(s, float | int)}
 
+    @property
+    def passed_over(self) -> Counter[str]:
+        """Members of tars that are no clips, counted by ending, where the record has them."""
+        found = self.writer.get("passed_over")
+        if not isinstance(found, dict):
+            return Counter()
+        return Counter({str(kind): n for kind, n in found.items() if isinstance(n, int)})
+
     @classmethod
     def from_bytes(cls, content: bytes) -> "CommitRecord":
         """Read a record.

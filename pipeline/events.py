@@ -90,12 +90,14 @@ class ShardEnd:
         n_windows: of all of them.
         n_timestamps: of all of them.
         seconds: that the decode side took, by stage; not compared.
+        passed_over: Members of tars that are no clips, by the ending of their name; not compared.
     """
 
     n_clips: int
     n_windows: int
     n_timestamps: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
+    passed_over: Mapping[str, int] = field(default_factory=dict, compare=False, repr=False)
 
 
 Event = ClipStart | ClipLength | WindowBlock | TimestampBlock | ClipDone | ClipFailed | ShardEnd

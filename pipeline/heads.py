@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import BinaryIO
 
-from pipeline.apple_double import APPLE_DOUBLE_KIND
 from pipeline.clips import ClipRef, Container
 from pipeline.containers import cannot_be_read, damaged, held, rest_of
 from pipeline.decompress import compression_of
@@ -21,7 +20,7 @@ from pipeline.recordings import Recording, of_container
 from pipeline.storage import Storage
 from pipeline.tar_links import HardLinks, Names
 from pipeline.tar_members import DAMAGE, Member, members
-from pipeline.tar_reader import check_member, is_clip
+from pipeline.tar_reader import check_member, kind_of_metadata
 
 
 def head_of(ref: ClipRef, storage: Storage) -> Recording:
@@ -67,8 +66,9 @@ def _plain_tar(container: Container, file: BinaryIO, intake: Intake) -> Iterator
         for member in members(file, intake):
             member.require_whole()
             last = member.name
-            if not is_clip(member):
-                intake.pass_over(member.name, APPLE_DOUBLE_KIND if member.is_audio else "")
+            kind = kind_of_metadata(member) if member.is_audio else ""
+            if kind or not member.is_audio:
+                intake.pass_over(member.name, kind)
             elif member.target:
                 links.add(member)
             else:

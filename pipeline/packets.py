@@ -5,10 +5,11 @@ decoding it.
 """
 
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 
 import numpy as np
@@ -32,6 +33,7 @@ from pipeline.stages import Stopwatch
 from pipeline.windows import WindowBlock, WindowCutter, WindowRule
 
 PACKET_BYTES = 8 << 20
+NOTHING: Mapping[str, int] = MappingProxyType({})
 LONG_CLIP_S = 120.0
 """Clips of this length or longer show their progress before they are complete."""
 INTERNAL = "internal"
@@ -190,6 +192,7 @@ def shard_packets(
     rule: DecodeRule,
     packet_bytes: int = PACKET_BYTES,
     poison: frozenset[int] = frozenset(),
+    passed_over: Mapping[str, int] = NOTHING,
 ) -> Iterator[list[Event]]:
     """All events of a shard, in packets of about `packet_bytes` of samples.
 
@@ -198,6 +201,7 @@ def shard_packets(
         rule: how to cut them.
         packet_bytes: 0 for a packet an event.
         poison: places of clips that are failed without a look.
+        passed_over: What the recordings leave out, counted by ending; complete at their end.
     """
     watch = Stopwatch()
     watch.switch("decode")
@@ -207,11 +211,14 @@ def shard_packets(
         else clip_events(_watched(recording, watch), clip, rule)
         for clip, recording in enumerate(watch.each(recordings, "fetch"))
     )
-    yield from in_packets(clips, packet_bytes, watch)
+    yield from in_packets(clips, packet_bytes, watch, passed_over)
 
 
 def in_packets(
-    clips: Iterable[Iterable[Event]], packet_bytes: int, watch: Stopwatch
+    clips: Iterable[Iterable[Event]],
+    packet_bytes: int,
+    watch: Stopwatch,
+    passed_over: Mapping[str, int] = NOTHING,
 ) -> Iterator[list[Event]]:
     """Events in packets of about `packet_bytes` of samples, and the `ShardEnd` behind them.
 
@@ -219,6 +226,7 @@ def in_packets(
         clips: the events of each clip of a shard.
         packet_bytes: 0 for a packet an event.
         watch: of what makes the events; stands while a packet is with the one who takes it.
+        passed_over: What the clips leave out, counted by ending; complete at their end.
     """
     packet: list[Event] = []
     size = n_clips = n_windows = n_timestamps = 0
@@ -237,7 +245,7 @@ def in_packets(
                     yield packet
                 packet, size = [], 0
     watch.switch("")
-    packet.append(ShardEnd(n_clips, n_windows, n_timestamps, watch.seconds))
+    packet.append(ShardEnd(n_clips, n_windows, n_timestamps, watch.seconds, dict(passed_over)))
     yield packet
 
 

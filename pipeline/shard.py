@@ -106,6 +106,7 @@ def embedded_shard(
         files={},
         container=shard.container,
         fidelity=dict(model.fidelity) if model.fidelity else None,
+        writer={"passed_over": dict(end.passed_over)} if end.passed_over else {},
     )
     return EmbeddedShard(table, writer, record, watch)
 

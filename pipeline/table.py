@@ -201,7 +201,7 @@ class Table:
             "seconds": {stage: round(each, 3) for stage, each in seconds.items()},
             "finished_s": round(time.time(), 3),
         }
-        return self.put(replace(record, writer=writer))
+        return self.put(replace(record, writer=record.writer | writer))
 
     def put(self, record: CommitRecord) -> CommitRecord:
         """Create a record that says by whom it is; the one that stands, which may be an earlier.

@@ -12,12 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
 
-from pipeline.apple_double import (
-    APPLE_DOUBLE,
-    APPLE_DOUBLE_KIND,
-    is_apple_double,
-    may_be_apple_double,
-)
+from pipeline.apple_double import APPLE_DOUBLE, APPLE_DOUBLE_KIND, is_apple_double
 from pipeline.clips import ClipRef, Container
 from pipeline.containers import (
     cannot_be_read,
@@ -32,6 +27,7 @@ from pipeline.host_faults import host_fault
 from pipeline.intake import Intake
 from pipeline.recordings import Recording
 from pipeline.remote_opening import check_size
+from pipeline.sources.system_folders import system_folder
 from pipeline.storage import Storage
 from pipeline.tar_links import HardLinks, Names
 from pipeline.tar_members import DAMAGE, Member, members
@@ -219,13 +215,16 @@ def _samples(
             if member.key != sample.key:
                 yield sample
                 sample = _Sample(member.key)
-            if is_clip(member):
+            if member.is_audio:
+                if kind := kind_of_metadata(member):
+                    intake.pass_over(member.name, kind)
+                    continue
                 content = None if member.target else _content(container, member, intake)
                 sample.audio.append((member, content))
                 if not columns or sample.is_full:
                     yield sample
             elif member.ending not in columns or member.target:
-                intake.pass_over(member.name, APPLE_DOUBLE_KIND if member.is_audio else "")
+                intake.pass_over(member.name)
             elif member.size <= SIDECAR_BYTES:
                 sample.texts[member.ending] = member.read().decode(errors="replace")
     except ClipError:
@@ -246,14 +245,17 @@ def _samples(
                 content.close()
 
 
-def is_clip(member: Member) -> bool:
-    """Whether a member is a clip, and not metadata of macOS that passes for audio by its name.
+def kind_of_metadata(member: Member) -> str:
+    """Return what a member with an audio ending is where it is no clip; empty where it is one.
+
+    It may lie in a folder in which an operating system keeps what it deleted, or be AppleDouble.
 
     Raises:
         EOFError: The tar ends at its first bytes.
     """
-    if not member.is_audio:
-        return False
-    if not may_be_apple_double(member.name):
-        return True
-    return not is_apple_double(member.first_bytes(len(APPLE_DOUBLE)))
+    folder, slash, base = member.name.rpartition("/")
+    if slash and (system := system_folder(folder)):
+        return f"{system}/"
+    if base.startswith("._") and is_apple_double(member.first_bytes(len(APPLE_DOUBLE))):
+        return APPLE_DOUBLE_KIND
+    return ""

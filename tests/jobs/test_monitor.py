@@ -37,6 +37,20 @@ def test_line_counts_committed_and_running(out):
     assert line.endswith("x real time, errors 3")
 
 
+def test_containers_without_a_clip_are_named_and_what_was_passed_over_is_counted(out):
+    monitor = Monitor(RunLog(Console(file=out)), n_shards=9, n_clips=None)
+    for i in range(8):
+        tar = Container(f"/{i}.tar", "1-1", kind="tar")
+        writer = {"passed_over": {".data": 2}}
+        monitor.shard_done(replace(_record(0, {}), container=tar, writer=writer))
+    monitor.shard_done(replace(_record(1, {}), container=Container("/9.tar", "1-1")))
+    assert (monitor.without_clips, monitor.passed_over) == (8, {".data": 16})
+    assert out.getvalue().splitlines()[0] == (
+        "/0.tar: holds no clip; passed over 2 members of tars that are no recordings: .data 2"
+    )
+    assert out.getvalue().count("holds no clip") == 5
+
+
 def test_long_recordings_show_their_progress_before_they_are_complete(out):
     monitor = Monitor(RunLog(Console(file=out)), n_shards=1, n_clips=1)
     half = Progress(open_clips=0.5, open_windows=720, open_audio_s=1800.0)

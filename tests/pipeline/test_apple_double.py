@@ -1,24 +1,6 @@
-"""`pipeline.apple_double`: which files are metadata of macOS, by path and by first bytes."""
+"""`pipeline.apple_double`: which files are metadata of macOS, by their first bytes."""
 
-import pytest
-
-from pipeline.apple_double import is_apple_double, may_be_apple_double
-
-
-@pytest.mark.parametrize(
-    ("path", "may_be"),
-    [
-        ("._x.wav", True),
-        ("a/b/._x.wav", True),
-        ("__MACOSX/a/x.wav", True),
-        (".Trashes/501/x.wav", True),
-        ("x.wav", False),
-        ("a._x/x.wav", False),
-        ("__MACOSX.wav", False),
-    ],
-)
-def test_names_that_are_worth_a_look(path, may_be):
-    assert may_be_apple_double(path) is may_be
+from pipeline.apple_double import is_apple_double
 
 
 def test_first_bytes_decide():
