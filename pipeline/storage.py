@@ -116,6 +116,7 @@ class Storage:
             if protocol in S3_PROTOCOLS:
                 # s3fs repeats what botocore has repeated already; the budget here is for both.
                 _FILESYSTEMS[key].retries = 1
+                take_keys_literally(_FILESYSTEMS[key])
         return _FILESYSTEMS[key]
 
     def tried(self, what: str, call: Callable[[], T]) -> T:
@@ -161,6 +162,25 @@ class Storage:
 
 DEFAULT_STORAGE = Storage()
 _FILESYSTEMS: dict[tuple[Any, ...], Any] = {}
+
+
+def take_keys_literally(s3fs: Any) -> None:
+    """Let a filesystem of s3fs find keys that have `?versionId=` in them.
+
+    s3fs cuts that off every path. Where it is `version_aware`, its users mean versions by it.
+    """
+    if s3fs.version_aware:
+        return
+
+    def split_path(path: str) -> tuple[str, str, None]:
+        trail = path[len(path.rstrip("/")) :]
+        path = s3fs._strip_protocol(path).lstrip("/")
+        if "/" not in path:
+            return path, "", None
+        bucket, key = s3fs._find_bucket_key(path)
+        return bucket, key + trail, None
+
+    s3fs.split_path = split_path
 
 
 def parse_options(given: Iterable[str]) -> tuple[tuple[str, Any], ...]:

@@ -89,8 +89,19 @@ def _names_in_store(folder: str, storage: Storage) -> list[str]:
     """What lies right in the folder: going down could take as long as the listing itself."""
     filesystem = storage.filesystem(folder)
     briefly = replace(storage, timeout_s=min(storage.timeout_s, _LOOK_S))
+    if glob.has_magic(folder):
+        return [folder]  # a listing of this name would be one of the folder that it lies in
+
+    def is_folder() -> bool:
+        try:
+            return bool(filesystem.info(folder)["type"] == "directory")
+        except PermissionError:  # one may have the right to list it alone
+            return True
+
     # What is wrong there is for the listing to say.
     with contextlib.suppress(FileNotFoundError, PermissionError, StoreError):
+        if not briefly.tried(folder, is_folder):
+            return []
         names = briefly.tried(folder, lambda: filesystem.ls(folder, detail=False))
         return [name for name in names if not name.rpartition("/")[2].startswith("._")]
     return []

@@ -17,6 +17,9 @@ AUDIO_ENDINGS = (
 )
 # fmt: on
 
+_NO_NAME = "names that end in /"
+"""What objects of a store are counted as that have the name of a folder and are not empty."""
+
 
 class Sieve:
     """Takes files and counts those that it passes over, by ending.
@@ -43,6 +46,9 @@ class Sieve:
             below: its path below the source, with `/`.
             is_named: by a person, or by a glob: its ending does not matter.
         """
+        if below.endswith("/"):
+            self.skipped[_NO_NAME] += 1
+            return False
         if system := self._system_folder(below):
             self.skipped[f"{system}/"] += 1
             return False

@@ -1,6 +1,7 @@
 """Remote folders, files and globs: one listing each, which tells the versions as well."""
 
 import glob
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -8,7 +9,14 @@ from pipeline.errors import StoreError, UsageError
 from pipeline.objects import FsspecObject
 from pipeline.signed import refuse_password, without_signature
 from pipeline.sources.patterns import folder_of_glob
-from pipeline.storage import HTTP_PROTOCOLS, Storage, is_credential_error
+from pipeline.sources.s3_glob import glob_levels
+from pipeline.storage import (
+    HTTP_PROTOCOLS,
+    S3_PROTOCOLS,
+    Storage,
+    is_credential_error,
+    protocol_of,
+)
 from pipeline.versions import info_version
 
 SAME_PROTOCOLS = {"s3a": "s3", "gcs": "gs"}
@@ -63,7 +71,9 @@ def find_remote(source: str, storage: Storage) -> Iterator[RemoteFile]:
     top = files._strip_protocol(root).strip("/")
     for info, is_named in infos:
         name = info["name"].lstrip("/")
-        below = name.removeprefix(top).lstrip("/") or name.rpartition("/")[2]
+        below = name.removeprefix(top).lstrip("/") or os.path.basename(name.rstrip("/"))
+        if name.endswith("/"):
+            below, is_named = f"{below.rstrip('/')}/", False
         version, n_bytes = info_version(info), info.get("size")
         yield RemoteFile(f"{protocol}://{name}", version, below, is_named, n_bytes)
 
@@ -90,7 +100,7 @@ def _infos(
     def listed() -> tuple[list[tuple[dict[str, Any], bool]], str]:
         if glob.has_magic(located) and not is_there(located):
             taken: list[tuple[dict[str, Any], bool]] = []
-            for path, info in files.glob(located, detail=True).items():
+            for path, info in _globbed(files, located).items():
                 if _is_file(info):
                     taken.append((info, True))
                 elif info["type"] == "directory":
@@ -98,7 +108,7 @@ def _infos(
             return taken, folder_of_glob(located)
         in_folder = found(located)
         root = files._strip_protocol(located).strip("/")
-        is_file = len(in_folder) == 1 and in_folder[0]["name"].strip("/") == root
+        is_file = len(in_folder) == 1 and in_folder[0]["name"].lstrip("/") == root
         return [(info, is_file) for info in in_folder], located
 
     try:
@@ -145,9 +155,17 @@ def _by_http(url: str, storage: Storage) -> RemoteFile:
     return RemoteFile(shown, found.version, name, True, found.size, read_uri)
 
 
+def _globbed(files: Any, located: str) -> dict[str, Any]:
+    found = None
+    if protocol_of(located) in S3_PROTOCOLS:
+        found = glob_levels(files, files._strip_protocol(located))
+    return dict(files.glob(located, detail=True)) if found is None else found
+
+
 def _is_file(info: dict[str, Any]) -> bool:
-    # Object stores mark folders by empty objects whose names end in a slash.
-    return info["type"] == "file" and not info["name"].endswith("/")
+    # Object stores mark folders by empty objects whose names end in a slash. One that is not empty
+    # is no folder: it cannot be read by its name either, and so is counted among what is skipped.
+    return info["type"] == "file" and bool(not info["name"].endswith("/") or info.get("size"))
 
 
 def _refused(source: str, storage: Storage, reason: str) -> UsageError:
