@@ -135,12 +135,20 @@ class ClipReader:
             self.decoded_short = True
         if promise.promised is not None:
             present = n_frames if promise.present is None else promise.present
-            self._check_missing(promise.promised - promise.slack, present, promise.unit)
+            declared = promise.promised - promise.slack
+            self._check_missing(declared, present, promise.unit, promise.unread)
 
-    def _check_missing(self, promised: int, present: int, unit: str) -> None:
+    def _check_missing(self, promised: int, present: int, unit: str, unread: str = "") -> None:
         if present >= promised:
             return
-        if is_truncated(promised, present, self._limits.short_tolerance):
+        is_beyond = is_truncated(promised, present, self._limits.short_tolerance)
+        if is_beyond and unread:
+            raise self._error(
+                "unread_audio",
+                f"the file holds {promised} {unit}, of which {present} can be read as one "
+                f"recording; there is {unread}. Split the file, or let --short-tolerance pass it",
+            )
+        if is_beyond:
             raise self._error(
                 "truncated",
                 f"the header promises {promised} {unit}, the file holds {present}; fetch the file "

@@ -36,6 +36,8 @@ ERROR_CLASSES: Mapping[str, str] = MappingProxyType(
         "thousandth.",
         "truncated": "The file holds less audio than it declares, by more than --short-tolerance.",
         "undecodable": "No decoder makes audio of the file.",
+        "unread_audio": "The file holds more audio than can be read as one recording: files were "
+        "joined, or it has two audio chunks.",
         "unreadable": "Reading the file failed.",
     }
 )

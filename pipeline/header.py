@@ -5,14 +5,16 @@ of the rate that comes out. Formats that do not tell their length exactly (MP3 w
 its frames, bare AAC, WebM) tell it about.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from pipeline.correct_header import CorrectedFile, correct_header
 from pipeline.decoders import DECODER_ERRORS, open_sound, reason_of
 from pipeline.flac import FlacAudio, check_fits, check_whole, flac_audio, other_parts
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 from pipeline.mpeg_length import MpegLength, mpeg_length
-from pipeline.promised import Promise, promise_of
+from pipeline.promised import Promise
 from pipeline.sound import CannotDecodeError
 
 
@@ -52,15 +54,17 @@ def read_header(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES
     try:
         if (flac := flac_audio(file, is_lazy=True)) and flac.n_samples is not None:
             return _of_flac(file, flac, flac.n_samples)
-        promise = promise_of(file)
-        with open_sound(file, memory_bytes) as sound:
+        corrected = correct_header(file)
+        if corrected.file is not file and (mpeg := mpeg_length(corrected.file)):
+            return _of_mpeg_in_wav(mpeg, corrected)
+        with open_sound(corrected.file, memory_bytes) as sound:
             is_exact = sound.n_frames is not None
             return Header(
                 sound.sample_rate_hz,
                 sound.channels,
                 sound.n_frames if is_exact else sound.about_frames,
                 is_exact,
-                promise,
+                corrected.promise,
             )
     except DECODER_ERRORS as error:
         raise CannotDecodeError("undecodable", reason_of(error)) from error
@@ -76,6 +80,12 @@ def _of_flac(file: BinaryIO, flac: FlacAudio, n_samples: int) -> Header:
         present += other.n_samples or 0
     promise = Promise(stream.n_samples, n_samples) if stream.n_samples > n_samples else None
     return Header(stream.sample_rate_hz, stream.channels, present, True, promise)
+
+
+def _of_mpeg_in_wav(mpeg: MpegLength, corrected: CorrectedFile) -> Header:
+    header = dataclasses.replace(_of_mpeg(mpeg), promise=corrected.promise)
+    end = None if header.is_exact else corrected.most_frames(header.n_frames)
+    return header if end is None else dataclasses.replace(header, n_frames=end)
 
 
 def _of_mpeg(mpeg: MpegLength) -> Header:

@@ -142,7 +142,7 @@ def _error(header: Header, cut: Cut, n_frames: int, n_bytes: int, spec: TableSpe
     if cut.end > in_all and promise and promise.promised is not None:
         present = in_all if promise.present is None else promise.present
         if is_truncated(promise.promised - promise.slack, present, spec.short_tolerance):
-            return "truncated"
+            return "unread_audio" if promise.unread else "truncated"
     if n_frames:
         return ""
     return "empty_span" if in_all else "empty"

@@ -24,6 +24,8 @@ class Promise:
         unit: of both.
         slack: how much less counts as all of it.
         is_cut: the file ends before its end, and does not say by how much.
+        unread: Where the audio is that the file holds and no decoder reads; empty where audio is
+            missing from the file.
     """
 
     promised: int | None
@@ -31,6 +33,7 @@ class Promise:
     unit: str = "frames"
     slack: int = 0
     is_cut: bool = False
+    unread: str = ""
 
 
 def is_truncated(promised: int, present: int, tolerance: float) -> bool:

@@ -12,10 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
+from pipeline.correct_header import correct_header
 from pipeline.decoders import open_sound
 from pipeline.errors import ClipError
 from pipeline.limits import Limits
-from pipeline.promised import Promise, promise_of
+from pipeline.promised import Promise
 from pipeline.sound import Samples, Sound
 
 KEPT_BYTES = 32 << 20
@@ -52,9 +53,9 @@ def playable(open_file: Open, limits: Limits) -> Iterator[Playable]:
     """
     with open_file(limits.max_clip_bytes) as file:
         n_bytes = file.seek(0, os.SEEK_END)
-        promise = promise_of(file)
-        with open_sound(file, limits.decoder_memory_bytes) as sound:
-            yield Playable(sound, promise, n_bytes)
+        corrected = correct_header(file)
+        with open_sound(corrected.file, limits.decoder_memory_bytes) as sound:
+            yield Playable(corrected.ended(sound), corrected.promise, n_bytes)
 
 
 class Tape:

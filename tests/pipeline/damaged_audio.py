@@ -18,7 +18,11 @@ import soundfile
 
 RATE_HZ = 16_000
 DURATION_S = 3.0
-_MODULES: tuple[str, ...] = ("tests.pipeline.damaged_flac", "tests.pipeline.damaged_mp3")
+_MODULES: tuple[str, ...] = (
+    "tests.pipeline.damaged_flac",
+    "tests.pipeline.damaged_mp3",
+    "tests.pipeline.damaged_pcm",
+)
 """Further modules with damaged audio, for example `tests.pipeline.damaged_ogg`."""
 
 

@@ -17,6 +17,7 @@ from pipeline.packets import clip_events
 from pipeline.predict import Outcome, outcomes
 from pipeline.recordings import Recording, of_clip, of_container
 from pipeline.sources.listing import Listing, SourceOptions
+from pipeline.sources.patterns import AUDIO_ENDINGS
 from pipeline.sources.recognize import list_sources
 from pipeline.spec import Route, TableSpec
 from pipeline.storage import DEFAULT_STORAGE
@@ -96,7 +97,8 @@ def test_plan_predicts_the_same_of_a_remote_file(listed_file, file):
 def test_members_of_tars_are_treated_as_files_are(tmp_path, file):
     content = file.content()
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
-        member = tarfile.TarInfo(f"member{file.name[file.name.rindex('.') :]}")
+        is_known = file.name.endswith(AUDIO_ENDINGS)
+        member = tarfile.TarInfo(file.name if is_known else f"{file.name}.wav")
         member.size = len(content)
         tar.addfile(member, io.BytesIO(content))
     (container,) = list_sources([str(tmp_path / "a.tar")], SourceOptions("tar")).containers
