@@ -292,7 +292,10 @@ def test_names_of_any_bytes_are_read(tmp_path, decoded, write_clip):
 
 # Mostly in the first bytes, where headers are; of a longer file than this, modulo its length.
 places = st.one_of(st.integers(0, 80), st.integers(0, 1 << 20))
-CLASSES = ("undecodable", "truncated", "empty", "no_audio", "non_finite", "too_long")
+CLASSES = (
+    *("undecodable", "truncated", "empty", "no_audio", "non_finite", "too_long", "unread_audio"),
+    *("implausible_length", "sample_rate_too_low", "too_much_memory"),
+)
 ERRORS = {("read", "empty"), *(("decode", error_class) for error_class in CLASSES)}
 
 
