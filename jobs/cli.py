@@ -23,6 +23,7 @@ from jobs.options import (
     Actors,
     ActorTimeoutS,
     Address,
+    AllowHosts,
     Arch,
     AudioColumn,
     Columns,
@@ -34,6 +35,7 @@ from jobs.options import (
     HopS,
     Include,
     InProcess,
+    KeepQuery,
     LogFormat,
     LongClips,
     MaxClipBytes,
@@ -41,6 +43,7 @@ from jobs.options import (
     MaxErrorRatio,
     MaxPruneRatio,
     NewSpec,
+    NoLocal,
     Outputs,
     Padding,
     PadShort,
@@ -52,6 +55,7 @@ from jobs.options import (
     SourceFormat,
     StorageOptions,
     StoreTimeout,
+    StripQuery,
     Tables,
     Timestamps,
     TopK,
@@ -122,6 +126,10 @@ def embed(
     follow_links: FollowLinks = None,
     columns: Columns = None,
     audio_column: AudioColumn = None,
+    allow_hosts: AllowHosts = None,
+    no_local: NoLocal = None,
+    keep_query: KeepQuery = None,
+    strip_query: StripQuery = None,
     arch: Arch = None,
     weights: Weights = None,
     precision: Precision = None,
@@ -185,6 +193,10 @@ def verify(
     exclude: Exclude = None,
     follow_links: FollowLinks = None,
     audio_column: Annotated[str | None, option("audio_column", "--audio-column", SOURCE)] = None,
+    allow_hosts: AllowHosts = None,
+    no_local: NoLocal = None,
+    keep_query: KeepQuery = None,
+    strip_query: StripQuery = None,
     storage_options: StorageOptions = None,
     store_timeout_s: StoreTimeout = DEFAULT_TIMEOUT_S,
 ) -> None:
@@ -200,7 +212,14 @@ def verify(
         storage=Storage(parse_options(storage_options or ()), store_timeout_s),
     )
     out = console(sys.stdout)
-    raise typer.Exit(run_verify(table, tuple(source or ()), as_json, out, options, repair))
+    rules = {
+        "allow_hosts": allow_hosts,
+        "no_local": no_local,
+        "keep_query": keep_query,
+        "strip_query": strip_query,
+    }
+    sources = tuple(source or ())
+    raise typer.Exit(run_verify(table, sources, as_json, out, options, repair, rules))
 
 
 @app.command(epilog=examples("status"))

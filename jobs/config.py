@@ -12,6 +12,7 @@ from jobs.routing import run_archs, weights_by_arch
 from jobs.values import Bytes, Names, Seconds, as_list, as_names, as_pairs, with_always
 from models.archs import DEFAULT_ARCH, ArchSpec
 from models.timestamps import longest_window, timestamp_levels
+from pipeline.allowed import HostRules
 from pipeline.clips import to_samples
 from pipeline.error_classes import refuse_unknown_classes
 from pipeline.limits import (
@@ -20,6 +21,7 @@ from pipeline.limits import (
     DEFAULT_MAX_CLIP_S,
     DEFAULT_SHORT_TOLERANCE,
 )
+from pipeline.signed import QueryRule
 from pipeline.sources.listing import AUTO, FORMATS, SourceOptions
 from pipeline.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 from pipeline.wording import unknown_name
@@ -59,6 +61,22 @@ class EmbedConfig(BaseModel):
     audio_column: str | None = Field(
         default=None,
         description="Column that holds the audio (Parquet), or names recordings (manifests).",
+    )
+    allow_hosts: Names = Field(
+        default=(),
+        description="Hosts and buckets that a manifest or list may name, and a redirect may lead "
+        "to, as example.org,*.cdn.net,s3://bucket. [default: all but metadata services]",
+    )
+    no_local: bool = Field(
+        default=False, description="A manifest or list may name no files of this machine."
+    )
+    keep_query: Names = Field(
+        default=(),
+        description="Parameters of URLs that tell recordings apart, though they look like secrets.",
+    )
+    strip_query: Names = Field(
+        default=(),
+        description="Parameters of URLs to leave out of the table; all leaves out every one.",
     )
     arch: str = Field(default=DEFAULT_ARCH, description="The PaSST to embed with.")
     weights: str = Field(
@@ -166,8 +184,8 @@ class EmbedConfig(BaseModel):
     storage_options: Annotated[tuple[str, ...], BeforeValidator(as_pairs)] = Field(
         default=(),
         repr=False,
-        description="NAME=VALUE for the filesystem of URIs, as endpoint_url=... or anon=true; "
-        "repeatable.",
+        description="NAME=VALUE for the filesystem of URIs, as endpoint_url=... or anon=true, or "
+        "PREFIX:NAME=VALUE for one host or bucket; repeatable.",
     )
     store_timeout_s: Seconds = Field(
         default=DEFAULT_TIMEOUT_S,
@@ -206,7 +224,9 @@ class EmbedConfig(BaseModel):
     @property
     def storage(self) -> Storage:
         """How remote locations are reached."""
-        return Storage(parse_options(self.storage_options), self.store_timeout_s)
+        rules = HostRules(self.allow_hosts, self.no_local)
+        options = parse_options(self.storage_options)
+        return Storage(options, self.store_timeout_s, rules).owning((*self.sources, self.table))
 
     @property
     def archs(self) -> tuple[ArchSpec, ...]:
@@ -230,6 +250,7 @@ class EmbedConfig(BaseModel):
             exclude=self.exclude,
             storage=self.storage,
             follow_links=self.follow_links,
+            query=QueryRule(self.keep_query, self.strip_query),
         )
 
     @property

@@ -81,6 +81,10 @@ FollowLinks = Annotated[
     bool | None, option("follow_links", "--follow-links/--no-follow-links", SOURCE)
 ]
 AudioColumn = Annotated[str | None, option("audio_column", "--audio-column", SOURCE)]
+AllowHosts = Annotated[str | None, option("allow_hosts", "--allow-hosts", SOURCE)]
+NoLocal = Annotated[bool | None, option("no_local", "--no-local/--local", SOURCE)]
+KeepQuery = Annotated[str | None, option("keep_query", "--keep-query", SOURCE)]
+StripQuery = Annotated[str | None, option("strip_query", "--strip-query", SOURCE)]
 Arch = Annotated[str | None, option("arch", "--arch", MODEL)]
 Precision = Annotated[str | None, option("precision", "--precision", MODEL)]
 LongClips = Annotated[str | None, option("long_clips", "--long-clips", WINDOWS)]

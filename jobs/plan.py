@@ -18,6 +18,7 @@ from jobs.configure import read_config
 from jobs.costs import device_costs, window_cost
 from jobs.decode_cost import decode_cost
 from jobs.figures import all_figures
+from jobs.list_rules import rules_of_table
 from jobs.plan_report import PlanReport, changes
 from jobs.settings_note import STDIN
 from jobs.table_spec import settings_of, table_spec
@@ -87,7 +88,10 @@ def make_plan(question: Question) -> PlanReport:
     table = _table(location, config.storage)
     if table:
         # What is not given is the table's, so that these two words are enough: plan, and where.
-        config = read_config(question.config, question.options, settings_of(table.spec))
+        base = settings_of(table.spec) | rules_of_table(table.store)
+        config = read_config(question.config, question.options, base)
+    # Credentials are for what is named here, and not for what a list names.
+    config = config.model_copy(update={"sources": tuple(sources), "table": location})
     options = config.source_options
     if table and options.columns is None:
         options = replace(options, table_columns=table.spec.columns)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from jobs.options import (
+    AllowHosts,
     Arch,
     AudioColumn,
     Columns,
@@ -17,9 +18,11 @@ from jobs.options import (
     GivenStoreTimeout,
     HopS,
     Include,
+    KeepQuery,
     LongClips,
     MaxClipBytes,
     MaxClipS,
+    NoLocal,
     Outputs,
     Padding,
     PadShort,
@@ -28,6 +31,7 @@ from jobs.options import (
     ShortTolerance,
     SourceFormat,
     StorageOptions,
+    StripQuery,
     Tables,
     Timestamps,
     TopK,
@@ -89,6 +93,10 @@ def plan(
     follow_links: FollowLinks = None,
     columns: Columns = None,
     audio_column: AudioColumn = None,
+    allow_hosts: AllowHosts = None,
+    no_local: NoLocal = None,
+    keep_query: KeepQuery = None,
+    strip_query: StripQuery = None,
     arch: Arch = None,
     precision: Precision = None,
     long_clips: LongClips = None,

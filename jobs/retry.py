@@ -10,11 +10,15 @@ from jobs.configure import read_config
 from jobs.options import (
     Actors,
     Address,
+    AllowHosts,
     GivenStoreTimeout,
     GpusPerActor,
     InProcess,
+    KeepQuery,
     LogFormat,
+    NoLocal,
     StorageOptions,
+    StripQuery,
     Weights,
 )
 from jobs.start import start_embed
@@ -35,6 +39,10 @@ def retry(
         Path | None,
         typer.Option(help="YAML file of settings, which win over those of the last run."),
     ] = None,
+    allow_hosts: AllowHosts = None,
+    no_local: NoLocal = None,
+    keep_query: KeepQuery = None,
+    strip_query: StripQuery = None,
     weights: Weights = None,
     actors: Actors = None,
     gpus_per_actor: GpusPerActor = None,

@@ -2,12 +2,14 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
 
+from jobs.list_rules import with_rules
 from jobs.monitor import fidelity_text
 from pipeline.report import Report
 from pipeline.rewrite import repair
@@ -25,6 +27,7 @@ def run_verify(
     out: Console,
     options: SourceOptions,
     with_repair: bool = False,
+    rules: Mapping[str, Any] = MappingProxyType({}),
 ) -> int:
     """Verify a table and print the report.
 
@@ -35,6 +38,7 @@ def run_verify(
         out: takes the report.
         options: how the sources are to be taken, and remote locations reached.
         with_repair: first remove what a killed run has left.
+        rules: What lists may name, by the names of settings; None values are as the table's.
 
     Returns:
         0 where it passes, 1 where it does not.
@@ -43,6 +47,7 @@ def run_verify(
         UsageError: there is no table, or no such source.
     """
     table = Table.existing(open_store(location, options.storage))
+    options = with_rules(options, rules, table.store)
     done = _repaired(table) if with_repair else []
     if options.columns is None:
         options = replace(options, table_columns=table.spec.columns)

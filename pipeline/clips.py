@@ -9,6 +9,7 @@ SAMPLE_RATE_HZ = 32_000
 """The rate that everything after decoding runs at."""
 
 _FILE_URI = "file://"
+_OUT_OF_REACH = ("host_unreachable", "server_error", "tls_error")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -27,6 +28,7 @@ class ClipRef:
         carried: values of the table's carried columns, in their order; empty for none.
         read_uri: what to read it by, where that is a secret: a signed URL. Never shown or kept.
         n_bytes: size of the file, where the listing told.
+        failure: Class and message of the error that the listing has met already; None for none.
     """
 
     uri: str
@@ -37,11 +39,17 @@ class ClipRef:
     carried: tuple[str | None, ...] = field(default=(), compare=False)
     read_uri: str = field(default="", compare=False, repr=False)
     n_bytes: int | None = field(default=None, compare=False)
+    failure: tuple[str, str] | None = field(default=None, compare=False)
 
     @property
     def name(self) -> str:
         """Uri and member, for messages."""
         return f"{self.uri} {self.member}" if self.member else self.uri
+
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Whether the listing could not find out what there is now, as the host did not answer."""
+        return self.failure is not None and self.failure[0] in _OUT_OF_REACH
 
     @property
     def ending(self) -> str:

@@ -7,7 +7,7 @@ source names but that cannot be looked at: that may pass.
 A clip that stands in several shards, as two runs wrote at once, keeps the row of one of them.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -62,7 +62,7 @@ class Difference:
 
 def compare(
     contents: Mapping[str, Contents],
-    clips: Iterable[ClipRef],
+    clips: Collection[ClipRef],
     containers: Iterable[Container],
     prune: bool,
     again: AbstractSet[Key],
@@ -93,7 +93,7 @@ def compare(
 def _compare(
     shards: Iterable[str],
     contents: Mapping[str, Contents],
-    clips: Iterable[ClipRef],
+    clips: Collection[ClipRef],
     containers: Iterable[Container],
     prune: bool,
     again: AbstractSet[Key],
@@ -119,13 +119,15 @@ class _Comparison:
     def __init__(
         self,
         found: Difference,
-        clips: Iterable[ClipRef],
+        clips: Collection[ClipRef],
         containers: Iterable[Container],
         prune: bool,
         again: AbstractSet[Key],
     ) -> None:
         self._found = found
         self._versions = {(clip.uri, clip.member): clip.version for clip in clips}
+        # Its host did not answer today: that says nothing of what it holds.
+        self._unknown = {(clip.uri, clip.member) for clip in clips if clip.is_out_of_reach}
         self._containers = set(containers)
         self._files = {container.uri: container.version for container in self._containers}
         self._prune = prune
@@ -139,6 +141,8 @@ class _Comparison:
             if key in self._again:
                 self._found.again.append(clip)
                 return False
+        elif key in self._unknown:
+            pass
         elif version in (None, MISSING):
             self._found.gone.append(clip)
             if self._prune:

@@ -12,12 +12,14 @@ from pipeline.wording import unknown_name
 
 ERROR_CLASSES: Mapping[str, str] = MappingProxyType(
     {
+        "bad_url": "The list names a URL that cannot be asked for, as one with a broken address.",
         "changed": "The file was replaced or written to after its listing, before it was read.",
         "damaged_container": "A tar or Parquet file cannot be read any further; what came "
         "before is embedded.",
         "empty": "The file has no bytes, or its audio has no samples.",
         "empty_span": "The part that the manifest names starts after the end of the recording.",
         "forbidden": "There is no permission to read the file.",
+        "host_unreachable": "The host that a list names has no address, or does not answer.",
         "implausible_length": "The file has far fewer bytes than so much audio takes.",
         "internal": "passtream itself failed on this clip, twice; please report the message.",
         "missing": "The file is not there.",
@@ -26,14 +28,21 @@ ERROR_CLASSES: Mapping[str, str] = MappingProxyType(
         "non_finite": "The samples hold NaN or infinite values.",
         "non_finite_output": "The model's output for this clip holds NaN or infinite values.",
         "not_a_file": "The path is a folder, a device or a pipe.",
+        "not_allowed": "The list names a host or a local file that --allow-hosts or --no-local "
+        "refuses, or an address that no list may name.",
         "poison": "Decoding this clip killed its process, or took all of its memory, twice.",
+        "redirect_loop": "The URL redirects in a circle, or too often.",
         "sample_rate_too_low": "The sample rate is below 100 Hz.",
+        "server_error": "The server answers with an error instead of the file.",
+        "short_response": "The server sends fewer or more bytes than it says, each time.",
+        "tls_error": "The host has no certificate that this machine trusts.",
         "too_large": "The file has more bytes than --max-clip-bytes allows.",
         "too_long": "The audio is longer than --max-clip-s allows.",
         "too_much_memory": "Decoding the file takes more memory than --decoder-memory allows.",
         "too_short": "The audio is shorter than the model takes; --pad-short pads such clips.",
         "too_sparse": "A tar's sparse member of over 1 GiB, of which the tar stores under a "
         "thousandth.",
+        "too_slow": "The bytes of the file come too slowly, at fewer than 4,096 a second.",
         "truncated": "The file holds less audio than it declares, by more than --short-tolerance.",
         "undecodable": "No decoder makes audio of the file.",
         "unread_audio": "The file holds more audio than can be read as one recording: files were "

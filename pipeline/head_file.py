@@ -16,7 +16,7 @@ from pipeline.clips import ClipRef
 from pipeline.errors import ClipError, StoreError
 from pipeline.objects import FsspecObject, part_of
 from pipeline.opening import opened
-from pipeline.remote_opening import check_size, fetched, read_tried
+from pipeline.remote_opening import check_size, fetched, read_tried, refuse_failed
 from pipeline.seekable_bytes import SeekableBytes
 from pipeline.storage import Storage, is_remote
 
@@ -103,6 +103,7 @@ def opened_head(ref: ClipRef, storage: Storage, max_bytes: int = sys.maxsize) ->
             listed.
         StoreError: the store that it lies in is out of order.
     """
+    refuse_failed(ref)
     if not is_remote(ref.uri):
         with opened(ref, storage, max_bytes) as file:
             yield file

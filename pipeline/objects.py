@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
-from pipeline.storage import HTTP_PROTOCOLS, S3_PROTOCOLS, Storage, first_line, protocol_of
+from pipeline.http_reading import http_info, http_pieces, http_range
+from pipeline.storage import HTTP_PROTOCOLS, S3_PROTOCOLS, Storage, protocol_of
 from pipeline.versions import info_version
 
 PIECE_BYTES = 8 << 20
-_NOT_THERE = (404, 410)
-_FORBIDDEN = (401, 403)
 _MEMORY_LOCK = threading.RLock()
 
 T = TypeVar("T")
@@ -74,6 +73,7 @@ class FsspecObject:
         self._protocol = protocol_of(uri)
         self._files = storage.filesystem(uri)
         self._uri = uri
+        self._timeout_s = storage.timeout_s
         info = self._asked(self._info)
         if info["type"] != "file":
             raise FileNotFoundError(f"{uri} is a folder")
@@ -83,6 +83,8 @@ class FsspecObject:
         self._s3_file_lock = threading.Lock()
 
     def _info(self) -> dict[str, Any]:
+        if self._protocol in HTTP_PROTOCOLS:
+            return http_info(self._files, self._uri)
         try:
             found: dict[str, Any] = self._files.info(self._uri)
         except PermissionError:
@@ -93,7 +95,9 @@ class FsspecObject:
 
     def pieces(self) -> Iterator[bytes]:
         """Its bytes from start to end, some megabytes at a time."""
-        if self._protocol == "memory":
+        if self._protocol in HTTP_PROTOCOLS:
+            yield from http_pieces(self._files, self._uri, self.size, PIECE_BYTES, self._timeout_s)
+        elif self._protocol == "memory":
             with guard_of(self._protocol):
                 content = self._files.cat_file(self._uri)
             yield content
@@ -115,9 +119,14 @@ class FsspecObject:
         if self._protocol in S3_PROTOCOLS:
             return self._s3_range(start, end)
         with guard_of(self._protocol):
-            content = self._asked(lambda: read_range(self._files, self._uri, start, end))
+            content = self._asked(lambda: self._any_range(start, end))
             self._check(self._asked(self._info))
         return content
+
+    def _any_range(self, start: int, end: int) -> bytes:
+        if self._protocol in HTTP_PROTOCOLS:
+            return http_range(self._files, self._uri, start, end, self._timeout_s)
+        return read_range(self._files, self._uri, start, end)
 
     def _s3_range(self, start: int, end: int) -> bytes:
         # Its requests say If-Match, so that none needs a second one to see what it was of.
@@ -154,16 +163,16 @@ def part_of(uri: str, storage: Storage, size: int, start: int, end: int) -> byte
         Exception: as many did not come; or the store is out of order.
     """
     protocol, files = protocol_of(uri), storage.filesystem(uri)
+    if protocol in HTTP_PROTOCOLS:
+        return http_range(files, uri, start, min(end, size), storage.timeout_s)
     with guard_of(protocol):
         content: bytes = asked(protocol, lambda: files.cat_file(uri, start=start, end=end))
-    if len(content) == size:  # servers of HTTP that know no ranges send all of it
-        content = content[start:end] if end - start < size else content
-    _check_length(content, start, end)
+    _check_length(content, start, min(end, size))
     return content
 
 
 def asked(protocol: str, call: Callable[[], T]) -> T:
-    """Do something; over HTTP, tell what is not there from what could not be asked.
+    """Do something; say in a usual way what s3fs fails to say.
 
     Args:
         protocol: of what is asked for.
@@ -180,14 +189,3 @@ def asked(protocol: str, call: Callable[[], T]) -> T:
             raise caught from caught.__cause__
         # RADOS says without a word that If-Match does not hold.
         raise OSError("is of another version by now") from error
-    except Exception as error:
-        if protocol not in HTTP_PROTOCOLS:
-            raise
-        # fsspec says "not found" whatever went wrong.
-        cause = error.__cause__ if isinstance(error, FileNotFoundError) else error
-        if cause is None or (status := getattr(cause, "status", None)) in _NOT_THERE:
-            raise
-        if status in _FORBIDDEN:
-            raise PermissionError(f"HTTP status {status}") from error
-        reason = f"HTTP status {status}" if status else first_line(cause)
-        raise OSError(reason) from error

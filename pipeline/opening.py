@@ -13,7 +13,7 @@ from typing import BinaryIO
 from pipeline.clips import ClipRef, uri_to_path
 from pipeline.errors import ClipError
 from pipeline.host_faults import read_fault
-from pipeline.remote_opening import check_size, check_version, fetched, missing
+from pipeline.remote_opening import check_size, check_version, fetched, missing, refuse_failed
 from pipeline.storage import Storage, is_remote
 from pipeline.versions import stat_version
 
@@ -34,6 +34,7 @@ def opened(ref: ClipRef, storage: Storage, max_bytes: int) -> Iterator[BinaryIO]
         ClipError: it cannot be read, is empty, too large, or not of the version that was listed.
         StoreError: the store that it lies in, or this machine, is out of order.
     """
+    refuse_failed(ref)
     if is_remote(ref.uri):
         with fetched(ref, storage, partial(check_size, ref, max_bytes)) as file:
             yield file

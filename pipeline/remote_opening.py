@@ -13,10 +13,11 @@ from typing import BinaryIO, TypeVar
 
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import ClipError, HostError, StoreError
+from pipeline.named_hosts import ask_host
 from pipeline.objects import FsspecObject, RemoteObject
 from pipeline.s3_reader import FAST_ERRORS, s3_reader
 from pipeline.spool import Piece, Spool
-from pipeline.storage import Storage, is_credential_error
+from pipeline.storage import HTTP_PROTOCOLS, Storage, is_credential_error, protocol_of
 
 MEMORY_BYTES = 64 << 20
 """Larger objects go to the disk, in TMPDIR."""
@@ -40,10 +41,12 @@ def fetched(
             store does not tell it with what has come so far; may wait, or raise a ClipError.
 
     Raises:
-        ClipError: it is not there, not for us, empty, or not of the version that was listed.
+        ClipError: it is not there, not for us, empty, or not of the version that was listed; or
+            the host that a list named does not give it.
         StoreError: the store is out of order; or it knows no such credentials.
         HostError: there is no space for its bytes, say.
     """
+    refuse_failed(ref)
     storage.filesystem(ref.uri)  # a UsageError is not to be tried again
     outcome = read_tried(ref.uri, storage, lambda: _attempt(ref, storage, admit))
     if isinstance(outcome, ClipError | HostError):
@@ -60,11 +63,13 @@ def read_tried(uri: str, storage: Storage, call: Callable[[], T]) -> T:
         call: does it; must be safe to repeat.
 
     Raises:
-        ClipError: it is not there, or not for us.
+        ClipError: it is not there, or not for us; or the host that a list named does not give it.
         StoreError: the store is out of order; or it knows no such credentials.
     """
     what = f"{uri} cannot be read"
     try:
+        if protocol_of(uri) in HTTP_PROTOCOLS:
+            return ask_host(what, uri, uri, storage, call, is_listing=False)
         return storage.tried(what, call)
     except FileNotFoundError as error:
         raise missing(uri) from error
@@ -73,6 +78,19 @@ def read_tried(uri: str, storage: Storage, call: Callable[[], T]) -> T:
         if is_credential_error(error):
             raise StoreError(f"{what}: {said}; renew the credentials, and go on") from error
         raise ClipError("read", "forbidden", f"{uri}: no permission to read it ({said})") from error
+
+
+def refuse_failed(ref: ClipRef) -> None:
+    """Raise the error that the listing has found already.
+
+    Args:
+        ref: The clip.
+
+    Raises:
+        ClipError: The listing could not look at the recording.
+    """
+    if ref.failure:
+        raise ClipError("read", *ref.failure)
 
 
 def check_size(ref: ClipRef, max_bytes: int, n_bytes: int) -> None:

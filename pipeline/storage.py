@@ -5,21 +5,21 @@ sources and tables, and no credential is ever shown. Filesystems are made in the
 them, as most do not survive a fork.
 """
 
-import contextlib
 import errno
-import json
 import os
 import random
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import fsspec
 
-from pipeline.errors import StoreError, UsageError
+from pipeline.allowed import DEFAULT_RULES, HostRules
+from pipeline.errors import ClipError, StoreError, UsageError
 from pipeline.redaction import redacted
+from pipeline.storage_options import options_of, parse_options, scoped_options_of
 
 DEFAULT_TIMEOUT_S = 120.0
 """How long a store may be out of order before what was asked of it fails."""
@@ -59,6 +59,20 @@ _CREDENTIAL_CODES = {
 
 T = TypeVar("T")
 
+__all__ = [
+    "DEFAULT_STORAGE",
+    "DEFAULT_TIMEOUT_S",
+    "HTTP_PROTOCOLS",
+    "S3_PROTOCOLS",
+    "Storage",
+    "first_line",
+    "is_credential_error",
+    "is_remote",
+    "is_uri",
+    "parse_options",
+    "protocol_of",
+]
+
 
 def is_uri(location: str) -> bool:
     """Whether a location is a URI; else it is a local path."""
@@ -81,12 +95,27 @@ class Storage:
     """How remote locations are reached.
 
     Attributes:
-        options: for the filesystem, as fsspec takes them; never shown.
+        options: for the filesystem, as fsspec takes them, some for one host or bucket alone; never
+            shown.
         timeout_s: how long a failing request is repeated.
+        rules: which hosts may be asked, and which are the person's own.
     """
 
     options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     timeout_s: float = DEFAULT_TIMEOUT_S
+    rules: HostRules = DEFAULT_RULES
+
+    def owning(self, locations: Iterable[str]) -> "Storage":
+        """Return this storage with the hosts of more locations as the person's own.
+
+        Args:
+            locations: Sources and tables, as the person names them.
+        """
+        return replace(self, rules=self.rules.owning(locations))
+
+    def options_of(self, uri: str) -> dict[str, Any]:
+        """Return the options for a URI, those of its host or bucket among them."""
+        return options_of(self.options, uri)
 
     @property
     def silence_s(self) -> float:
@@ -101,10 +130,16 @@ class Storage:
             UsageError: no such protocol, its package is not installed, or it takes no such option.
         """
         protocol = protocol_of(uri)
-        key = (os.getpid(), protocol, repr(self.options), self.timeout_s)
+        # One for all hosts: which of them is sent what, it decides by each URL.
+        is_http = protocol in HTTP_PROTOCOLS
+        options = dict(self.options) if is_http else self.options_of(uri)
+        given = repr(sorted(options.items()))
+        key = (os.getpid(), protocol, given, self.timeout_s, self.rules if is_http else None)
         if key not in _FILESYSTEMS:
             settings = _defaults(protocol, self)
-            for name, value in self.options:
+            if is_http:
+                options = self._http_settings()
+            for name, value in options.items():
                 both = isinstance(value, dict) and isinstance(settings.get(name), dict)
                 settings[name] = settings[name] | value if both else value
             try:
@@ -119,6 +154,27 @@ class Storage:
                 take_keys_literally(_FILESYSTEMS[key])
         return _FILESYSTEMS[key]
 
+    def _http_settings(self) -> dict[str, Any]:
+        from pipeline.http_session import (
+            Credentials,
+            client_maker,
+            credentials_in,
+            settings_without_credentials,
+        )
+
+        def credentials_of(url: str) -> Credentials:
+            # What is given for no host in particular is for those that the person named.
+            if self.rules.is_own(url):
+                return credentials_in(options_of(self.options, url))
+            return credentials_in(scoped_options_of(self.options, url))
+
+        general = settings_without_credentials(options_of(self.options, ""))
+        return {
+            **general,
+            "get_client": client_maker(self.rules, credentials_of),
+            "skip_instance_cache": True,
+        }
+
     def tried(self, what: str, call: Callable[[], T]) -> T:
         """Do something remote, again and again while the store is out of order.
 
@@ -128,6 +184,7 @@ class Storage:
 
         Raises:
             FileNotFoundError, PermissionError, FileExistsError: as the store says.
+            ClipError: as `call` says.
             StoreError: it did not work within `timeout_s`, or never will.
         """
         deadline = time.monotonic() + self.timeout_s
@@ -135,7 +192,7 @@ class Storage:
         while True:
             try:
                 return call()
-            except (FileNotFoundError, FileExistsError, PermissionError):
+            except (FileNotFoundError, FileExistsError, PermissionError, ClipError):
                 raise
             except Exception as error:
                 reason = f"{self.redacted(what)}: {self.redacted(first_line(error))}"
@@ -183,26 +240,6 @@ def take_keys_literally(s3fs: Any) -> None:
     s3fs.split_path = split_path
 
 
-def parse_options(given: Iterable[str]) -> tuple[tuple[str, Any], ...]:
-    """`--storage-options k=v` as fsspec takes them; a value that is JSON is read as such.
-
-    Raises:
-        UsageError: one has no `=`.
-    """
-    options: dict[str, Any] = {}
-    for each in given:
-        name, equals, text = each.partition("=")
-        if not equals or not name:
-            raise UsageError(
-                "storage_options must be NAME=VALUE, as anon=true (got one without a name or "
-                "without =)"
-            )
-        options[name] = text
-        with contextlib.suppress(ValueError, RecursionError):
-            options[name] = json.loads(text)
-    return tuple(sorted(options.items()))
-
-
 def is_credential_error(error: BaseException) -> bool:
     """Whether there are no credentials, or the store knows none like them."""
     cause = error.__cause__ if isinstance(error, StoreError) else error
@@ -245,6 +282,7 @@ def _defaults(protocol: str, storage: Storage) -> dict[str, Any]:
 def _is_final(error: Exception) -> bool:
     return (
         isinstance(error, _FINAL_ERRORS)
+        or getattr(error, "is_final", False)  # of a ServerError
         or type(error).__name__ in _FINAL_NAMES
         or (isinstance(error, OSError) and error.errno in _FINAL_ERRNOS)
     )

@@ -262,13 +262,23 @@ class _Verifier:
         found = self._versions | self._containers
         listed = {(ref.uri, ref.member): ref.version for ref in source.clips}
         listed |= {(each.uri, each.part): each.version for each in source.containers}
+        unknown = {(ref.uri, ref.member) for ref in source.clips if ref.is_out_of_reach}
         missing = [uri for uri, part in listed if (uri, part) not in found]
-        changed = [key[0] for key, version in listed.items() if found.get(key, version) != version]
+        changed = [
+            key[0]
+            for key, version in listed.items()
+            if found.get(key, version) != version and key not in unknown
+        ]
         gone = [uri for uri, part in found if (uri, part) not in listed]
         if missing:
             self.report.problems.append(f"clips of the source not in the table: {_some(missing)}")
         if changed:
             self.report.problems.append(f"clips changed since they were embedded: {_some(changed)}")
+        if unknown:
+            self.report.notes.append(
+                "clips whose host does not answer, so that they may have changed: "
+                f"{_some(uri for uri, _ in unknown)}"
+            )
         if gone:
             self.report.notes.append(f"clips in the table no longer in the source: {_some(gone)}")
 

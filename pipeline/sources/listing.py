@@ -7,6 +7,7 @@ from typing import Protocol
 
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
+from pipeline.signed import DEFAULT_QUERY_RULE, QueryRule
 from pipeline.storage import DEFAULT_STORAGE, Storage
 from pipeline.wording import count
 
@@ -26,10 +27,11 @@ class SourceOptions:
         audio_column: of Parquet files; None to find it.
         include: patterns; files whose path below the source matches none are passed over.
         exclude: patterns; files whose path below the source matches one are passed over.
-        storage: how remote locations are reached.
+        storage: how remote locations are reached, and what lists may name.
         table_columns: Names of the columns that a table carries already: where `columns` is None,
             a source gives those of them that it has, and no others.
         follow_links: Whether links in folders are followed out of the sources.
+        query: Which parameters of a URL tell recordings apart.
     """
 
     format: str = AUTO
@@ -40,6 +42,7 @@ class SourceOptions:
     storage: Storage = DEFAULT_STORAGE
     table_columns: tuple[str, ...] | None = None
     follow_links: bool = False
+    query: QueryRule = DEFAULT_QUERY_RULE
 
     def known(self, there: tuple[str, ...]) -> tuple[str, ...]:
         """Return the columns to carry by default of those that a source has."""

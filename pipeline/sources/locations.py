@@ -15,6 +15,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NamedTuple
 
 from pipeline.apple_double import APPLE_DOUBLE, APPLE_DOUBLE_KIND, is_apple_double
@@ -66,6 +67,7 @@ class Locations:
         self._locations = locations
         self._storage = options.storage
         self._follow_links = options.follow_links
+        self._query = options.query
         self._sieve = Sieve(options, endings)
 
     @property
@@ -124,10 +126,11 @@ class Locations:
     def _remote(self, locations: Sequence[str]) -> Iterator[RemoteFile]:
         names = [name for location in locations for name in expand_braces(location)]
         if len(names) == 1:
-            yield from find_remote(names[0], self._storage)
+            yield from find_remote(names[0], self._storage, self._query)
             return
         with ThreadPoolExecutor(_THREADS) as pool:
-            for found in pool.map(lambda name: list(find_remote(name, self._storage)), names):
+            find = partial(find_remote, storage=self._storage, rule=self._query)
+            for found in pool.map(lambda name: list(find(name)), names):
                 yield from found
 
 

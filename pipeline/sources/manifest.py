@@ -19,7 +19,13 @@ from pipeline.signed import without_signature
 from pipeline.sources.column_names import ColumnNames, name_columns
 from pipeline.sources.common_voice import base_folder
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.lookup import folder_of, located, versions_of
+from pipeline.sources.lookup import (
+    Located,
+    folder_of,
+    located,
+    look_at,
+    refuse_hidden_difference,
+)
 from pipeline.sources.manifest_rows import (
     READERS,
     ManifestRows,
@@ -55,9 +61,17 @@ class ManifestSource:
         """
         named = self._named()
         found = {uri: read_uri for (uri, _), (read_uri, *_) in named.items()}
-        versions = versions_of(found, self._options.storage)
+        looks = look_at(found, self._options.storage)
         return (
-            ClipRef(uri, versions[uri], member, span, carried=carried, read_uri=read_uri)
+            ClipRef(
+                uri,
+                looks.versions[uri],
+                member,
+                span,
+                carried=carried,
+                read_uri=read_uri,
+                failure=looks.failures.get(uri),
+            )
             for (uri, member), (read_uri, span, carried, *_) in named.items()
         )
 
@@ -135,13 +149,17 @@ class ManifestSource:
                         f"{rows.place(number)}: {names.uri} must be a path or a URI (got {uri!r})"
                     )
                 try:
-                    place, read_uri = located(uri, folder)
+                    place, read_uri = here = located(uri, folder, self._options.query)
                     member, span = span_from(start_s, end_s, names.start, end)
                 except UsageError as error:
                     raise UsageError(f"{rows.place(number)}: {error}") from error
                 carried = _carried(values, columns, rows, number)
                 key = place, member
                 known = named.setdefault(key, (read_uri, span, carried, rows, number))
+                if known[0] != read_uri:
+                    where = f"{known[3].place(known[4])} and {rows.place(number)}"
+                    before = Located(place, known[0])
+                    refuse_hidden_difference(before, here, self._options.query, where)
                 if known[2] != carried:
                     raise UsageError(_conflict(key, known, columns, carried, rows.place(number)))
         return named

@@ -48,6 +48,7 @@ def list_sources(
         UsageError: a source that cannot be listed, nothing at all in them, or a column to carry
             that goes by the name of one of the table's own.
     """
+    options = dataclasses.replace(options, storage=options.storage.owning(sources))
     listing = Listing(formats={source: format_of(source, options) for source in sources})
     made = [
         # Sorted: nothing may depend on which source was named first.

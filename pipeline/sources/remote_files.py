@@ -5,9 +5,10 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from pipeline.allowed import origin_of
 from pipeline.errors import StoreError, UsageError
 from pipeline.objects import FsspecObject
-from pipeline.signed import refuse_password, without_signature
+from pipeline.signed import DEFAULT_QUERY_RULE, QueryRule, refuse_password, without_signature
 from pipeline.sources.patterns import folder_of_glob
 from pipeline.sources.s3_glob import glob_levels
 from pipeline.storage import (
@@ -47,12 +48,15 @@ class RemoteFile(NamedTuple):
     read_uri: str = ""
 
 
-def find_remote(source: str, storage: Storage) -> Iterator[RemoteFile]:
+def find_remote(
+    source: str, storage: Storage, rule: QueryRule = DEFAULT_QUERY_RULE
+) -> Iterator[RemoteFile]:
     """The files of a remote folder, file or glob, whatever their ending.
 
     Args:
         source: its URI.
         storage: how it is reached.
+        rule: Which parameters of a URL are kept.
 
     Raises:
         UsageError: it is not there, or may not be listed; or there are no such URIs.
@@ -60,11 +64,13 @@ def find_remote(source: str, storage: Storage) -> Iterator[RemoteFile]:
     """
     refuse_password(source)
     scheme, _, path = source.partition("://")
+    # A person names it, so its host is the person's own.
+    storage = storage.owning([source])
     protocol = SAME_PROTOCOLS.get(scheme.lower(), scheme.lower())
     # Not the scheme in capitals, which fsspec takes for a part of the path.
     located = f"{protocol}://{path}"
     if protocol in HTTP_PROTOCOLS:
-        yield _by_http(located, storage)
+        yield _by_http(located, storage, rule)
         return
     infos, root = _infos(source, located, storage)
     files = storage.filesystem(located)
@@ -134,8 +140,10 @@ def _infos(
     )
 
 
-def _by_http(url: str, storage: Storage) -> RemoteFile:
-    shown = without_signature(url)
+def _by_http(url: str, storage: Storage, rule: QueryRule) -> RemoteFile:
+    shown = without_signature(url, rule)
+    if not origin_of(url):
+        raise _refused(shown, storage, "is no URL that can be asked for; correct it")
     if shown.endswith("/"):
         raise _refused(
             shown, storage, "folders cannot be listed over http; name files, or a manifest of them"

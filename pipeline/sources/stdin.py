@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.lookup import Located, located, versions_of
+from pipeline.sources.lookup import Located, located, look_at, refuse_hidden_difference
 from pipeline.sources.manifest_text import as_utf8, is_utf16
 
 STDIN = "-"
@@ -41,16 +41,23 @@ class StdinSource:
                 f"source {STDIN!r} reads uris from standard input, which is a terminal or closed; "
                 f"pipe them in, as in: find /corpus -name '*.wav' | passtream embed {STDIN} TABLE"
             )
-        found = dict(self._located())
-        versions = versions_of(found, self._options.storage)
-        return (ClipRef(uri, versions[uri], read_uri=found[uri]) for uri in found)
+        found = dict[str, str]()
+        for here in self._located():
+            before = Located(here.uri, found.setdefault(here.uri, here.read_uri))
+            where = "two lines of standard input"
+            refuse_hidden_difference(before, here, self._options.query, where)
+        versions, failures = look_at(found, self._options.storage)
+        return (
+            ClipRef(uri, versions[uri], read_uri=found[uri], failure=failures.get(uri))
+            for uri in found
+        )
 
     def _located(self) -> Iterator[Located]:
         folder = os.getcwd()
         for number, line in enumerate(_lines(sys.stdin.buffer.read()), 1):
             if line.strip():
                 try:
-                    yield located(os.fsdecode(line), folder)
+                    yield located(os.fsdecode(line), folder, self._options.query)
                 except UsageError as error:
                     raise UsageError(f"standard input, line {number}: {error}") from error
 

@@ -5,9 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.error_classes import ERROR_CLASSES
+from pipeline.server_faults import CLASSES
 
 ROOT = Path(__file__).parents[2]
-NOT_RAISED_BY_NAME = {"poison", "internal", "implausible_length", "sample_rate_too_low"}
+NOT_RAISED_BY_NAME = {
+    *("poison", "internal", "implausible_length", "sample_rate_too_low"),
+    *CLASSES,
+}
 """Classes that a constant or a function's result names."""
 
 
