@@ -18,6 +18,7 @@ from pipeline.clips import Container
 from pipeline.commits import CommitRecord
 from pipeline.intake import passed_over_text
 from pipeline.plan import Shard
+from pipeline.printable import escape_control
 from pipeline.progress import Progress as Counts
 from pipeline.wording import about_text, audio_text, duration_text
 
@@ -253,7 +254,7 @@ def summary(title: str, counts: Counts, wall_s: float, location: str) -> RichTab
         ("speed", f"{counts.audio_s / max(wall_s, 1e-9):.1f} x real time"),
         ("table", location),
     ):
-        table.add_row(name, Text(value))
+        table.add_row(name, Text(escape_control(value)))
     return table
 
 

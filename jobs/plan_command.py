@@ -38,6 +38,7 @@ from jobs.options import (
     WindowS,
     console,
 )
+from jobs.terminal import print_row
 
 COST = "Time and money"
 
@@ -145,7 +146,7 @@ def plan(
         out.print(json.dumps(report.to_json(), indent=1))
         return
     for name, text in plan_lines(report):
-        out.print(f"{name:<10} {text}")
+        print_row(out, name, text)
 
 
 _OWN = {"paths", "table", "config", "sample", "as_json", "gpu", "price", "figures", "core"}

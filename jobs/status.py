@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from rich.console import Console
 
+from jobs.terminal import print_row
 from pipeline.lease import Holder
 from pipeline.run_state import RunState
 from pipeline.run_status import RunStatus, Speed, run_status
@@ -51,7 +52,7 @@ def show_status(
         out.print(json.dumps(made_with | status.to_json(), indent=1))
         return
     for name, text in _lines(table, status):
-        out.print(f"{name:<9} {text}")
+        print_row(out, name, text, 9)
 
 
 def _lines(table: Table, status: RunStatus) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from jobs.examples import examples
 from jobs.logs import EXIT_STOPPED
 from jobs.options import console
 from jobs.submission import METADATA, STOP_WAIT_S, parse_env, submission
+from jobs.terminal import print_line, print_row
 from pipeline.errors import PipelineError, UsageError
 from pipeline.redaction import redacted
 
@@ -124,7 +125,7 @@ def status(job: Job, address: Address = None, as_json: AsJson = False) -> None:
     out = console(sys.stdout)
     for name, value in _described(details).items():
         if value not in (None, ""):
-            out.print(f"{name:<17} {value}")
+            print_row(out, name, str(value), 17)
 
 
 @job_app.command(epilog=examples("job logs"))
@@ -181,7 +182,7 @@ def list_jobs(address: Address = None, as_json: AsJson = False) -> None:
         code = "" if each["exit_code"] is None else each["exit_code"]
         began = each["began"][:19].replace("T", " ")
         what = each.get("table") or each["entrypoint"]
-        out.print(_ROW.format(each["job"], each["status"], began, code, what))
+        print_line(out, _ROW.format(each["job"], each["status"], began, code, what))
 
 
 def _client(address: str | None) -> "JobClient":

@@ -11,6 +11,8 @@ from rich.console import Console
 
 from jobs.list_rules import with_rules
 from jobs.monitor import fidelity_text
+from jobs.options import console
+from jobs.terminal import print_line
 from pipeline.report import Report
 from pipeline.rewrite import repair
 from pipeline.sources.listing import SourceOptions
@@ -62,7 +64,7 @@ def run_verify(
 
 
 def _repaired(table: Table) -> list[str]:
-    with table.store.lock(lambda line: print(line, file=sys.stderr)) as table.hold:
+    with table.store.lock(lambda line: print_line(console(sys.stderr), line)) as table.hold:
         return repair(table)
 
 
@@ -77,23 +79,27 @@ def _made_with(table: Table) -> dict[str, Any]:
 def _print(report: Report, table: Table, out: Console) -> None:
     rates = ", ".join(f"{rate} Hz {n}" for rate, n in sorted(report.sample_rates_hz.items()))
     errors = ", ".join(f"{name} {n}" for name, n in sorted(report.errors.items()))
-    out.print(f"table       {table.store.location}")
+    print_line(out, f"table       {table.store.location}")
     for route in table.spec.routes:
-        out.print(
-            f"model       {route.arch} to {route.up_to_s:g} s, weights {route.weights_origin}"
+        print_line(
+            out, f"model       {route.arch} to {route.up_to_s:g} s, weights {route.weights_origin}"
         )
     cost = f", {fidelity_text(table.fidelity)}" if table.fidelity else ""
-    out.print(f"precision   {table.spec.precision}{cost}")
-    out.print(f"shards      {report.shards} committed")
-    out.print(f"clips       {report.clips}, {report.audio_s / 3600:.3f} h ({rates or 'none'})")
+    print_line(out, f"precision   {table.spec.precision}{cost}")
+    print_line(out, f"shards      {report.shards} committed")
+    print_line(
+        out, f"clips       {report.clips}, {report.audio_s / 3600:.3f} h ({rates or 'none'})"
+    )
     if "windows" in table.spec.tables:
-        out.print(f"windows     {report.windows}")
+        print_line(out, f"windows     {report.windows}")
     if kind := table.spec.timestamps:
-        out.print(f"timestamps  {report.timestamps} ({kind}, {table.spec.timestamp_dim} wide)")
-    out.print(f"errors      {report.errors.total()}{f' ({errors})' if errors else ''}")
-    out.print(f"duplicates  {report.duplicate_vectors} embeddings")
+        print_line(
+            out, f"timestamps  {report.timestamps} ({kind}, {table.spec.timestamp_dim} wide)"
+        )
+    print_line(out, f"errors      {report.errors.total()}{f' ({errors})' if errors else ''}")
+    print_line(out, f"duplicates  {report.duplicate_vectors} embeddings")
     for note in report.notes:
-        out.print(f"note: {note}")
+        print_line(out, f"note: {note}")
     for problem in report.problems:
-        out.print(f"PROBLEM: {problem}")
-    out.print("passed" if report.passed else f"FAILED: {len(report.problems)} problems")
+        print_line(out, f"PROBLEM: {problem}")
+    print_line(out, "passed" if report.passed else f"FAILED: {len(report.problems)} problems")
