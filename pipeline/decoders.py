@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import av
 import soundfile
 
+from pipeline.decoder_reasons import in_plain_words
 from pipeline.decoder_step import decoder_step, guard_sound
 from pipeline.ffmpeg import FFMPEG, by_ffmpeg
 from pipeline.flac_sound import flac_sound, flac_stream
@@ -99,9 +100,9 @@ def open_sound(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES)
 def reason_of(error: Exception) -> str:
     """What a decoder says, without the descriptor number that it knows the file by."""
     if isinstance(error, soundfile.LibsndfileError):
-        return str(error.error_string).rstrip(".")
+        return in_plain_words(str(error.error_string).rstrip("."))
     if isinstance(error, av.FFmpegError):
-        return str(error.strerror)
+        return in_plain_words(str(error.strerror))
     return str(error) or type(error).__name__
 
 

@@ -11,9 +11,10 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
+from pipeline.ffmpeg_frames import audio_tracks, track_frames
 from pipeline.ffmpeg_input import open_ffmpeg
 from pipeline.ogg import ogg_audio, ogg_end
-from pipeline.sound import CannotDecodeError, Samples, Sound
+from pipeline.sound import Samples, Sound
 
 FFMPEG = "FFmpeg"
 # Containers whose headers give the length, and by how much: MP4 counts in blocks of its codec.
@@ -28,7 +29,7 @@ _MOST_FILLING = 8192
 
 @contextlib.contextmanager
 def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
-    """A recording, or the first audio stream of a video, as FFmpeg decodes it.
+    """A recording, or the default audio track of a video, as FFmpeg decodes it.
 
     Args:
         file: opened for reading; its position is moved.
@@ -39,13 +40,9 @@ def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
     audio = ogg_audio(file)
     end = ogg_end(file, audio) if audio else None
     with contextlib.ExitStack() as stack:
-        container = stack.enter_context(_container(file))
-        if not container.streams.audio:
-            raise CannotDecodeError("no_audio", "has no audio stream")
-        stream = container.streams.audio[0]
-        if stream.codec_context is None:
-            raise ValueError("has no decoder for its codec")
-        frames = container.decode(stream)
+        losses: list[str] = []
+        container, track, frames = _opened_track(file, stack, losses)
+        stream = container.streams[track]
         first = next(frames, None)
         if first is None:
             yield Sound(stream.sample_rate, stream.channels, iter(()), FFMPEG, about_frames=0)
@@ -59,7 +56,7 @@ def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
         elif end and end.position and first.pts is not None and first.time_base:
             # One recorded from a running stream does not begin at 0.
             n_frames = end.position - max(0, round(first.pts * first.time_base * rate_hz))
-        decoded = _Decoded(itertools.chain([first], frames))
+        decoded = _Decoded(itertools.chain([first], frames), track, losses)
         arrays = _arrays(decoded, rate_hz, channels)
 
         def seek(frame: int) -> int:
@@ -67,7 +64,7 @@ def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
             if decoded.seek(container, first, near) <= frame:
                 return decoded.at
             again = stack.enter_context(_container(file))
-            decoded.frames, decoded.at = again.decode(again.streams.audio[0]), 0
+            decoded.frames, decoded.at = track_frames(again, track, losses), 0
             return 0
 
         is_vorbis = audio is not None and audio.codec == "vorbis"
@@ -80,7 +77,33 @@ def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
             _SLACK.get(family, 0),
             seek if is_vorbis and n_frames and first.pts is not None else None,
             _about_frames(container, stream, rate_hz),
+            losses,
         )
+
+
+def _opened_track(
+    file: BinaryIO, stack: contextlib.ExitStack, losses: list[str]
+) -> tuple[Any, int, Iterator[Any]]:
+    """Open the preferred track of which there are frames; its container, index and frames."""
+    container = stack.enter_context(_container(file))
+    tracks = audio_tracks(container)
+    reason: av.FFmpegError | None = None
+    for track in tracks:
+        frames = track_frames(container, track, losses)
+        try:
+            first = next(frames, None)
+        except av.FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise
+            reason = reason or error
+        else:
+            if first is not None:
+                return container, track, itertools.chain([first], frames)
+        # What was read of the file before is lost to the next track.
+        container = stack.enter_context(_container(file))
+    if reason:
+        raise reason
+    return container, tracks[0], iter(())
 
 
 def _about_frames(container: Any, stream: Any, rate_hz: int) -> int | None:
@@ -103,26 +126,33 @@ def _container(file: BinaryIO) -> Any:
 class _Decoded:
     """Decoded frames, from the start or from somewhere else.
 
+    Args:
+        frames: The first frames.
+        track: Index of the track that they are of.
+        losses: Gets a phrase if the end cannot be decoded.
+
     Attributes:
         frames: still to come.
         at: how many samples were passed over before them.
     """
 
-    def __init__(self, frames: Iterator[Any]) -> None:
+    def __init__(self, frames: Iterator[Any], track: int, losses: list[str]) -> None:
         self.frames = frames
         self.at = 0
+        self._track = track
+        self._losses = losses
 
     def __iter__(self) -> Iterator[Any]:
         return self.frames
 
     def seek(self, container: Any, first: Any, near: int) -> float:
         """Go to a sample or before it; where the frames then begin, infinite where unknown."""
-        stream = container.streams.audio[0]
+        stream = container.streams[self._track]
         start = first.pts * first.time_base
         container.seek(
             int((start + Fraction(near, first.sample_rate)) / stream.time_base), stream=stream
         )
-        frames = container.decode(stream)
+        frames = track_frames(container, self._track, self._losses)
         found = next(frames, None)
         if found is None or found.pts is None:
             return math.inf

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from pipeline.correct_header import CorrectedFile, correct_header
 from pipeline.decoders import DECODER_ERRORS, open_sound, reason_of
+from pipeline.ffmpeg import FFMPEG
 from pipeline.flac import FlacAudio, check_fits, check_whole, flac_audio, other_parts
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 from pipeline.mpeg_length import MpegLength, mpeg_length
@@ -57,14 +58,15 @@ def read_header(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES
         corrected = correct_header(file)
         if corrected.file is not file and (mpeg := mpeg_length(corrected.file)):
             return _of_mpeg_in_wav(mpeg, corrected)
+        promise = corrected.promise
         with open_sound(corrected.file, memory_bytes) as sound:
-            is_exact = sound.n_frames is not None
+            is_known = sound.n_frames is not None
             return Header(
                 sound.sample_rate_hz,
                 sound.channels,
-                sound.n_frames if is_exact else sound.about_frames,
-                is_exact,
-                corrected.promise,
+                sound.n_frames if is_known else sound.about_frames,
+                is_known and not (sound.decoder == FFMPEG and _is_partly_missing(promise)),
+                promise,
             )
     except DECODER_ERRORS as error:
         raise CannotDecodeError("undecodable", reason_of(error)) from error
@@ -86,6 +88,13 @@ def _of_mpeg_in_wav(mpeg: MpegLength, corrected: CorrectedFile) -> Header:
     header = dataclasses.replace(_of_mpeg(mpeg), promise=corrected.promise)
     end = None if header.is_exact else corrected.most_frames(header.n_frames)
     return header if end is None else dataclasses.replace(header, n_frames=end)
+
+
+def _is_partly_missing(promise: Promise | None) -> bool:
+    """Return whether the file is smaller than it declares, which FFmpeg does not look at."""
+    if promise is None or promise.promised is None or promise.present is None:
+        return False
+    return promise.present < promise.promised
 
 
 def _of_mpeg(mpeg: MpegLength) -> Header:

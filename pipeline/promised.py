@@ -2,14 +2,16 @@
 
 Decoders make the best of a damaged file and say nothing; what its header, its first frame or its
 last page say is the only witness. Each family of formats has a module: `chunks` for WAV and AIFF,
-`mpeg` for MP3, `ogg`. Of FLAC, MP4 and Ogg the decoders know the length, as `Sound.n_frames`; what
-is left to ask an Ogg file is whether its end is there.
+`mpeg` for MP3, `ogg`, `declared_size` for Matroska, ASF, MP4, AVI and TTA. Of FLAC, MP4 and Ogg the
+decoders know the length, as `Sound.n_frames`; what is left to ask an Ogg file is whether its end is
+there.
 """
 
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from pipeline.chunks import promised_and_present
+from pipeline.declared_size import declared_size
 from pipeline.mpeg import mpeg_audio
 from pipeline.ogg import ogg_audio, ogg_end
 
@@ -59,6 +61,9 @@ def promise_of(file: BinaryIO) -> Promise | None:
     if audio := ogg_audio(file):
         end = ogg_end(file, audio)
         return None if end is None else Promise(None, is_cut=not end.is_marked)
+    if in_bytes := declared_size(file):
+        promised, present = in_bytes
+        return Promise(promised, present, "bytes") if present < promised else None
     mpeg = mpeg_audio(file)
     if mpeg is None or mpeg.n_samples is None:
         return None

@@ -22,6 +22,7 @@ _MODULES: tuple[str, ...] = (
     "tests.pipeline.damaged_flac",
     "tests.pipeline.damaged_mp3",
     "tests.pipeline.damaged_pcm",
+    "tests.pipeline.damaged_containers",
 )
 """Further modules with damaged audio, for example `tests.pipeline.damaged_ogg`."""
 

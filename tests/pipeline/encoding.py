@@ -1,6 +1,7 @@
-"""Recordings in compressed formats, made by FFmpeg in memory."""
+"""Recordings in compressed formats, made by FFmpeg."""
 
-import io
+import tempfile
+from pathlib import Path
 
 import av
 import numpy as np
@@ -24,8 +25,22 @@ def encoded(
         bit_rate: Bits per second; 0 for the encoder's own choice.
         options: Options of the container.
     """
-    file = io.BytesIO()
-    with av.open(file, "w", format=container, options=options) as output:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "file"
+        _encode(path, pcm, codec, container, rate_hz, bit_rate, options)
+        return path.read_bytes()
+
+
+def _encode(
+    path: Path,
+    pcm: np.ndarray,
+    codec: str,
+    container: str,
+    rate_hz: int,
+    bit_rate: int,
+    options: dict[str, str],
+) -> None:
+    with av.open(str(path), "w", format=container, options=options) as output:
         stream = output.add_stream(codec, rate=rate_hz, layout="mono")
         if bit_rate:
             stream.bit_rate = bit_rate
@@ -35,4 +50,3 @@ def encoded(
         for each in (*to_codec.resample(frame), None):
             for packet in stream.encode(each):
                 output.mux(packet)
-    return file.getvalue()

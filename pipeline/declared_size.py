@@ -1,0 +1,127 @@
+"""How many bytes a container says it has, and how many are there: all that a cut file betrays.
+
+Matroska and WebM, ASF (WMA), MP4, AVI and TTA say where their last part ends. Decoders stop at the
+end of the file and say nothing. A container that was written to a pipe, or is still being written,
+says no size and promises nothing.
+"""
+
+import os
+import struct
+from collections.abc import Callable
+from typing import BinaryIO
+
+_HEAD_BYTES = 64
+_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+_ASF_OBJECT = struct.Struct("<16sQ")
+_BOXES = frozenset(
+    (b"ftyp", b"moov", b"mdat", b"moof", b"free", b"skip", b"wide", b"sidx", b"ssix", b"styp",
+     b"udta", b"meta", b"uuid", b"mfra", b"emsg", b"prft", b"pdin", b"pnot", b"PICT")
+)  # fmt: skip
+_FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp")
+_MOST_BOXES = 100_000
+_TTA_HEADER_BYTES = 22
+_UNKNOWN_AVI_SIZES = (0, 0xFFFF_FFFF)
+
+
+def declared_size(file: BinaryIO) -> tuple[int, int] | None:
+    """Return the bytes that a container says it has, and those that are there.
+
+    Args:
+        file: File opened for reading; its position is moved.
+
+    Returns:
+        (declared, present), or None where the file is of another format or does not say.
+    """
+    file.seek(0)
+    head = file.read(_HEAD_BYTES)
+    for is_one, end_of in _FAMILIES:
+        if is_one(head):
+            end = end_of(file, head)
+            size = file.seek(0, os.SEEK_END)
+            return None if end is None else (end, min(end, size))
+    return None
+
+
+def _end_of_matroska(file: BinaryIO, head: bytes) -> int | None:
+    size = _ebml_size(head, len(_EBML))
+    if size is None:
+        return None
+    segment_at = size[0] + size[1]
+    file.seek(segment_at)
+    head = file.read(_HEAD_BYTES)
+    if not head.startswith(_SEGMENT):
+        return None
+    size = _ebml_size(head, len(_SEGMENT))
+    return None if size is None else segment_at + size[0] + size[1]
+
+
+def _ebml_size(head: bytes, at: int) -> tuple[int, int] | None:
+    """Return where an element's body begins, and its size; None where the size is left open."""
+    if at >= len(head) or not head[at]:
+        return None
+    n_bytes = 9 - head[at].bit_length()
+    size = int.from_bytes(head[at : at + n_bytes], "big") - (1 << 7 * n_bytes)
+    if len(head) < at + n_bytes or size == (1 << 7 * n_bytes) - 1:
+        return None
+    return at + n_bytes, size
+
+
+def _end_of_asf(file: BinaryIO, head: bytes) -> int | None:
+    _, header_bytes = _ASF_OBJECT.unpack_from(head)
+    file.seek(header_bytes)
+    data = file.read(_ASF_OBJECT.size)
+    if len(data) < _ASF_OBJECT.size:
+        return None
+    guid, data_bytes = _ASF_OBJECT.unpack(data)
+    # A stream that was recorded live has no size, or that of its header alone.
+    if guid != _ASF_DATA or data_bytes <= 50 or data_bytes >> 62:
+        return None
+    return int(header_bytes + data_bytes)
+
+
+def _end_of_mp4(file: BinaryIO, head: bytes) -> int | None:
+    size, at = file.seek(0, os.SEEK_END), 0
+    for _ in range(_MOST_BOXES):
+        file.seek(at)
+        head = file.read(16)
+        if len(head) < 8 or head[4:8] not in _BOXES:
+            break  # the end, or something put behind
+        n_bytes = int.from_bytes(head[:4], "big")
+        if n_bytes == 1:
+            n_bytes = int.from_bytes(head[8:16], "big")
+        if n_bytes < 8:
+            return None  # up to the end of the file
+        at += n_bytes
+        if at >= size:
+            break
+    return at
+
+
+def _end_of_avi(_: BinaryIO, head: bytes) -> int | None:
+    size = int.from_bytes(head[4:8], "little")
+    return None if size in _UNKNOWN_AVI_SIZES else size + 8
+
+
+def _end_of_tta(file: BinaryIO, head: bytes) -> int | None:
+    rate_hz, n_samples = struct.unpack_from("<II", head, 10)
+    frame_samples = 256 * rate_hz // 245
+    if not frame_samples:
+        return None
+    n_frames = -(-n_samples // frame_samples)
+    file.seek(_TTA_HEADER_BYTES)
+    sizes = file.read(4 * n_frames)
+    if len(sizes) < 4 * n_frames:
+        return None
+    in_frames = sum(struct.unpack(f"<{n_frames}I", sizes))
+    return int(_TTA_HEADER_BYTES + len(sizes) + 4 + in_frames)
+
+
+_FAMILIES: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, bytes], int | None]], ...] = (
+    (lambda head: head.startswith(_EBML), _end_of_matroska),
+    (lambda head: head.startswith(_ASF_HEADER) and len(head) == _HEAD_BYTES, _end_of_asf),
+    (lambda head: head[4:8] in _FIRST_BOXES, _end_of_mp4),
+    (lambda head: head.startswith(b"RIFF") and head[8:12] == b"AVI ", _end_of_avi),
+    (lambda head: head.startswith(b"TTA1") and len(head) == _HEAD_BYTES, _end_of_tta),
+)

@@ -1,0 +1,51 @@
+"""Cut and damaged files of containers that FFmpeg reads; see `damaged_audio`."""
+
+import functools
+
+from tests.pipeline.damaged_audio import RATE_HZ, damaged, sound
+from tests.pipeline.damaged_mp3 import noise
+from tests.pipeline.encoding import encoded
+
+FORMATS = {
+    "mka": ("flac", "matroska", {}),
+    "webm": ("libopus", "webm", {}),
+    "wma": ("wmav2", "asf", {}),
+    "m4a": ("aac", "ipod", {"movflags": "faststart"}),
+    "mp4": ("aac", "mp4", {"movflags": "frag_keyframe+empty_moov", "frag_duration": "1000000"}),
+}
+"""FFmpeg's encoder and container, and the container's options."""
+
+
+@functools.cache
+def whole(ending: str) -> bytes:
+    codec, container, options = FORMATS[ending]
+    rate_hz = 48_000 if codec == "libopus" else RATE_HZ
+    return encoded(sound(rate_hz=rate_hz), codec, container, rate_hz, **options)
+
+
+def with_hole(ending: str) -> bytes:
+    content, middle = whole(ending), len(whole(ending)) // 2
+    return content[:middle] + noise(600) + content[middle + 600 :]
+
+
+for name in FORMATS:
+    damaged(f"whole.{name}", duration_s=3.0, within_s=0.1)(functools.partial(whole, name))
+    damaged(f"cut.{name}", error="truncated")(
+        lambda name=name: whole(name)[: len(whole(name)) // 2]
+    )
+    damaged(f"cut-by-some-bytes.{name}", duration_s=3.0, within_s=0.2, decoded_short=True)(
+        lambda name=name: whole(name)[:-20]
+    )
+for name in ("mka", "webm", "m4a", "mp4"):
+    damaged(f"whole-then-zeros.{name}", duration_s=3.0, within_s=0.1)(
+        lambda name=name: whole(name) + bytes(5000)
+    )
+for name in ("mka", "webm", "wma"):
+    # Only decoding shows what the damage costs: FFmpeg goes on with the next cluster, or not.
+    damaged(
+        f"damaged-in-the-middle.{name}",
+        duration_s=2.0,
+        within_s=0.7,
+        decoded_short=True,
+        plan_error="",
+    )(functools.partial(with_hole, name))
