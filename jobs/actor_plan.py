@@ -9,6 +9,7 @@ import ray
 from jobs.connect import ClusterOptions
 from jobs.fleet import FleetSize
 from pipeline.errors import UsageError
+from pipeline.wording import count
 
 CPU_SLOTS = 2
 MOST_SLOTS = 32
@@ -73,10 +74,7 @@ def actor_plan(options: ClusterOptions, n_shards: int, precision: str = "fp32") 
         )
     n_actors = None if options.actors == "auto" else int(options.actors)
     if gpus and is_ours and n_gpus < (n_actors or 1) * gpus:
-        raise UsageError(
-            f"--actors {options.actors} with --gpus-per-actor {gpus:g} takes more than the "
-            f"{n_gpus} GPUs of this machine; use --actors auto, or less of a GPU each"
-        )
+        raise UsageError(too_few_gpus(n_actors, gpus, n_gpus))
     cpus = [int(n["Resources"].get("CPU", 0)) for n in ray.nodes()]  # type: ignore[no-untyped-call]
     cpus = [n for n in cpus if n] or [1]
     at_first = n_actors or max(1, int(n_gpus / gpus) if gpus else len(cpus))
@@ -95,6 +93,23 @@ def actor_plan(options: ClusterOptions, n_shards: int, precision: str = "fp32") 
     n_threads = max(1, min(cpus) // math.ceil(at_first / len(cpus)))
     size = FleetSize(at_first, grows)
     return ActorPlan(size, actor_options, gpus, n_threads, options.actor_timeout_s)
+
+
+def too_few_gpus(n_actors: int | None, gpus: float, n_gpus: int) -> str:
+    """Return why so many actors do not fit on this machine, and what would."""
+    asked = f"--gpus-per-actor {gpus:g}"
+    if n_actors is not None and n_actors > 1:
+        asked = f"--actors {n_actors} with {asked}"
+    needed = count((n_actors or 1) * gpus, "GPU") if gpus >= 1 else "a GPU"
+    if not n_gpus:
+        return f"{asked} takes {needed}, and this machine has none; --gpus-per-actor 0 uses CPUs"
+    fits = int(n_gpus / gpus)
+    way_out = (
+        f"use --actors {fits} or auto, or a smaller --gpus-per-actor"
+        if fits
+        else f"use --gpus-per-actor {n_gpus} or less"
+    )
+    return f"{asked} takes {needed}, and this machine has {n_gpus}; {way_out}"
 
 
 def _resources() -> dict[str, float]:

@@ -254,7 +254,10 @@ def main() -> None:
     try:
         sys.exit(app(prog_name="passtream", standalone_mode=not as_json))
     except (PipelineError, ModelError) as error:
-        print_line(console(sys.stderr), f"passtream: {error}", 4)
+        err = console(sys.stderr)
+        print_line(err, f"passtream: {getattr(error, 'reason', error)}", 4)
+        for way_out in getattr(error, "ways_out", ()):
+            print_line(err, f"  {way_out}", 4)
         sys.exit(exit_code(error))
     except _BadOption as error:
         with json_log():

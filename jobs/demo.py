@@ -130,7 +130,9 @@ def _embed(corpus: Path, table: Path, out: Console) -> int:
             with stop_signals() as stop:
                 return run_embed(settings, out, RunLog(out), stop)
         except WeightsUnavailableError as error:
-            out.print(f"\n{error}\n\nTHE DEMO GOES ON WITH RANDOM WEIGHTS: --weights random:0\n")
+            out.print(
+                f"\n{error.reason}\n\nTHE DEMO GOES ON WITH RANDOM WEIGHTS: --weights random:0\n"
+            )
     trial = settings.model_copy(update={"weights": "random:0"})
     with stop_signals() as stop:
         return run_embed(trial, out, RunLog(out), stop)

@@ -88,8 +88,8 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
     waiting = partial(log.tell, "waiting_for_table")
     with table.store.lock(waiting, stop.table_lost) as table.hold:
         plan = _plan(config, listing, table, log)
-        announce(listing, plan, table, log, config.prune)
         check_prune(plan, config)
+        announce(listing, plan, table, log, config.prune)
         plan = keep_what_holds(table, plan, log)
         note_settings(table.store, config)
         _catch_up_fidelity(table)

@@ -8,6 +8,8 @@ ModelError (ValueError)
     └── WeightsUnavailableError   the published file is neither cached nor reachable
 """
 
+from collections.abc import Sequence
+
 
 class ModelError(ValueError):
     """Base of all errors that `models` raises for what a caller did."""
@@ -30,7 +32,20 @@ class WeightsError(ModelError):
 
 
 class WeightsUnavailableError(WeightsError):
-    """A published checkpoint is neither in the cache nor to be had from its host."""
+    """A published checkpoint is neither in the cache nor to be had from its host.
+
+    Args:
+        reason: What is missing and why it cannot be fetched.
+        ways_out: What to do instead, one short line each.
+    """
+
+    def __init__(self, reason: str, ways_out: Sequence[str]) -> None:
+        super().__init__(reason, tuple(ways_out))
+        self.reason = reason
+        self.ways_out = tuple(ways_out)
+
+    def __str__(self) -> str:
+        return "; ".join((self.reason, *self.ways_out))
 
 
 def first_line(error: BaseException) -> str:

@@ -29,6 +29,7 @@ from models.store import (
 )
 
 CONNECT_TIMEOUT_S = 20.0
+_TRIAL = "for a trial, take random ones: --weights random:0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +132,12 @@ def _from_store(spec: ArchSpec, store: Store, on_progress: Progress | None) -> P
 
 def _not_in(store: Store, spec: ArchSpec, name: str) -> WeightsUnavailableError:
     return WeightsUnavailableError(
-        f"the weights of {spec.name} are not in the model store {store} (no {name}): put them "
-        f"there with `passtream models pull {spec.name} --to {store}`, from where the internet can "
-        "be reached"
+        f"the weights of {spec.name} are not in the model store {store} (no {name})",
+        (
+            _TRIAL,
+            f"or put them there: passtream models pull {spec.name} --to {store}, where the "
+            "internet can be reached",
+        ),
     )
 
 
@@ -180,7 +184,15 @@ def _download(spec: ArchSpec, path: Path, on_progress: Progress | None) -> None:
         if isinstance(error, HTTPError):
             error.close()  # it is the response as well, and holds its socket
         reason = getattr(error, "reason", None) or error
+        if isinstance(reason, OSError) and reason.strerror and not reason.filename:
+            reason = reason.strerror
         raise WeightsUnavailableError(
-            f"the weights of {spec.name} are not in the cache and {spec.url} cannot be downloaded "
-            f"({reason}): put that file at {path}, or name a state dict with --weights"
+            f"the weights of {spec.name} are not here, and cannot be downloaded: {reason}",
+            (
+                _TRIAL,
+                f"or download {spec.url} elsewhere, and put that file at {path}",
+                "or set PASSTREAM_MODELS to a folder or URI that has it: passtream models pull "
+                f"{spec.name} --to PLACE fills one, where the internet can be reached",
+                "or name a file of your own: --weights FILE",
+            ),
         ) from error

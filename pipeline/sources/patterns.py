@@ -20,6 +20,9 @@ AUDIO_ENDINGS = (
 _NO_NAME = "names that end in /"
 """What objects of a store are counted as that have the name of a folder and are not empty."""
 
+LEFT_OUT = "left out by --include or --exclude"
+"""Kind under which files are counted that only the patterns keep out."""
+
 
 class Sieve:
     """Takes files and counts those that it passes over, by ending.
@@ -54,14 +57,15 @@ class Sieve:
             return False
         # Without its first character: `.wav` is a hidden file without an ending.
         name = os.path.basename(below)[1:].lower()
-        taken = (
-            (is_named or name.endswith(self._endings))
-            and (not self._include or any(_fits(below, each) for each in self._include))
-            and not any(_fits(below, each) for each in self._exclude)
-        )
-        if not taken:
+        if not (is_named or name.endswith(self._endings)):
             self.skipped[os.path.splitext(below)[1].lower()] += 1
-        return taken
+            return False
+        is_let_through = (
+            not self._include or any(_fits(below, each) for each in self._include)
+        ) and not any(_fits(below, each) for each in self._exclude)
+        if not is_let_through:
+            self.skipped[LEFT_OUT] += 1
+        return is_let_through
 
     def _system_folder(self, below: str) -> str:
         """The system folder that a file lies in; looked for once per folder."""

@@ -12,8 +12,10 @@ from pipeline.sources.formats import format_of
 from pipeline.sources.listing import Listing, Source, SourceOptions, skipped_note
 from pipeline.sources.manifest import ManifestSource
 from pipeline.sources.parquet import ParquetSource
+from pipeline.sources.patterns import LEFT_OUT
 from pipeline.sources.stdin import StdinSource
 from pipeline.sources.tars import TarSource
+from pipeline.wording import count
 
 _SOURCES: dict[str, Callable[[Sequence[str], SourceOptions], Source]] = {
     "files": FilesSource,
@@ -59,6 +61,12 @@ def list_sources(
     refuse_own(listing.columns)
     if not listing.clips and not listing.containers:
         shown = ", ".join(options.storage.redacted(without_signature(s)) for s in sources)
+        if n_left_out := listing.skipped[LEFT_OUT]:
+            raise UsageError(
+                f"--include and --exclude leave nothing of {shown}: they keep out "
+                f"{count(n_left_out, 'file')}; patterns with a / are compared with the path "
+                "below the source, others with the file's name"
+            )
         raise UsageError(
             f"no audio files in {shown}{skipped_note(listing.skipped)}; "
             + "; ".join(_NAME_SOME[name] for name in sorted(set(listing.formats.values())))

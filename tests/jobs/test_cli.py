@@ -8,6 +8,7 @@ import pytest
 
 from jobs.cli import app
 from jobs.config import EmbedConfig
+from models.archs import DEFAULT_ARCH
 from tests.support import QUICK, n_commits, passtream, write_tones
 
 
@@ -82,8 +83,14 @@ def test_published_weights_out_of_reach_say_what_to_do(corpus, tmp_path):
     done = passtream("embed", corpus, tmp_path / "table", env=env)
     assert done.returncode == 2
     place = tmp_path / "cache" / "checkpoints" / "passt-s-f128-p16-s10-ap.476-swa.pt"
-    assert f"put that file at {place}" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    lines = done.stderr.splitlines()
+    assert lines[-5].startswith(
+        f"passtream: the weights of {DEFAULT_ARCH} are not here, and cannot"
+    )
+    assert lines[-4] == "  for a trial, take random ones: --weights random:0"
+    assert lines[-3].endswith(f" elsewhere, and put that file at {place}")
+    assert "PASSTREAM_MODELS" in lines[-2]
+    assert lines[-1] == "  or name a file of your own: --weights FILE"
 
 
 def test_config_file_holds_every_option(corpus, tmp_path):
@@ -250,3 +257,13 @@ def test_names_that_a_terminal_cannot_show_do_not_end_a_command(tmp_path):
     )
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "\\u9ce5" in done.stderr
+
+
+def test_a_refused_prune_does_not_say_first_that_rows_are_dropped(corpus, table, tmp_path):
+    other, copy = tmp_path / "other", tmp_path / "table"
+    shutil.copytree(table, copy)
+    write_tones(other, [0.7])
+    done = passtream("embed", other, copy, *QUICK, "--in-process", "--prune")
+    assert done.returncode == 2
+    assert "Nothing was dropped" in done.stderr
+    assert "are dropped" not in done.stderr

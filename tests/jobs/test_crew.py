@@ -105,7 +105,7 @@ def test_without_gpus_there_is_one_actor_a_node_that_has_cpus(cluster, tmp_path)
     plan = actor_plan(ClusterOptions(cluster.address, "auto"), N_SHARDS)
     assert (plan.size, plan.gpus, plan.n_threads) == (FleetSize(2), 0, 1)
     assert sorted(plan.nodes().values()) == [False, True, True]
-    with pytest.raises(UsageError, match="--actors auto with --gpus-per-actor 1 takes more"):
+    with pytest.raises(UsageError, match="--gpus-per-actor 1 takes 1 GPU, and this"):
         actor_plan(ClusterOptions("local", "auto", 1.0), N_SHARDS)
 
 

@@ -322,3 +322,14 @@ def test_a_folder_that_cannot_be_listed_is_named(corpus, start_python):
     said, _ = start_python(LIST_WITHOUT_PRIVILEGE, corpus, before=before).communicate()
     (corpus / "closed").chmod(0o700)
     assert f"folder {str(corpus / 'closed')!r} cannot be listed: Permission denied" in said
+
+
+@pytest.mark.parametrize(
+    "options", [SourceOptions(include=("*.mp3",)), SourceOptions(exclude=("*.wav",))]
+)
+def test_patterns_that_leave_nothing_are_named_as_the_reason(corpus, options):
+    touch(corpus, "a.wav", "b.wav", "notes.txt")
+    with pytest.raises(UsageError, match="--include and --exclude leave nothing of") as raised:
+        list_sources([str(corpus)], options)
+    assert "they keep out 2 files" in str(raised.value)
+    assert "no audio files" not in str(raised.value)
