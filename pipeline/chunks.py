@@ -147,6 +147,8 @@ def audio_chunk(file: BinaryIO) -> AudioChunk | None:
     at, found = layout.first, {"format_at": 0, "sizes_at": 0, "count_at": 0}
     wide_size: int | None = None
     for _ in range(MOST_CHUNKS):
+        if not layout.first <= at <= file_bytes:
+            return None  # a damaged size leads out of the file
         file.seek(at)
         header = file.read(layout.header_bytes)
         if len(header) < layout.header_bytes:

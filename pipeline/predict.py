@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from pipeline.clips import ClipRef
 from pipeline.cutting import Cut
-from pipeline.errors import ClipError
+from pipeline.errors import ClipError, PipelineError
 from pipeline.header import Header, read_header
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
+from pipeline.packets import INTERNAL
 from pipeline.plausible import find_implausible
 from pipeline.promised import is_truncated
 from pipeline.recordings import Recording
@@ -77,6 +78,11 @@ def outcomes(
         return [Outcome(error.error_class, n_bytes)] * len(refs)
     except CannotDecodeError as error:
         return [Outcome(error.error_class, n_bytes)] * len(refs)
+    except (PipelineError, MemoryError):
+        raise
+    except Exception:
+        # As the decode side has it: what nobody foresaw is the clip's error.
+        return [Outcome(INTERNAL, n_bytes)] * len(refs)
     return [outcome(ref, header, n_bytes, spec) for ref in refs]
 
 

@@ -109,6 +109,8 @@ def check_file(path: Path, watch: Watch) -> str:
         raise FaultError("; ".join(watch.faults))
     if bad := [end for end in ends if isinstance(end, ClipFailed) and end.error_class == INTERNAL]:
         raise FaultError(bad[0].message)
+    if any(plan.error == INTERNAL for plan in planned):
+        raise FaultError("the plan met an error that nobody foresaw")
     _compare(planned, ends)
     classes = Counter(end.error_class if isinstance(end, ClipFailed) else "rows" for end in ends)
     return classes.most_common(1)[0][0] if classes else "nothing"

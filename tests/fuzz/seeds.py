@@ -58,6 +58,14 @@ def make_seeds() -> dict[str, bytes]:
     seeds["a.csv"] = b"uri,start_s,end_s,text\na.wav,0,0.5,x\nb.flac,0.25,1,y\n"
     lines = [{"audio_filepath": "a.wav", "offset": 0.1, "duration": 0.3}, {"audio_filepath": "b"}]
     seeds["a.jsonl"] = "\n".join(map(json.dumps, lines)).encode()
+    seeds["nemo.json"] = seeds["a.jsonl"]
+    seeds["a.tsv"] = b"client_id\tpath\tsentence\nx\ta.wav\ty\n"
+    seeds["a.txt"] = b"a.wav\nb.flac\nhttp://127.0.0.1:9/c.wav\n"
+    cut = {"id": "x", "start": 0.1, "duration": 0.2, "channel": 0}
+    cut["recording"] = {"sources": [{"type": "file", "channels": [0], "source": "a.wav"}]}
+    seeds["lhotse.jsonl"] = json.dumps(cut).encode()
+    seeds["script.m4a"] = b"ffconcat version 1.0\nfile a.wav\n"
+    seeds["playlist.mp3"] = b"#EXTM3U\n#EXTINF:3,\n/etc/hostname\n#EXT-X-ENDLIST\n"
     return seeds
 
 
