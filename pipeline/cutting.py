@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pipeline.sound import Samples, Sound
 
 Span = tuple[float, float]
+ROUNDING_S = 0.005
+"""By so much the end of a span may lie after the recording's, as manifests round their times."""
 
 
 class Cut:
@@ -31,6 +33,20 @@ class Cut:
         self.first = round(start_s * sample_rate_hz)
         self.end = round(end_s * sample_rate_hz) if end_s < math.inf else math.inf
         self.at = 0
+        self._rounding = round(ROUNDING_S * sample_rate_hz)
+
+    @property
+    def n_frames(self) -> int | None:
+        """How many frames are asked for; None where there is no limit."""
+        return None if self.end == math.inf else int(self.end) - self.first
+
+    def is_short(self, n_frames: int) -> bool:
+        """Return whether the recording ends before the clip does, by more than times are rounded.
+
+        Args:
+            n_frames: Frames of the recording.
+        """
+        return self.end < math.inf and self.end - n_frames > self._rounding
 
     def frames_within(self, n_frames: int) -> int:
         """How many frames the clip has in a recording of `n_frames`."""

@@ -111,6 +111,22 @@ class ClipReader:
                 f"ends at {cut.at / sound.sample_rate_hz:.3f} s, before the clip's start at "
                 f"{cut.first / sound.sample_rate_hz:.3f} s",
             )
+        self._check_span(sound, cut)
+
+    def _check_span(self, sound: Sound, cut: Cut) -> None:
+        """Compare the part that the manifest names with what the recording has of it."""
+        wanted, present = cut.n_frames, max(0, cut.at - cut.first)
+        if wanted is None or not present:
+            return
+        if is_truncated(wanted, present, self._limits.short_tolerance):
+            raise self._error(
+                "span_past_end",
+                f"ends at {cut.at / sound.sample_rate_hz:.3f} s, before the clip's end at "
+                f"{cut.end / sound.sample_rate_hz:.3f} s; correct the manifest, or let "
+                "--short-tolerance pass it",
+            )
+        if cut.is_short(cut.at):
+            self.decoded_short = True
 
     def _check_plausible(self, n_frames: int | None, n_bytes: int) -> None:
         if found := find_implausible(self.sample_rate_hz, n_frames, n_bytes):

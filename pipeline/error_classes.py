@@ -35,6 +35,8 @@ ERROR_CLASSES: Mapping[str, str] = MappingProxyType(
         "sample_rate_too_low": "The sample rate is below 100 Hz.",
         "server_error": "The server answers with an error instead of the file.",
         "short_response": "The server sends fewer or more bytes than it says, each time.",
+        "span_past_end": "The part that the manifest names goes on after the end of the recording, "
+        "by more than --short-tolerance.",
         "tls_error": "The host has no certificate that this machine trusts.",
         "too_large": "The file has more bytes than --max-clip-bytes allows.",
         "too_long": "The audio is longer than --max-clip-s allows.",

@@ -127,6 +127,8 @@ def outcome(ref: ClipRef, header: Header, n_bytes: int, spec: TableSpec) -> Outc
 def _is_short(header: Header, cut: Cut) -> bool:
     """Return whether audio that the file declares is missing from the clip."""
     in_all, promise = header.n_frames or 0, header.promise
+    if cut.is_short(in_all):
+        return True
     if promise is None or cut.end <= in_all:
         return False
     if promise.is_cut or promise.promised is None:
@@ -149,6 +151,7 @@ def _error(header: Header, cut: Cut, n_frames: int, n_bytes: int, spec: TableSpe
         present = in_all if promise.present is None else promise.present
         if is_truncated(promise.promised - promise.slack, present, spec.short_tolerance):
             return "unread_audio" if promise.unread else "truncated"
-    if n_frames:
-        return ""
-    return "empty_span" if in_all else "empty"
+    if not n_frames:
+        return "empty_span" if in_all else "empty"
+    is_past_end = cut.n_frames and is_truncated(cut.n_frames, n_frames, spec.short_tolerance)
+    return "span_past_end" if is_past_end else ""

@@ -13,7 +13,8 @@ def test_parts_of_recordings_with_what_the_manifest_says(tmp_path):
     manifest.write_text(
         "uri,speaker,start_s,end_s\n"
         "000.wav,Ann,0,0.5\n"
-        "000.wav,Bob,0.50,9\n"
+        "000.wav,Bob,0.50,1.5\n"
+        "000.wav,Zoe,1.25,9\n"
         "001.wav,,,\n"
         "001.wav,Eve,7,8\n"
         "gone.wav,Dan,,\n"
@@ -26,11 +27,15 @@ def test_parts_of_recordings_with_what_the_manifest_says(tmp_path):
     one, other = (str(tmp_path / "corpus" / name) for name in ("000.wav", "001.wav"))
     assert [tuple(row.values()) for row in rows] == [
         (one, "t=0.0,0.5", 0.0, 0.5, "Ann", False),
-        (one, "t=0.5,9.0", 0.5, 1.0, "Bob", False),
+        (one, "t=0.5,1.5", 0.5, 1.0, "Bob", False),
         (other, "", 0.0, 2.0, None, False),
     ]
     errors = pq.read_table(table / "errors", columns=["member", "class"]).to_pylist()
-    assert [tuple(row.values()) for row in errors] == [("t=7.0,8.0", "empty_span"), ("", "missing")]
+    assert [tuple(row.values()) for row in errors] == [
+        ("t=1.25,9.0", "span_past_end"),
+        ("t=7.0,8.0", "empty_span"),
+        ("", "missing"),
+    ]
     verified(table)
     check = passtream("verify", table, "--source", manifest)
     assert check.returncode == 0, check.stdout

@@ -77,7 +77,8 @@ def test_a_manifest_with_spans(tmp_path):
     manifest.write_text(
         "uri,start_s,end_s,speaker\n"
         "corpus/000.wav,0,12.5,Ann\n"
-        "corpus/000.wav,12.5,99,Bob\n"
+        "corpus/000.wav,12.5,31,Bob\n"
+        "corpus/000.wav,30,99,Bob\n"
         "corpus/000.wav,40,50,Bob\n"
         "corpus/001.wav,,,Eve\n"
         "corpus/gone.wav,,,Dan\n"
@@ -87,7 +88,7 @@ def test_a_manifest_with_spans(tmp_path):
     rows = pq.read_table(tmp_path / "table" / "clips", columns=["duration_s", "n_windows"])
     assert planned["audio_s"] == pytest.approx(33.0) == sum(rows["duration_s"].to_pylist())
     assert planned["windows"] == sum(rows["n_windows"].to_pylist())
-    assert planned["errors"] == {"empty_span": 1, "missing": 1}
+    assert planned["errors"] == {"empty_span": 1, "missing": 1, "span_past_end": 1}
 
 
 def test_from_a_store_and_beside_a_table_in_it(moto, tmp_path):

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import importlib
 import io
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -147,3 +148,33 @@ def cut_aiff() -> bytes:
 @damaged("part-behind-the-end.wav", error="empty_span", span=(3.0, 4.0))
 def wav_for_a_span_behind_its_end() -> bytes:
     return wav(sound().tobytes())
+
+
+@damaged("part-over-the-end.wav", error="span_past_end", span=(2.5, 3.5))
+def wav_for_a_span_of_which_half_is_there() -> bytes:
+    return wav(sound().tobytes())
+
+
+@damaged("part-a-little-over-the-end.wav", duration_s=2.0, decoded_short=True, span=(1.0, 3.01))
+def wav_for_a_span_that_ends_a_hundredth_of_a_second_too_late() -> bytes:
+    return wav(sound().tobytes())
+
+
+@damaged("part-to-a-rounded-end.wav", duration_s=2.0, span=(1.0, 3.004))
+def wav_for_a_span_whose_end_was_rounded() -> bytes:
+    return wav(sound().tobytes())
+
+
+@damaged("part-to-any-end.wav", duration_s=2.0, span=(1.0, math.inf))
+def wav_for_a_span_without_an_end() -> bytes:
+    return wav(sound().tobytes())
+
+
+@damaged("part-over-the-end.flac", error="span_past_end", span=(2.5, 3.5))
+def flac_for_a_span_of_which_half_is_there() -> bytes:
+    return by_libsndfile(sound(), format="FLAC")
+
+
+@damaged("part-over-the-end-of-a-cut-one.wav", error="truncated", span=(1.0, 2.5))
+def cut_wav_for_a_span_of_which_half_is_there() -> bytes:
+    return wav(sound().tobytes())[:48_044]

@@ -334,7 +334,7 @@ def test_any_content_ends_in_samples_or_a_clip_error(
 
 
 @pytest.mark.parametrize("name", ["s16.wav", "a.flac", "a.mp3", "a.ogg"])
-@pytest.mark.parametrize("span", [(0.25, 0.75), (1.0, 99.0), (0.5, math.inf)])
+@pytest.mark.parametrize("span", [(0.25, 0.75), (1.0, DURATION_S), (0.5, math.inf)])
 def test_a_span_is_a_file_of_its_own(files, decoded, listed, tmp_path, name, span):
     ref = dataclasses.replace(listed(files / name), member="t=", span=span)
     reader = ClipReader(of_clip(ref))
@@ -357,6 +357,25 @@ def test_a_span_behind_the_end_is_empty(files, listed):
     ) as e:
         list(ClipReader(of_clip(ref)).pieces())
     assert (e.value.stage, e.value.error_class) == ("decode", "empty_span")
+
+
+def test_a_span_that_ends_behind_the_recording_is_short_or_an_error(files, listed):
+    ref = dataclasses.replace(listed(files / "s16.wav"), span=(1.0, 2.0))
+    told = r"ends at 1\.500 s, before the clip's end at 2\.000 s; .* --short-tolerance"
+    with pytest.raises(ClipError, match=told) as raised:
+        list(ClipReader(of_clip(ref)).pieces())
+    assert (raised.value.stage, raised.value.error_class) == ("decode", "span_past_end")
+    reader = ClipReader(of_clip(ref), Limits(short_tolerance=0.5))
+    assert sum(map(len, reader.pieces())) == RATE_HZ // 2
+    assert reader.decoded_short
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_span_that_ends_with_the_recording_is_whole(files, listed, name):
+    ref = dataclasses.replace(listed(files / name), span=(0.5, DURATION_S))
+    reader = ClipReader(of_clip(ref))
+    assert sum(map(len, reader.pieces())) == pytest.approx(RATE_HZ, abs=200)
+    assert not reader.decoded_short
 
 
 def test_limits_are_held_against_the_span(files, listed):
