@@ -17,7 +17,7 @@ from jobs.listing_note import listing_noted
 from jobs.logs import EXIT_FAILED, EXIT_STOPPED, Level, RunLog
 from jobs.monitor import Monitor, fidelity_text, summary
 from jobs.ray_job import is_ray_job
-from jobs.reprocess import check_prune, clips_to_retry, keep_what_holds, store_for
+from jobs.reprocess import check_prune, clips_to_retry, keep_values, keep_what_holds, store_for
 from jobs.routing import weights_by_arch
 from jobs.run_note import run_noted
 from jobs.settings_note import note_settings
@@ -91,6 +91,7 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
         check_prune(plan, config)
         announce(listing, plan, table, log, config.prune)
         plan = keep_what_holds(table, plan, log)
+        keep_values(table, plan, listing, log)
         note_settings(table.store, config)
         _catch_up_fidelity(table)
         failed_clips = FailedClips(log, table)

@@ -22,6 +22,7 @@ from jobs.list_rules import rules_of_table
 from jobs.plan_report import PlanReport, changes
 from jobs.settings_note import STDIN
 from jobs.table_spec import settings_of, table_spec
+from pipeline.carried import clips_with_other_values, is_as_noted
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
 from pipeline.output_size import bytes_by_table, rows_by_table
@@ -35,6 +36,7 @@ from pipeline.stores import open_store
 from pipeline.survey import Survey, survey
 from pipeline.table import Table, refuse_strange_folder
 from pipeline.tally import Tally
+from pipeline.wording import count
 
 _SHOW_EVERY_S = 0.5
 
@@ -102,6 +104,14 @@ def make_plan(question: Question) -> PlanReport:
     device_costs(Tally(), spec, question.gpus, figures.devices, question.prices)
     decode_cost(Tally(), core, figures.cores)
     run = _run(table, listing, spec, config.shard_clips)
+    if table and not is_as_noted(table, listing):
+        others = clips_with_other_values(table, run.done, listing)
+        if others:
+            listing.notes.append(
+                f"other values of {', '.join(listing.columns)} in the table than in the source: "
+                f"{count(len(others), 'clip')}, {others[0][0]!r} among them; a run updates the "
+                "rows and embeds nothing again for that"
+            )
     clips, containers = _todo(run)
     archs = window_cost(spec)
     with _progress_line() as show:

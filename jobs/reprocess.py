@@ -13,15 +13,18 @@ from itertools import islice
 from jobs.config import RETRY_ALL, EmbedConfig
 from jobs.logs import RunLog
 from jobs.monitor import LINE_EVERY_S
+from pipeline.carried import update_carried
 from pipeline.difference import Key
 from pipeline.errors import UsageError
 from pipeline.plan import Plan
 from pipeline.rewrite import clear_orphans, settle
+from pipeline.sources.listing import Listing
 from pipeline.spec import TableSpec
 from pipeline.storage import Storage
 from pipeline.store import TableStore
 from pipeline.stores import open_store
 from pipeline.table import Table
+from pipeline.wording import count
 
 _READERS = 16
 _MOST_VERSIONS = 1000
@@ -121,6 +124,27 @@ def keep_what_holds(table: Table, plan: Plan, log: RunLog) -> Plan:
         clear_orphans(table, {*plan.done, *(shard.shard_id for shard in plan.todo)})
         return plan
     return settle(table, plan, _Count(log, len(plan.rewrites)).add)
+
+
+def keep_values(table: Table, plan: Plan, listing: Listing, log: RunLog) -> None:
+    """Update the rows of clips of which the sources say something else by now.
+
+    Args:
+        table: whose lock is held.
+        plan: of the run, whose shards stand as they are.
+        listing: of the sources.
+        log: Takes how many clips were updated.
+
+    Raises:
+        StoreError: the store refused; what is done is done, and the same command goes on.
+    """
+    if n_clips := update_carried(table, plan.done, listing):
+        log.tell(
+            "columns_updated",
+            f"{count(n_clips, 'clip')} had other values of {', '.join(listing.columns)} in the "
+            "table than in the source: their rows are updated, nothing is embedded again",
+            clips=n_clips,
+        )
 
 
 class _Count:

@@ -20,6 +20,7 @@
 - `table`: the names of the files, and by `commits` the records that make them count.
 - `store`, `stores`: where they lie: `local_store`, or `remote_store` over fsspec, whose parts are
   `storage`, `redaction`, `remote_client`, `remote_file`, `upload`, `exclusive` and `lease`.
+- `carried`: what a manifest says of its clips, compared with the rows and updated in them.
 - `shard`: those three steps for one shard; `stages` times them, `shared_model` lets several shards
   ask one model.
 - `run_state`, `run_status`, `processes`: what a run leaves in its table about itself, and how far

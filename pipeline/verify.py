@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.carried import rows_of, values_of
 from pipeline.check_rows import (
     SHOWN,
     clip_problems,
@@ -59,7 +60,7 @@ def verify_table(table: Table, source: Listing | None = None) -> Report:
     """
     files = table.files()
     committed = committed_shards(table, files)
-    verifier = _Verifier(table, files)
+    verifier = _Verifier(table, files, source)
     for shard in sorted(committed):
         verifier.check_shard(shard)
     verifier.check_replaced(committed)
@@ -91,8 +92,13 @@ def verify_table(table: Table, source: Listing | None = None) -> Report:
 
 
 class _Verifier:
-    def __init__(self, table: Table, files: Mapping[str, Mapping[str, int]]) -> None:
+    def __init__(
+        self, table: Table, files: Mapping[str, Mapping[str, int]], source: Listing | None
+    ) -> None:
         self.report = Report()
+        self._columns = source.columns if source else ()
+        self._values = values_of(source) if source and source.columns else {}
+        self._stale: list[str] = []  # uris whose rows have other values than the source
         self._table = table
         self._schemas = schemas(table.spec)
         self._sizes = {
@@ -162,6 +168,12 @@ class _Verifier:
             problems.append(timestamp_problems(rows["clips"], groups, spec))
         for problem in itertools.chain.from_iterable(problems):
             self._problem(shard, problem)
+        if self._values and not record.container:
+            self._stale += [
+                key[0]
+                for key, there in rows_of(rows["clips"], self._columns)
+                if self._values.get(key, there) != there
+            ]
         if "embedding" in rows["clips"].column_names:
             self._count_duplicates(matrix(rows["clips"]["embedding"]))
         self._count(rows, files)
@@ -278,6 +290,11 @@ class _Verifier:
             self.report.notes.append(
                 "clips whose host does not answer, so that they may have changed: "
                 f"{_some(uri for uri, _ in unknown)}"
+            )
+        if self._stale:
+            self.report.problems.append(
+                f"clips whose {', '.join(self._columns)} in the table are not those of the source: "
+                f"{_some(self._stale)}; the same `passtream embed` again updates them"
             )
         if gone:
             self.report.notes.append(f"clips in the table no longer in the source: {_some(gone)}")

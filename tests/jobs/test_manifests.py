@@ -1,5 +1,6 @@
 """Manifests and standard input, from the command to the rows of the table."""
 
+import re
 import subprocess
 
 import pyarrow.parquet as pq
@@ -82,3 +83,25 @@ def test_plan_and_verify_carry_the_columns_that_the_table_has(tmp_path):
     for arguments in (("verify", table, "--source", manifest), ("plan", manifest, table)):
         done = passtream(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_values_that_a_manifest_corrects_are_told_by_plan_and_verify_and_updated_by_embed(tmp_path):
+    write_tones(tmp_path / "corpus", (0.5, 0.6))
+    manifest, table = tmp_path / "m.csv", tmp_path / "table"
+    content = "path,text\ncorpus/000.wav,one\ncorpus/001.wav,two\n"
+    manifest.write_text(content)
+    run = passtream("embed", manifest, table, *QUICK, "--in-process")
+    assert run.returncode == 0, run.stderr
+    manifest.write_text(content.replace("two", "zwei"))
+    planned = passtream("plan", manifest, table)
+    assert "other values of text in the table than in the source: 1 clip" in planned.stdout
+    assert re.search("^new +0 clips", planned.stdout, re.M)
+    check = passtream("verify", table, "--source", manifest)
+    assert check.returncode == 1
+    assert "clips whose text in the table are not those of the source: 1" in check.stdout
+    run = passtream("embed", manifest, table, *QUICK, "--in-process")
+    assert run.returncode == 0, run.stderr
+    assert "1 clip had other values of text in the table than in the source" in run.stderr
+    rows = pq.read_table(table / "clips", columns=["text"])["text"].to_pylist()
+    assert sorted(rows) == ["one", "zwei"]
+    assert passtream("verify", table, "--source", manifest).returncode == 0
