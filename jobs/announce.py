@@ -68,9 +68,15 @@ def announce(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: boo
             shards_done_before=n_done,
             clips_todo=plan.n_clips,
         )
+    _announce_damage(plan, log)
     for event, found, what in (
         ("sources_changed", plan.changed, "changed since they were embedded: they are done anew"),
         ("errors_retried", plan.again, "are tried again"),
+        (
+            "clips_twice",
+            plan.twice,
+            "stand in several shards, as of two runs that wrote at once: one row of each stays",
+        ),
         (
             "sources_gone",
             plan.gone,
@@ -85,6 +91,17 @@ def announce(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: boo
                 clips=len(found),
                 clip=found[0].uri,
             )
+
+
+def _announce_damage(plan: Plan, log: RunLog) -> None:
+    """Say which committed shards have lost their data."""
+    if plan.damaged:
+        shard, reason = next(iter(sorted(plan.damaged.items())))
+        line = (
+            f"{count(len(plan.damaged), 'committed shard')} without sound data files ({reason}): "
+            "those of the clips that no other shard has are embedded again"
+        )
+        log.tell("shards_damaged", line, "warning", shards=len(plan.damaged), shard=shard)
 
 
 def _kinds(found: Sequence[ClipRef | Container]) -> str:

@@ -24,8 +24,10 @@ from jobs.settings_note import note_settings
 from jobs.stop import Stopped, StopRequest
 from jobs.table_spec import table_spec
 from jobs.terminal import print_line
+from jobs.totals import TableTotals
 from pipeline.commits import CommitRecord
 from pipeline.intake import passed_over_text
+from pipeline.inventory import Inventory, take_inventory
 from pipeline.plan import Plan, plan_run
 from pipeline.progress import Progress as Counts
 from pipeline.sources.listing import Listing
@@ -87,10 +89,12 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
         log.tell("table_note", note, "warning")
     waiting = partial(log.tell, "waiting_for_table")
     with table.store.lock(waiting, stop.table_lost) as table.hold:
-        plan = _plan(config, listing, table, log)
+        found = take_inventory(table)
+        plan = _plan(config, listing, table, found, log)
         check_prune(plan, config)
         announce(listing, plan, table, log, config.prune)
-        plan = keep_what_holds(table, plan, log)
+        totals = TableTotals(table, found, plan)
+        plan = keep_what_holds(table, plan, found, log)
         keep_values(table, plan, listing, log)
         note_settings(table.store, config)
         _catch_up_fidelity(table)
@@ -98,6 +102,7 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
 
         def on_commit(record: CommitRecord) -> None:
             table.note_fidelity(record)
+            totals.add(record)
             failed_clips.tell(record)
 
         monitor = Monitor(log, len(plan.todo), plan.n_clips, on_commit)
@@ -107,7 +112,9 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
                     _execute(config, table, weights, plan, monitor, stop)
         except Stopped:
             return _stopped(log, **monitor.totals(), table=table.store.location)
-        return _conclude(config, table, monitor, failed_clips, out, log, stop)
+        in_all = totals.final(plan, log)
+        code = _conclude(config, table, monitor, in_all, failed_clips, out, log, stop)
+        return EXIT_FAILED if totals.n_gone and code in (EXIT_OK, EXIT_TOO_MANY_ERRORS) else code
 
 
 def _on_its_cluster(config: EmbedConfig, log: RunLog) -> EmbedConfig:
@@ -153,22 +160,25 @@ def _load_weights(config: EmbedConfig, log: RunLog) -> dict[str, Weights]:
 def _catch_up_fidelity(table: Table) -> None:
     """A run that was killed may have left records whose fidelity is not in table.json yet."""
     if table.spec.precision != "fp32" and table.fidelity is None:
-        for record in table.records(sorted(table.committed())):
+        for record in table.records(sorted(table.committed()), or_gone=True):
             table.note_fidelity(record)
 
 
-def _plan(config: EmbedConfig, listing: Listing, table: Table, log: RunLog) -> Plan:
-    committed = table.committed()
+def _plan(
+    config: EmbedConfig, listing: Listing, table: Table, found: Inventory, log: RunLog
+) -> Plan:
     return plan_run(
         listing.clips,
         table.spec.digest,
         config.shard_clips,
-        committed,
+        found.committed,
         table.contents_of,
         listing.containers,
-        superseded=lambda: table.superseded(committed),
+        superseded=lambda: found.superseded,
         prune=config.prune,
-        again=clips_to_retry(table, config.retry, log),
+        again=clips_to_retry(table, found.committed, config.retry, log),
+        damaged=found.damaged,
+        ranks=table.ranks,
     )
 
 
@@ -215,6 +225,7 @@ def _conclude(
     config: EmbedConfig,
     table: Table,
     monitor: Monitor,
+    in_all: Counts,
     failed_clips: FailedClips,
     out: Console,
     log: RunLog,
@@ -234,9 +245,6 @@ def _conclude(
         print_line(out, "nothing to do: all clips of the source are in the table")
     if table.fidelity:
         print_line(out, fidelity_text(table.fidelity))
-    in_all = Counts()
-    for record in table.records(sorted(table.committed())):
-        in_all.add(record.counts)
     now = _table_text(in_all)
     print_line(out, now)
     if in_all.errors:

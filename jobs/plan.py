@@ -25,6 +25,7 @@ from jobs.table_spec import settings_of, table_spec
 from pipeline.carried import clips_with_other_values, is_as_noted
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
+from pipeline.inventory import take_inventory
 from pipeline.output_size import bytes_by_table, rows_by_table
 from pipeline.plan import Plan, Shard, plan_run
 from pipeline.sources.listing import Listing
@@ -198,15 +199,17 @@ def _run(table: Table | None, listing: Listing, spec: TableSpec, shard_clips: in
     clips, containers = listing.clips, listing.containers
     if table is None:
         return plan_run(clips, spec.digest, shard_clips, set(), lambda _: [], containers)
-    committed = table.committed()
+    found = take_inventory(table, read_records=False)
     return plan_run(
         clips,
         spec.digest,
         shard_clips,
-        committed,
+        found.committed,
         table.contents_of,
         containers,
-        superseded=lambda: table.superseded(committed),
+        superseded=lambda: table.superseded(found.committed),
+        damaged=found.damaged,
+        ranks=table.ranks,
     )
 
 

@@ -16,6 +16,7 @@ from jobs.monitor import LINE_EVERY_S
 from pipeline.carried import update_carried
 from pipeline.difference import Key
 from pipeline.errors import UsageError
+from pipeline.inventory import Inventory
 from pipeline.plan import Plan
 from pipeline.rewrite import clear_orphans, settle
 from pipeline.sources.listing import Listing
@@ -52,11 +53,14 @@ def store_for(location: str, storage: Storage, spec: TableSpec) -> TableStore:
     raise UsageError(f"table {location}: has {_MOST_VERSIONS} versions; name a new table")
 
 
-def clips_to_retry(table: Table, classes: tuple[str, ...], log: RunLog) -> set[Key]:
+def clips_to_retry(
+    table: Table, committed: set[str], classes: tuple[str, ...], log: RunLog
+) -> set[Key]:
     """Uri and member of the clips in `errors`, of some classes or of all.
 
     Args:
         table: the table.
+        committed: Ids of its committed shards.
         classes: of errors; `all` stands for every one, and none for no clip at all.
         log: is told where there is nothing of these.
 
@@ -68,7 +72,7 @@ def clips_to_retry(table: Table, classes: tuple[str, ...], log: RunLog) -> set[K
     every = RETRY_ALL in classes
     found = Counter[str]()
     shards = []
-    for record in table.records(sorted(table.committed())):
+    for record in table.records(sorted(committed)):
         found.update(record.errors)
         if record.errors and (every or not record.errors.keys().isdisjoint(classes)):
             shards.append(record.shard)
@@ -106,12 +110,13 @@ def check_prune(plan: Plan, config: EmbedConfig) -> None:
         )
 
 
-def keep_what_holds(table: Table, plan: Plan, log: RunLog) -> Plan:
+def keep_what_holds(table: Table, plan: Plan, found: Inventory, log: RunLog) -> Plan:
     """Drop the rows that do not hold any more, and what a killed run has left.
 
     Args:
         table: whose lock is held.
         plan: of the run.
+        found: What the table held when the plan was made.
         log: takes how far it is.
 
     Returns:
@@ -120,8 +125,9 @@ def keep_what_holds(table: Table, plan: Plan, log: RunLog) -> Plan:
     Raises:
         StoreError: the store refused; what is done is done, and the same command goes on.
     """
-    if not (plan.rewrites or plan.superseded):
-        clear_orphans(table, {*plan.done, *(shard.shard_id for shard in plan.todo)})
+    if not (plan.rewrites or plan.superseded or plan.damaged):
+        known = {*plan.done, *(shard.shard_id for shard in plan.todo)}
+        clear_orphans(table, known, found.files)
         return plan
     return settle(table, plan, _Count(log, len(plan.rewrites)).add)
 

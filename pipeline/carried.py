@@ -58,6 +58,18 @@ def is_as_noted(table: Table, listing: Listing) -> bool:
     return isinstance(noted, dict) and noted.get("digest") == _digest(listing)
 
 
+def is_half_updated(table: Table) -> bool:
+    """Return whether a run was killed while it gave rows new values.
+
+    A shard's file may then have another size than its record says; the next update corrects it.
+
+    Args:
+        table: The table.
+    """
+    content = table.store.read(_NOTE_NAME)
+    return content is not None and content == _NOTHING_NOTED
+
+
 def clips_with_other_values(table: Table, shards: Iterable[str], listing: Listing) -> list[Key]:
     """Return uri and member of the clips whose rows do not have the values of the sources.
 
@@ -112,6 +124,13 @@ def update_carried(table: Table, shards: Sequence[str], listing: Listing) -> int
     return n_changed
 
 
+def _as_note(digest: str) -> bytes:
+    return json.dumps({"digest": digest}).encode()
+
+
+_NOTHING_NOTED = _as_note("")
+
+
 def _digest(listing: Listing) -> str:
     digest = hashlib.blake2b(json.dumps(listing.columns).encode(), digest_size=16)
     for clip in listing.clips:
@@ -122,7 +141,7 @@ def _digest(listing: Listing) -> str:
 def _note(table: Table, digest: str) -> None:
     table.check_hold(unless_recent=True)
     with table.store.replacing(_NOTE_NAME) as path:
-        path.write_bytes(json.dumps({"digest": digest}).encode())
+        path.write_bytes(_as_note(digest))
 
 
 def _looked_at(

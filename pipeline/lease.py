@@ -1,14 +1,17 @@
 """One writer at a time where no lock dies with its process: a lease that its holder renews.
 
-Leases are numbered files, and the one with the greatest number counts. Its holder rewrites it every
-quarter of a lease's time, and at last writes that it has ended. A newcomer watches the lease for
-that whole time by its own clock: if the file changes, the holder lives and the newcomer is refused;
-if it does not change, the newcomer creates the next number, which of many newcomers only one can
-do. No two clocks are compared. Nobody writes into another's lease or deletes one that counts, so a
-newcomer however slow takes nothing from a holder it has not seen. A lease that was given back, or
-whose holder is known to be dead (its process was on this machine), is not watched.
+Leases are numbered files, and the one with the greatest number counts. Beside it its holder writes
+a sign of life every quarter of a lease's time, and at last into it that it has ended. A newcomer
+watches both files for that whole time by its own clock: if one changes, the holder lives and the
+newcomer is refused; if none does, the newcomer creates the next number, which of many newcomers
+only one can do, and deletes the lease before. No two clocks are compared. Nobody writes into
+another's lease or deletes one that counts, so a newcomer however slow takes nothing from a holder
+it has not seen. A lease that was given back, or whose holder is known to be dead (its process was
+on this machine), is not watched.
 
-A holder may stand still for longer than a lease and then go on. So every commit asks `taken_by`.
+A holder may stand still for longer than a lease and then go on. So every commit asks `taken_by`,
+which looks for the lease itself. A sign of life that was on its way meanwhile does not bring the
+lease back.
 """
 
 import contextlib
@@ -120,14 +123,14 @@ class Lease:
             self._release(renewing.is_alive())
 
     def _acquire(self, say: Callable[[str], None]) -> None:
-        seen, until_s = b"", 0.0
+        seen, until_s = (b"", b""), 0.0
         while True:
-            number, found = self._latest()
-            holder = Holder.from_bytes(found) if found else None
+            number, found = _latest(self._store)
+            holder = _holder(found)
             if number == 0 or (holder and holder.has_ended):
                 if self._take(number + 1):
                     return
-            elif holder and not seen:
+            elif holder and not seen[0]:
                 seen, until_s = found, elapsed_s() + self._lease_s
                 say(
                     f"table {self._store.location}: a run ({holder}) has not given it back; "
@@ -138,15 +141,6 @@ class Lease:
             elif holder and elapsed_s() >= until_s and self._take(number + 1):
                 return
             time.sleep(self._lease_s / _LOOKS)
-
-    def _latest(self) -> tuple[int, bytes]:
-        """Number and content of the lease that counts; 0 where there is none.
-
-        Nothing for the content where the lease was deleted since it was listed, by a newcomer that
-        has created the next.
-        """
-        number = max(_numbers(self._store), default=0)
-        return number, (self._store.read(_name(number)) or b"") if number else b""
 
     def _take(self, number: int) -> bool:
         content = self._content()
@@ -162,9 +156,9 @@ class Lease:
             # It was taken, given back and followed by others since this run looked.
             self._store.delete(_name(number))
             return False
-        for earlier in numbers:
+        for name, earlier in _files(self._store).items():
             if earlier < number:
-                self._store.delete(_name(earlier))
+                self._store.delete(f"{LEASES_DIR}/{name}")
         self._hold = Hold(number, self._hold.token)
         return True
 
@@ -200,25 +194,29 @@ class Lease:
                 return
 
     def _renew(self) -> None:
-        number, found = self._latest()
+        number = max(_numbers(self._store), default=0)
         if number > self._hold.number:
-            self._lost_to = str(Holder.from_bytes(found))
+            self._lost_to = str(_holder(_read(self._store, number)) or "unknown")
             return
         # By its name, as a listing may lag.
         self._lost_to = taken_by(self._store, self._hold) or ""
-        if not self._lost_to:
-            self._write(self._content())
+        if self._lost_to:
+            return
+        if not number:
+            # Nobody has it: a person took this run for dead, and deleted its lease.
+            self._store.put_if_absent(_name(self._hold.number), self._content())
+        self._write(_sign_name(self._hold.number), self._content())
 
-    def _write(self, content: bytes) -> None:
-        with self._store.replacing(_name(self._hold.number)) as path:
+    def _write(self, name: str, content: bytes) -> None:
+        with self._store.replacing(name) as path:
             path.write_bytes(content)
 
     def _release(self, is_renewing: bool) -> None:
         with contextlib.suppress(StoreError):
             self._lost_to = self._lost_to or taken_by(self._store, self._hold) or ""
-            # A renewal in flight would bring it back; and where the store is unavailable, it ends.
+            # Where the store is unavailable, the lease ends by itself, as it is not renewed.
             if not self._lost_to and not is_renewing:
-                self._write(self._content(ends_s=0.0))
+                self._write(_name(self._hold.number), self._content(ends_s=0.0))
         if self._lost_to:
             raise LostTableError(lost_message(self._store, self._lost_to))
 
@@ -275,17 +273,62 @@ def live_holder(store: TableStore) -> Holder | None:
         StoreError: The store is unavailable.
     """
     for number in sorted(_numbers(store), reverse=True):
-        if found := store.read(_name(number)):
-            holder = Holder.from_bytes(found)
+        if holder := _holder(_read(store, number)):
             silent_s = holder.renewed_ago_s(time.time()) - holder.lease_s
             return None if holder.has_ended or silent_s > SKEW_S else holder
     return None
 
 
+def _latest(store: TableStore) -> tuple[int, tuple[bytes, bytes]]:
+    """Number and contents of the lease that counts; 0 where there is none.
+
+    No content where the lease was deleted since it was listed, by a newcomer that has created the
+    next.
+    """
+    number = max(_numbers(store), default=0)
+    return number, _read(store, number) if number else (b"", b"")
+
+
+def _read(store: TableStore, number: int) -> tuple[bytes, bytes]:
+    """A lease, and the last sign of life beside it."""
+    lease = store.read(_name(number)) or b""
+    return lease, (store.read(_sign_name(number)) or b"") if lease else b""
+
+
+def _holder(found: tuple[bytes, bytes]) -> Holder | None:
+    """Who holds a lease, with the time of the last sign of life; None where there is no lease."""
+    lease, sign = found
+    if not lease:
+        return None
+    holder = Holder.from_bytes(lease)
+    if sign and holder.expires_s:
+        renewed = Holder.from_bytes(sign)
+        return renewed if renewed.token == holder.token else holder
+    return holder
+
+
 def _numbers(store: TableStore) -> list[int]:
-    stems = (name.removesuffix(".json") for name in store.names(LEASES_DIR))
-    return [int(stem) for stem in stems if stem.isdecimal()]
+    return [number for name, number in _files(store).items() if name == _base(number)]
+
+
+def _files(store: TableStore) -> dict[str, int]:
+    """Leases and signs of life, with their numbers."""
+    stems = {name: name.partition(".")[0] for name in store.names(LEASES_DIR)}
+    numbers = {name: int(stem) for name, stem in stems.items() if stem.isdecimal()}
+    return {n: number for n, number in numbers.items() if n in (_base(number), _sign(number))}
+
+
+def _base(number: int) -> str:
+    return f"{number:08d}.json"
+
+
+def _sign(number: int) -> str:
+    return f"{number:08d}.sign"
 
 
 def _name(number: int) -> str:
-    return f"{LEASES_DIR}/{number:08d}.json"
+    return f"{LEASES_DIR}/{_base(number)}"
+
+
+def _sign_name(number: int) -> str:
+    return f"{LEASES_DIR}/{_sign(number)}"

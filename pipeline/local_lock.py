@@ -64,7 +64,9 @@ class Lock:
                     f"{self.path}: holds something else than a lock, which is not overwritten; "
                     "if nobody needs it, delete it"
                 )
-            hold = Hold(_number(_parsed(before)) + 1, uuid.uuid4().hex)
+            # By the clock, too, so that it grows where somebody has deleted the file.
+            number = max(_number(_parsed(before)) + 1, int(time.time()))
+            hold = Hold(number, uuid.uuid4().hex)
             try:
                 self._write(handle, hold)
             except OSError as error:

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from pipeline.commits import CommitRecord
 from pipeline.difference import Rewrite
-from pipeline.errors import StoreError
+from pipeline.errors import LostTableError, StoreError
 from pipeline.inventory import take_inventory
 from pipeline.plan import Plan, shard_id
 from pipeline.rowfile import RowFile
@@ -87,7 +87,10 @@ def repair(table: Table) -> list[str]:
     done = []
     for shard, reason in sorted(found.damaged.items()):
         table.remove(shard)
-        done.append(f"shard {shard}: removed, as {reason}; the next run embeds its clips again")
+        done.append(
+            f"shard {shard}: removed, as {reason}; the next run embeds its clips again, unless "
+            "other shards have them"
+        )
     for shard in sorted(found.superseded):
         table.remove(shard)
         done.append(f"shard {shard}: removed, as another one has replaced it")
@@ -166,10 +169,12 @@ def rewrite_shard(table: Table, rewrite: Rewrite) -> str | None:
         Id of the shard that has the rest; None where nothing stays.
 
     Raises:
+        LostTableError: Another run has the table now.
         StoreError: its files cannot be read, or the store refused.
     """
     new = None
     if rewrite.kept:
+        table.check_hold()  # before files can become visible
         new = _copy(table, rewrite)
     table.remove(rewrite.shard)
     return new
@@ -207,20 +212,23 @@ def _copy(table: Table, rewrite: Rewrite) -> str:
             f"stay; run passtream verify {table.store.location}"
         )
     moved = {"host": socket.gethostname(), "pid": os.getpid(), "at_s": round(time.time(), 3)}
-    table.put(
-        CommitRecord(
-            shard=new,
-            clips=n_clips,
-            rows=counts.rows,
-            errors=dict(sorted(counts.errors.items())),
-            audio_s=math.fsum(counts.durations_s),
-            windows=counts.windows,
-            files=counts.files,
-            replaces=(rewrite.shard,),
-            fidelity=old.fidelity,
-            writer=old.writer | {"rewritten": moved},  # who embedded it, and when, stays true
-        )
+    record = CommitRecord(
+        shard=new,
+        clips=n_clips,
+        rows=counts.rows,
+        errors=dict(sorted(counts.errors.items())),
+        audio_s=math.fsum(counts.durations_s),
+        windows=counts.windows,
+        files=counts.files,
+        replaces=(rewrite.shard,),
+        fidelity=old.fidelity,
+        writer=old.writer | {"rewritten": moved},  # who embedded it, and when, stays true
     )
+    try:
+        table.put(record)
+    except LostTableError:
+        table.discard(record)
+        raise
     return new
 
 

@@ -234,7 +234,7 @@ class Table:
         Raises:
             LostTableError: Another run has the table now.
         """
-        self.check_hold(unless_recent=True)
+        self.check_hold()
         self.store.delete(commit_name(shard))
         for folder in DATA_DIRS:
             self.store.delete(data_name(folder, shard))

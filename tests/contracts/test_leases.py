@@ -18,6 +18,7 @@ from tests.contracts.conftest import fill, options_of, start
 
 LEASE_S = 2.0
 LEASE_NAME = f"{LEASES_DIR}/00000001.json"
+SIGN_NAME = f"{LEASES_DIR}/00000001.sign"
 NEXT_LEASE_NAME = f"{LEASES_DIR}/00000002.json"
 
 
@@ -128,10 +129,12 @@ def test_a_lease_is_renewed_for_as_long_as_it_is_held(remote):
     with remote.lock():
         first = remote.read(LEASE_NAME)
         deadline = time.monotonic() + 60
-        while remote.read(LEASE_NAME) == first:
+        while not (sign := remote.read(SIGN_NAME)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        earlier, later = (Holder.from_bytes(each) for each in (first, remote.read(LEASE_NAME)))
+        assert remote.read(LEASE_NAME) == first
+        assert live_holder(remote).expires_s >= Holder.from_bytes(sign).expires_s
+        earlier, later = (Holder.from_bytes(each) for each in (first, sign))
         assert earlier.token == later.token
         assert earlier.expires_s < later.expires_s
 
@@ -233,3 +236,19 @@ def test_a_hold_counts_until_another_run_takes_the_table_or_it_is_given_back(new
         assert later.number > hold.number
         assert str(socket.gethostname()) in remote.taken_by(hold)
     assert remote.taken_by(Hold(later.number, "another token"))
+
+
+def test_a_renewal_that_was_in_flight_does_not_bring_a_lost_lease_back(new_store, remote):
+    """As of a run that was stopped within its renewal: what it writes late is no lease."""
+    slow = new_store(lease_s=600.0)
+    lost = pytest.raises(LostTableError)
+    with lost, slow.lock() as hold:
+        sign = slow.read(LEASE_NAME)
+        leased(remote, NEXT_LEASE_NAME, expires_s=0.0)
+        remote.delete(LEASE_NAME)
+        fill(remote, SIGN_NAME, sign)
+        assert remote.taken_by(hold) == "host elsewhere, process 7"
+        with remote.lock() as later:
+            assert later.number == 3
+            assert remote.taken_by(hold)
+            assert remote.read(SIGN_NAME) is None
