@@ -104,6 +104,8 @@ class ClipReader:
             self.decoded_short = True
         if cut.at >= cut.end:
             return  # whether the recording is whole does not matter to the clip
+        if sound.is_cut:
+            self.decoded_short = True
         self._check_length(sound, promise, cut.at)
         if 0 < cut.at <= cut.first:
             raise self._error(

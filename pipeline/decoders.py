@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 import av
 import soundfile
 
+from pipeline.bare_frames import bare_frames
+from pipeline.bare_sound import only_frames, with_losses
 from pipeline.decoder_reasons import in_plain_words
 from pipeline.decoder_step import decoder_step, guard_sound
 from pipeline.ffmpeg import FFMPEG, by_ffmpeg
@@ -47,6 +49,7 @@ Not MemoryError, which says nothing of the file: what was read before it would p
 file that was cut off. That FFmpeg cannot have what a damaged header asks for is an FFmpegError.
 """
 _LIBSNDFILE = "libsndfile"
+_SEARCHED_BYTES = 1 << 17
 _PIECE_SAMPLES = 8 * PIECE_FRAMES
 _UNKNOWN_LENGTH_FRAMES = 1 << 60
 _FASTER_BY_FFMPEG = ("vorbis", "opus")
@@ -55,12 +58,19 @@ _SEEKABLE_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 
 
 @contextlib.contextmanager
-def open_sound(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES) -> Iterator[Sound]:
+def open_sound(
+    file: BinaryIO,
+    memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES,
+    *,
+    is_to_decode: bool = True,
+) -> Iterator[Sound]:
     """Open a recording with the first decoder that makes frames of it.
 
     Args:
         file: its position is moved. With a descriptor, wherever more than its length is wanted.
         memory_bytes: Memory that one step of a decoder may take, in bytes.
+        is_to_decode: Whether all of it will be decoded. If not, large files are not searched for
+            damage.
 
     Raises:
         CannotDecodeError: No decoder makes frames of it.
@@ -72,10 +82,16 @@ def open_sound(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES)
     if mpeg and is_count_doubtful(file, mpeg) and (frames := mpeg_frames(file)):
         check_frames(mpeg, frames)
         first = partial(to_the_end, mpeg=mpeg, frames=frames, by_libsndfile=by_libsndfile)
+    second: Callable[[BinaryIO], Any] = by_ffmpeg
     flac = flac_stream(file)
+    bare = None
+    if not mpeg and not flac:
+        bare = bare_frames(file, None if is_to_decode else _SEARCHED_BYTES)
+    if bare:
+        first, second = only_frames(bare, by_libsndfile, by_ffmpeg)
     decoders: list[tuple[str, Callable[[BinaryIO], Any]]] = [
         (_LIBSNDFILE, first),
-        (FFMPEG, by_ffmpeg),
+        (FFMPEG, second),
     ]
     if flac:
         decoders[0] = (_LIBSNDFILE, partial(flac_sound, stream=flac, opener=by_libsndfile))
@@ -94,6 +110,8 @@ def open_sound(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES)
             raise CannotDecodeError("undecodable", "; ".join(reasons))
         if mpeg and not mpeg.has_tag:
             sound = dataclasses.replace(sound, pieces=without_first(sound.pieces, UNTOLD_DELAY))
+        if bare:
+            sound = with_losses(sound, bare)
         yield guard_sound(sound, memory_bytes)
 
 

@@ -1,8 +1,9 @@
 """The decoded frames of one audio track of a container that FFmpeg has opened.
 
 Of several tracks the one that the file marks as its default is taken, if it can be decoded. Damage
-at the end of a track costs what it hits, and is told; damage in the middle is an error, as nobody
-can say what is missing there.
+at the end of a track costs what it hits, and is told. Damage in the middle is an error, as nobody
+can say what is missing there; only bare AAC and AC-3, of which each frame is found again by itself,
+lose what the damage hits.
 """
 
 import math
@@ -25,8 +26,9 @@ _MOST_MISSING_S = {
     "wv": 0.05,
 }
 """By how much the audio of containers that declare a duration may end before it."""
-_MOST_FAILED = 64
-"""Packets at the end that may fail: about a second and a half, of most formats."""
+_BARE = ("aac", "ac3", "eac3")
+_MOST_FAILED, _MOST_FAILED_SHARE = 64, 0.05
+"""Packets that may fail: about a second and a half of most formats, or more of a long recording."""
 
 
 def audio_tracks(container: Any) -> list[int]:
@@ -59,7 +61,7 @@ def track_frames(container: Any, track: int, losses: list[str]) -> Iterator[Any]
         losses: Gets a phrase if the end of the track cannot be decoded.
 
     Raises:
-        av.FFmpegError: Something cannot be decoded, and it is not the end.
+        av.FFmpegError: More than that cannot be decoded.
     """
     stream = container.streams[track]
     family = container.format.name.partition(",")[0]
@@ -76,7 +78,7 @@ def track_frames(container: Any, track: int, losses: list[str]) -> Iterator[Any]
             n_failed += 1
             continue
         # The last packet is empty; what comes out of it belongs to those before.
-        if failure and frames and packet.size:
+        if failure and frames and packet.size and family not in _BARE:
             raise failure
         n_frames += len(frames)
         if family in _TIMED:
@@ -84,10 +86,10 @@ def track_frames(container: Any, track: int, losses: list[str]) -> Iterator[Any]
         yield from frames
     if failure is None:
         clock.check_end()
-    elif not n_frames or n_failed > _MOST_FAILED:
+    elif not n_frames or n_failed > max(_MOST_FAILED, _MOST_FAILED_SHARE * n_frames):
         raise failure
     else:
-        losses.append("the end of the audio cannot be decoded")
+        losses.append(f"{n_failed} parts of the audio cannot be decoded")
 
 
 def _packets(container: Any, stream: Any, clock: "_Clock") -> Iterator[Any]:

@@ -59,14 +59,17 @@ def read_header(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES
         if corrected.file is not file and (mpeg := mpeg_length(corrected.file)):
             return _of_mpeg_in_wav(mpeg, corrected)
         promise = corrected.promise
-        with open_sound(corrected.file, memory_bytes) as sound:
+        with open_sound(corrected.file, memory_bytes, is_to_decode=False) as sound:
             is_known = sound.n_frames is not None
+            if sound.is_cut and promise is None:
+                promise = Promise(None, is_cut=True)
             return Header(
                 sound.sample_rate_hz,
                 sound.channels,
                 sound.n_frames if is_known else sound.about_frames,
                 is_known and not (sound.decoder == FFMPEG and _is_partly_missing(promise)),
                 promise,
+                bool(sound.losses),
             )
     except DECODER_ERRORS as error:
         raise CannotDecodeError("undecodable", reason_of(error)) from error

@@ -80,9 +80,7 @@ def to_the_end(
             sound = dataclasses.replace(sound, pieces=without_first(sound.pieces, mpeg.n_before))
         elif mpeg.n_frames is not None:
             sound = stack.enter_context(by_libsndfile(file))
-            losses = _gaps(frames)
-            pieces = _as_cut(sound.pieces, frames, losses)
-            yield dataclasses.replace(sound, pieces=pieces, losses=losses)
+            yield dataclasses.replace(sound, losses=_gaps(frames), is_cut=frames.is_cut)
             return
         elif _is_followed_by_nothing(file, frames):
             sound = stack.enter_context(by_libsndfile(file))
@@ -94,8 +92,9 @@ def to_the_end(
             sound = stack.enter_context(by_libsndfile(cast(BinaryIO, view)))
         losses = _gaps(frames)
         pieces = _no_fewer(sound.pieces, n_samples, mpeg.frame_samples, frames.n_gaps, losses)
-        pieces = _as_cut(pieces, frames, losses)
-        yield dataclasses.replace(sound, pieces=pieces, about_frames=n_samples, losses=losses)
+        yield dataclasses.replace(
+            sound, pieces=pieces, about_frames=n_samples, losses=losses, is_cut=frames.is_cut
+        )
 
 
 def is_joined(mpeg: MpegAudio, frames: MpegFrames) -> bool:
@@ -131,12 +130,6 @@ def _gaps(frames: MpegFrames) -> list[str]:
     if not frames.n_gaps:
         return []
     return [f"something that is not MP3 lies between its frames, in {frames.n_gaps} places"]
-
-
-def _as_cut(pieces: Iterator[Samples], frames: MpegFrames, losses: list[str]) -> Iterator[Samples]:
-    yield from pieces
-    if frames.is_cut:
-        losses.append("ends inside an MP3 frame")
 
 
 def _no_fewer(

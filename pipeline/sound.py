@@ -41,6 +41,7 @@ class Sound:
             it has no idea.
         losses: What of the recording is not audio or cannot be decoded, one phrase each; may grow
             while `pieces` are taken. A clip of a recording with losses is decoded short.
+        is_cut: Whether the file ends inside a part of the audio, so that its end is missing.
     """
 
     sample_rate_hz: int
@@ -52,3 +53,4 @@ class Sound:
     seek: Callable[[int], int] | None = None
     about_frames: int | None = None
     losses: list[str] = field(default_factory=list)
+    is_cut: bool = False

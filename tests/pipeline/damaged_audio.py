@@ -24,6 +24,7 @@ _MODULES: tuple[str, ...] = (
     "tests.pipeline.damaged_mp3",
     "tests.pipeline.damaged_pcm",
     "tests.pipeline.damaged_containers",
+    "tests.pipeline.damaged_bare",
 )
 """Further modules with damaged audio, for example `tests.pipeline.damaged_ogg`."""
 
