@@ -53,11 +53,16 @@ $(STAMP): Makefile pyproject.toml infra/requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(VALIDATOR)
 	@touch $@
 
-# The versions that CI and the image run with, from a new environment with the newest that fit.
+# The versions that CI and the image run with, from a new environment with the newest that fit; and
+# the hashes of what the image installs of them, for the platform and the Python that this runs on:
+# Linux on x86-64 and Python 3.11, as the image has.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet '.[test]'
 	build/lock/bin/python -m pip freeze --exclude passtream > infra/requirements.lock
+	build/lock/bin/python -m pip install --quiet --dry-run --ignore-installed \
+		--report build/lock/report.json -c infra/requirements.lock .
+	build/lock/bin/python infra/lock_hashes.py build/lock/report.json > infra/requirements.hashes
 
 clean:
 	rm -rf $(VENV) build demo

@@ -5,6 +5,7 @@ Where another one is found first, by `PYTHONPATH` or because it was installed ov
 says so instead of running half of each.
 """
 
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ _OWN_ENVIRONMENT = "or install passtream into an environment of its own (uv tool
 
 def main() -> None:
     """Run the command."""
+    _drop_relative_folders()
     for name in _PACKAGES:
         if (found := _folder_of(name)) != Path(__file__).resolve().parent / name:
             _refuse(
@@ -36,6 +38,23 @@ def main() -> None:
             f"been installed over it: install passtream again, {_OWN_ENVIRONMENT}"
         )
     run()
+
+
+def _drop_relative_folders() -> None:
+    """Take folders off the path, here and in processes to come, that depend on the current one.
+
+    An empty part of PYTHONPATH, as in `PYTHONPATH=:/mine`, stands for whatever folder a command is
+    started in; that may hold a corpus, with modules in it.
+    """
+    given = os.environ.get("PYTHONPATH", "")
+    parts = given.split(os.pathsep)
+    kept = [part for part in parts if os.path.isabs(part)]
+    if not given or kept == parts:
+        return
+    ours = os.path.dirname(os.path.abspath(__file__))
+    dropped = {os.path.abspath(part) for part in parts} - {ours, *map(os.path.abspath, kept)}
+    sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) not in dropped]
+    os.environ["PYTHONPATH"] = os.pathsep.join(kept)
 
 
 def _folder_of(name: str) -> Path | None:

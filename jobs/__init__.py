@@ -14,8 +14,9 @@
   (how many), `schedule` (who does what) and `work` (what a failure makes of it) decide, and know no
   Ray; `actor` and `decoding` run on its nodes; `metrics` and `reasons` tell of it.
 - `command_line`: the arguments of this process, without credentials for `ps`.
-- `submit`: `passtream submit` and `passtream job`; `submission` is what is sent, `job_client` to
-  whom, `follow` the log to the job's end; `ray_job`: what a run does that Ray Jobs has started.
+- `submit`: `passtream submit` and `passtream job`; `submission` is what is sent, with the settings
+  in `sent_config`, `job_client` to whom, `follow` the log to the job's end; `ray_job`: what a run
+  does that Ray Jobs has started.
 - `routing`: which archs a run embeds with, and the weights of each.
 - `model`: the model that a process of a run holds, `routed` what it says; `stop`: being told
   to stop.

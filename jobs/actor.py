@@ -17,8 +17,11 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs.metrics import ModelMetrics
 from jobs.model import RunSpec
+from jobs.node_fault import fault_here
+from jobs.nodes import without
+from jobs.sent_config import forget_config
 from pipeline.commits import CommitRecord
-from pipeline.errors import PipelineError
+from pipeline.errors import HostError, PipelineError
 from pipeline.events import ClipStart, Event
 from pipeline.plan import Shard
 from pipeline.progress import Progress
@@ -63,6 +66,7 @@ class EmbedActor:
     """
 
     def __init__(self, run: RunSpec, n_threads: int) -> None:
+        forget_config()
         self._run = run
         self._n_threads = n_threads
         self._model: SharedModel
@@ -95,7 +99,11 @@ class EmbedActor:
         return model.warm_up
 
     def embed(
-        self, shard: Shard, poison: frozenset[int] = frozenset(), one_by_one: bool = False
+        self,
+        shard: Shard,
+        poison: frozenset[int] = frozenset(),
+        one_by_one: bool = False,
+        avoided: frozenset[str] = frozenset(),
     ) -> None:
         """Embed a shard; `commit` or `drop` follows.
 
@@ -103,18 +111,23 @@ class EmbedActor:
             shard: what to embed.
             poison: places of clips that are not to be decoded: they kill the process that does.
             one_by_one: have a decoder that dies tell at which clip; slower.
+            avoided: IDs of nodes that are not to decode it: their own faults have failed it.
 
         Raises:
             DecodeDiedError: the process that decoded it died.
+            NodeFaultError: A node has a fault of its own.
             SupersededError: it was dropped.
             PipelineError: as `pipeline.shard.embedded_shard`.
         """
         self._note(shard, Progress())
         try:
-            packets = self._packets(shard, poison, one_by_one)
+            packets = self._packets(shard, poison, one_by_one, avoided)
             embedded = embedded_shard(
                 shard, packets, self._model, self._table, partial(self._note, shard)
             )
+        except HostError as error:
+            self._forget(shard)
+            raise fault_here(error) from error
         except BaseException:
             self._forget(shard)
             raise
@@ -124,10 +137,13 @@ class EmbedActor:
         """Write and commit a shard that is embedded; the record that stands.
 
         Raises:
+            NodeFaultError: This node has a fault of its own.
             StoreError: the table could not be written.
         """
         try:
             return self._embedded.pop(shard.shard_id).commit()
+        except HostError as error:
+            raise fault_here(error) from error
         finally:
             self._forget(shard)
 
@@ -148,14 +164,17 @@ class EmbedActor:
             return copy.deepcopy(self._progress)
 
     def _packets(
-        self, shard: Shard, poison: frozenset[int], one_by_one: bool
+        self, shard: Shard, poison: frozenset[int], one_by_one: bool, avoided: frozenset[str]
     ) -> Iterator[list[Event]]:
         task: Any = ray.remote(self._run.decode)
+        where: dict[str, Any] = {"scheduling_strategy": self._near}
+        if avoided:
+            where = {"label_selector": without(avoided)}
         stream = task.options(
             num_cpus=1,
             num_returns="streaming",
             max_retries=0,
-            scheduling_strategy=self._near,
+            **where,
             # One by one: the next clip is not begun before it is known here which one that is.
             _generator_backpressure_num_objects=1 if one_by_one else BACKPRESSURE_PACKETS,
         ).remote(
@@ -177,6 +196,8 @@ class EmbedActor:
             cause = getattr(error, "cause", None) or error
             if isinstance(cause, PipelineError):
                 raise cause from None
+            if isinstance(cause, ray.exceptions.OutOfDiskError):
+                raise HostError("Ray's object store has no disk left to spill to") from None
             if not isinstance(cause, _DEATHS):
                 raise
             reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]

@@ -26,7 +26,7 @@ from jobs.reasons import reason_of
 from jobs.schedule import Schedule, Try
 from jobs.stop import StopRequest, grace_s
 from jobs.work import Work
-from pipeline.errors import LostTableError, StoreError
+from pipeline.errors import HostError, LostTableError, StoreError
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 from pipeline.wording import count
@@ -139,13 +139,23 @@ class _Driver:
 
     def _hand_out(self, actor: Actor) -> None:
         """Give an actor what it can take."""
+        if self._crew.is_broken(actor.node):
+            return
         n_actors = self._crew.size
         while not self._stop.requested:
-            taken = self._schedule.take(actor, self._n_slots, n_actors, time.monotonic())
+            taken = self._schedule.take(
+                actor,
+                self._n_slots,
+                n_actors,
+                time.monotonic(),
+                actor.node,
+                self._crew.staffed_nodes,
+            )
             if taken is None:
                 return
             work = taken.work
-            ref = actor.handle.embed.remote(work.shard, work.poison, work.one_by_one)
+            avoided = work.failed_nodes - {actor.node}  # where it is on one, no other was left
+            ref = actor.handle.embed.remote(work.shard, work.poison, work.one_by_one, avoided)
             self._answers.expect(ref, actor, self._embedded, taken)
 
     def _embedded(self, actor: Actor, done: Try[Actor], ref: Any) -> None:
@@ -185,6 +195,9 @@ class _Driver:
                 raise cause from None  # no other shard could be committed either
             if isinstance(cause, DecodeDiedError):
                 after = asked.work.decoder_died(cause.clip)
+            elif isinstance(cause, HostError):
+                node = getattr(cause, "node", actor.node)
+                after = asked.work.failed_on(node, self._crew.node_failed(node, reason_of(error)))
             elif isinstance(cause, StoreError):
                 after = None  # it has been tried for as long as --store-timeout-s says
             else:

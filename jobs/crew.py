@@ -5,11 +5,13 @@ are two answers: one that has no node yet may be ended again at no loss.
 """
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs.actor import EmbedActor
 from jobs.actor_plan import ActorPlan
@@ -17,9 +19,10 @@ from jobs.answers import Answers
 from jobs.fleet import Fleet
 from jobs.logs import RunLog
 from jobs.model import RunSpec
+from jobs.nodes import without
 from jobs.reasons import reason_of
 from jobs.work import MAX_ATTEMPTS
-from pipeline.errors import DriftError, PipelineError
+from pipeline.errors import DriftError, HostError, PipelineError
 
 NO_ROOM_S = 60.0
 """How long a run waits for a place for its first actor before it says so."""
@@ -32,12 +35,14 @@ class Actor:
     Attributes:
         handle: Ray's.
         avoided: nodes that it is kept from, because they rest.
+        target: ID of the node that it is meant for; empty where Ray chooses.
         node: that it is on; empty as long as Ray has no place for it.
         is_ready: it has its model.
     """
 
     handle: Any
     avoided: frozenset[str]
+    target: str = ""
     node: str = ""
     is_ready: bool = False
 
@@ -77,6 +82,11 @@ class Crew:
         """Those that have their model."""
         return [actor for actor in self._actors if actor.is_ready]
 
+    def staffed_nodes(self) -> frozenset[str]:
+        """Return the IDs of the nodes that have an actor, ready or still with its model to load."""
+        nodes = {actor.node or actor.target for actor in self._actors}
+        return frozenset(nodes - {""})
+
     @property
     def size(self) -> int:
         """How many share the work, or soon will."""
@@ -98,17 +108,26 @@ class Crew:
         for actor in self.starting:
             if not actor.node and actor.avoided != resting:
                 self.end(actor)  # Ray has been told of other nodes than are to be avoided now
-        n_missing = self._fleet.n_to_start(len(self.starting), len(self.ready), n_waiting)
+        broken = self._fleet.broken(time.monotonic())
+        n_ready = sum(actor.node not in broken for actor in self.ready)
+        if n_ready and not self._plan.gpus:
+            n_ready = len(self.ready)  # each node has its actor: another one would be in its way
+        n_missing = self._fleet.n_to_start(len(self.starting), n_ready, n_waiting)
         if not n_missing:
             return
         nodes = self._plan.nodes()
         fit = {node for node, has_room in nodes.items() if has_room}
         if fit and resting.issuperset(fit):
             return
-        # What asks for nothing, an actor without a GPU, Ray would put anywhere.
-        unfit = frozenset[str]() if self._plan.gpus else nodes.keys() - fit
         for _ in range(n_missing):
-            self._start(resting, resting | unfit)
+            # What asks for nothing, an actor without a GPU, Ray would put anywhere.
+            target = "" if self._plan.gpus or not fit else self._emptiest(fit - resting)
+            self._start(resting, target)
+
+    def _emptiest(self, nodes: Collection[str]) -> str:
+        """Return the node with the fewest actors."""
+        meant = Counter(actor.node or actor.target for actor in self._actors)
+        return min(sorted(nodes), key=lambda node: meant[node])
 
     def end(self, actor: Actor) -> None:
         """Do without an actor, whatever it is doing."""
@@ -127,17 +146,47 @@ class Crew:
         """An actor has committed a shard."""
         self._fleet.did_well(actor.node)
 
+    def is_broken(self, node: str) -> bool:
+        """Whether a node rests because of a fault of its own."""
+        return node in self._fleet.broken(time.monotonic())
+
+    def node_failed(self, node: str, reason: str) -> frozenset[str]:
+        """Leave a node alone for a while that has a fault of its own, as a full disk.
+
+        Args:
+            node: ID of the node.
+            reason: What is wrong with it, in one line.
+
+        Returns:
+            The IDs of all nodes that can have actors.
+
+        Raises:
+            HostError: All of them have had such faults for a while, and nothing was committed.
+        """
+        if not self.is_broken(node):
+            self._fleet.record_fault(node, time.monotonic())
+            line = f"node {node} is left alone for a while: {reason}"
+            self._log.tell("node_failed", line, "warning", node=node, reason=reason)
+        fit = frozenset(name for name, has_room in self._plan.nodes().items() if has_room)
+        if self._fleet.is_hopeless(fit):
+            raise HostError(
+                f"no node is left that can embed: {reason}; the same command goes on from there"
+            )
+        return fit
+
     def end_all(self) -> None:
         """End all of them."""
         for actor in list(self._actors):
             self.end(actor)
 
-    def _start(self, avoided: frozenset[str], away: frozenset[str]) -> None:
+    def _start(self, avoided: frozenset[str], target: str) -> None:
         options = dict(self._plan.options)
-        if away:
-            options["label_selector"] = {"ray.io/node-id": f"!in({','.join(sorted(away))})"}
+        if target:
+            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(target, soft=True)
+        elif avoided:
+            options["label_selector"] = without(avoided)
         handle = self._class.options(**options).remote(self._run, self._plan.n_threads)
-        actor = Actor(handle, avoided)
+        actor = Actor(handle, avoided, target)
         self._actors.add(actor)
         self._answers.expect(handle.node.remote(), actor, self._place)
 
@@ -169,6 +218,8 @@ class Crew:
         reason = reason_of(error)
         self.lose(actor, reason)
         self._failed_starts += 1
+        if isinstance(getattr(error, "cause", None), HostError) and actor.node:
+            self.node_failed(actor.node, reason)
         told = f"the model's process failed to start: {reason}"
         if isinstance(getattr(error, "cause", None), DriftError):
             raise DriftError(reason) from error

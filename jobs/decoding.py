@@ -6,6 +6,8 @@ would be torch, which takes seconds and hundreds of megabytes.
 
 from collections.abc import Iterator
 
+from jobs.sent_config import forget_config
+from pipeline.errors import HostError
 from pipeline.events import Event
 from pipeline.intake import Intake
 from pipeline.packets import PACKET_BYTES, DecodeRule, shard_packets
@@ -43,3 +45,26 @@ def decode(
         poison=poison,
         passed_over=intake.passed_over,
     )
+
+
+def decode_on_node(
+    shard: Shard,
+    rule: DecodeRule,
+    columns: tuple[str, ...],
+    storage: Storage,
+    poison: frozenset[int] = frozenset(),
+    one_by_one: bool = False,
+) -> Iterator[list[Event]]:
+    """As `decode`, in a process of Ray: a fault of the machine names its node.
+
+    Raises:
+        NodeFaultError: The node's disk is full, or it has another fault of its own.
+        StoreError: A store is unavailable.
+    """
+    forget_config()
+    try:
+        yield from decode(shard, rule, columns, storage, poison, one_by_one)
+    except HostError as error:
+        from jobs.node_fault import fault_here  # imports Ray, which a run in one process has not
+
+        raise fault_here(error) from error

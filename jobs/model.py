@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from jobs.decoding import decode
+from jobs.decoding import decode_on_node
 from jobs.routed import Begun, RoutedPending
 from models.archs import arch_spec
 from models.embedder import Embedder, WarmUp
@@ -74,7 +74,7 @@ class RunSpec:
     @property
     def decode(self) -> Decode:
         """What makes the packets of a shard; a function of a module without torch."""
-        return decode
+        return decode_on_node
 
     def model(self, n_threads: int) -> BeginningModel:
         """The model that an actor holds.

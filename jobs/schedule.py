@@ -8,7 +8,7 @@ of the two that is through commits, and the other is not even asked.
 
 import math
 from collections import deque
-from collections.abc import Hashable, KeysView, Sequence
+from collections.abc import Callable, Hashable, KeysView, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -82,7 +82,15 @@ class Schedule(Generic[A]):
         """What an actor is at."""
         return list(self._of_actor.get(actor, ()))
 
-    def take(self, actor: A, n_slots: int, n_actors: int, now_s: float) -> Try[A] | None:
+    def take(
+        self,
+        actor: A,
+        n_slots: int,
+        n_actors: int,
+        now_s: float,
+        node: str = "",
+        others: Callable[[], frozenset[str]] = frozenset,
+    ) -> Try[A] | None:
         """The next shard for an actor; None where it has enough.
 
         Args:
@@ -90,10 +98,16 @@ class Schedule(Generic[A]):
             n_slots: most shards that it may have open.
             n_actors: how many share the work. The first ones that are ready do not take it all.
             now_s: the time.
+            node: ID of the actor's node, which gets no shard that a fault of it has failed.
+            others: Returns the nodes that have actors: where none of them is better, it does.
         """
+
+        def suits(work: Work) -> bool:
+            return node not in work.failed_nodes or others() <= work.failed_nodes
+
         open_ = [each.work for each in self.tries_of(actor)]
-        work = self._next(open_, n_slots, n_actors) or (
-            None if open_ or self._waiting else self._straggler(actor, now_s)
+        work = self._next(open_, n_slots, n_actors, suits) or (
+            None if open_ or self._waiting else self._straggler(actor, now_s, suits)
         )
         if work is None:
             return None
@@ -135,17 +149,19 @@ class Schedule(Generic[A]):
         """Have a shard done once more, after the rest."""
         self._waiting.append(work)
 
-    def _next(self, open_: Sequence[Work], n_slots: int, n_actors: int) -> Work | None:
+    def _next(
+        self, open_: Sequence[Work], n_slots: int, n_actors: int, suits: Callable[[Work], bool]
+    ) -> Work | None:
         share = math.ceil((len(self._waiting) + len(self._tries)) / n_actors)
         if len(open_) >= min(n_slots, share) or any(work.alone for work in open_):
             return None
         for work in self._waiting:
-            if not work.alone or not open_:
+            if suits(work) and (not work.alone or not open_):
                 self._waiting.remove(work)
                 return work
         return None
 
-    def _straggler(self, actor: A, now_s: float) -> Work | None:
+    def _straggler(self, actor: A, now_s: float, suits: Callable[[Work], bool]) -> Work | None:
         """The work of the slowest try that has no second one, if it is slow enough."""
         found: tuple[float, Work] | None = None
         for tries in self._tries.values():
@@ -154,6 +170,8 @@ class Schedule(Generic[A]):
             slowness = took_s / self._pace.expected_s(first.work.shard)
             is_slow = slowness > SLOW and took_s > LEAST_SLOW_S
             if len(tries) > 1 or first.actor == actor or first.work.alone or not is_slow:
+                continue
+            if not suits(first.work):
                 continue
             if found is None or slowness > found[0]:
                 found = slowness, first.work

@@ -9,6 +9,7 @@ from typing import Any
 from jobs.configure import load_config, wants_json
 from jobs.logs import RunLog, json_log
 from jobs.options import console
+from jobs.sent_config import forget_config
 from jobs.stop import stop_signals
 
 
@@ -36,6 +37,8 @@ def start_embed(
         stop_signals() as stop,
     ):
         config = load_config(path, options, base())
+        if path is not None:
+            forget_config(path)
         from jobs.embed import run_embed  # imports torch, which takes seconds
 
         return run_embed(config, console(sys.stdout, quiet=as_json), log, stop)

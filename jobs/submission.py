@@ -24,13 +24,13 @@ from jobs.config import EmbedConfig
 from jobs.configure import load_config
 from jobs.ray_job import STOP_WAIT_VARIABLE
 from jobs.routing import weights_by_arch
+from jobs.sent_config import CONFIG_NAME, write_config
 from pipeline.errors import UsageError
 from pipeline.run_state import passtream_version
 from pipeline.storage import is_remote, is_uri
 
 PACKAGES = (jobs, models, pipeline)
 METADATA = ("table", "sources", "passtream_version", "config_sha256")
-CONFIG_NAME = "passtream.yaml"
 STOP_WAIT_S = 30
 """Time for `jobs.stop.GRACE_S`, and for what follows it; a job that has ended waits no longer."""
 _MOST_SHOWN_SOURCES = 5
@@ -78,7 +78,7 @@ def submission(path: Path, env: Mapping[str, str], is_installed: bool) -> Iterat
                 source = Path(str(package.__file__)).parent
                 ignore = shutil.ignore_patterns(*_NOT_SENT)
                 shutil.copytree(source, folder / source.name, ignore=ignore)
-        (folder / CONFIG_NAME).write_text(yaml.safe_dump(given, sort_keys=False))
+        write_config(folder, given)
         command = ["passtream", "embed"] if is_installed else ["python", "-m", "jobs.embed"]
         yield Submission(
             folder,

@@ -50,8 +50,9 @@ def submit(
         Path,
         typer.Argument(
             metavar="CONFIG.yaml",
-            help="Settings of `embed`. The file travels to the cluster with its storage_options, "
-            "and Ray's list of jobs does not show it; but who may run jobs there can read it.",
+            help="Settings of `embed`. The file travels to the cluster with its storage_options. "
+            "Ray's list of jobs does not show it, and the job removes it from the nodes; but who "
+            "may run jobs there can read it.",
         ),
     ],
     address: Address = None,

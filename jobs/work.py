@@ -3,9 +3,11 @@
 A shard is tried `MAX_ATTEMPTS` times. Whose fault a death is, is not always plain: where a model's
 process died with several shards in it, none of them has failed yet, but from the second time on
 each is tried alone. Where a decoder dies, the next tries go clip by clip, and a clip at which two
-of them die is passed over from then on.
+of them die is passed over from then on. A fault of a node, as a full disk, is no failure of the
+shard as long as there are nodes that have not failed it.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from pipeline.plan import Shard
@@ -26,6 +28,7 @@ class Work:
         one_by_one: its decoder died before.
         died_at: place of the clip at which it last died.
         poison: places of clips at which it died twice.
+        failed_nodes: IDs of nodes whose own faults have failed it since its last attempt.
     """
 
     shard: Shard
@@ -34,6 +37,7 @@ class Work:
     one_by_one: bool = False
     died_at: int | None = None
     poison: frozenset[int] = frozenset()
+    failed_nodes: frozenset[str] = frozenset()
 
     @property
     def alone(self) -> bool:
@@ -43,6 +47,20 @@ class Work:
     def failed(self) -> "Work | None":
         """What follows a try that failed; None where it was the last."""
         return replace(self, attempt=self.attempt + 1) if self.attempt < MAX_ATTEMPTS else None
+
+    def failed_on(self, node: str, nodes: Collection[str]) -> "Work | None":
+        """Return what follows a fault of a node; None where all nodes have failed it too often.
+
+        Args:
+            node: ID of the node that has the fault.
+            nodes: IDs of the nodes that can embed.
+        """
+        failed_nodes = self.failed_nodes | {node}
+        is_new = node not in self.failed_nodes
+        if is_new and not failed_nodes.issuperset(nodes):
+            return replace(self, failed_nodes=failed_nodes)
+        after = self.failed()
+        return after and replace(after, failed_nodes=frozenset() if is_new else failed_nodes)
 
     def died_among_others(self) -> "Work":
         """What follows the death of a process that had other shards as well."""

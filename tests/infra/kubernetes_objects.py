@@ -1,9 +1,10 @@
 """What Kubernetes and the Prometheus operator take in objects: the fields that `infra` uses."""
 
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from tests.infra.kubernetes_pods import Label, LabelKey, Labels, Metadata, PodTemplate, Port
 from tests.infra.kustomized import Object, Strict
@@ -21,6 +22,17 @@ class ServiceAccount(Strict):
     apiVersion: Literal["v1"]
     kind: Literal["ServiceAccount"]
     metadata: Metadata
+
+
+class NamespaceMetadata(Strict):
+    name: Label
+    labels: Labels
+
+
+class Namespace(Strict):
+    apiVersion: Literal["v1"]
+    kind: Literal["Namespace"]
+    metadata: NamespaceMetadata
 
 
 class ConfigMap(Strict):
@@ -95,9 +107,36 @@ class Selector(Strict):
     matchLabels: Labels = Field(default_factory=dict)
 
 
+def _known_network(text: str) -> str:
+    assert ip_network(text)
+    return text
+
+
+Network = Annotated[str, AfterValidator(_known_network)]
+
+
+class IpBlock(Strict):
+    cidr: Network
+    except_: list[Network] = Field(default_factory=list, alias="except")
+
+    @model_validator(mode="after")
+    def _excepts_parts_of_itself(self) -> "IpBlock":
+        whole = ip_network(self.cidr)
+        for each in map(ip_network, self.except_):
+            assert each.version == whole.version
+            assert each.subnet_of(whole)
+        return self
+
+
 class Peer(Strict):
     podSelector: Selector | None = None
     namespaceSelector: Selector | None = None
+    ipBlock: IpBlock | None = None
+
+    @model_validator(mode="after")
+    def _is_pods_or_addresses(self) -> "Peer":
+        assert self.ipBlock is None or not (self.podSelector or self.namespaceSelector)
+        return self
 
 
 class PolicyPort(Strict):
@@ -110,10 +149,22 @@ class Ingress(Strict):
     ports: list[PolicyPort] = Field(default_factory=list)
 
 
+class Egress(Strict):
+    to: list[Peer]
+    ports: list[PolicyPort] = Field(default_factory=list)
+
+
 class NetworkPolicySpec(Strict):
     podSelector: Selector
     policyTypes: list[Literal["Ingress", "Egress"]]
-    ingress: list[Ingress]
+    ingress: list[Ingress] = Field(default_factory=list)
+    egress: list[Egress] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _rules_are_of_its_types(self) -> "NetworkPolicySpec":
+        assert not self.ingress or "Ingress" in self.policyTypes
+        assert not self.egress or "Egress" in self.policyTypes
+        return self
 
 
 class NetworkPolicy(Strict):
@@ -175,6 +226,7 @@ KINDS: dict[str, type[BaseModel]] = {
     for each in (
         ConfigMap,
         CronJob,
+        Namespace,
         NetworkPolicy,
         PodMonitor,
         PrometheusRule,

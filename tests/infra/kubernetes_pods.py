@@ -19,7 +19,14 @@ LabelKey = Annotated[
 Labels = dict[LabelKey, LabelValue]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Image = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9_.-]+)+:[A-Za-z0-9_.-]+$")]
+# Capitals stand for a digest that a person fills in.
+Image = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9._-]+(/[A-Za-z0-9_.-]+)+"
+        r"(:[A-Za-z0-9_.-]+|@sha256:([0-9a-f]{64}|[CG]PU_DIGEST))$"
+    ),
+]
 
 
 class Metadata(Strict):
@@ -47,13 +54,13 @@ class PodSecurity(Strict):
 
 
 class Capabilities(Strict):
-    drop: list[str]
+    drop: list[Literal["ALL"]]
 
 
 class ContainerSecurity(Strict):
     allowPrivilegeEscalation: Literal[False]
     capabilities: Capabilities
-    readOnlyRootFilesystem: bool | None = None
+    readOnlyRootFilesystem: Literal[True]
 
 
 class ContainerPort(Strict):
@@ -94,9 +101,19 @@ class ConfigMapSource(Strict):
     name: str
 
 
+class EmptyDir(Strict):
+    sizeLimit: Quantity
+
+
 class Volume(Strict):
     name: Label
-    configMap: ConfigMapSource
+    configMap: ConfigMapSource | None = None
+    emptyDir: EmptyDir | None = None
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> "Volume":
+        assert (self.configMap is None) != (self.emptyDir is None)
+        return self
 
 
 class Toleration(Strict):
@@ -129,5 +146,10 @@ class PodSpec(Strict):
         return self
 
 
+class PodMetadata(Strict):
+    labels: Labels
+
+
 class PodTemplate(Strict):
+    metadata: PodMetadata | None = None
     spec: PodSpec

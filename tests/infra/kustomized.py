@@ -32,6 +32,7 @@ class Patch(Strict):
 class ImageName(Strict):
     name: str
     newName: str
+    digest: str
 
 
 class GeneratorLabels(Strict):
@@ -109,8 +110,8 @@ def _applied(folder: Path, objects: list[Object]) -> list[Object]:
         changed = jsonpatch.apply_patch(target, yaml.safe_load((folder / patch.path).read_text()))
         objects[objects.index(target)] = changed
     for each in objects:
-        _rename_images(each, {image.name: image.newName for image in told.images})
-        if told.namespace:
+        _rename_images(each, {image.name: image for image in told.images})
+        if told.namespace and each["kind"] != "Namespace":
             each["metadata"]["namespace"] = told.namespace
             for subject in each.get("subjects", []):
                 subject["namespace"] = told.namespace
@@ -146,13 +147,13 @@ def _replace(replacement: Replacement, objects: list[Object]) -> None:
             place[last] = copy.deepcopy(value)
 
 
-def _rename_images(value: Any, names: dict[str, str]) -> None:
+def _rename_images(value: Any, names: dict[str, ImageName]) -> None:
     if isinstance(value, list):
         for each in value:
             _rename_images(each, names)
     elif isinstance(value, dict):
         for container in value.get("containers", []):
-            name, colon, tag = container["image"].rpartition(":")
-            container["image"] = names.get(name, name) + colon + tag
+            if renamed := names.get(container["image"].rpartition(":")[0]):
+                container["image"] = f"{renamed.newName}@{renamed.digest}"
         for each in value.values():
             _rename_images(each, names)

@@ -8,7 +8,13 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, model_validator
 
-from tests.infra.kubernetes_pods import ContainerSecurity, Metadata, PodTemplate, Resources
+from tests.infra.kubernetes_pods import (
+    ContainerSecurity,
+    Metadata,
+    PodTemplate,
+    Resources,
+    VolumeMount,
+)
 from tests.infra.kustomized import Strict
 
 Count = Annotated[int, Field(ge=0)]
@@ -31,6 +37,7 @@ class AutoscalerOptions(Strict):
     idleTimeoutSeconds: Count
     resources: Resources
     securityContext: ContainerSecurity
+    volumeMounts: list[VolumeMount] = Field(default_factory=list)
 
 
 class HeadGroup(Strict):
@@ -66,6 +73,9 @@ class RayClusterSpec(Strict):
         for group in (self.headGroupSpec, *self.workerGroupSpecs):
             # Version 2 makes a pod anew, and allows no other policy.
             assert group.template.spec.restartPolicy in (None, "Never")
+        # The autoscaler is a container of the head's pod.
+        volumes = {each.name for each in self.headGroupSpec.template.spec.volumes}
+        assert {each.name for each in self.autoscalerOptions.volumeMounts} <= volumes
         if self.autoscalerOptions.version != "v2":
             assert all(group.idleTimeoutSeconds is None for group in self.workerGroupSpecs)
         return self

@@ -32,6 +32,8 @@ def ports(pod):
 
 def test_versions():
     locked = (INFRA / "requirements.lock").read_text()
+    hashes = (INFRA / "requirements.hashes").read_text()
+    assert f"\nray=={CLUSTER['rayVersion']} --hash=sha256:" in hashes
     assert f"\nray=={CLUSTER['rayVersion']}\n" in locked
     assert f"ARG VERSION={VERSION}\n" in DOCKERFILE
     assert len(set(re.findall(r"--version (\S+)", PAGE))) == 1
@@ -39,14 +41,15 @@ def test_versions():
 
 def test_images():
     kinds = {"gpu": f"{VERSION}-gpu", "cpu": VERSION}
-    nightly = find(build(KUBERAY / "example" / "nightly"), "CronJob", "passtream-nightly")
-    starter = nightly["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-    for pod in (*PODS, starter):
+    for pod in PODS:
         (container,) = pod["containers"]
         needs_gpu = "nvidia.com/gpu" in container["resources"]["limits"]
         name, _, tag = container["image"].rpartition(":")
-        assert name.endswith("/passtream")
+        assert name.endswith("/passtream-gpu" if needs_gpu else "/passtream")
         assert tag == kinds["gpu" if needs_gpu else "cpu"]
+    cron_job = yaml.safe_load((KUBERAY / "components" / "nightly" / "cronjob.yaml").read_text())
+    starter = cron_job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert starter["containers"][0]["image"] == PODS[0]["containers"][0]["image"]
     for target, tag in kinds.items():
         for text in (DOCKERFILE, PAGE):
             assert re.search(rf"--target {target} -t \S+/passtream:{re.escape(tag)} ", text)
@@ -116,4 +119,4 @@ def test_who_the_pods_are():
     assert passed["Resource"].endswith(f":role/{role}")
     (ended,) = (each for each in launcher if each["Action"] == "ec2:TerminateInstances")
     names = ended["Condition"]["StringEquals"]
-    assert names == {"ec2:ResourceTag/ray-cluster-name": LAUNCHER["cluster_name"]}
+    assert names == {"aws:ResourceTag/ray-cluster-name": LAUNCHER["cluster_name"]}

@@ -1,7 +1,9 @@
 """The launcher's YAML against Ray's own schema, and the IAM policies against what runs do."""
 
 import copy
+import fnmatch
 import json
+import tomllib
 from pathlib import Path
 
 import jsonschema
@@ -83,15 +85,33 @@ def test_ray_refuses_nodes_that_are_not_described():
         checked_by_ray(broken(lambda config: config.update(head_node_type="other")))
 
 
-def test_what_the_cluster_mounts_and_installs_is_there():
+def test_what_the_cluster_mounts_and_installs_is_there_and_nothing_else_of_a_checkout():
     config = cluster()
-    assert (ROOT / config["file_mounts"]["/home/ubuntu/passtream"] / "pyproject.toml").exists()
+    home = "/home/ubuntu/passtream/"
+    mounted = {
+        there.removeprefix(home): here
+        for there, here in config["file_mounts"].items()
+        if there.startswith(home)
+    }
+    assert all(there == here for there, here in mounted.items())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    setuptools = project["tool"]["setuptools"]
+    installed = {name.partition(".")[0] for name in setuptools["packages"]}
+    installed |= {f"{name}.py" for name in setuptools["py-modules"]}
+    installed |= {project["project"]["readme"], *project["project"]["license-files"]}
+    assert set(mounted) == installed | {"pyproject.toml", "infra/requirements.lock"}
+    assert all((ROOT / each).exists() for each in mounted)
+    left_out = config["rsync_exclude"]
+    for secret in (".env", ".env.local", "prod.env", "a.pem", "b.key", ".netrc", ".aws"):
+        assert any(fnmatch.fnmatch(secret, pattern) for pattern in left_out), secret
     assert (ROOT / "infra" / "requirements.lock").exists()
     installs = [line for line in config["setup_commands"] if "/pip install" in line]
     installs += config["head_setup_commands"]
     assert all("-c /home/ubuntu/passtream/infra/requirements.lock" in line for line in installs)
     starts = config["head_start_ray_commands"][-1], config["worker_start_ray_commands"][-1]
     assert all("RAY_AUTH_MODE=token" in line for line in starts)
+    # A role's credentials come late where many processes ask for them at once.
+    assert all("AWS_METADATA_SERVICE_NUM_ATTEMPTS=8" in line for line in starts)
 
 
 def test_all_policies_are_known():
@@ -132,3 +152,28 @@ def test_a_run_reads_its_source_and_writes_its_table_alone():
     settings = yaml.safe_load((AWS / "embed.yaml").read_text())
     assert settings["table"] == "s3://TABLE_BUCKET/embeddings"
     assert settings["sources"] == ["s3://SOURCE_BUCKET/recordings"]
+
+
+def test_the_launcher_tags_and_ends_instances_of_its_own_cluster_alone():
+    name = cluster()["cluster_name"]
+    policy = json.loads((AWS / "launcher-policy.json").read_text())["Statement"]
+    of_instances = [
+        each
+        for each in policy
+        if any(":instance/" in resource for resource in as_list(each["Resource"]))
+    ]
+    assert {action for each in of_instances for action in as_list(each["Action"])} == {
+        "ec2:RunInstances",
+        "ec2:CreateTags",
+        "ec2:TerminateInstances",
+    }
+    for each in of_instances:
+        wanted = each["Condition"]["StringEquals"]
+        tags = {key: value for key, value in wanted.items() if key.endswith("/ray-cluster-name")}
+        assert set(tags.values()) == {name}
+        if each["Action"] == "ec2:CreateTags" and "aws:RequestTag/ray-cluster-name" in tags:
+            # The tag that allows to end an instance is given to one that is just being made.
+            assert wanted["ec2:CreateAction"] == "RunInstances"
+        elif each["Action"] == "ec2:CreateTags":
+            kept = each["Condition"]["ForAllValues:StringNotEquals"]["aws:TagKeys"]
+            assert kept == ["ray-cluster-name"]

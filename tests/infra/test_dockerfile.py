@@ -1,8 +1,11 @@
 """What can be said of the image without building it: there is no Docker where the tests run."""
 
 import fnmatch
+import json
 import re
 import runpy
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import distributions
 
@@ -35,12 +38,13 @@ def instructions():
 def stages():
     """Instructions by stage, and what each stage begins with."""
     found, bases = {}, {}
+    stage = ""  # before the first
     for name, rest in instructions():
         if name == "FROM":
             base, _, stage = rest.partition(" AS ")
             bases[stage], found[stage] = base, []
         else:
-            found[stage].append((name, rest))
+            found.setdefault(stage, []).append((name, rest))
     return found, bases
 
 
@@ -63,8 +67,11 @@ def test_instructions_are_known_and_none_fetches():
 
 def test_bases_are_pinned():
     _, bases = stages()
+    digest = r"@\$\{PYTHON_DIGEST\}"
     for base in bases.values():
-        assert base in bases or re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+", base), base
+        assert base in bases or re.fullmatch(rf"python:3\.\d+\.\d+-slim-[a-z]+{digest}", base), base
+    # It has no default: nothing is built on a base that nobody has looked at.
+    assert ["ARG", "PYTHON_DIGEST"] in instructions()
     assert "python:3.11.14-slim-bookworm" in TEXT.split("org.opencontainers.image.base.name=")[1]
 
 
@@ -97,18 +104,49 @@ def test_ends_as_a_user_without_powers_with_versions_of_the_lock(target):
     last = max(i for i, (name, _) in enumerate(found[target]) if name == "RUN")
     assert ("USER", "10001:10001") in found[target][last:]
     (installs,) = (rest for name, rest in found[f"dependencies-{target}"] if name == "RUN")
-    for command in installs.split("&&"):
-        assert "-c requirements.lock" in command
+    for command in (each for each in installs.split("&&") if " install " in each):
+        # torch's own index has other wheels than PyPI, whose hashes these are.
+        is_torchs = "--index-url" in command
+        wanted = "-c requirements.lock torch" if is_torchs else "--require-hashes --no-deps -r"
+        assert wanted in command
+    assert ("--index-url" in installs) == (target == "cpu")
     (wheel,) = (rest for name, rest in found[target] if name == "RUN")
     assert "--no-deps --no-index" in wheel
 
 
-def test_what_is_beside_the_lock_is_pinned_as_well():
-    locked = (ROOT / "infra" / "requirements.lock").read_text()
-    for name in re.findall(r'echo "([\w-]+)==[\d.]+"', TEXT):
-        assert not re.search(rf"^{name}==", locked, re.M | re.I)
-    for name in ("torch", "torchaudio", "torchvision"):
-        assert re.search(rf"^{name}==", locked, re.M)
+def pins(name):
+    """Versions by name in a file of pins; what follows them has to be a hash."""
+    lines = (ROOT / "infra" / name).read_text().splitlines()
+    pin = re.compile(r"([\w.-]+)==([\w.+]+)( --hash=sha256:[0-9a-f]{64})?")
+    found = [pin.fullmatch(each) for each in lines]
+    assert all(found)
+    assert all(bool(each[3]) == (name == "requirements.hashes") for each in found)
+    return {canonical(each[1]): each[2] for each in found}
+
+
+def canonical(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_hashes_are_of_the_versions_of_the_lock_and_of_all_that_is_needed():
+    locked, hashed = pins("requirements.lock"), pins("requirements.hashes")
+    hashed.pop("setuptools")  # `pip freeze` leaves it out
+    assert hashed.items() <= locked.items()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {canonical(re.match(r"[\w.-]+", each)[0]) for each in project["dependencies"]}
+    assert wanted <= hashed.keys()
+    assert {"torch", "torchaudio", "torchvision"} <= hashed.keys()
+
+
+def test_a_report_of_pip_becomes_pins_with_hashes(tmp_path):
+    package = {"metadata": {"name": "a", "version": "1"}}
+    archive = {"archive_info": {"hashes": {"sha256": "ab"}}}
+    folder = {"metadata": {"name": "passtream", "version": "1"}, "download_info": {"dir_info": {}}}
+    report = tmp_path / "report.json"
+    report.write_text(json.dumps({"install": [package | {"download_info": archive}, folder]}))
+    script = ROOT / "infra" / "lock_hashes.py"
+    done = subprocess.run([sys.executable, script, report], capture_output=True, text=True)
+    assert done.stdout == "a==1 --hash=sha256:ab\n", done.stderr
 
 
 def test_nothing_secret_is_shown_to_docker():

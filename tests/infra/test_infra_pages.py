@@ -63,7 +63,7 @@ def test_what_needs_no_cloud_makes_a_copy_that_is_filled_in(tmp_path):
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
     here = [line for line in commands() if is_here(line)]
-    assert len(here) == 4
+    assert len(here) == 5
     for line in here:
         done = subprocess.run(
             ["bash", "-c", line],
@@ -79,7 +79,7 @@ def test_what_needs_no_cloud_makes_a_copy_that_is_filled_in(tmp_path):
         objects = build(mine / folder)
         assert checked(objects)
         # What is a comment may keep its capitals; what a cluster reads may not.
-        assert not re.search(r"ACCOUNT_ID|REGION|_BUCKET", str(objects)), folder
+        assert not re.search(r"ACCOUNT_ID|REGION|_BUCKET|_DIGEST", str(objects)), folder
     for path in (tmp_path / "infra" / "aws").iterdir():
         assert not re.search(r"ACCOUNT_ID|REGION|_BUCKET", path.read_text()), path
 

@@ -43,7 +43,8 @@ def test_entrypoints_are_commands_with_options_that_there_are(objects):
     assert context.params["address"] == "auto"
     settings = find(objects, "ConfigMap", "passtream")["data"]
     head = run["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
-    (mount,) = head["containers"][0]["volumeMounts"]
+    mounts = head["containers"][0]["volumeMounts"]
+    (mount,) = (each for each in mounts if each["name"] == "settings")
     assert Path(context.params["config"]) == Path(mount["mountPath"]) / next(iter(settings))
     load_config(None, yaml.safe_load(settings["embed.yaml"]) | {"log_format": "json"})
     env = yaml.safe_load(run["runtimeEnvYAML"])["env_vars"]

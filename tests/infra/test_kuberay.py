@@ -1,8 +1,11 @@
 """What the kustomizations make, held against the fields and the rules of what takes it."""
 
 import copy
+import json
+import re
 import shutil
 import subprocess
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -30,7 +33,9 @@ def all_files(folder: Path) -> set[Path]:
 def test_objects_have_known_fields_only(folder):
     found = checked(build(folder))
     assert found
-    assert all(each.metadata.namespace == "passtream" for each in found.values())
+    for (kind, _), each in found.items():
+        place = each.metadata.name if kind == "Namespace" else each.metadata.namespace
+        assert place == "passtream"
 
 
 @folders
@@ -73,7 +78,7 @@ MISSPELT = [
 @pytest.mark.parametrize(("kind", "path"), MISSPELT, ids=lambda value: str(value))
 def test_a_misspelt_field_is_refused(kind, path):
     objects = build(KUBERAY / "base")
-    (target,) = (each for each in objects if each["kind"] == kind)
+    target = next(each for each in objects if each["kind"] == kind)
     for key in path[:-1]:
         target = target[key]
     target[path[-1]] = 1
@@ -146,3 +151,121 @@ def test_a_role_names_what_start_run_does():
     job = find(objects, "CronJob", "passtream-nightly")["spec"]["jobTemplate"]["spec"]
     names = {each["name"] for each in binding["subjects"]}
     assert names == {job["template"]["spec"]["serviceAccountName"]}
+
+
+def policies_of(objects, labels):
+    """Specs of the policies that select a pod by its labels."""
+    for each in objects:
+        if each["kind"] == "NetworkPolicy":
+            selected = each["spec"]["podSelector"].get("matchLabels", {})
+            if selected.items() <= labels.items():
+                yield each["spec"]
+
+
+def reach(objects, labels):
+    """What such a pod may reach: ports by address, and by the labels of pods."""
+    found = {}
+    for policy in policies_of(objects, labels):
+        assert "Egress" in policy["policyTypes"]
+        for rule in policy.get("egress", []):
+            ports = {each["port"] for each in rule.get("ports", [])}
+            for peer in rule["to"]:
+                block = peer.get("ipBlock")
+                key = block["cidr"] if block else json.dumps(peer, sort_keys=True)
+                found.setdefault(key, set()).update(ports or {"all"})
+    return found
+
+
+WORLD = ("0.0.0.0/0", "::/0")
+RAY = {"ray.io/is-ray-node": "yes"}
+
+
+def test_pods_that_decode_reach_names_stores_and_each_other_alone():
+    found = reach(build(KUBERAY / "base"), RAY | {"ray.io/node-type": "worker"})
+    assert {cidr: found.pop(cidr) for cidr in WORLD} == {cidr: {443} for cidr in WORLD}
+    assert found.pop('{"podSelector": {}}') == {"all"}
+    assert {key: ports for key, ports in found.items() if 53 in ports}.keys() == {
+        key for key in found if "kube-dns" in key
+    }
+    assert {key for key in found if "kube-dns" not in key} == {
+        "169.254.170.23/32",
+        "fd00:ec2::23/128",
+    }
+
+
+@pytest.mark.parametrize("folder", ["base", "example/run", "example/nightly"])
+@pytest.mark.parametrize("labels", [RAY, {"app.kubernetes.io/component": "passtream-nightly"}])
+def test_no_pod_reaches_the_metadata_of_its_machine(folder, labels):
+    metadata = [ip_address("169.254.169.254"), ip_address("fd00:ec2::254")]
+    for policy in policies_of(build(KUBERAY / folder), labels | {"ray.io/node-type": "head"}):
+        for rule in policy.get("egress", []):
+            for block in (peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer):
+                open_ = [
+                    address
+                    for address in metadata
+                    if address in ip_network(block["cidr"])
+                    and not any(address in ip_network(each) for each in block.get("except", []))
+                ]
+                assert not open_, (block, rule)
+
+
+def test_pod_that_no_policy_names_reaches_nothing_and_is_reached_by_nobody():
+    (policy,) = policies_of(build(KUBERAY / "base"), {"app": "other"})
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    assert not policy["ingress"] + policy["egress"]
+
+
+def all_pods():
+    for folder in ("base", "example/nightly"):
+        objects = build(KUBERAY / folder)
+        cluster = find(objects, "RayJob", "passtream")["spec"]["rayClusterSpec"]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+            yield group["template"]["spec"]
+    cron = find(objects, "CronJob", "passtream-nightly")["spec"]["jobTemplate"]["spec"]
+    yield cron["template"]["spec"]
+
+
+def test_pods_are_as_the_namespace_wants_them_and_write_to_volumes_alone():
+    (namespace,) = build(KUBERAY / "namespace")
+    levels = namespace["metadata"]["labels"]
+    assert levels["pod-security.kubernetes.io/enforce"] == "restricted"
+    for pod in all_pods():
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert security["readOnlyRootFilesystem"] is True
+        kinds = {key for volume in pod["volumes"] for key in volume}
+        assert kinds <= {"name", "configMap", "emptyDir"}
+
+
+def test_pods_of_ray_can_write_where_ray_and_passtream_do():
+    cluster = find(build(KUBERAY / "base"), "RayJob", "passtream")["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        sizes = {each["name"]: each["emptyDir"] for each in pod["volumes"] if "emptyDir" in each}
+        (container,) = pod["containers"]
+        mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+        assert {mounts["/tmp"], mounts["/home/passtream"]} == set(sizes)
+        limit = container["resources"]["limits"].get("ephemeral-storage")
+        in_all = sum(int(each["sizeLimit"].removesuffix("Gi")) for each in sizes.values())
+        assert limit is None or in_all <= int(limit.removesuffix("Gi"))
+
+
+def test_job_is_submitted_by_the_operator_without_a_pod_whose_log_can_be_lost():
+    for folder in ("base", "overlays/spot", "example/run", "example/nightly"):
+        assert find(build(KUBERAY / folder), "RayJob", "passtream")["spec"]["submissionMode"] == (
+            "HTTPMode"
+        )
+
+
+def test_images_of_a_run_are_named_by_digest():
+    for folder in ("example/run", "example/nightly", "example/nightly-raycronjob"):
+        images = re.findall(r"'image': '([^']+)'", str(build(KUBERAY / folder)))
+        assert images
+        assert all(re.search(r"/passtream@sha256:[CG]PU_DIGEST$", each) for each in images), images
+        gpus = find(build(KUBERAY / folder), "RayJob", "passtream")["spec"]["rayClusterSpec"]
+        (container,) = gpus["workerGroupSpecs"][0]["template"]["spec"]["containers"]
+        assert container["image"].endswith("GPU_DIGEST")

@@ -2,6 +2,7 @@
 
 import io
 import time
+from collections import Counter
 
 import pytest
 import ray
@@ -107,6 +108,16 @@ def test_without_gpus_there_is_one_actor_a_node_that_has_cpus(cluster, tmp_path)
     assert sorted(plan.nodes().values()) == [False, True, True]
     with pytest.raises(UsageError, match="--gpus-per-actor 1 takes 1 GPU, and this"):
         actor_plan(ClusterOptions("local", "auto", 1.0), N_SHARDS)
+
+
+def test_actors_without_gpus_are_one_on_each_node(cluster, tmp_path):
+    for _ in range(2):
+        cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
+    nodes = {node["NodeID"] for node in ray.nodes()}
+    yard = Yard(tmp_path, ClusterOptions(cluster.address, 6))
+    yard.until(lambda: len(yard.crew.ready) == 6)
+    assert Counter(yard.nodes()) == dict.fromkeys(nodes, 2)
+    yard.crew.end_all()
 
 
 def test_a_gpu_that_is_not_there_yet_is_waited_for_and_it_is_told(cluster, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.installed import build_wheel, install_wheel, run_installed, write_traps
+from tests.installed import CUSTOM, build_wheel, install_wheel, run_installed, write_traps
 from tests.ray_head import ray_head
 from tests.support import FAST, ROOT, verified, write_tones
 
@@ -40,6 +40,19 @@ def test_wheel_runs_in_a_folder_with_packages_of_the_same_names(program, corpus,
     done = run_installed(program, "embed", ".", "../table", *FAST, "--in-process", folder=corpus)
     assert done.returncode == 0, done.stderr
     assert verified(tmp_path / "table").clips == 2
+    assert not alarm.exists(), alarm.read_text()
+
+
+@pytest.mark.parametrize("path", [":", "/nowhere:", ".", ":/nowhere:models"])
+def test_relative_parts_of_the_python_path_name_nothing_of_the_current_folder(
+    program, corpus, alarm, path
+):
+    # Python itself imports these, before anybody is asked.
+    for name in CUSTOM:
+        (corpus / f"{name}.py").unlink()
+    shutil.rmtree(corpus / "passtream")
+    done = run_installed(program, "models", "list", folder=corpus, PYTHONPATH=path)
+    assert done.returncode == 0, done.stderr
     assert not alarm.exists(), alarm.read_text()
 
 

@@ -66,3 +66,34 @@ def test_nodes_rest_each_for_itself():
         fleet.died("one", 0.0)
     fleet.died("other", 0.0)
     assert fleet.resting(0.0) == {"one"}
+
+
+def test_node_with_a_fault_of_its_own_rests_at_once_and_for_longer_each_time():
+    fleet = Fleet(FleetSize(1))
+    now_s = 0.0
+    for rest_s in (FIRST_REST_S, 2 * FIRST_REST_S, 4 * FIRST_REST_S):
+        for _ in range(3):  # shards that it had begun report the same fault
+            fleet.record_fault("full", now_s)
+        assert fleet.broken(now_s + rest_s - 0.1) == fleet.resting(now_s) == {"full"}
+        assert not fleet.broken(now_s + rest_s)
+        now_s += rest_s
+
+
+def test_node_that_commits_what_it_had_begun_still_rests_after_a_fault():
+    fleet = Fleet(FleetSize(1))
+    fleet.record_fault("full", 0.0)
+    fleet.did_well("full")
+    assert fleet.broken(1.0) == {"full"}
+
+
+def test_run_is_hopeless_once_all_nodes_had_faults_again_and_again():
+    fleet = Fleet(FleetSize(1))
+    for now_s in (0.0, 1e3, 2e3):
+        assert not fleet.is_hopeless(["one", "other"])
+        fleet.record_fault("one", now_s)
+        fleet.record_fault("other", now_s)
+    assert fleet.is_hopeless(["one", "other"])
+    assert not fleet.is_hopeless(["one", "other", "third"])
+    assert not fleet.is_hopeless([])
+    fleet.did_well("other")
+    assert not fleet.is_hopeless(["one", "other"])

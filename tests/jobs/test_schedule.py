@@ -136,3 +136,14 @@ def test_the_last_try_that_fails_leaves_it_undone():
     assert (schedule.n_open, schedule.n_waiting) == (0, 0)
     schedule.put(only.work.failed())
     assert ids(take_all(schedule, "b")) == ["00"]
+
+
+def test_shard_that_a_node_has_failed_goes_to_another_node_where_there_is_one():
+    schedule = Schedule(SHARDS[1:2])
+    schedule.put(Work(SHARDS[0], failed_nodes=frozenset(["full"])))
+    both, alone = (lambda: frozenset(["full", "good"])), (lambda: frozenset(["full"]))
+    assert ids([schedule.take("a", 4, 1, 0.0, "full", both)]) == ["01"]
+    assert schedule.take("a", 4, 1, 0.0, "full", both) is None
+    assert ids([schedule.take("b", 4, 1, 0.0, "good", both)]) == ["00"]
+    schedule.put(Work(SHARDS[2], failed_nodes=frozenset(["full"])))
+    assert ids([schedule.take("c", 4, 1, 0.0, "full", alone)]) == ["02"]

@@ -1,12 +1,16 @@
 """What is sent for a config file, and which files are refused before anything is sent."""
 
+import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
+from ray._private.runtime_env.packaging import create_package
 
 from jobs.configure import load_config
-from jobs.submission import CONFIG_NAME, parse_env, submission
+from jobs.sent_config import CONFIG_NAME, forget_config
+from jobs.submission import parse_env, submission
 from pipeline.errors import UsageError
 from tests.support import ROOT
 
@@ -122,3 +126,42 @@ def test_variables_are_given_or_handed_on(monkeypatch):
     ):
         with pytest.raises(UsageError, match=told):
             parse_env([wrong])
+
+
+def test_settings_that_are_sent_are_readable_by_their_owner_alone_and_differ_in_each_job(tmp_path):
+    path = _written(tmp_path)
+    texts = set()
+    for _ in range(2):
+        with submission(path, {}, is_installed=True) as sent:
+            assert (sent.folder / CONFIG_NAME).stat().st_mode & 0o777 == 0o600
+            texts.add((sent.folder / CONFIG_NAME).read_text())
+    # Ray hands on the folder of an earlier job with the same content, where they are removed.
+    assert len(texts) == 2
+
+
+def test_settings_that_were_sent_are_removed_and_those_of_a_person_stay(tmp_path, monkeypatch):
+    path = _written(tmp_path)
+    with submission(path, {}, is_installed=True) as sent:
+        monkeypatch.chdir(sent.folder)
+        forget_config()
+        assert not (sent.folder / CONFIG_NAME).exists()
+        forget_config()  # by another process of the job
+    own = path.rename(tmp_path / CONFIG_NAME)
+    forget_config(own)
+    assert own.exists()
+
+
+def test_rays_own_submit_leaves_secrets_of_a_checkout_at_home(tmp_path):
+    for name in (".gitignore", ".rayignore"):
+        shutil.copy(ROOT / name, tmp_path)
+    secret = [".env", ".env.local", "prod.env", ".netrc", ".aws/credentials", ".ssh/id_ed25519"]
+    secret += ["a.pem", "sub/b.key", "token", "sub/x.token", ".kube/config", ".git/config"]
+    sent = ["nightly.yaml", "jobs/cli.py", "models/data/audioset.csv", "pipeline/keys.py"]
+    for name in secret + sent:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("text")
+    package = tmp_path.parent / f"{tmp_path.name}.zip"
+    create_package(str(tmp_path), package, include_gitignore=True)
+    with zipfile.ZipFile(package) as packed:
+        names = {name for name in packed.namelist() if not name.endswith("/")}
+    assert names - {".gitignore", ".rayignore"} == set(sent)

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import yaml
 
-from jobs.submission import CONFIG_NAME
+from jobs.sent_config import CONFIG_NAME
 from pipeline.wording import count
 from tests.faults.breakable import DECODER
 from tests.ray_head import BIN, ray_head
@@ -57,6 +57,12 @@ def _config(folder, **settings):
     path = folder / "nightly.yaml"
     path.write_text(yaml.safe_dump(MODEL | settings))
     return path
+
+
+def all_text(folder):
+    """What can be read below a folder of a cluster, while it runs."""
+    files = [each for each in folder.rglob("*") if each.is_file()]
+    return "".join(each.read_bytes().decode(errors="replace") for each in files)
 
 
 def test_stopped_and_submitted_again(head, site, tmp_path):
@@ -108,10 +114,13 @@ def test_stopped_and_submitted_again(head, site, tmp_path):
     told = json.dumps(head.asked("/api/jobs/"))
     assert SECRET not in told
     assert "config_sha256" in told
-    (package,) = head.packages  # both jobs have sent the same
-    ours = {"jobs", "models", "pipeline", CONFIG_NAME}
-    assert {each.name for each in package.iterdir()} - {"__pycache__"} == ours
-    assert list(package.glob("jobs/__pycache__/embed*.pyc")), "the job has not run what was sent"
+    packages = head.packages
+    assert len(packages) == 2  # an earlier job's has no settings any more
+    for package in packages:
+        ours = {"jobs", "models", "pipeline"}
+        assert {each.name for each in package.iterdir()} - {"__pycache__"} == ours
+        assert list(package.glob("jobs/__pycache__/embed*.pyc")), "it did not run what was sent"
+    assert SECRET not in all_text(head.folder)
 
 
 def test_submitted_by_ray_itself_and_its_exit_code_through_a_bad_connection(head, tmp_path):
@@ -132,7 +141,8 @@ def test_submitted_by_ray_itself_and_its_exit_code_through_a_bad_connection(head
     assert "this is a Ray job: its actors run on this cluster" in done.stdout
     assert verified(table).clips == 2
     package = next(each for each in head.packages if (each / "tests").exists())
-    assert not {".git", ".venv", ".mypy_cache"} & {each.name for each in package.iterdir()}
+    kept_home = {".git", ".venv", ".mypy_cache", ".env"}
+    assert not kept_home & {each.name for each in package.iterdir()}
 
     # The same table again, where a third of the clips being errors is too much: nothing is left to
     # do, and it is said by the exit code. The proxy lets no WebSocket through.

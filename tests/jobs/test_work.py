@@ -42,3 +42,23 @@ def test_a_decoder_that_dies_at_another_clip_each_time_is_not_the_clips_fault():
 
 def test_clip_0_can_be_poison():
     assert Work(SHARDS[0]).decoder_died(None).decoder_died(0).decoder_died(0).poison == {0}
+
+
+def test_fault_of_a_node_is_no_failure_while_there_are_others():
+    nodes = {"one", "two", "three"}
+    work = Work(SHARDS[0]).failed_on("one", nodes).failed_on("two", nodes)
+    assert (work.attempt, work.failed_nodes) == (1, {"one", "two"})
+    work = work.failed_on("three", nodes)
+    assert (work.attempt, work.failed_nodes) == (2, frozenset())
+
+
+def test_shard_that_all_nodes_have_failed_in_all_attempts_is_given_up():
+    work = Work(SHARDS[0])
+    for _ in range(MAX_ATTEMPTS - 1):
+        work = work.failed_on("only", {"only"})
+    assert work.failed_on("only", {"only"}) is None
+
+
+def test_fault_of_a_node_that_was_to_be_avoided_counts_as_a_failure():
+    work = Work(SHARDS[0]).failed_on("full", {"full", "other"}).failed_on("full", {"full", "other"})
+    assert (work.attempt, work.failed_nodes) == (2, {"full"})
