@@ -128,6 +128,24 @@ def device_costs(
     return costs
 
 
+def default_cost(tally: Tally, spec: TableSpec, figures: Figures, name: str) -> DeviceCost | None:
+    """Return what work takes of the device that is taken where none is asked for.
+
+    Args:
+        tally: The work, in FLOPs.
+        spec: Spec of the table.
+        figures: Figures of devices.
+        name: Name of the device.
+
+    Returns:
+        None where the device has no figure in the spec's precision.
+    """
+    if not any(each.precision == spec.precision for each in figures.get(name, ())):
+        return None
+    (cost,) = device_costs(tally, spec, [name], figures, {})
+    return cost
+
+
 def speed_of(figures: Figures, name: str, arch: ArchSpec, precision: str) -> Speed:
     """How fast a device runs an arch in a precision.
 

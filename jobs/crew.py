@@ -236,6 +236,6 @@ class Crew:
             self._no_room_since_s = time.monotonic()
         elif 0 < self._no_room_since_s < time.monotonic() - NO_ROOM_S:
             self._no_room_since_s = 0.0  # it is said once
-            what = f"{self._plan.gpus:g} GPUs (--gpus-per-actor)" if self._plan.gpus else "CPUs"
+            what = f"{self._plan.gpus:g} GPU (--gpus-per-actor)" if self._plan.gpus else "CPUs"
             line = f"no node has room for an actor with {what} yet; waiting for one"
             self._log.tell("no_room", line, "warning", gpus=self._plan.gpus)

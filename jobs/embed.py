@@ -34,7 +34,7 @@ from pipeline.sources.listing import Listing
 from pipeline.sources.recognize import list_sources
 from pipeline.stores import open_store
 from pipeline.table import Table, refuse_strange_folder
-from pipeline.wording import audio_text, count
+from pipeline.wording import count, time_text
 
 if TYPE_CHECKING:
     # Not before it is needed: torch takes seconds to import, and a mistyped path is told at once.
@@ -285,7 +285,7 @@ def _table_text(in_all: Counts) -> str:
     share = f" ({100 * n_errors / in_all.clips:.2g} % of its clips)" if n_errors else ""
     clips = count(in_all.clips - n_errors, "clip")
     errors = count(n_errors, "error")
-    return f"the table now: {clips} with {audio_text(in_all.audio_s)} of audio, {errors}{share}"
+    return f"the table now: {clips} with {time_text(in_all.audio_s)} of audio, {errors}{share}"
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pipeline.commits import CommitRecord
 from pipeline.errors import StoreError
 from pipeline.stores import open_store
 from pipeline.table import Table
+from pipeline.wording import count
 
 CLIPS_TOLD = 1000
 """Clips of each class that a run tells of."""
@@ -63,8 +64,8 @@ class FailedClips:
             if seen <= self._most < self._seen[name]:
                 self._log.detail(
                     "clips_not_told",
-                    f"{self._most} clips of class {name} are in this log; further ones are in "
-                    f"{self._table.store.locate('errors')} alone",
+                    f"{count(self._most, 'clip')} of class {name} are in this log; further ones "
+                    f"are in {self._table.store.locate('errors')} alone",
                     error_class=name,
                 )
 

@@ -66,6 +66,11 @@ class FigureSet(BaseModel):
     cores: dict[str, Annotated[list[CoreFigure], Field(min_length=1)]] = {}
 
     @property
+    def default_device(self) -> str:
+        """Name of the device that is taken where none is named: the first; empty without any."""
+        return next(iter(self.devices), "")
+
+    @property
     def default_core(self) -> str:
         """The one that decodes where nobody names another: the first."""
         return next(iter(self.cores))
@@ -113,8 +118,9 @@ def all_figures(own: Path | None) -> FigureSet:
     """
     shipped, found = shipped_figures(), read_figures(own) if own else FigureSet()
     figures = shipped.updated(found)
-    # Who has measured a core means that one: theirs come first, and the first is the default.
-    return FigureSet(devices=figures.devices, cores=found.cores | figures.cores)
+    # Who has measured something means that: theirs come first, and the first is the default.
+    devices = found.devices | figures.devices
+    return FigureSet(devices=devices, cores=found.cores | figures.cores)
 
 
 def add_figures(path: Path, measured: FigureSet) -> None:

@@ -20,7 +20,7 @@ from pipeline.intake import passed_over_text
 from pipeline.plan import Shard
 from pipeline.printable import escape_control
 from pipeline.progress import Progress as Counts
-from pipeline.wording import about_text, audio_text, duration_text
+from pipeline.wording import about_text, count, duration_text, time_text
 
 LINE_EVERY_S = 5.0
 REFRESH_S = 2.0
@@ -103,7 +103,8 @@ class Monitor:
         of = record.container
         self.log.detail(
             "shard_done",
-            f"shard {record.shard}: {record.clips} clips, {sum(record.errors.values())} errors",
+            f"shard {record.shard}: {count(record.clips, 'clip')}, "
+            f"{count(sum(record.errors.values()), 'error')}",
             shard=record.shard,
             container=of and of.uri,
             part=(of and of.part) or None,
@@ -167,7 +168,7 @@ class Monitor:
         n_errors = counts.errors.total()
         parts = (
             done,
-            f"audio {audio_text(counts.audio_s)}",
+            f"audio {time_text(counts.audio_s)}",
             f"windows {counts.windows:,}",
             f"{self._speed(counts):.1f} x real time",
             f"errors {n_errors:,}" if n_errors else "",
@@ -247,7 +248,7 @@ def summary(title: str, counts: Counts, wall_s: float, location: str) -> RichTab
     errors = ", ".join(f"{name} {n}" for name, n in sorted(counts.errors.items())) or "none"
     for name, value in (
         ("clips embedded", f"{counts.clips - counts.errors.total():,}"),
-        ("audio", audio_text(counts.audio_s)),
+        ("audio", time_text(counts.audio_s)),
         ("windows", f"{counts.windows:,}"),
         ("errors", errors),
         ("wall time", duration_text(wall_s)),
@@ -262,6 +263,6 @@ def fidelity_text(fidelity: Mapping[str, Any]) -> str:
     """What a precision costs, in one line."""
     return (
         f"fidelity to fp32: cosine min {fidelity['cosine_min']:.5f} "
-        f"mean {fidelity['cosine_mean']:.5f} over {fidelity['windows']} windows "
+        f"mean {fidelity['cosine_mean']:.5f} over {count(fidelity['windows'], 'window')} "
         f"({fidelity['precision']} on {fidelity['device']})"
     )

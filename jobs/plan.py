@@ -5,6 +5,7 @@ are its own, and a setting that is given and differs is refused, as a run would 
 """
 
 import contextlib
+import os
 import sys
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 
 from jobs.config import EmbedConfig
 from jobs.configure import read_config
-from jobs.costs import device_costs, window_cost
+from jobs.costs import default_cost, device_costs, window_cost
 from jobs.decode_cost import decode_cost
 from jobs.figures import all_figures
 from jobs.list_rules import rules_of_table
@@ -142,6 +143,9 @@ def make_plan(question: Question) -> PlanReport:
         table_requests=_table_requests(location, run.todo, rows, sizes),
         costs=device_costs(seen.tally, spec, question.gpus, figures.devices, question.prices),
         decoding=decode_cost(seen.tally, core, figures.cores),
+        default_cost=None
+        if question.gpus
+        else default_cost(seen.tally, spec, figures.devices, figures.default_device),
     )
 
 
@@ -249,7 +253,7 @@ def _table_requests(
 @contextlib.contextmanager
 def _progress_line() -> Iterator[Callable[[int], None]]:
     """Shows how far it is, to whoever sits in front of it."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
         yield lambda _: None
         return
     next_s = time.monotonic()
@@ -258,7 +262,7 @@ def _progress_line() -> Iterator[Callable[[int], None]]:
         nonlocal next_s
         if time.monotonic() >= next_s:
             next_s = time.monotonic() + _SHOW_EVERY_S
-            print(f"\rheaders: {n_clips:,} clips", end="", file=sys.stderr, flush=True)
+            print(f"\rheaders: {count(n_clips, 'clip')}", end="", file=sys.stderr, flush=True)
 
     try:
         yield show

@@ -83,6 +83,8 @@ class PlanReport:
         table_requests: to the store that the table lies in.
         costs: of each device that was asked for.
         decoding: what it takes of a core.
+        default_cost: Of the device that is taken where none was asked for; None where one was, or
+            where it has no figure in this precision.
     """
 
     listing: Listing
@@ -98,6 +100,7 @@ class PlanReport:
     table_requests: Counter[str]
     costs: list[DeviceCost]
     decoding: DecodeCost
+    default_cost: DeviceCost | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For programs; numbers of a sample are scaled up, and rounded where they count things."""
@@ -151,6 +154,7 @@ class PlanReport:
             },
             "decoding": _decoding(self.decoding),
             "devices": [_cost(each, self.decoding) for each in self.costs],
+            "default_device": self.default_cost and _cost(self.default_cost, self.decoding),
         }
 
     def _sample(self) -> dict[str, Any] | None:

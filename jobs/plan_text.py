@@ -10,6 +10,7 @@ from pipeline.intake import passed_over_text
 from pipeline.predict import UNKNOWN_LENGTH
 from pipeline.signed import without_signature
 from pipeline.tally import DURATIONS_S
+from pipeline.wording import count, time_text
 
 SOURCES_SHOWN = 5
 _RATES_SHOWN = 8
@@ -33,19 +34,19 @@ def plan_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
         known = "not known of so few" if error is None else f"{100 * error:.1f} % (one sigma)"
         yield (
             "sample",
-            f"{survey.looked:,} clips were looked at, and what they hold scaled up; error of the "
+            f"{count(survey.looked, 'clip')} of all, looked at and scaled up; error of the "
             f"audio: {known}",
         )
     yield "clips", f"{about}{tally.clips:,.0f}, {_size(report.n_bytes)}"
     if tally.passed_over:
         yield "", f"passed over: {about}{passed_over_text(tally.passed_over)}"
-    yield "audio", f"{about}{_hours(tally.audio_s / 3600)}"
+    yield "audio", f"{about}{time_text(tally.audio_s)}"
     if n := tally.estimated.total():
         endings = _counted(tally.estimated)
         yield (
             "",
-            f"{_hours(tally.estimated_s / 3600)} of it estimated: the headers of {n:,.0f} clips "
-            f"tell no exact length ({endings})",
+            f"{time_text(tally.estimated_s)} of it estimated: no exact length in the headers of "
+            f"{count(n, 'clip')} ({endings})",
         )
     yield from _histograms(report)
     yield from _windows(report, about)
@@ -59,11 +60,17 @@ def plan_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
         if n_cores := report.decoding.cores_for(cost.hours):
             core = report.decoding.core
             yield "", f"decode cores: {_count(n_cores)} of {core} keep one {cost.name} busy"
-    if report.costs:
+    if report.default_cost:
+        yield from _default_device(report.default_cost, report.spec.precision)
+    elif report.costs:
         yield "", "windows of other lengths, and archs without a figure, are converted by FLOPs"
     else:
         work = sum(tally.work.values())
-        yield "compute", f"{work:.3g} FLOP in {report.spec.precision}; --gpu NAME tells hours"
+        yield (
+            "time",
+            f"no figure of a device in {report.spec.precision} ({work:.3g} FLOP); --gpu NAME with "
+            "--figures FILE, which bench model measures, gives hours",
+        )
     yield (
         "note",
         "from names and headers: damage that only decoding shows is not among the errors",
@@ -120,8 +127,8 @@ def _output(report: PlanReport) -> Iterator[tuple[str, str]]:
     in_all = _size(sum(report.output_bytes.values()))
     yield (
         "output",
-        f"about {in_all} in {report.n_shards:,} shards{_in_brackets(tables)}: estimated from the "
-        "widths of rows",
+        f"about {in_all} in {count(report.n_shards, 'shard')}{_in_brackets(tables)}: estimated "
+        "from the widths of rows",
     )
     for name, asked in (("source", report.source_requests), ("table", report.table_requests)):
         if asked.total():
@@ -135,7 +142,7 @@ def _decoding(cost: DecodeCost, about: str) -> Iterator[tuple[str, str]]:
     measured = [each.figure for each in cost.endings if each.is_measured]
     rates = [f"{figure.ending} {_count(figure.audio_s_per_core_s)}" for figure in measured]
     known = f"; from {', '.join(rates)} times real time" if rates else ""
-    yield "decoding", f"{about}{_hours(cost.hours)} of one core of {cost.core}{known}"
+    yield "decoding", f"{about}{time_text(cost.hours * 3600)} of one core of {cost.core}{known}"
     if others := [each for each in cost.endings if not each.is_measured]:
         figure = others[0].figure
         yield (
@@ -147,7 +154,7 @@ def _decoding(cost: DecodeCost, about: str) -> Iterator[tuple[str, str]]:
 
 def _device(cost: DeviceCost) -> Iterator[tuple[str, str]]:
     money = "" if cost.money is None else f", {cost.money:,.2f} at {cost.price_per_h:g} an hour"
-    yield cost.name, f"{_hours(cost.hours)} of one, for the model alone{money}"
+    yield cost.name, f"{time_text(cost.hours * 3600)} of one, for the model alone{money}"
     for route in cost.routes:
         figure = route.speed.figure
         share = ""
@@ -156,13 +163,27 @@ def _device(cost: DeviceCost) -> Iterator[tuple[str, str]]:
         rate = f"{figure.windows_per_s:g} windows of {figure.window_s:g} s a second"
         known = f"{rate} in {figure.precision}"
         of = "" if route.speed.is_measured else f" of {figure.arch}"
-        yield "", f"{route.arch}, {route.work}: {_hours(route.hours)}{share}; from {known}{of}"
+        time = time_text(route.hours * 3600)
+        yield "", f"{route.arch}, {route.work}: {time}{share}; from {known}{of}"
+
+
+def _default_device(cost: DeviceCost, precision: str) -> Iterator[tuple[str, str]]:
+    """Yield the time of a run on the device that is taken where none is named."""
+    yield (
+        "time",
+        f"about {time_text(cost.hours * 3600)} on {cost.name} in {precision}, the model alone",
+    )
+    yield (
+        "",
+        "other devices: --gpu NAME; this machine: passtream bench model --cases windows --figures "
+        "FILE --name NAME, then plan with --figures FILE",
+    )
 
 
 def _things(found: Count) -> str:
-    parts = [f"{found.clips:,} clips"] if found.clips or not found.containers else []
+    parts = [count(found.clips, "clip")] if found.clips or not found.containers else []
     if found.containers:
-        parts.append(f"{found.containers:,} containers")
+        parts.append(count(found.containers, "container"))
     return " and ".join(parts)
 
 
@@ -172,10 +193,6 @@ def _counted(counts: Counter[str]) -> str:
 
 def _in_brackets(text: str) -> str:
     return f" ({text})" if text else ""
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.3f} h" if hours < 100 else f"{hours:,.0f} h"
 
 
 def _size(n_bytes: float) -> str:

@@ -103,7 +103,7 @@ def check_prune(plan: Plan, config: EmbedConfig) -> None:
     n_gone = len(plan.gone) if config.prune else 0
     if n_gone > config.max_prune_ratio * plan.n_committed:
         raise UsageError(
-            f"prune: {n_gone:,} of the table's {plan.n_committed:,} clips are gone from the "
+            f"prune: {n_gone:,} of the table's {count(plan.n_committed, 'clip')} are gone from the "
             f"source, {plan.gone[0].uri!r} among them: more than max_prune_ratio "
             f"{config.max_prune_ratio:g}. Nothing was dropped. See that all of the source is "
             "there; where it is, raise --max-prune-ratio"

@@ -14,7 +14,7 @@ from pipeline.run_status import RunStatus, Speed, run_status
 from pipeline.storage import Storage
 from pipeline.stores import open_store
 from pipeline.table import Table
-from pipeline.wording import duration_text
+from pipeline.wording import count, duration_text, time_text
 
 _STANDINGS = {
     "running": "running",
@@ -74,7 +74,7 @@ def _lines(table: Table, status: RunStatus) -> Iterator[tuple[str, str]]:
     of_all = f" of {run.shards:,}" if run else ""
     yield "shards", f"{status.shards:,}{of_all} committed"
     n_errors = counts.errors.total()
-    yield "clips", f"{counts.clips - n_errors:,}, {counts.audio_s / 3600:.3f} h"
+    yield "clips", f"{counts.clips - n_errors:,}, {time_text(counts.audio_s)}"
     yield "windows", f"{counts.windows:,}"
     classes = ", ".join(f"{name} {n}" for name, n in sorted(counts.errors.items()))
     yield "errors", f"{n_errors:,}{f' ({classes})' if classes else ''}"
@@ -97,18 +97,18 @@ def _lines(table: Table, status: RunStatus) -> Iterator[tuple[str, str]]:
 
 def _run_lines(run: RunState, status: RunStatus) -> Iterator[tuple[str, str]]:
     yield "", f"{run.process}{f', passtream {run.version}' if run.version else ''}"
-    n_clips = "" if run.clips_todo is None else f" ({run.clips_todo:,} clips)"
+    n_clips = "" if run.clips_todo is None else f" ({count(run.clips_todo, 'clip')})"
     yield (
         "",
-        f"began {_moment(run.started_s, status.now_s)}: {run.shards_done:,} shards found done, "
-        f"{run.shards_todo:,} to do{n_clips}",
+        f"began {_moment(run.started_s, status.now_s)}: {count(run.shards_done, 'shard')} found "
+        f"done, {run.shards_todo:,} to do{n_clips}",
     )
     if run.ended_s is not None:
         yield "", f"ended {_moment(run.ended_s, status.now_s)}"
     if run.error:
         yield "error", run.error
     if run.n_failed:
-        yield "failed", f"{run.n_failed:,} shards"
+        yield "failed", count(run.n_failed, "shard")
         for shard, reason in run.failed.items():
             yield "", f"{shard}: {reason}"
         if (n_more := run.n_failed - len(run.failed)) > 0:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +12,7 @@ from rich.console import Console
 from jobs.list_rules import with_rules
 from jobs.monitor import fidelity_text
 from jobs.options import console
-from jobs.terminal import print_line
+from jobs.terminal import print_line, print_row
 from pipeline.report import Report
 from pipeline.rewrite import repair
 from pipeline.sources.listing import SourceOptions
@@ -20,6 +20,7 @@ from pipeline.sources.recognize import list_sources
 from pipeline.stores import open_store
 from pipeline.table import Table
 from pipeline.verify import verify_table
+from pipeline.wording import count, time_text
 
 
 def run_verify(
@@ -77,29 +78,29 @@ def _made_with(table: Table) -> dict[str, Any]:
 
 
 def _print(report: Report, table: Table, out: Console) -> None:
+    for name, text in _lines(report, table):
+        print_row(out, name, text, 11)
+    for note in report.notes:
+        print_line(out, f"note: {note}", 2)
+    for problem in report.problems:
+        print_line(out, f"PROBLEM: {problem}", 2)
+    n_problems = count(len(report.problems), "problem")
+    print_line(out, "passed" if report.passed else f"FAILED: {n_problems}")
+
+
+def _lines(report: Report, table: Table) -> Iterator[tuple[str, str]]:
     rates = ", ".join(f"{rate} Hz {n}" for rate, n in sorted(report.sample_rates_hz.items()))
     errors = ", ".join(f"{name} {n}" for name, n in sorted(report.errors.items()))
-    print_line(out, f"table       {table.store.location}")
+    yield "table", table.store.location
     for route in table.spec.routes:
-        print_line(
-            out, f"model       {route.arch} to {route.up_to_s:g} s, weights {route.weights_origin}"
-        )
+        yield "model", f"{route.arch} to {route.up_to_s:g} s, weights {route.weights_origin}"
     cost = f", {fidelity_text(table.fidelity)}" if table.fidelity else ""
-    print_line(out, f"precision   {table.spec.precision}{cost}")
-    print_line(out, f"shards      {report.shards} committed")
-    print_line(
-        out, f"clips       {report.clips}, {report.audio_s / 3600:.3f} h ({rates or 'none'})"
-    )
+    yield "precision", f"{table.spec.precision}{cost}"
+    yield "shards", f"{report.shards} committed"
+    yield "clips", f"{report.clips}, {time_text(report.audio_s)} ({rates or 'none'})"
     if "windows" in table.spec.tables:
-        print_line(out, f"windows     {report.windows}")
+        yield "windows", str(report.windows)
     if kind := table.spec.timestamps:
-        print_line(
-            out, f"timestamps  {report.timestamps} ({kind}, {table.spec.timestamp_dim} wide)"
-        )
-    print_line(out, f"errors      {report.errors.total()}{f' ({errors})' if errors else ''}")
-    print_line(out, f"duplicates  {report.duplicate_vectors} embeddings")
-    for note in report.notes:
-        print_line(out, f"note: {note}")
-    for problem in report.problems:
-        print_line(out, f"PROBLEM: {problem}")
-    print_line(out, "passed" if report.passed else f"FAILED: {len(report.problems)} problems")
+        yield "timestamps", f"{report.timestamps} ({kind}, {table.spec.timestamp_dim} wide)"
+    yield "errors", f"{report.errors.total()}{f' ({errors})' if errors else ''}"
+    yield "duplicates", count(report.duplicate_vectors, "embedding")

@@ -40,6 +40,7 @@ from pipeline.schema import VECTOR_OUTPUTS, schemas
 from pipeline.sources.listing import Listing
 from pipeline.store import TEMP_DIR
 from pipeline.table import CLIP_COLUMNS, DATA_DIRS, Table, data_name
+from pipeline.wording import count
 
 _WAY_OUT = (
     "run the same `passtream embed` again, or, if it is not to go on, `passtream verify --repair`"
@@ -81,11 +82,12 @@ def verify_table(table: Table, source: Listing | None = None) -> Report:
             report.notes.append(f"{name}: is no file of passtream's, and is left alone")
     if leftovers := table.store.names(TEMP_DIR):
         report.notes.append(
-            f"{len(leftovers)} temporary files in {TEMP_DIR}; a run is writing, or the next one "
-            "clears them"
+            f"{count(len(leftovers), 'temporary file')} in {TEMP_DIR}; a run is writing, or the "
+            "next one clears them"
         )
     if report.duplicate_vectors:
-        report.notes.append(f"{report.duplicate_vectors} embeddings equal an earlier clip's")
+        embeddings = count(report.duplicate_vectors, "embedding equals", "embeddings equal")
+        report.notes.append(f"{embeddings} an earlier clip's")
     if source is not None:
         verifier.check_source(source)
     return report

@@ -37,8 +37,11 @@ def about_text(seconds: float) -> str:
     )
 
 
-def audio_text(seconds: float) -> str:
-    """Return a length of audio: seconds up to two minutes, minutes up to two hours, then hours."""
+def time_text(seconds: float) -> str:
+    """Return a length in one unit: seconds up to two minutes, minutes up to two hours, then hours.
+
+    For lengths of audio, and for times that are added up or estimated.
+    """
     if seconds < 119.95:
         return f"{seconds:.1f} s"
     if seconds < 7197:

@@ -94,7 +94,10 @@ def test_what_only_decoding_shows_is_estimated_or_not_seen(tmp_path):
     assert planned["estimated"]["by_ending"] == {".mp3": 1, ".webm": 1}
     assert planned["errors"] == {}
     assert planned["audio_s"] == pytest.approx(80.0, abs=0.2)
-    assert "tell no exact length (.mp3 1, .webm 1)" in passtream("plan", folder, *ARCH).stdout
+    assert (
+        "no exact length in the headers of 2 clips (.mp3 1, .webm 1)"
+        in passtream("plan", folder, *ARCH).stdout
+    )
 
 
 def test_a_sample_is_scaled_up_and_says_how_sure_it_is(tmp_path):
@@ -127,7 +130,7 @@ def test_hours_and_money(tmp_path):
     assert cpu["hours"] == pytest.approx(3 / shipped.windows_per_s / 3600)
     assert cpu["money"] is None
     text = passtream("plan", tmp_path / "corpus", *options).stdout
-    assert "slow       0.083 h of one, for the model alone, 0.60 at 7.2 an hour" in text
+    assert "slow       5.0 min of one, for the model alone, 0.60 at 7.2 an hour" in text
 
 
 def test_cores_that_decode_for_a_device(tmp_path):
@@ -160,7 +163,7 @@ def test_cores_that_decode_for_a_device(tmp_path):
     assert planned["windows"] > planned["audio_s"] / 10
     assert fast["decode_cores"] == pytest.approx(decoding["core_hours"] / fast["hours"])
     text = passtream("plan", corpus, *options).stdout
-    assert "decoding   0.050 h of one core of mine; from .flac 0.25, .wav 0.5 times real" in text
+    assert "decoding   3.0 min of one core of mine; from .flac 0.25, .wav 0.5 times real" in text
     assert ".aiff: not measured there, counted as the slowest that was, .flac 0.25" in text
     assert f"decode cores: {fast['decode_cores']:.1f} of mine keep one fast busy" in text
     shipped = plan(corpus, *options, "--core", "epyc-zen4")["decoding"]
@@ -239,3 +242,26 @@ def test_every_option_of_several_names_may_be_repeated():
     assert multiple >= {(command, name) for command in ("embed", "plan") for name in of_all}
     assert multiple >= {("embed", "retry"), ("retry", "classes"), ("retry", "storage_options")}
     assert multiple >= {("verify", name) for name in ("include", "exclude", "storage_options")}
+
+
+def test_without_a_device_the_time_of_the_shipped_cpu_is_told(tmp_path):
+    write_tones(tmp_path / "corpus", [10.0] * 3)
+    planned = plan(tmp_path / "corpus")
+    (shipped,) = [each for each in shipped_figures().devices[CPU] if each.precision == "fp32"]
+    assert planned["devices"] == []
+    assert planned["default_device"]["name"] == CPU
+    assert planned["default_device"]["hours"] == pytest.approx(3 / shipped.windows_per_s / 3600)
+    text = passtream("plan", tmp_path / "corpus").stdout
+    assert f"time       about 4.0 s on {CPU} in fp32, the model alone\n" in text
+    assert "FLOP" not in text
+    half = passtream("plan", tmp_path / "corpus", "--precision", "fp16").stdout
+    assert "time       no figure of a device in fp16" in half
+
+
+def test_devices_that_a_person_measured_win_over_the_shipped_one(tmp_path):
+    write_tones(tmp_path / "corpus", [10.0] * 3)
+    figures = tmp_path / "figures.json"
+    one = {"arch": ARCH_NAME, "precision": "fp32", "windows_per_s": 0.01}
+    figures.write_text(json.dumps({"devices": {"laptop": [one]}}))
+    text = passtream("plan", tmp_path / "corpus", "--figures", figures).stdout
+    assert "time       about 5.0 min on laptop in fp32, the model alone\n" in text

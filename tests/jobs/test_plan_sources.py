@@ -34,7 +34,7 @@ def test_a_source_that_grew_changed_and_shrank(tmp_path):
     # 11 s are three windows, as three are of 10 s and 5 s apart.
     assert planned["audio_s"] == pytest.approx(12.0)
     text = passtream("plan", corpus, table).stdout
-    for line in ("new        2 clips", "changed    1 clips", "gone       1 clips"):
+    for line in ("new        2 clips", "changed    1 clip\n", "gone       1 clip;"):
         assert line in text
     embed(corpus, table)
     rows = pq.read_table(table / "clips", columns=["uri", "n_windows"]).to_pylist()

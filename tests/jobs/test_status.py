@@ -65,8 +65,7 @@ def test_a_finished_run(table):
         r" began .* ago \(20.* UTC\): 0 shards found done, 3 to do \(3 clips\)\n", told
     )
     assert re.search(r" ended .* ago \(20.* UTC\)\n", told)
-    # 1.5 s of audio are 0.0004 h.
-    assert "shards    3 of 3 committed\nclips     2, 0.000 h\nwindows   2\n" in told
+    assert "shards    3 of 3 committed\nclips     2, 1.5 s\nwindows   2\n" in told
     assert "errors    1 (undecodable 1)\n" in told
     assert re.search(r"speed     [\d.]+ x real time, [\d.]+ clips/s in the run's .* commit\n", told)
     for absent in ("held by", "left", "failed", "note"):
@@ -112,8 +111,8 @@ def test_failed_shards_with_their_reasons(corpus, table, tmp_path, capsys):
     assert done.returncode == 3, done.stderr
     told, found = shown(hurt, capsys)
     assert "run       ended, but shards failed; the same command tries them again\n" in told
-    assert ": 2 shards found done, 1 to do (1 clips)\n" in told
-    assert f"failed    1 shards\n          {file.stem}: {file} cannot be written" in told
+    assert ": 2 shards found done, 1 to do (1 clip)\n" in told
+    assert f"failed    1 shard\n          {file.stem}: {file} cannot be written" in told
     assert "shards    2 of 3 committed\n" in told
     assert (found["standing"], list(found["run"]["failed"])) == ("shards_failed", [file.stem])
     file.rmdir()

@@ -351,7 +351,7 @@ def test_temporary_files_are_a_note(table):
     (table.store.path(TEMP_DIR) / "half").touch()
     report = verify_table(table)
     assert report.passed
-    assert report.notes == [f"1 temporary files in {TEMP_DIR}; a run is writing, or the next one "
+    assert report.notes == [f"1 temporary file in {TEMP_DIR}; a run is writing, or the next one "
                             "clears them"]  # fmt: skip
 
 
