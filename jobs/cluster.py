@@ -26,7 +26,7 @@ from jobs.reasons import reason_of
 from jobs.schedule import Schedule, Try
 from jobs.stop import StopRequest, grace_s
 from jobs.work import Work
-from pipeline.errors import HostError, LostTableError, StoreError
+from pipeline.errors import CredentialsError, HostError, LostTableError, StoreError
 from pipeline.plan import Shard
 from pipeline.progress import Progress
 from pipeline.wording import count
@@ -191,7 +191,7 @@ class _Driver:
             self._lose(actor, reason_of(error))
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
-            if isinstance(cause, LostTableError):
+            if isinstance(cause, LostTableError | CredentialsError):
                 raise cause from None  # no other shard could be committed either
             if isinstance(cause, DecodeDiedError):
                 after = asked.work.decoder_died(cause.clip)

@@ -22,7 +22,7 @@ from jobs.model import RunSpec
 from jobs.nodes import without
 from jobs.reasons import reason_of
 from jobs.work import MAX_ATTEMPTS
-from pipeline.errors import DriftError, HostError, PipelineError
+from pipeline.errors import CredentialsError, DriftError, HostError, PipelineError
 
 NO_ROOM_S = 60.0
 """How long a run waits for a place for its first actor before it says so."""
@@ -223,6 +223,8 @@ class Crew:
         told = f"the model's process failed to start: {reason}"
         if isinstance(getattr(error, "cause", None), DriftError):
             raise DriftError(reason) from error
+        if isinstance(getattr(error, "cause", None), CredentialsError):
+            raise CredentialsError(reason) from error
         # A node may be broken; that of others shows when they have their model, too.
         if self._failed_starts >= MAX_ATTEMPTS and not any(each.node for each in self._actors):
             raise PipelineError(f"{told} ({self._failed_starts} times)") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -198,7 +199,8 @@ def _execute(
         table.store.location,
         table.spec,
         sources,
-        config.storage,
+        # The listing had them: a machine that has none is one that has none yet.
+        replace(config.storage, awaits_credentials=True),
         table.hold,
         config.decoder_memory,
     )

@@ -6,7 +6,7 @@ from jobs.decoding import decode
 from jobs.model import RunSpec, build_model
 from jobs.monitor import Monitor
 from models.weights import Weights
-from pipeline.errors import LostTableError, PipelineError
+from pipeline.errors import CredentialsError, LostTableError, PipelineError
 from pipeline.plan import Shard
 from pipeline.shard import embed_shard
 
@@ -24,6 +24,7 @@ def run_in_process(
 
     Raises:
         LostTableError: Another run has the table now.
+        CredentialsError: A store rejects the credentials.
     """
     monitor.start_phase("loading_model", "loading the model, and trying it on a short sound")
     model = build_model(run, weights=weights)
@@ -35,7 +36,7 @@ def run_in_process(
             record = embed_shard(
                 shard, packets, model, table, lambda progress: monitor.in_flight([progress])
             )
-        except LostTableError:
+        except (LostTableError, CredentialsError):
             raise  # no other shard could be committed either
         except PipelineError as error:
             monitor.shard_failed(shard, str(error))

@@ -5,6 +5,7 @@ PipelineError
 ├── ClipError        this one clip cannot be embedded: becomes a row in `errors`
 ├── StoreError       the table cannot be written or read; fails the shard
 │   ├── HostError    a fault of this machine, as a full disk; another machine may do
+│   ├── CredentialsError   a store rejects the credentials; ends the run
 │   └── LostTableError   another run has the table now; ends the run
 ├── BrokenStreamError   the decode side of a shard ended early or skipped; fails the shard
 └── DriftError       this process would write vectors of another space; ends the run
@@ -44,6 +45,10 @@ class HostError(StoreError):
 
     Another machine may do. A run on Ray gives the shard to another node.
     """
+
+
+class CredentialsError(StoreError):
+    """A store rejects the credentials: they have expired, say. No other request could succeed."""
 
 
 class LostTableError(StoreError):

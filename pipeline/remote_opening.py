@@ -12,12 +12,12 @@ from collections.abc import Callable
 from typing import BinaryIO, TypeVar
 
 from pipeline.clips import ClipRef, Container
-from pipeline.errors import ClipError, HostError, StoreError
+from pipeline.errors import ClipError, HostError
 from pipeline.named_hosts import ask_host
 from pipeline.objects import FsspecObject, RemoteObject
 from pipeline.s3_reader import FAST_ERRORS, s3_reader
 from pipeline.spool import Piece, Spool
-from pipeline.storage import HTTP_PROTOCOLS, Storage, is_credential_error, protocol_of
+from pipeline.storage import HTTP_PROTOCOLS, Storage, protocol_of
 
 MEMORY_BYTES = 64 << 20
 """Larger objects go to the disk, in TMPDIR."""
@@ -75,8 +75,6 @@ def read_tried(uri: str, storage: Storage, call: Callable[[], T]) -> T:
         raise missing(uri) from error
     except PermissionError as error:
         said = storage.redacted(str(error))
-        if is_credential_error(error):
-            raise StoreError(f"{what}: {said}; renew the credentials, and go on") from error
         raise ClipError("read", "forbidden", f"{uri}: no permission to read it ({said})") from error
 
 

@@ -15,6 +15,7 @@ import botocore.session
 import pyarrow as pa
 from pyarrow import fs as arrow_fs
 
+from pipeline.credentials import on_renewal
 from pipeline.errors import UsageError
 from pipeline.objects import PIECE_BYTES
 from pipeline.storage import S3_PROTOCOLS, Storage, protocol_of
@@ -61,11 +62,12 @@ class S3Reader:
 
     Args:
         s3fs: the filesystem whose endpoint and credentials these are.
+        uri: Where an object lies that is read.
         storage: with its options.
     """
 
-    def __init__(self, s3fs: Any, storage: Storage) -> None:
-        self._options = dict(storage.options)
+    def __init__(self, s3fs: Any, uri: str, storage: Storage) -> None:
+        self._options = storage.options_of(uri)
         self._silence_s = storage.silence_s
         meta = s3fs.s3.meta
         self._endpoint = urlsplit(meta.endpoint_url)
@@ -84,14 +86,18 @@ class S3Reader:
         return self._failures < _FAILURES_IN_A_ROW
 
     @property
+    def has_credentials(self) -> bool:
+        """Whether there is something to sign requests with, or nothing is to be signed."""
+        return bool(self._options.get("anon") or self._keys()[0])
+
+    @property
     def is_usable(self) -> bool:
         """Whether Arrow's client can do what s3fs does here."""
         host = self._endpoint.hostname or ""
         is_behind_proxy = self._endpoint.scheme in getproxies() and not proxy_bypass(host)
         has_own_ca = self._endpoint.scheme == "https" and any(map(os.environ.get, _CA_BUNDLES))
-        has_credentials = bool(self._options.get("anon") or self._keys()[0])
         is_plain = self._endpoint.path in ("", "/") and not (is_behind_proxy or has_own_ca)
-        return has_credentials and is_plain
+        return self.has_credentials and is_plain
 
     def look(self, uri: str) -> S3Object:
         """Ask for an object, without its bytes.
@@ -148,22 +154,33 @@ def s3_reader(uri: str, storage: Storage) -> S3Reader | None:
     if protocol_of(uri) not in S3_PROTOCOLS:
         return None
     bucket = uri.partition("://")[2].partition("/")[0]
-    key = (os.getpid(), bucket, repr(storage.options), storage.timeout_s)
+    key = (os.getpid(), bucket, repr(storage.options_of(uri)), storage.timeout_s)
     with _READERS_LOCK:
         if key not in _READERS:
-            _READERS[key] = _made_for(uri, storage)
+            reader = _made_for(uri, storage)
+            if reader and not reader.has_credentials:
+                return None  # they may come yet
+            _READERS[key] = reader if reader and reader.is_usable else None
         reader = _READERS[key]
     return reader if reader and reader.is_trusted else None
 
 
+def _forget_readers() -> None:
+    """Make all readers again, which keep the credentials that they were made with."""
+    with _READERS_LOCK:
+        _READERS.clear()
+
+
+on_renewal(_forget_readers)
+
+
 def _made_for(uri: str, storage: Storage) -> S3Reader | None:
-    options = dict(storage.options)
+    options = storage.options_of(uri)
     client_options = options.get("client_kwargs") or {}
     if not options.keys() <= _OPTIONS or not client_options.keys() <= _CLIENT_OPTIONS:
         return None
     try:
-        reader = S3Reader(storage.filesystem(uri), storage)
-        return reader if reader.is_usable else None
+        return S3Reader(storage.filesystem(uri), uri, storage)
     except UsageError:
         raise
     except Exception:  # whatever botocore raises here, s3fs will raise again, and be heard

@@ -10,14 +10,15 @@ import os
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import fsspec
 
 from pipeline.allowed import DEFAULT_RULES, HostRules
-from pipeline.errors import ClipError, StoreError, UsageError
+from pipeline.credentials import WAYS_OUT, Trouble, may_come, on_renewal, renew, trouble_of
+from pipeline.errors import ClipError, CredentialsError, HostError, StoreError, UsageError
 from pipeline.redaction import redacted
 from pipeline.storage_options import options_of, parse_options, scoped_options_of
 
@@ -43,20 +44,6 @@ _FINAL_ERRORS = (
     ImportError,
 )
 _FINAL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EINVAL, errno.ENOTSUP}
-_FINAL_NAMES = {"NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"}
-_CREDENTIAL_NAMES = {"AuthenticationRequired", "CredentialRetrievalError", *_FINAL_NAMES}
-# Asked by HEAD, a server says 403 to these as it does to a file that one may not read.
-_CREDENTIAL_CODES = {
-    "ExpiredToken",
-    "ExpiredTokenException",
-    "InvalidAccessKeyId",
-    "InvalidToken",
-    "RequestExpired",
-    "RequestTimeTooSkewed",
-    "SignatureDoesNotMatch",
-    "TokenRefreshRequired",
-}
-
 T = TypeVar("T")
 
 __all__ = [
@@ -99,11 +86,14 @@ class Storage:
             shown.
         timeout_s: how long a failing request is repeated.
         rules: which hosts may be asked, and which are the person's own.
+        awaits_credentials: Credentials were there when the run began, so that a machine that has
+            none yet is waited for.
     """
 
     options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
     timeout_s: float = DEFAULT_TIMEOUT_S
     rules: HostRules = DEFAULT_RULES
+    awaits_credentials: bool = False
 
     def owning(self, locations: Iterable[str]) -> "Storage":
         """Return this storage with the hosts of more locations as the person's own.
@@ -185,25 +175,37 @@ class Storage:
         Raises:
             FileNotFoundError, PermissionError, FileExistsError: as the store says.
             ClipError: as `call` says.
+            CredentialsError: The store rejects the credentials, and there are no newer ones.
+            HostError: This machine has no credentials, and none came.
             StoreError: it did not work within `timeout_s`, or never will.
         """
         deadline = time.monotonic() + self.timeout_s
         pause_s = _FIRST_PAUSE_S
+        has_renewed = may_wait = False
         while True:
             try:
                 return call()
-            except (FileNotFoundError, FileExistsError, PermissionError, ClipError):
+            except (FileNotFoundError, FileExistsError, ClipError):
                 raise
             except Exception as error:
+                trouble = trouble_of(error)
+                if isinstance(error, PermissionError) and trouble is Trouble.NONE:
+                    raise
                 reason = f"{self.redacted(what)}: {self.redacted(first_line(error))}"
-                if type(error).__name__ in _CREDENTIAL_NAMES:
-                    raise StoreError(
-                        f"{reason}; set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
-                        "AWS_SECRET_ACCESS_KEY, or --storage-options anon=true for a public bucket"
-                    ) from error
-                if _is_final(error):
-                    raise StoreError(reason) from error
                 left_s = deadline - time.monotonic()
+                if trouble is Trouble.MISSING:
+                    may_wait = may_wait or self.awaits_credentials or may_come(error)
+                    if not may_wait or left_s <= 0:
+                        raise HostError(f"{reason}; {_NO_CREDENTIALS}") from error
+                    renew()
+                elif trouble in WAYS_OUT:
+                    if has_renewed:
+                        raise CredentialsError(f"{reason}; {WAYS_OUT[trouble]}") from error
+                    has_renewed = True
+                    renew()
+                    continue
+                elif _is_final(error):
+                    raise StoreError(reason) from error
                 if left_s <= 0:
                     raise StoreError(
                         f"{reason}; tried for {self.timeout_s:g} s (--store-timeout-s)"
@@ -217,6 +219,10 @@ class Storage:
         return redacted(text, dict(self.options))
 
 
+_NO_CREDENTIALS = (
+    "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --storage-options "
+    "anon=true for a public bucket"
+)
 DEFAULT_STORAGE = Storage()
 _FILESYSTEMS: dict[tuple[Any, ...], Any] = {}
 
@@ -242,19 +248,17 @@ def take_keys_literally(s3fs: Any) -> None:
 
 def is_credential_error(error: BaseException) -> bool:
     """Whether there are no credentials, or the store knows none like them."""
-    cause = error.__cause__ if isinstance(error, StoreError) else error
-    if type(cause).__name__ in _CREDENTIAL_NAMES:
-        return True
-    return any(code in _CREDENTIAL_CODES for code in _store_codes(error))
+    return trouble_of(error) is not Trouble.NONE
 
 
-def _store_codes(error: BaseException | None) -> Iterator[str]:
-    """What an S3 server calls an error and those that it came from."""
-    while error is not None:
-        response = getattr(error, "response", None)
-        if isinstance(response, dict):
-            yield str(response.get("Error", {}).get("Code", ""))
-        error = error.__cause__ or error.__context__
+def _forget_credentials() -> None:
+    """Make the clients of S3 again, which keep the credentials that they were made with."""
+    for (process, protocol, *_), files in list(_FILESYSTEMS.items()):
+        if process == os.getpid() and protocol in S3_PROTOCOLS:
+            files.connect(refresh=True)
+
+
+on_renewal(_forget_credentials)
 
 
 def _defaults(protocol: str, storage: Storage) -> dict[str, Any]:
@@ -283,7 +287,6 @@ def _is_final(error: Exception) -> bool:
     return (
         isinstance(error, _FINAL_ERRORS)
         or getattr(error, "is_final", False)  # of a ServerError
-        or type(error).__name__ in _FINAL_NAMES
         or (isinstance(error, OSError) and error.errno in _FINAL_ERRNOS)
     )
 

@@ -179,7 +179,8 @@ class Fault:
     """What becomes of the next `times` requests with this method and this in their path.
 
     Attributes:
-        kind: `unavailable` (503), `broken` (500), `conflict` (409), `denied` or `expired` (403),
+        kind: `unavailable` (503), `broken` (500), `conflict` (409), `denied`, `expired` or
+            `code CODE` (403),
             `ignore_condition` (If-None-Match does not reach the server), `lost` (the server does
             it, and the reply never comes), `hang` (it does not reach the server, and no reply
             comes as long as the proxy is there), `truncated` (half of the body comes), `stalled`
@@ -225,8 +226,8 @@ def fault_proxy(server: S3Server) -> Iterator[FaultProxy]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             kind = proxy.fault_for(self.command, self.path)
             self.close_connection = True
-            if kind in _REPLIES:
-                status, code = _REPLIES[kind]
+            if kind in _REPLIES or kind.startswith("code "):
+                status, code = _REPLIES.get(kind, (403, kind.removeprefix("code ")))
                 content = f"<Error><Code>{code}</Code><Message>{code}</Message></Error>".encode()
                 self._reply(status, [("Content-Type", "application/xml")], content)
                 return

@@ -238,10 +238,9 @@ def _version(shown: str, uri: str, storage: Storage) -> str:
         return storage.tried(what, lambda: FsspecObject(uri, storage)).version
     except FileNotFoundError:
         return MISSING
-    except PermissionError as error:
-        if is_credential_error(error):
-            raise UsageError(
-                f"{shown} cannot be looked at: {storage.redacted(str(error))}; set other "
-                "credentials, or --storage-options anon=true for a public bucket"
-            ) from error
+    except PermissionError:
         return MISSING
+    except StoreError as error:
+        if is_credential_error(error):
+            raise UsageError(str(error)) from error
+        raise

@@ -22,10 +22,6 @@ from pipeline.versions import info_version
 
 SAME_PROTOCOLS = {"s3a": "s3", "gcs": "gs"}
 """Other names, and the one that URIs are kept with."""
-_CREDENTIALS = (
-    "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (s3://), or --storage-options; "
-    "anon=true for a public bucket"
-)
 
 
 class RemoteFile(NamedTuple):
@@ -122,9 +118,8 @@ def _infos(
     except FileNotFoundError as error:
         raise _refused(source, storage, "no such file, folder or bucket") from error
     except PermissionError as error:
-        way_out = _CREDENTIALS if is_credential_error(error) else "ask for the right to list it"
-        said = storage.redacted(str(error))
-        raise _refused(source, storage, f"no permission to list it ({said}); {way_out}") from error
+        reason = f"no permission to list it ({error}); ask for the right to list it"
+        raise _refused(source, storage, reason) from error
     except StoreError as error:
         if is_credential_error(error):
             raise UsageError(str(error)) from error
