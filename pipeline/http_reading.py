@@ -102,7 +102,8 @@ class _Body:
         self._url = url
         self._origin = origin_of(url)
         self._timeout_s = timeout_s
-        self._until_s = time.monotonic() + timeout_s
+        self._last_s = time.monotonic()
+        self._until_s = self._last_s + timeout_s
         self._stack = contextlib.AsyncExitStack()
         self._reply: Any = None
 
@@ -149,6 +150,13 @@ class _Body:
                 self._origin,
             ) from error
         except TimeoutError as error:
+            silent_s = time.monotonic() - self._last_s
+            if silent_s > self._timeout_s / 2:
+                raise ServerError(
+                    SHORT_RESPONSE,
+                    f"no data for {silent_s:.0f} s, after {self.n_bytes} bytes",
+                    self._origin,
+                ) from error
             took_s = time.monotonic() - self._until_s + self._timeout_s
             raise ServerError(
                 TOO_SLOW,
@@ -164,6 +172,7 @@ class _Body:
                 self._origin,
             ) from error
         self.n_bytes += len(part)
+        self._last_s = time.monotonic()
         return part
 
 
