@@ -18,6 +18,7 @@ import torch
 
 from models.archs import DEFAULT_ARCH, arch_spec
 from models.weights import random_state_dict
+from pipeline.error_classes import ERROR_CLASSES
 from tests.support import ONE_BLOCK_EACH, ROOT, tone
 
 README = (ROOT / "README.md").read_text()
@@ -109,6 +110,13 @@ def test_shell_and_sql_and_python_in_the_order_of_the_page(home):
 
 def test_what_is_run_elsewhere_is_still_in_the_page():
     assert all(part in README for part in (*ELSEWHERE, *FILLED_IN))
+
+
+def test_every_class_of_errors_is_in_the_page_with_its_meaning():
+    section = README.partition("\n## Errors\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.M)
+    expected = [f"| `{name}` | {meaning} |" for name, meaning in sorted(ERROR_CLASSES.items())]
+    assert rows == sorted(ERROR_CLASSES.items()), "the table is:\n" + "\n".join(expected)
 
 
 def test_links_lead_somewhere():
