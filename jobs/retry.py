@@ -51,12 +51,20 @@ def retry(
     store_timeout_s: GivenStoreTimeout = None,
     in_process: InProcess = None,
     log_format: LogFormat = None,
+    yes: Annotated[
+        bool,
+        typer.Option(
+            "--yes", help="Agree to the sources of a table whose settings you did not write."
+        ),
+    ] = False,
 ) -> None:
     """Try the clips in TABLE's errors again, with the sources and settings of its last run.
 
-    What is new in the sources, or has changed, is embedded as well, as by `embed`.
+    What is new in the sources, or has changed, is embedded as well, as by `embed`. Where another
+    user wrote the table's settings, its sources are shown first, and need a yes.
     """
-    options = {name: value for name, value in locals().items() if name not in ("config", "classes")}
+    given_here = ("config", "classes", "yes")
+    options = {name: value for name, value in locals().items() if name not in given_here}
     options |= {"retry": added_up(classes) or RETRY_ALL, "storage_options": storage_options or None}
 
     def of_last_run() -> dict[str, object]:
@@ -66,6 +74,6 @@ def retry(
 
         given = {"storage_options": storage_options or None, "store_timeout_s": store_timeout_s}
         storage = read_config(None, given).storage
-        return noted_settings(Table.existing(open_store(table, storage)).store)
+        return noted_settings(Table.existing(open_store(table, storage)).store, is_agreed=yes)
 
     raise typer.Exit(start_embed(config, options, of_last_run))

@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 from jobs.config import EmbedConfig
+from jobs.settings_seal import ask_for_settings_of_others, is_sealed, seal_of
 from pipeline.errors import UsageError
 from pipeline.storage import is_uri
 from pipeline.store import META_DIR, TableStore
@@ -33,17 +34,25 @@ def note_settings(store: TableStore, config: EmbedConfig) -> None:
     Raises:
         StoreError: the store refused.
     """
-    content = json.dumps(_noted(config), indent=1).encode()
+    noted = _noted(config)
+    if seal := seal_of(noted):
+        noted["seal"] = seal
+    content = json.dumps(noted, indent=1).encode()
     if store.read(SETTINGS_NAME) != content:
         with store.replacing(SETTINGS_NAME) as path:
             path.write_bytes(content)
 
 
-def noted_settings(store: TableStore) -> dict[str, Any]:
+def noted_settings(store: TableStore, is_agreed: bool = False) -> dict[str, Any]:
     """The settings of the last run into a table.
+
+    Args:
+        store: Store of the table.
+        is_agreed: Whether settings that another user wrote are taken without a question.
 
     Raises:
         UsageError: there are none, or what cannot be kept is missing; the message says what to do.
+            Or the user does not agree to what another user's settings name.
     """
     again = "give them in a --config file, or run the same `passtream embed` with --retry"
     content = store.read(SETTINGS_NAME)
@@ -52,13 +61,15 @@ def noted_settings(store: TableStore) -> dict[str, Any]:
     try:
         noted = json.loads(content)
         settings, withheld = dict(noted["settings"]), list(noted["withheld"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UsageError(f"{store.locate(SETTINGS_NAME)} is damaged ({error}); {again}") from error
     if withheld:
         raise UsageError(
             f"table {store.location}: does not hold the {' and '.join(withheld)} of its last run, "
             f"which came by standard input, are secret or too many; {again}"
         )
+    if not is_sealed(noted):
+        ask_for_settings_of_others(store.location, settings, is_agreed)
     return settings
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -34,6 +35,10 @@ QUICK = ("--arch", QUICK_ARCH, "--weights", "random:0")
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(ROOT / "tests" / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
 ).rstrip(os.pathsep)
+# The key that seals a table's settings is the tests' own, and not that of who runs them.
+os.environ["XDG_CONFIG_HOME"] = os.path.join(
+    tempfile.gettempdir(), f"passtream-tests-{os.getuid()}", "config"
+)
 # What a shell starts in the background ignores Ctrl-C, and so would all that is started here.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -17,6 +17,7 @@ from pipeline.sources.column_names import has_uri_column
 from pipeline.sources.listing import AUTO, FORMATS, SourceOptions
 from pipeline.sources.manifest_rows import manifest_ending
 from pipeline.sources.no_audio import refuse_no_audio
+from pipeline.sources.own_tables import table_above
 from pipeline.sources.parquet import PARQUET_ENDINGS
 from pipeline.sources.patterns import AUDIO_ENDINGS
 from pipeline.sources.stdin import STDIN
@@ -81,8 +82,11 @@ def _formats_of(names: Iterable[str]) -> set[str]:
 
 def _names_below(folder: str) -> Iterator[str]:
     for path, _, files in os.walk(folder):
-        if not system_folder(os.path.relpath(path, folder)):
-            yield from (name for name in files if not name.startswith("._"))
+        below = os.path.relpath(path, folder)
+        if not system_folder(below):
+            # The Parquet files of a table that lies in the folder do not make it a source of rows.
+            ours = (name for name in files if table_above(f"{below}/{name}") is None)
+            yield from (name for name in ours if not name.startswith("._"))
 
 
 def _names_in_store(folder: str, storage: Storage) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from pipeline.sources.listing import SourceOptions
+from pipeline.sources.own_tables import KIND, table_above
 from pipeline.sources.system_folders import system_folder
 
 # fmt: off
@@ -54,6 +55,9 @@ class Sieve:
             return False
         if system := self._system_folder(below):
             self.skipped[f"{system}/"] += 1
+            return False
+        if (table := table_above(below)) is not None:
+            self.skipped[f"{KIND}{table}"] += 1
             return False
         # Without its first character: `.wav` is a hidden file without an ending.
         name = os.path.basename(below)[1:].lower()

@@ -11,6 +11,7 @@ from pipeline.sources.files import FilesSource
 from pipeline.sources.formats import format_of
 from pipeline.sources.listing import Listing, Source, SourceOptions, skipped_note
 from pipeline.sources.manifest import ManifestSource
+from pipeline.sources.own_tables import table_notes
 from pipeline.sources.parquet import ParquetSource
 from pipeline.sources.patterns import LEFT_OUT
 from pipeline.sources.stdin import StdinSource
@@ -106,6 +107,7 @@ def join_sources(
         containers.update(source.containers())
         listing.skipped.update(source.skipped())
         listing.notes += source.notes()
+    listing.notes += table_notes(listing.skipped)
     listing.clips = sorted(clips.values(), key=lambda clip: (clip.uri, clip.version, clip.member))
     listing.containers = sorted(containers)
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -13,8 +14,12 @@ from pipeline import local_lock
 from pipeline.errors import StoreError, UsageError
 from pipeline.local_lock import LOCK_NAME
 from pipeline.local_store import LocalStore
+from pipeline.plan import plan_run
 from pipeline.processes import Process
+from pipeline.rewrite import settle
 from pipeline.store import META_DIR, TEMP_DIR
+from pipeline.table import Table
+from pipeline.verify import verify_table
 
 HALF = f"clips_{'0' * 32}.parquet.a1_b2c3d"
 """Name of a file that a run was writing when it was killed."""
@@ -246,3 +251,128 @@ def test_a_lock_that_says_nothing_is_somebodys(store):
         store.path(LOCK_NAME).write_bytes(b"")
         assert store.writer() == Process("unknown", 0, "")
     assert LocalStore(store.root / "nowhere").writer() is None
+
+
+VICTIM = "a victim's file, which no run may read, change or delete"
+
+
+@pytest.fixture
+def victim(tmp_path):
+    """A folder of somebody's, with files whose names are a table's."""
+    folder = tmp_path / "victim"
+    (folder / "commits").mkdir(parents=True)
+    for name in (f"{'0' * 32}.parquet", f"commits/{'0' * 32}.json", "mine.txt", HALF, "lock"):
+        (folder / name).write_text(VICTIM)
+    return folder
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["clips", "windows", "timestamps", "errors", TEMP_DIR,
+                                  f"{META_DIR}/commits", META_DIR])  # fmt: skip
+def test_a_folder_of_a_table_that_is_a_link_is_refused_by_its_name(
+    new_table, embed, write_clip, tmp_path, victim, name
+):
+    table = new_table(tables=("clips", "windows"))
+    embed(table, [write_clip(tmp_path / "a.wav", 500)])
+    folder = table.store.root / name
+    if folder.exists():
+        folder.rename(tmp_path / "moved")
+        if name == META_DIR:  # the same files, but elsewhere
+            shutil.copytree(tmp_path / "moved", victim, dirs_exist_ok=True)
+    folder.symlink_to(victim)
+    before = contents(victim)
+
+    def run():
+        again = Table.existing(LocalStore(table.store.root))
+        with again.store.lock():
+            settle(again, plan_run([], again.spec.digest, 1, set(), again.contents_of))
+
+    def verify():
+        verify_table(Table.existing(LocalStore(table.store.root)))
+
+    for use in (run, verify):
+        with pytest.raises(UsageError, match=rf"{name} is a link \(to .*victim\)"):
+            use()
+    assert contents(victim) == before
+
+
+@pytest.mark.parametrize("name", ["table.json", "run.json", "settings.json"])
+def test_a_file_of_a_table_that_is_a_link_is_not_read(new_table, victim, name):
+    store = new_table().store
+    store.path(f"{META_DIR}/{name}").unlink(missing_ok=True)
+    store.path(f"{META_DIR}/{name}").symlink_to(victim / "mine.txt")
+    with pytest.raises(UsageError, match=rf"{META_DIR}/{name} is a link"):
+        store.read(f"{META_DIR}/{name}")
+    fill(store, f"{META_DIR}/{name}", b"{}")
+    assert store.read(f"{META_DIR}/{name}") == b"{}"
+    assert (victim / "mine.txt").read_text() == VICTIM
+
+
+@pytest.mark.parametrize("kind", ["link", "hard link", "pipe", "folder"])
+def test_a_lock_that_is_none_is_not_written_through(store, victim, kind):
+    path = store.path(LOCK_NAME)
+    if kind == "link":
+        path.symlink_to(victim / "mine.txt")
+    elif kind == "hard link":
+        path.hardlink_to(victim / "mine.txt")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    with pytest.raises(UsageError, match="lock"), store.lock():
+        pass
+    assert store.writer() is None
+    assert (victim / "mine.txt").read_text() == VICTIM
+
+
+def test_a_data_file_that_is_a_link_is_no_data_file_and_is_replaced(store, victim):
+    name = f"clips/{'0' * 32}.parquet"
+    store.path(name).symlink_to(victim / "mine.txt")
+    assert store.names("clips") == {}
+    assert store.size(name) is None
+    with pytest.raises(UsageError, match="is a link"):
+        store.open(name)
+    fill(store, name, b"rows")
+    assert store.read(name) == b"rows"
+    store.path(name).unlink()
+    store.path(name).symlink_to(victim / "mine.txt")
+    store.delete(name)
+    assert not store.path(name).is_symlink()
+    assert (victim / "mine.txt").read_text() == VICTIM
+
+
+def test_the_clearing_of_half_written_files_takes_none_of_other_names(store, victim):
+    linked = store.path(TEMP_DIR) / HALF
+    linked.symlink_to(victim / "mine.txt")
+    mine = store.path(TEMP_DIR) / "mine.parquet"
+    mine.write_text(VICTIM)
+    with store.lock():
+        pass
+    assert mine.read_text() == (victim / "mine.txt").read_text() == VICTIM
+
+
+def test_a_named_pipe_in_place_of_a_file_is_named_and_not_waited_for(store):
+    os.mkfifo(store.path(f"{META_DIR}/table.json"))
+    with pytest.raises(UsageError, match=r"table\.json: is not a file"):
+        store.read(f"{META_DIR}/table.json")
+
+
+def test_a_table_whose_own_path_is_a_link_is_taken(new_table, tmp_path):
+    table = new_table()
+    (tmp_path / "link").symlink_to(table.store.root)
+    again = Table.existing(LocalStore(tmp_path / "link"))
+    with again.store.lock() as hold:
+        assert again.store.taken_by(hold) is None
+
+
+def test_folders_are_made_of_the_tables_that_were_asked_for(new_table, make_spec, tmp_path):
+    assert sorted(path.name for path in new_table().store.root.iterdir()) == [
+        META_DIR, "clips", "errors",
+    ]  # fmt: skip
+    spec = make_spec(tables=("clips", "windows"))
+    store = Table.open_or_create(LocalStore(tmp_path / "more"), spec).store
+    assert (store.root / "windows").is_dir()
+    assert not (store.root / "timestamps").exists()
