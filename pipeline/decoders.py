@@ -31,7 +31,8 @@ from pipeline.mpeg import UNTOLD_DELAY, mpeg_audio
 from pipeline.mpeg_count import is_count_doubtful
 from pipeline.mpeg_to_the_end import check_frames, to_the_end, without_first
 from pipeline.mpeg_walk import mpeg_frames
-from pipeline.ogg import ogg_audio, ogg_end
+from pipeline.ogg import OggAudio, ogg_audio, ogg_end
+from pipeline.ogg_chain import ogg_chain
 from pipeline.sound import PIECE_FRAMES, CannotDecodeError, Samples, Sound
 from pipeline.tags import check_tags
 
@@ -87,6 +88,10 @@ def open_sound(
     bare = None
     if not mpeg and not flac:
         bare = bare_frames(file, None if is_to_decode else _SEARCHED_BYTES)
+    ogg = None if mpeg or flac or bare else ogg_audio(file)
+    chain = ogg_chain(file, ogg) if ogg else None
+    if chain:
+        second = partial(by_ffmpeg, chain=chain)
     if bare:
         first, second = only_frames(bare, by_libsndfile, by_ffmpeg)
     decoders: list[tuple[str, Callable[[BinaryIO], Any]]] = [
@@ -95,7 +100,7 @@ def open_sound(
     ]
     if flac:
         decoders[0] = (_LIBSNDFILE, partial(flac_sound, stream=flac, opener=by_libsndfile))
-    elif _is_for_ffmpeg(file):
+    elif chain or (ogg and _is_for_ffmpeg(file, ogg)):
         decoders.reverse()
     reasons = []
     with contextlib.ExitStack() as stack:
@@ -124,9 +129,8 @@ def reason_of(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _is_for_ffmpeg(file: BinaryIO) -> bool:
-    audio = ogg_audio(file)
-    if audio is None or audio.codec not in _FASTER_BY_FFMPEG:
+def _is_for_ffmpeg(file: BinaryIO, audio: OggAudio) -> bool:
+    if audio.codec not in _FASTER_BY_FFMPEG:
         return False
     # Where Vorbis begins and ends on a single page, FFmpeg is up to a block off.
     end = ogg_end(file, audio)

@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.ffmpeg_frames import audio_tracks, track_frames
 from pipeline.ffmpeg_input import open_ffmpeg
 from pipeline.ogg import ogg_audio, ogg_end
+from pipeline.ogg_chain import OggChain
 from pipeline.sound import Samples, Sound
 
 FFMPEG = "FFmpeg"
@@ -28,17 +29,18 @@ _MOST_FILLING = 8192
 
 
 @contextlib.contextmanager
-def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
+def by_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[Sound]:
     """A recording, or the default audio track of a video, as FFmpeg decodes it.
 
     Args:
         file: opened for reading; its position is moved.
+        chain: The links of an Ogg file that has more than one.
 
     Raises:
         CannotDecodeError: it has no audio stream.
     """
     audio = ogg_audio(file)
-    end = ogg_end(file, audio) if audio else None
+    end = ogg_end(file, audio) if audio and not chain else None
     with contextlib.ExitStack() as stack:
         losses: list[str] = []
         container, track, frames = _opened_track(file, stack, losses)
@@ -67,18 +69,34 @@ def by_ffmpeg(file: BinaryIO) -> Iterator[Sound]:
             decoded.frames, decoded.at = track_frames(again, track, losses), 0
             return 0
 
+        pieces = _joined(arrays, n_frames, decoded)
+        about_frames = _about_frames(container, stream, rate_hz)
+        if chain:
+            about_frames = chain.n_frames(rate_hz)
+            pieces = _told_if_fewer(pieces, about_frames, losses)
         is_vorbis = audio is not None and audio.codec == "vorbis"
         yield Sound(
             rate_hz,
             channels,
-            _joined(arrays, n_frames, decoded),
+            pieces,
             FFMPEG,
             n_frames,
             _SLACK.get(family, 0),
             seek if is_vorbis and n_frames and first.pts is not None else None,
-            _about_frames(container, stream, rate_hz),
+            about_frames,
             losses,
         )
+
+
+def _told_if_fewer(
+    pieces: Iterator[Samples], n_frames: int, losses: list[str]
+) -> Iterator[Samples]:
+    n = 0
+    for piece in pieces:
+        n += len(piece)
+        yield piece
+    if n < n_frames - _MOST_FILLING:
+        losses.append(f"only {n} of {n_frames} samples can be decoded")
 
 
 def _opened_track(

@@ -7,14 +7,18 @@ off lacks the flag, and nobody can say how much of it is missing.
 import os
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import BinaryIO
+
+from pipeline.tags import after_id3
+
+Layout = tuple[str, int, int]
 
 _MAGIC = b"OggS"
 _HEADER_BYTES = 27
-_MOST_PAGE_BYTES = _HEADER_BYTES + 255 + 255 * 255
-_TAIL_BYTES = 2 * _MOST_PAGE_BYTES
-_FIRST, _LAST = 2, 4
+MOST_PAGE_BYTES = _HEADER_BYTES + 255 + 255 * 255
+_TAIL_BYTES = 2 * MOST_PAGE_BYTES
+FIRST_PAGE, _LAST = 2, 4
 _NO_POSITION = -1
 _MOST_STREAMS = 64
 _CODECS = {
@@ -34,11 +38,13 @@ class OggAudio:
         serial: its number.
         codec: `vorbis`, `opus`, `flac` or `speex`.
         pre_skip: positions at its start that are not played.
+        layout: Codec, sample rate and channels; None where they are not known; not compared.
     """
 
     serial: int
     codec: str
     pre_skip: int
+    layout: Layout | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,17 @@ class OggEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
+class OggPage:
+    """A page.
+
+    Attributes:
+        flags: Its flags.
+        position: Position at its end, in samples; -1 where no packet ends on it.
+        serial: Number of its stream.
+        body: Its packets.
+        size: Size of all of it in bytes.
+    """
+
     flags: int
     position: int
     serial: int
@@ -72,16 +88,17 @@ def ogg_audio(file: BinaryIO) -> OggAudio | None:
     Args:
         file: opened for reading; its position is moved.
     """
-    start = 0
+    start = after_id3(file)
     for _ in range(_MOST_STREAMS):
         file.seek(start)
-        page = _page(file.read(_MOST_PAGE_BYTES))
-        if page is None or not page.flags & _FIRST:
+        page = _page(file.read(MOST_PAGE_BYTES))
+        if page is None or not page.flags & FIRST_PAGE:
             return None
         for magic, codec in _CODECS.items():
             if page.body.startswith(magic):
                 pre_skip = page.body[_PRE_SKIP_AT : _PRE_SKIP_AT + 2] if codec == "opus" else b""
-                return OggAudio(page.serial, codec, int.from_bytes(pre_skip, "little"))
+                skipped = int.from_bytes(pre_skip, "little")
+                return OggAudio(page.serial, codec, skipped, layout_of(page.body))
         start += page.size
     return None
 
@@ -104,18 +121,19 @@ def ogg_end(file: BinaryIO, audio: OggAudio) -> OggEnd | None:
         is_chain = all(page.serial == pages[0].serial for page in pages)
         return OggEnd(bool(pages[0].flags & _LAST), None) if is_chain else None
     position = next((page.position for page in own if page.position != _NO_POSITION), None)
-    if any(page.flags & _FIRST for page in pages[: pages.index(own[0])]):
-        position = None
+    last = own[0]
+    if any(page.flags & FIRST_PAGE for page in pages[: pages.index(own[0])]):
+        position, last = None, pages[0]  # which is of another stream, after this one
     # The heads, on pages of their own, have position 0.
     n_audio_pages = sum(page.position != 0 for page in own)
     return OggEnd(
-        bool(own[0].flags & _LAST),
+        bool(last.flags & _LAST),
         None if position is None else max(0, position - audio.pre_skip),
         is_one_page=size <= _TAIL_BYTES and n_audio_pages == 1,
     )
 
 
-def _page(content: bytes) -> _Page | None:
+def _page(content: bytes) -> OggPage | None:
     """The page that begins here, if all of it is there."""
     if len(content) < _HEADER_BYTES or content[:5] != _MAGIC + b"\0":
         return None
@@ -124,11 +142,36 @@ def _page(content: bytes) -> _Page | None:
     size = body_at + sum(content[_HEADER_BYTES:body_at])
     if len(content) < size:
         return None
-    return _Page(flags, position, serial, content[body_at:size], size)
+    return OggPage(flags, position, serial, content[body_at:size], size)
 
 
-def _pages_from_the_end(tail: bytes) -> Iterator[_Page]:
+def _pages_from_the_end(tail: bytes) -> Iterator[OggPage]:
     at = len(tail)
     while (at := tail.rfind(_MAGIC, 0, at)) >= 0:
-        if page := _page(tail[at : at + _MOST_PAGE_BYTES]):
+        if page := _page(tail[at : at + MOST_PAGE_BYTES]):
             yield page
+
+
+def pages_in(content: bytes) -> Iterator[tuple[int, OggPage]]:
+    """Yield the whole pages that begin in some bytes of a file, each with its offset."""
+    at = 0
+    while (at := content.find(_MAGIC, at)) >= 0:
+        page = _page(content[at : at + MOST_PAGE_BYTES])
+        if page:
+            yield at, page
+        at += page.size if page else 1
+
+
+def layout_of(body: bytes) -> Layout | None:
+    """Return codec, sample rate and channels of the stream that a page begins; None if unknown."""
+    if body.startswith(b"\x01vorbis") and len(body) >= 16:
+        return "Vorbis", *struct.unpack_from("<I", body, 12), body[11]
+    if body.startswith(b"OpusHead") and len(body) >= 10:
+        return "Opus", 48_000, body[9]
+    if body.startswith(b"Speex   ") and len(body) >= 52:
+        rate_hz, channels = struct.unpack_from("<I", body, 36)[0], body[48]
+        return "Speex", rate_hz, channels
+    if body.startswith(b"\x7fFLAC") and len(body) >= 30:
+        packed = int.from_bytes(body[27:30], "big")
+        return "FLAC", packed >> 4, (packed >> 1 & 7) + 1
+    return None

@@ -25,6 +25,7 @@ _MODULES: tuple[str, ...] = (
     "tests.pipeline.damaged_pcm",
     "tests.pipeline.damaged_containers",
     "tests.pipeline.damaged_bare",
+    "tests.pipeline.damaged_ogg",
 )
 """Further modules with damaged audio, for example `tests.pipeline.damaged_ogg`."""
 
