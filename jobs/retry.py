@@ -63,8 +63,7 @@ def retry(
     What is new in the sources, or has changed, is embedded as well, as by `embed`. Where another
     user wrote the table's settings, its sources are shown first, and need a yes.
     """
-    given_here = ("config", "classes", "yes")
-    options = {name: value for name, value in locals().items() if name not in given_here}
+    options = {name: value for name, value in locals().items() if name not in _OWN}
     options |= {"retry": added_up(classes) or RETRY_ALL, "storage_options": storage_options or None}
 
     def of_last_run() -> dict[str, object]:
@@ -77,3 +76,6 @@ def retry(
         return noted_settings(Table.existing(open_store(table, storage)).store, is_agreed=yes)
 
     raise typer.Exit(start_embed(config, options, of_last_run))
+
+
+_OWN = {"config", "classes", "yes"}

@@ -83,7 +83,8 @@ def _named(settings: Mapping[str, Any]) -> list[str]:
     shown = found[:_SHOWN]
     if len(found) > _SHOWN:
         shown.append(f"and {len(found) - _SHOWN:,} more sources")
-    if weights := settings.get("weights"):
+    weights = str(settings.get("weights", "auto"))
+    if not weights.startswith(("auto", "random:")):
         shown.append(f"weights {weights}")
     return [escape_control(each) for each in shown]
 
