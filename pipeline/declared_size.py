@@ -2,7 +2,7 @@
 
 Matroska and WebM, ASF (WMA), MP4, AVI and TTA say where their last part ends. Decoders stop at the
 end of the file and say nothing. A container that was written to a pipe, or is still being written,
-says no size and promises nothing.
+says no size and promises nothing, but for the end of its last block.
 """
 
 import os
@@ -11,7 +11,15 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 _HEAD_BYTES = 64
-_EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+_TAIL_BYTES = 1 << 18
+_EBML, _SEGMENT, _CLUSTER = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75"
+_IN_CLUSTERS = frozenset(
+    map(bytes.fromhex, (
+        *("1f43b675", "e7", "a3", "a0", "a7", "ab", "af", "ec", "bf", "5854"),
+        *("1c53bb6b", "1254c367", "114d9b74", "1043a770", "1941a469", "1549a966"),
+    ))
+)  # fmt: skip
+"""Elements of Matroska that lie in clusters or follow one."""
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
 _ASF_OBJECT = struct.Struct("<16sQ")
@@ -54,7 +62,30 @@ def _end_of_matroska(file: BinaryIO, head: bytes) -> int | None:
     if not head.startswith(_SEGMENT):
         return None
     size = _ebml_size(head, len(_SEGMENT))
-    return None if size is None else segment_at + size[0] + size[1]
+    return _end_of_last_cluster(file) if size is None else segment_at + size[0] + size[1]
+
+
+def _end_of_last_cluster(file: BinaryIO) -> int | None:
+    """Return where the last block of a live recording ends, which declares no size itself."""
+    size = file.seek(0, os.SEEK_END)
+    tail_at = max(0, size - _TAIL_BYTES)
+    file.seek(tail_at)
+    tail = file.read(_TAIL_BYTES)
+    at = tail.rfind(_CLUSTER)
+    while 0 <= at < len(tail) and tail[at] >= 0x10:
+        id_bytes = 9 - tail[at].bit_length()
+        if tail[at : at + id_bytes] not in _IN_CLUSTERS and at + id_bytes <= len(tail):
+            return None  # something put behind
+        element = _ebml_size(tail, at + id_bytes)
+        if element is not None:
+            body, n_bytes = element
+            is_cluster = tail[at : at + len(_CLUSTER)] == _CLUSTER
+            at = body if is_cluster and body + n_bytes > len(tail) else body + n_bytes
+        elif tail[at : at + len(_CLUSTER)] == _CLUSTER and len(tail) > at + 12:
+            at += len(_CLUSTER) + 9 - tail[at + len(_CLUSTER)].bit_length()
+        else:
+            at = len(tail) + 1  # the header of an element is cut
+    return tail_at + at if at >= len(tail) else None
 
 
 def _ebml_size(head: bytes, at: int) -> tuple[int, int] | None:

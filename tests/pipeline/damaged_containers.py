@@ -49,3 +49,20 @@ for name in ("mka", "webm", "wma"):
         decoded_short=True,
         plan_error="",
     )(functools.partial(with_hole, name))
+
+
+@functools.cache
+def live_webm() -> bytes:
+    return encoded(sound(rate_hz=48_000), "libopus", "webm", 48_000, live="1")
+
+
+# A live recording declares no length, so plan does not know it; but its last block is cut.
+@damaged(
+    "cut-live.webm",
+    duration_s=2.9,
+    within_s=0.15,
+    decoded_short=True,
+    plan_error="unknown_length",
+)
+def live_webm_cut() -> bytes:
+    return live_webm()[:-100]

@@ -52,13 +52,26 @@ def test_sizes_that_are_left_open_declare_nothing():
     matroska, asf, avi = WHOLE["matroska"], WHOLE["asf"], WHOLE["avi"]
     at = matroska.index(b"\x18\x53\x80\x67") + 4
     for open_size in (b"\x01" + b"\xff" * 7, b"\xff"):
-        assert found(matroska[:at] + open_size + matroska[at + 8 :]) is None
+        content = matroska[:at] + open_size + matroska[at + 8 :]
+        assert found(content) == (len(content), len(content))
+        assert found(content + bytes(3000)) is None
     at = asf.index(bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")) + 16
     assert found(asf[:at] + bytes(8) + asf[at + 8 :]) is None
     assert found(avi[:4] + bytes(4) + avi[8:]) is None
     assert (
         found(b"\0\0\0\x10ftypM4A \0\0\0\0" + struct.pack(">I4s", 0, b"mdat") + bytes(99)) is None
     )
+
+
+def test_a_live_recording_declares_the_end_of_its_last_block():
+    live = encoded(sound(2.0, 48_000), "libopus", "webm", 48_000, live="1")
+    assert found(live) == (len(live), len(live))
+    for n_bytes in (len(live) - 1, len(live) // 2, len(live) // 2 + 100):
+        declared, present = found(live[:n_bytes])
+        assert present == n_bytes < declared < len(live) + 1
+    # What is put behind says nothing of the end.
+    assert found(live + bytes(3000)) is None
+    assert found(live + b"anything else" * 99) is None
 
 
 def test_a_box_of_more_than_four_gigabytes():
