@@ -7,7 +7,6 @@ ones; then the run has to end, as no other request could succeed.
 """
 
 import contextlib
-import http.client
 import os
 import socket
 import threading
@@ -153,6 +152,8 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _has_metadata_of_role() -> bool:
     """Whether a metadata service is there that may have a role for this machine."""
+    import http.client  # most runs need none of it
+
     url = urlsplit(os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or _METADATA)
     host, port = url.hostname or "", url.port or 80
     try:
@@ -166,6 +167,8 @@ def _has_metadata_of_role() -> bool:
 
 
 def _status_of_roles(host: str, port: int) -> int:
+    import http.client
+
     with contextlib.closing(http.client.HTTPConnection(host, port, timeout=_ANSWER_S)) as asked:
         lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
         asked.request("PUT", "/latest/api/token", headers=lifetime)

@@ -18,7 +18,11 @@ from pipeline.server_faults import OF_ONE_URL, UNREACHABLE, ServerError
 from pipeline.storage import Storage
 
 PATIENCE_S = 20.0
-"""How long a host that a list names is asked again, at most."""
+"""How long a host that a list names is asked again while it answers by errors, at most."""
+SILENT_PATIENCE_S = 10.0
+"""The same of a host that does not answer at all."""
+NAMELESS_PATIENCE_S = 3.0
+"""The same of a host whose name has no address."""
 DEAD_S = 300.0
 """How long a host that did not answer is left alone."""
 _MOST_ERRORS = 3
@@ -108,7 +112,12 @@ def ask_host(
     """
     origin, is_own = origin_of(uri), storage.rules.is_own(uri)
     began_s = time.monotonic()
-    patience_s = storage.timeout_s if is_own else min(storage.timeout_s, PATIENCE_S)
+
+    def patience_s(fault: ServerError) -> float:
+        if is_own:
+            return storage.timeout_s
+        least_s = SILENT_PATIENCE_S if fault.error_class == UNREACHABLE else PATIENCE_S
+        return min(storage.timeout_s, NAMELESS_PATIENCE_S if fault.has_no_address else least_s)
 
     def is_of_clip(fault: ServerError) -> bool:
         if fault.error_class in OF_ONE_URL:
@@ -129,7 +138,7 @@ def ask_host(
         except ServerError as fault:
             if fault.error_class != UNREACHABLE:
                 _MEMORY.note_answer(origin, is_sound=False)
-            is_over = fault.is_final or time.monotonic() - began_s >= patience_s
+            is_over = fault.is_final or time.monotonic() - began_s >= patience_s(fault)
             if is_over and is_of_clip(fault):
                 _MEMORY.note_failure(fault)
                 raise _clip_error(shown, fault) from fault

@@ -5,6 +5,7 @@ that lie on it. See `named_hosts`, which decides whose fault it is.
 """
 
 import asyncio
+import socket
 from collections.abc import Iterator
 
 from pipeline.printable import escape_control
@@ -28,6 +29,7 @@ CLASSES = frozenset(
 OF_ONE_URL = frozenset({REDIRECT_LOOP, SHORT_RESPONSE, TOO_SLOW, NOT_ALLOWED, BAD_URL})
 """Classes of faults of one URL, of which other URLs of the same server need not have any."""
 _FINAL = frozenset({REDIRECT_LOOP, TLS_ERROR, TOO_SLOW, NOT_ALLOWED, BAD_URL})
+_NO_ADDRESS = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
 _TRY_AGAIN = (408, 425, 429)
 
 
@@ -39,7 +41,12 @@ class ServerError(OSError):
         reason: What happened, in one line without the URL.
         origin: The scheme, host and port that failed; that of a redirect where it led elsewhere.
         is_final: A retry would change nothing.
+
+    Attributes:
+        has_no_address: Nobody knows a host of this name.
     """
+
+    has_no_address = False
 
     def __init__(
         self, error_class: str, reason: str, origin: str = "", is_final: bool = False
@@ -90,7 +97,9 @@ def fault_of(error: BaseException, origin: str) -> ServerError:
     if isinstance(error, asyncio.TimeoutError):
         said = str(error) or "no answer in time"
         return ServerError(UNREACHABLE, said, origin)
-    return ServerError(UNREACHABLE, _said(error), origin)
+    fault = ServerError(UNREACHABLE, _said(error), origin)
+    fault.has_no_address = getattr(error, "errno", None) in _NO_ADDRESS
+    return fault
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

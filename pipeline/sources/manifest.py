@@ -14,6 +14,7 @@ from functools import cached_property
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
 from pipeline.file_uris import local_path
+from pipeline.objects import FsspecObject
 from pipeline.schemes import check_uri
 from pipeline.signed import without_signature
 from pipeline.sources.column_names import ColumnNames, name_columns
@@ -226,13 +227,18 @@ def _read(location: str, storage: Storage) -> ManifestRows:
     return read_rows(shown, ending, _content(location, storage))
 
 
+def _remote_content(location: str, storage: Storage) -> bytes:
+    if protocol_of(location) in HTTP_PROTOCOLS:  # whatever a server sends, it comes to an end
+        return b"".join(FsspecObject(location, storage).pieces())
+    content: bytes = storage.filesystem(location).cat_file(location)
+    return content
+
+
 def _content(location: str, storage: Storage) -> bytes:
     shown = storage.redacted(without_signature(location))
     try:
         if is_remote(location):
-            files = storage.filesystem(location)
-            content: bytes = storage.tried(f"reading {shown}", lambda: files.cat_file(location))
-            return content
+            return storage.tried(f"reading {shown}", lambda: _remote_content(location, storage))
         with open(location, "rb") as file:
             return file.read()
     except FileNotFoundError as error:

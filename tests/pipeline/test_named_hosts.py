@@ -149,7 +149,7 @@ def test_a_large_recording_may_take_longer_than_the_timeout(host, tmp_path):
 def test_a_dead_host_is_waited_for_once_and_not_for_each_of_its_recordings(
     host, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(named_hosts, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(named_hosts, "SILENT_PATIENCE_S", 0.5)
     dead = refusing_url()
     uris = [f"{dead}/{i}.wav" for i in range(200)]
     began_s = time.monotonic()
@@ -223,3 +223,13 @@ def test_a_source_that_is_no_url_is_refused_in_one_line(source):
     with pytest.raises(UsageError, match=r"no valid URL|no host") as raised:
         listed(source)
     assert "\n" not in str(raised.value)
+
+
+def test_a_manifest_on_a_server_comes_in_time_or_the_run_ends(host, monkeypatch):
+    monkeypatch.setattr(http_reading, "LEAST_BYTES_PER_S", 1 << 20)
+    host.answers["/list.csv"] = dripping(b"uri\n" + b"x.wav\n" * 1000)
+    with pytest.raises(StoreError, match=r"reading http.*list\.csv.* bytes came in"):
+        listed(f"{host.url}/list.csv")
+    host.answers["/list.csv"] = 403
+    with pytest.raises(UsageError, match=r"list\.csv': HTTP status 403"):
+        listed(f"{host.url}/list.csv")
