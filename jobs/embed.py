@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from jobs.announce import announce, announce_sources
 from jobs.config import EmbedConfig
+from jobs.decoder_notes import decoder_notes_hidden
 from jobs.failed_clips import FailedClips
 from jobs.fetchbar import fetch_bar
 from jobs.listing_note import listing_noted
@@ -207,7 +209,9 @@ def _execute(
     if config.in_process:
         from jobs.local import run_in_process
 
-        run_in_process(run, weights, plan.todo, monitor)
+        hidden = nullcontext() if monitor.log.as_json else decoder_notes_hidden(monitor.log.console)
+        with hidden:
+            run_in_process(run, weights, plan.todo, monitor)
     else:
         from jobs.cluster import run_on_ray
         from jobs.connect import ClusterOptions

@@ -124,22 +124,23 @@ def plan(
     given = {name: value for name, value in locals().items() if name not in _OWN}
     given["storage_options"] = storage_options or None
     from jobs.costs import parse_prices
+    from jobs.decoder_notes import decoder_notes_hidden
     from jobs.plan import Question, make_plan
     from jobs.plan_text import plan_lines
 
-    report = make_plan(
-        Question(
-            paths=tuple(paths or ()),
-            table=table,
-            config=config,
-            options=given,
-            sample=sample,
-            gpus=tuple(gpu or ()),
-            core=core,
-            figures=figures,
-            prices=parse_prices(price or []),
-        )
+    question = Question(
+        paths=tuple(paths or ()),
+        table=table,
+        config=config,
+        options=given,
+        sample=sample,
+        gpus=tuple(gpu or ()),
+        core=core,
+        figures=figures,
+        prices=parse_prices(price or []),
     )
+    with decoder_notes_hidden(console(sys.stderr)):
+        report = make_plan(question)
     out = console(sys.stdout)
     if as_json:
         # ASCII, as a path need not be text.

@@ -1,0 +1,72 @@
+"""What libraries of decoders write to standard error, and where it goes."""
+
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.support import QUICK, ROOT, passtream, tone
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A sound recording, and an MP3 in whose frames there is noise; libmpg123 says a lot of it."""
+    folder = tmp_path_factory.mktemp("corpus")
+    soundfile.write(folder / "good.wav", tone(0.5, 32_000), 32_000)
+    file = io.BytesIO()
+    soundfile.write(file, tone(4.0, 32_000), 32_000, format="MP3")
+    damaged = np.frombuffer(file.getvalue(), np.uint8).copy()
+    places = np.random.default_rng(0).integers(2_000, len(damaged), 400)
+    damaged[places] = np.random.default_rng(1).integers(0, 255, 400)
+    (folder / "damaged.mp3").write_bytes(damaged.tobytes())
+    return folder
+
+
+def test_libraries_have_something_to_say_about_the_damaged_file(corpus):
+    code = "import soundfile, sys; soundfile.read(sys.argv[1])"
+    said = subprocess.run([sys.executable, "-c", code, corpus / "damaged.mp3"], capture_output=True)
+    assert b"libmpg123" in said.stderr or b"Note: " in said.stderr
+
+
+@pytest.mark.parametrize("where", ["--in-process", "--on-ray"])
+def test_notes_of_decoders_stay_out_of_a_run(where, corpus, tmp_path):
+    options = (*QUICK, where, "--max-error-ratio", 1)
+    done = passtream("embed", corpus, tmp_path / "table", *options)
+    assert done.returncode == 0, done.stderr
+    assert "libmpg123" not in done.stderr
+    assert "Note: " not in done.stderr
+    assert "embedding the first clips" in done.stderr
+
+
+def test_notes_of_decoders_stay_out_of_a_plan(corpus):
+    done = passtream("plan", corpus, "--arch", QUICK[1])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_no_note_of_a_decoder_is_passed_on():
+    script = """
+import os, sys
+from jobs.decoder_notes import decoder_notes_hidden
+from jobs.options import console
+out = console(sys.stderr)
+with decoder_notes_hidden(out):
+    os.write(2, b"Note: Trying to resync...\\n[src/libmpg123/a.c:f():1] error: bad\\n")
+    os.write(2, b"malloc failed\\n")
+    out.print("a line of ours")
+    print("a line of Python", file=sys.stderr)
+os.write(2, b"Note: after the block\\n")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stderr.splitlines()) == [
+        "Note: after the block",
+        "a line of Python",
+        "a line of ours",
+        "malloc failed",
+    ]
