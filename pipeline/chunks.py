@@ -139,11 +139,11 @@ def audio_chunk(file: BinaryIO) -> AudioChunk | None:
     Args:
         file: File opened for reading; its position is moved.
     """
-    file_bytes = file.seek(0, os.SEEK_END)
     file.seek(0)
     layout = _layout(file.read(40))
     if layout is None:
         return None
+    file_bytes = file.seek(0, os.SEEK_END)
     at, found = layout.first, {"format_at": 0, "sizes_at": 0, "count_at": 0}
     wide_size: int | None = None
     for _ in range(MOST_CHUNKS):

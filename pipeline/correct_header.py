@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 from pipeline.chunks import AudioChunk, audio_chunk
 from pipeline.flat_header import au_chunk, sphere_promise
-from pipeline.mpeg import UNTOLD_DELAY
+from pipeline.mpeg import UNTOLD_DELAY, mpeg_audio
 from pipeline.overlay import Overlay
 from pipeline.promised import Promise, promise_of
 from pipeline.sound import Samples, Sound
@@ -92,7 +92,9 @@ def correct_header(file: BinaryIO) -> CorrectedFile:
     if chunk.layout.name in _WAVE and _codec(file, chunk) == _MP3:
         end = chunk.start + present
         mp3 = cast(BinaryIO, Overlay(file, b"", chunk.start, end))
-        return CorrectedFile(mp3, promise, _declared_samples(file, chunk))
+        mpeg = mpeg_audio(mp3)  # whose own count, where it has one, is better
+        has_count = mpeg is not None and mpeg.has_tag
+        return CorrectedFile(mp3, promise, None if has_count else _declared_samples(file, chunk))
     is_right = not (behind.uncounted or behind.unread)
     if is_right and (present == chunk.size or chunk.layout.name not in _MISREAD):
         return CorrectedFile(file, promise)

@@ -242,3 +242,19 @@ _add("mp3-of-an-acm.wav", lambda: _fact(mp3_in_wav(), 48_000), duration_s=3.0)
 _add("mp3-without-a-count.wav", lambda: _fact(mp3_in_wav(), None), duration_s=3.0, within_s=0.08)
 _add("mp3-miscounted.wav", lambda: _fact(mp3_in_wav(), 1 << 30), duration_s=3.0, within_s=0.08)
 _add("mp3-cut.wav", lambda: mp3_in_wav()[:-12_000], error="truncated")
+
+
+@damaged("mp3-with-a-count-of-its-own.wav", duration_s=3.0)
+def wav_of_an_mp3_with_an_info_tag() -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp3") as container:
+        stream = container.add_stream("libmp3lame", rate=RATE_HZ, layout="mono", bit_rate=64_000)
+        frame = av.AudioFrame.from_ndarray(sound()[None], format="s16p", layout="mono")
+        frame.sample_rate, frame.pts = RATE_HZ, 0
+        for block in (frame, None):
+            for packet in stream.encode(block):
+                container.mux(packet)
+    mp3 = file.getvalue()
+    head = _fact(mp3_in_wav(), 48_000)
+    at = head.index(b"data")
+    return head[:at] + chunk(b"data", mp3[mp3.index(b"\xff\xf3") :])
