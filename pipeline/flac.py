@@ -22,7 +22,7 @@ from pipeline.flac_frame import (
     STREAM_BYTES,
     FlacFrame,
     FlacStream,
-    frame_before,
+    frames_before_end,
     read_frame,
     read_stream,
     with_total,
@@ -33,8 +33,10 @@ from pipeline.sound import CannotDecodeError
 from pipeline.tags import after_id3
 
 _MOST_BLOCKS = 1000
-_FIRST_TAIL, _MOST_TAIL = 1 << 15, 1 << 24
-_MOST_CANDIDATES = 64
+_FIRST_TAIL, _MOST_TAIL = 1 << 15, 1 << 22
+_MOST_CANDIDATES, _MOST_ENDS = 32, 3
+_MOST_EXTRA_BYTES = 1 << 12
+"""Bytes by which a frame may be larger than its samples, with a margin."""
 _TAG, _TAG_BYTES = b"TAG", 128
 _APE, _APE_BYTES = b"APETAGEX", 32
 
@@ -194,23 +196,20 @@ def _last_sample(file: BinaryIO, start: int, end: int, stream: FlacStream) -> in
         found = _last_in(tail, stream)
         if found is not None or tail_at == start or n_bytes >= _MOST_TAIL:
             return found
-        n_bytes *= 8
+        n_bytes = min(8 * n_bytes, _MOST_TAIL)
 
 
 def _last_in(tail: bytes, stream: FlacStream) -> int | None:
     """Return the number of the sample after the last frame that is whole in the end of a file."""
     last: FlacFrame | None = None
+    most_bytes = stream.most_block * stream.channels * 4 + _MOST_EXTRA_BYTES
     ends = [len(tail)]
-    at = len(tail)
-    for _ in range(_MOST_CANDIDATES):
-        at, frame = frame_before(tail, at, stream)
-        if frame is None:
-            return None
+    for at, frame in itertools.islice(frames_before_end(tail, stream), _MOST_CANDIDATES):
         # Of chance bytes that look like the header of a frame, an earlier one shows that they are.
-        for end in ends:
-            if has_valid_crc16(tail[at:end]):
+        for end in ends[-_MOST_ENDS:]:
+            if end - at <= most_bytes and has_valid_crc16(tail[at:end]):
                 return frame.end
-        if last is None and _is_decodable(tail[at:], frame, stream):
+        if last is None and _is_decodable(tail[at : at + most_bytes], frame, stream):
             return frame.end  # something else comes after it
         last = last or frame
         ends.append(at)

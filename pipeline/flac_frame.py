@@ -1,5 +1,8 @@
 """Headers of a FLAC (RFC 9639): of the whole, and of a frame."""
 
+import itertools
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 FRAME_HEAD_BYTES = 16
@@ -7,6 +10,9 @@ STREAM_BYTES = 42
 """Bytes of the signature and of STREAMINFO, which always comes first."""
 SIGNATURES = tuple(b"fLaC" + first + b"\0\0\x22" for first in (b"\0", b"\x80"))
 """Beginnings of a FLAC: STREAMINFO has 34 bytes, and may be the only block before the audio."""
+_SYNC = re.compile(rb"\xff[\xf8\xf9]")
+_MOST_SYNCS = 10_000
+"""Places to look at in a part of a file; chance puts a hundred of them into four megabytes."""
 _TOTAL_AT = 21
 _TOTAL_MASK = (1 << 36) - 1
 _RATES_HZ = {
@@ -128,21 +134,17 @@ def read_frame(head: bytes, stream: FlacStream) -> FlacFrame | None:
     return FlacFrame(value if is_by_sample else value * stream.most_block, n_samples)
 
 
-def frame_before(content: bytes, at: int, stream: FlacStream) -> tuple[int, FlacFrame | None]:
-    """Return where the last frame before an offset begins, and what its header says.
+def frames_before_end(content: bytes, stream: FlacStream) -> Iterator[tuple[int, FlacFrame]]:
+    """Yield where frames begin, and what their headers say, the last one first.
 
     Args:
         content: Part of a FLAC.
-        at: Offset in it, which is not looked at itself.
         stream: What STREAMINFO says.
     """
-    while True:
-        by_frame, by_sample = content.rfind(b"\xff\xf8", 0, at), content.rfind(b"\xff\xf9", 0, at)
-        at = max(by_frame, by_sample)
-        if at < 0:
-            return at, None
+    places = [found.start() for found in _SYNC.finditer(content)]
+    for at in itertools.islice(reversed(places), _MOST_SYNCS):
         if frame := read_frame(content[at : at + FRAME_HEAD_BYTES], stream):
-            return at, frame
+            yield at, frame
 
 
 def frame_after(content: bytes, at: int, stream: FlacStream) -> tuple[int, FlacFrame | None]:
@@ -153,11 +155,11 @@ def frame_after(content: bytes, at: int, stream: FlacStream) -> tuple[int, FlacF
         at: Offset in it.
         stream: What STREAMINFO says.
     """
-    while (at := content.find(b"\xff", at)) >= 0:
+    for found in itertools.islice(_SYNC.finditer(content, at), _MOST_SYNCS):
+        at = found.start()
         if frame := read_frame(content[at : at + FRAME_HEAD_BYTES], stream):
             return at, frame
-        at += 1
-    return at, None
+    return -1, None
 
 
 def _coded_number(coded: bytes) -> tuple[int, int] | None:

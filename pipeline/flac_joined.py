@@ -7,7 +7,7 @@ from pipeline.flac_frame import (
     SIGNATURES,
     FlacStream,
     frame_after,
-    frame_before,
+    frames_before_end,
 )
 
 _SCAN_BYTES = 1 << 20
@@ -15,6 +15,7 @@ _WINDOW_BYTES = 1 << 16
 _PLACES = (0.3, 0.5, 0.77)
 """Shares of a file. In equal FLACs that were joined, samples here are not in rising order."""
 _SUSPECT = 1.5
+_MOST_JOINED = 10_000
 
 
 def flac_starts(file: BinaryIO, at: int) -> list[int]:
@@ -36,6 +37,8 @@ def flac_starts(file: BinaryIO, at: int) -> list[int]:
             while place >= 0:
                 found.append(at - len(content) + place)
                 place = content.find(signature, place + 1)
+                if len(found) > _MOST_JOINED:
+                    raise ValueError(f"holds more than {_MOST_JOINED} FLACs that were joined")
     return sorted(found)
 
 
@@ -67,7 +70,7 @@ def _density(file: BinaryIO, at: int, stream: FlacStream) -> float:
     file.seek(at)
     window = file.read(_WINDOW_BYTES)
     first_at, first = frame_after(window, 0, stream)
-    last_at, last = frame_before(window, len(window), stream)
+    last_at, last = next(frames_before_end(window, stream), (0, None))
     if first is None or last is None or last.first <= first.first:
         return 0.0
     return (last_at - first_at) / (last.first - first.first)

@@ -22,7 +22,7 @@ from pipeline.flac import (
     flac_audio,
     other_parts,
 )
-from pipeline.flac_frame import SIGNATURES, STREAM_BYTES, FlacStream, frame_before, read_stream
+from pipeline.flac_frame import SIGNATURES, STREAM_BYTES, FlacStream, frames_before_end, read_stream
 from pipeline.sound import PIECE_FRAMES, Samples, Sound
 from pipeline.tags import after_id3
 
@@ -155,5 +155,5 @@ class _Flac:
         start = max(STREAM_BYTES, size - max(_TAIL_BYTES, 2 * self._stream.most_bytes))
         self._file.seek(start)
         tail = self._file.read(size - start)
-        _, last = frame_before(tail, len(tail), self._stream)
+        _, last = next(frames_before_end(tail, self._stream), (0, None))
         return last is None or last.end != self._at or any(each in tail for each in SIGNATURES)

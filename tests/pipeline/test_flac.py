@@ -140,6 +140,17 @@ def test_the_plan_reads_the_ends_of_a_flac_alone():
     assert sum(read) < 0.2 * len(content)
 
 
+@pytest.mark.timeout(60)
+def test_bytes_that_look_like_many_frames_or_many_flacs_do_not_take_for_ever():
+    head, first, *_ = frames_of(flac())
+    for content in (head + b"\xff\xf8" * 1_000_000, head + first[:20] * 100_000):
+        audio = flac_audio(io.BytesIO(content))
+        assert audio is not None
+        assert audio.n_samples is None
+    with pytest.raises(ValueError, match="more than 10000 FLACs that were joined"):
+        flac_audio(io.BytesIO(flac() + head[:42] * 20_000))
+
+
 @pytest.mark.parametrize("n_bytes", [2, 3, 100, 5001])
 def test_a_checksum_of_16_bits(n_bytes):
     content = np.random.default_rng(n_bytes).bytes(n_bytes - 2)
