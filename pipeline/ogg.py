@@ -133,22 +133,22 @@ def ogg_end(file: BinaryIO, audio: OggAudio) -> OggEnd | None:
     )
 
 
-def _page(content: bytes) -> OggPage | None:
-    """The page that begins here, if all of it is there."""
-    if len(content) < _HEADER_BYTES or content[:5] != _MAGIC + b"\0":
+def _page(content: bytes, at: int = 0) -> OggPage | None:
+    """The page that begins somewhere in the content, if all of it is there."""
+    if len(content) < at + _HEADER_BYTES or content[at : at + 5] != _MAGIC + b"\0":
         return None
-    flags, position, serial = struct.unpack_from("<BqI", content, 5)
-    body_at = _HEADER_BYTES + content[26]
-    size = body_at + sum(content[_HEADER_BYTES:body_at])
-    if len(content) < size:
+    flags, position, serial = struct.unpack_from("<BqI", content, at + 5)
+    body_at = at + _HEADER_BYTES + content[at + 26]
+    end = body_at + sum(content[at + _HEADER_BYTES : body_at])
+    if len(content) < end:
         return None
-    return OggPage(flags, position, serial, content[body_at:size], size)
+    return OggPage(flags, position, serial, content[body_at:end], end - at)
 
 
 def _pages_from_the_end(tail: bytes) -> Iterator[OggPage]:
     at = len(tail)
     while (at := tail.rfind(_MAGIC, 0, at)) >= 0:
-        if page := _page(tail[at : at + MOST_PAGE_BYTES]):
+        if page := _page(tail, at):
             yield page
 
 
@@ -156,7 +156,7 @@ def pages_in(content: bytes) -> Iterator[tuple[int, OggPage]]:
     """Yield the whole pages that begin in some bytes of a file, each with its offset."""
     at = 0
     while (at := content.find(_MAGIC, at)) >= 0:
-        page = _page(content[at : at + MOST_PAGE_BYTES])
+        page = _page(content, at)
         if page:
             yield at, page
         at += page.size if page else 1
