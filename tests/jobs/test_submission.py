@@ -91,7 +91,7 @@ def test_credentials_are_in_the_file_alone(tmp_path):
         ({"sources": ["~/recordings"]}, "sources '~/recordings': a relative path"),
         ({"table": "out/t"}, "table 'out/t': a relative path"),
         ({"weights": "w.pt"}, r"weights 'w\.pt': a relative path"),
-        ({"hop_s": 0}, "hop_s: Input should be greater than 0"),
+        ({"hop_s": 0}, "hop_s must be greater than 0"),
         ({"hop": 1}, "unknown setting 'hop'"),
         ({"table": ""}, "SOURCE"),
     ],
