@@ -139,7 +139,7 @@ def _marked(schema: pa.Schema) -> list[str]:
         said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = said["info"]["features"]
         return [name for name, each in features.items() if each.get("_type") == "Audio"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
 
 

@@ -82,7 +82,7 @@ class Table:
             if fields["format"] != _FORMAT:
                 raise KeyError("format")
             return cls(store, TableSpec.from_json(fields["spec"]), fields.get("fidelity"))
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise UsageError(
                 f"{store.locate(SPEC_NAME)} is not a passtream table: {error}"
             ) from error

@@ -1,7 +1,39 @@
 """Numbers and names in messages: plurals, durations, the known name nearest to a mistyped one."""
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+
+_REPR = reprlib.Repr()
+
+
+def brief(value: object, most: int = 80) -> str:
+    """Return a value as Python writes it, cut where it is long: what a message says was given.
+
+    Args:
+        value: Value that a person or a file gave.
+        most: Number of characters to show.
+    """
+    if isinstance(value, str | bytes):
+        value = value[: most + 1]
+    elif not isinstance(value, int | float | None):
+        value = _REPR.repr(value)
+        return value if len(value) <= most else f"{value[:most]}..."
+    shown = repr(value)
+    return shown if len(shown) <= most else f"{shown[:most]}..."
+
+
+def brief_list(names: Iterable[str], most: int = 20) -> str:
+    """Return names with commas between, cut where there are many; `none` for none.
+
+    Args:
+        names: Names, as those of columns.
+        most: Number of names to show.
+    """
+    listed = list(names)
+    shown = [name if len(name) <= 80 else f"{name[:80]}..." for name in listed[:most]]
+    more = f", ... ({len(listed):,} in all)" if len(listed) > most else ""
+    return ", ".join(shown) + more if listed else "none"
 
 
 def count(n: float, noun: str, plural: str = "") -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pipeline.errors import UsageError
+from pipeline.wording import brief_list
 
 _NEMO = "audiofilepath"
 _URI_NAMES = (
@@ -135,7 +136,7 @@ def _uri_column(columns: Sequence[str], given: str | None) -> str:
     if given is not None:
         if given not in columns:
             raise UsageError(
-                f"has no column {given!r} (--audio-column), it has {', '.join(columns) or 'none'}"
+                f"has no column {given!r} (--audio-column), it has {brief_list(columns)}"
             )
         return given
     for known in _URI_NAMES:
@@ -149,7 +150,7 @@ def _uri_column(columns: Sequence[str], given: str | None) -> str:
         if found:
             return found[0]
     raise UsageError(
-        f"has no column 'uri', it has {', '.join(columns) or 'none'}; rename the one that holds "
+        f"has no column 'uri', it has {brief_list(columns)}; rename the one that holds "
         "paths or URIs, or name it with --audio-column"
     )
 

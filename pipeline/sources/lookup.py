@@ -37,6 +37,7 @@ from pipeline.storage import (
     protocol_of,
 )
 from pipeline.versions import MISSING, file_version, info_version
+from pipeline.wording import brief
 
 _LISTED_FROM = 20
 """Objects of one folder that are worth a listing, which tells of a thousand at a time."""
@@ -66,29 +67,31 @@ def located(location: str, folder: str, rule: QueryRule = DEFAULT_QUERY_RULE) ->
     Raises:
         UsageError: it has a password in it, is the URI of no store, or cannot be a name.
     """
-    if "\0" in location or not _is_name(location):
-        raise UsageError(f"{location[:80]!r} cannot be the name of a file")
-    check_uri(location)
-    if is_uri(location) and not is_remote(location):
-        return Located(path_to_uri(local_path(location)))
-    if is_uri(location):
-        refuse_password(location)
-        scheme, _, path = location.partition("://")
-        uri = f"{SAME_PROTOCOLS.get(scheme.lower(), scheme.lower())}://{path}"
-        shown = without_signature(uri, rule)
-        return Located(shown, uri if uri != shown else "")
-    if is_remote(folder) and not location.startswith("/"):
-        return Located(_joined(folder, location))
-    return Located(path_to_uri(os.path.join(folder, location)))
-
-
-def _is_name(location: str) -> bool:
-    """Whether a location can be a name: JSON can write halves of characters, which cannot."""
     try:
-        os.fsencode(location)
-    except UnicodeEncodeError:
-        return False
-    return True
+        # Most rows of a manifest are paths, and there may be millions.
+        if ":" in location and is_uri(location):
+            found = _located_uri(location, rule)
+        elif is_remote(folder) and not location.startswith("/"):
+            found = Located(_joined(folder, location))
+        else:
+            found = Located(path_to_uri(os.path.join(folder, location)))
+        found.uri.encode()  # JSON can write halves of characters, which no name has
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{brief(location)} cannot be the name of a file") from error
+    if "\0" in location:
+        raise UsageError(f"{brief(location)} cannot be the name of a file")
+    return found
+
+
+def _located_uri(location: str, rule: QueryRule) -> Located:
+    check_uri(location)
+    if not is_remote(location):
+        return Located(path_to_uri(local_path(location)))
+    refuse_password(location)
+    scheme, _, path = location.partition("://")
+    uri = f"{SAME_PROTOCOLS.get(scheme.lower(), scheme.lower())}://{path}"
+    shown = without_signature(uri, rule)
+    return Located(shown, uri if uri != shown else "")
 
 
 def refuse_hidden_difference(one: Located, other: Located, rule: QueryRule, where: str) -> None:

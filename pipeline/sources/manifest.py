@@ -36,6 +36,9 @@ from pipeline.sources.manifest_rows import (
 )
 from pipeline.sources.spans import Span, span_of, span_of_duration
 from pipeline.storage import HTTP_PROTOCOLS, Storage, first_line, is_remote, protocol_of
+from pipeline.wording import brief, brief_list
+
+_MOST_COLUMNS = 1000
 
 _Named = tuple[str, Span | None, tuple[str | None, ...], ManifestRows, int]
 """Of one clip: what to read it by, span, carried values, and the row that names it."""
@@ -93,13 +96,19 @@ class ManifestSource:
             if column not in self._names[location].used
         )
         if self._options.columns is None:
+            if len(there) > _MOST_COLUMNS and self._options.table_columns is None:
+                raise UsageError(
+                    f"manifest {next(iter(self._manifests.values())).name!r}: has {len(there):,} "
+                    f"columns to carry, and a table has at most {_MOST_COLUMNS:,}; choose some "
+                    "with --columns"
+                )
             return self._options.known(tuple(there))
         used = {name for names in self._names.values() for name in names.used}
         if unknown := [c for c in self._options.columns if c not in there and c not in used]:
             raise UsageError(
                 f"columns {', '.join(unknown)}: not in "
                 f"{', '.join(rows.name for rows in self._manifests.values())}, which can "
-                f"carry {', '.join(there) or 'none'}"
+                f"carry {brief_list(there)}"
             )
         return self._options.columns
 
@@ -147,7 +156,8 @@ class ManifestSource:
             ):
                 if not isinstance(uri, str) or not uri:
                     raise UsageError(
-                        f"{rows.place(number)}: {names.uri} must be a path or a URI (got {uri!r})"
+                        f"{rows.place(number)}: {names.uri} must be a path or a URI "
+                        f"(got {brief(uri)})"
                     )
                 try:
                     place, read_uri = here = located(uri, folder, self._options.query)
@@ -174,7 +184,7 @@ def _carried(
         "".join(text for text in carried if text).encode()
     except (ValueError, TypeError, RecursionError) as error:
         raise UsageError(
-            f"{rows.place(number)}: {', '.join(columns)} cannot all be text: {error}"
+            f"{rows.place(number)}: {brief_list(columns)} cannot all be text: {error}"
         ) from error
     return carried
 
@@ -189,9 +199,10 @@ def _conflict(
     _, _, before, rows, number = known
     differing = next(i for i in range(len(columns)) if before[i] != carried[i])
     return (
-        f"{rows.place(number)} and {place} name the same clip, {' '.join(key).strip()!r}, with "
-        f"different values of {columns[differing]!r} ({before[differing]!r}, "
-        f"{carried[differing]!r}); leave one row, or choose other columns with --columns"
+        f"{rows.place(number)} and {place} name the same clip, "
+        f"{brief(' '.join(key).strip(), 200)}, with different values of "
+        f"{brief(columns[differing])} ({brief(before[differing])}, {brief(carried[differing])}); "
+        "leave one row, or choose other columns with --columns"
     )
 
 

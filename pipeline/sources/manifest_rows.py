@@ -23,6 +23,7 @@ from pipeline.sources.delimiters import (
 )
 from pipeline.sources.manifest_text import as_utf8, not_utf8, unpacked
 from pipeline.sources.path_lists import lines_of
+from pipeline.wording import brief_list
 
 Values = tuple[object, ...]
 PACKED = ".gz"
@@ -213,7 +214,7 @@ def _json_rows(name: str, content: bytes) -> ManifestRows:
         if has_uri_column(rows.columns):
             return rows
         raise UsageError(
-            f"manifest {name!r}: is one JSON object ({', '.join(map(str, list(whole)[:3]))}, ...); "
+            f"manifest {name!r}: is one JSON object ({brief_list(map(str, whole), 3)}); "
             "write one object per line, or an array of objects, with a column uri"
         )
     raise _unreadable(name, "is no JSON object")

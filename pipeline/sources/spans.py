@@ -3,6 +3,7 @@
 import math
 
 from pipeline.errors import UsageError
+from pipeline.wording import brief
 
 Span = tuple[float, float]
 _OWN_NAMES = ("start_s", "end_s")
@@ -32,7 +33,8 @@ def span_of(
     end = _seconds(end_name, end_s)
     if end <= start:
         raise UsageError(
-            f"{end_name} must be more than {start_name or 'the start'} {start!r} (got {end_s!r})"
+            f"{end_name} must be more than {start_name or 'the start'} {start!r} "
+            f"(got {brief(end_s)})"
         )
     return f"t={start!r},{end!r}", (start, end)
 
@@ -56,7 +58,7 @@ def span_of_duration(
     start = 0.0 if start_s is None else _seconds(start_name, start_s)
     duration = _seconds(duration_name, duration_s)
     if not duration:
-        raise UsageError(f"{duration_name} must be more than 0 (got {duration_s!r})")
+        raise UsageError(f"{duration_name} must be more than 0 (got {brief(duration_s)})")
     # Without what binary fractions add: 0.1 and 0.2 end at 0.3.
     return span_of(start, round(start + duration, 9), start_name, duration_name)
 
@@ -70,5 +72,5 @@ def _seconds(name: str, value: object) -> float:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
         way_out = "" if name in _OWN_NAMES else "; rename the column if it means something else"
-        raise UsageError(f"{name} must be seconds, 0 or more (got {value!r}){way_out}")
+        raise UsageError(f"{name} must be seconds, 0 or more (got {brief(value)}){way_out}")
     return seconds + 0.0  # -0.0 is 0.0

@@ -168,3 +168,10 @@ def test_files_without_a_commit_are_orphans(new_table, embed, write_clip, tmp_pa
     assert table.orphans(table.committed()) == [
         data_name(name, second.shard) for name in ("clips", "windows", "errors")
     ]
+
+
+def test_a_spec_that_is_nested_deeply_is_refused(tmp_path):
+    (tmp_path / "_passtream").mkdir()
+    (tmp_path / "_passtream" / "table.json").write_text("[" * 200_000)
+    with pytest.raises(UsageError, match="is not a passtream table"):
+        Table.read(LocalStore(tmp_path))

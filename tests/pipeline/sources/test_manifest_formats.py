@@ -257,7 +257,7 @@ def test_an_array_of_json_is_taken_and_another_object_refused(folder):
     path = written(folder / "one.json", json.dumps({"uri": "a.wav"}, indent=1))
     assert clips(path) == [("a.wav", None, ())]
     path = written(folder / "d.json", json.dumps({"utt1": {"wav": "a.wav"}}, indent=1))
-    assert "is one JSON object (utt1, ...); write one object per line" in refused(path)
+    assert "is one JSON object (utt1); write one object per line" in refused(path)
     path = written(folder / "bad.json", '[{"uri": "a.wav"}, 3]')
     assert "item 2: is no JSON object" in refused(path)
 
@@ -332,3 +332,30 @@ def test_uris_of_local_files_are_taken_in_all_their_forms(folder, prefix):
         found = [clip.uri for clip in list_sources([source]).clips]
         assert f"{folder}/a.wav" in found
     assert [clip.uri for clip in listed(f"{prefix}{path}").clips] == [f"{folder}/a.wav"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"uri": "x" * 10_000_000 + "\0"},
+        {"uri": ["x" * 100_000] * 100},
+        {"uri": "a.wav", "start": "9" * 1_000_000},
+        {"uri": "a.wav", "start": {"x": list(range(100_000))}},
+        {f"c{i}": "x" for i in range(100_000)},
+        {"uri": "a.wav"} | {f"c{i}": "x" for i in range(100_000)},
+    ],
+)
+def test_what_a_message_shows_of_a_row_is_short(folder, row):
+    assert len(refused(written(folder / "m.jsonl", json_lines(row)))) < 1000
+
+
+@pytest.mark.parametrize("depth", [100, 900, 950, 970, 980, 990, 1000])
+def test_a_value_that_nests_as_deeply_as_is_read_is_carried_or_refused(folder, depth):
+    value = "[" * depth + "]" * depth
+    path = written(folder / "m.jsonl", f'{{"uri": "a.wav", "x": {value}}}\n')
+    said = ""
+    try:
+        assert len(clips(path)[0][2][0]) == 2 * depth
+    except UsageError as error:
+        said = str(error)
+    assert "\n" not in said
