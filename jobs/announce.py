@@ -70,24 +70,28 @@ def announce(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: boo
         )
     _announce_damage(plan, log)
     for event, found, what in (
-        ("sources_changed", plan.changed, "changed since they were embedded: they are done anew"),
-        ("errors_retried", plan.again, "are tried again"),
+        (
+            "sources_changed",
+            plan.changed,
+            "changed since they were embedded, and will be embedded again",
+        ),
+        ("errors_retried", plan.again, "will be tried again"),
         (
             "clips_twice",
             plan.twice,
-            "stand in several shards, as of two runs that wrote at once: one row of each stays",
+            "will lose all rows but one: two runs that wrote at once have left several of each",
         ),
         (
             "sources_gone",
             plan.gone,
-            "are gone from the source, or cannot be looked at: their rows are "
-            + ("dropped" if prune else "kept (--prune drops them)"),
+            "cannot be found in the source any more, and will "
+            + ("be dropped" if prune else "stay in the table (--prune drops them)"),
         ),
     ):
         if found:
             log.tell(
                 event,
-                f"{len(found):,} of the table's {_kinds(found)} {what}; {found[0].uri!r}, say",
+                f"{len(found):,} of the table's {_kinds(found)} {what}, such as {found[0].uri!r}",
                 clips=len(found),
                 clip=found[0].uri,
             )

@@ -275,7 +275,8 @@ def _conclude(
     elif counts.clips and n_errors / counts.clips > config.max_error_ratio:
         outcome, code = "too_many_errors", EXIT_TOO_MANY_ERRORS
         line = (
-            f"{n_errors:,} of the {count(counts.clips, 'clip')} of this run are errors, more than "
+            f"{n_errors:,} of the {count(counts.clips, 'clip')} of this run "
+            f"{'is an error' if n_errors == 1 else 'are errors'}, more than "
             f"--max-error-ratio {config.max_error_ratio:g} allows: exit code {code}"
         )
     if line:

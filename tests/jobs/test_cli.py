@@ -144,7 +144,7 @@ def test_exit_code_4_is_about_the_clips_of_this_run(tmp_path):
     write_tones(corpus, [0.5, 0.01])
     first = passtream("embed", corpus, table, *QUICK, "--in-process")
     assert first.returncode == 4, first.stderr
-    assert "1 of the 2 clips of this run are errors, more than --max-error-ratio" in first.stdout
+    assert "1 of the 2 clips of this run is an error, more than --max-error-ratio" in first.stdout
     again = passtream("embed", corpus, table, *QUICK, "--in-process")
     assert again.returncode == 0, again.stderr
     assert "nothing to do: all clips of the source are in the table" in again.stdout

@@ -129,7 +129,7 @@ def test_errors_are_tried_again_after_a_fix(tmp_path):
         "retry", table, "--class", classes["002.wav"], "--in-process", prefix=no_root_powers()
     )
     assert done.returncode == 0, done.stderr
-    assert "2 of the table's clips are tried again" in done.stderr
+    assert "2 of the table's clips will be tried again" in done.stderr
     after = vectors(table)
     assert names(after) - names(before) == {"002.wav"}
     assert all(np.array_equal(vector, after[uri]) for uri, vector in before.items())

@@ -151,7 +151,7 @@ def test_submitted_by_ray_itself_and_its_exit_code_through_a_bad_connection(head
         config = _config(tmp_path, **settings)
         done = passtream("submit", config, "--address", proxy.url, env=head.env)
     assert done.returncode == 4, done.stdout + done.stderr
-    assert "1 of the 3 clips of this run are errors, more than" in done.stdout
+    assert "1 of the 3 clips of this run is an error, more than" in done.stdout
     assert done.stdout.count("Running entrypoint for job") == 1
     assert "does not answer" in done.stderr
     assert "the log's connection broke" in done.stderr
