@@ -1,0 +1,49 @@
+"""A run on Ray that is stopped as a whole and loses its table commits nothing when it goes on."""
+
+import contextlib
+
+import psutil
+
+from pipeline.local_lock import LOCK_NAME
+from tests.support import (
+    QUICK,
+    children,
+    kill_session,
+    n_commits,
+    passtream,
+    started,
+    vectors,
+    verified,
+    wait_until,
+    write_tones,
+)
+
+N_CLIPS = 60
+
+
+def test_actors_of_a_run_that_stood_still_commit_nothing_when_it_goes_on(tmp_path):
+    corpus, table, log = tmp_path / "corpus", tmp_path / "table", tmp_path / "log"
+    write_tones(corpus, [0.5] * N_CLIPS)
+    options = (*QUICK, "--shard-clips", 1, "--actors", 1)
+    first = started("embed", corpus, table, *options, log=log)
+    try:
+        wait_until(lambda: n_commits(table) >= 3, timeout_s=300)
+        stopped = [psutil.Process(first.pid), *children(first.pid)]
+        for process in stopped:
+            process.suspend()
+        n_before = n_commits(table)
+        assert n_before < N_CLIPS
+        # A lock of a network folder that was dropped while the machine stood still.
+        (table / LOCK_NAME).unlink()
+        second = passtream("embed", corpus, table, *QUICK, "--in-process", "--shard-clips", 4)
+        assert second.returncode == 0, second.stderr
+        n_after = n_commits(table)
+        for process in stopped:
+            with contextlib.suppress(psutil.Error):
+                process.resume()
+        assert first.wait(timeout=120) == 3, log.read_text()
+    finally:
+        kill_session(first)
+    assert "has lost it to another one (host" in log.read_text()
+    assert n_commits(table) == n_after
+    assert verified(table).clips == len(vectors(table)) == N_CLIPS
