@@ -66,7 +66,7 @@ def table_requests(n_shards: int, n_error_shards: int, file_bytes: Sequence[floa
     # What an earlier try may have left in `errors` is looked for and removed.
     asked["LIST"] += n_shards
     asked["DELETE"] += n_shards - n_error_shards
-    asked["GET"] += n_shards
+    asked["GET"] += n_shards  # each commit looks whether the run's lease is still there
     return asked
 
 
