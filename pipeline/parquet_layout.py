@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.clips import Container
 from pipeline.containers import damaged, opened_container
 from pipeline.errors import ClipError, UsageError
-from pipeline.parquet_reader import PARQUET_MAGIC, Part, arrow_schema
+from pipeline.parquet_reader import PARQUET_MAGIC, Part, arrow_schema, opened_parquet
 from pipeline.storage import Storage
 
 GROUP_ROWS, GROUP_BYTES = 256, 64 << 20
@@ -63,7 +63,7 @@ def _schema(file: BinaryIO) -> tuple[pa.Schema, pq.FileMetaData | None]:
     file.seek(0)
     if magic != PARQUET_MAGIC:
         return arrow_schema(file), None
-    parquet = pq.ParquetFile(pa.PythonFile(file, mode="r"))
+    parquet = opened_parquet(file)
     return parquet.schema_arrow, parquet.metadata
 
 

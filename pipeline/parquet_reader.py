@@ -7,7 +7,7 @@ is binary, or a struct of `bytes` and `path` as Hugging Face datasets write it.
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.arrow_guard import MessageGuard
 from pipeline.clips import ClipRef, Container
 from pipeline.containers import (
     cannot_be_read,
@@ -27,6 +28,7 @@ from pipeline.containers import (
 )
 from pipeline.errors import ClipError
 from pipeline.intake import Intake
+from pipeline.page_guard import FewerRowsError, PageGuard
 from pipeline.recordings import Recording
 from pipeline.remote_opening import check_size
 from pipeline.storage import Storage
@@ -36,7 +38,14 @@ _ARROW_HEAD = 8
 """Bytes of an Arrow file before its stream."""
 BATCH_BYTES, BATCH_ROWS = 16 << 20, 64
 """Rows in memory: as many as have so many bytes, by the file's average; at least one."""
+FOOTER_STRING_BYTES, FOOTER_ITEMS = 32 << 20, 200_000
+"""Largest text, and longest list, in the footer of a Parquet file."""
 _BUFFER_BYTES = 1 << 20
+_SHARING = (
+    *(pa.types.is_dictionary, pa.types.is_run_end_encoded),
+    *(pa.types.is_string_view, pa.types.is_binary_view),
+    *(pa.types.is_list_view, pa.types.is_large_list_view),
+)
 _PART = re.compile(r"(?:groups=(\d+)-(\d+) from row=(\d+);)?column=(.*)", re.DOTALL)
 _DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError)
 
@@ -97,7 +106,7 @@ def parquet_recordings(
                 raise damaged(container, "could not be read when it was listed")
             part = Part.parse(container.part)
             row = part.first_row
-            for batch in _batches(container, file, part, columns):
+            for batch in _slices(_batches(container, file, part, columns), columns):
                 audio = batch.column(part.column)
                 carried = [_texts(batch, name) for name in columns]
                 for i, value in enumerate(audio):
@@ -130,20 +139,83 @@ def _batches(
 def _opened_batches(
     file: BinaryIO, part: Part, columns: tuple[str, ...]
 ) -> Iterator[pa.RecordBatch]:
-    if part.groups:
-        parquet = pq.ParquetFile(
-            pa.PythonFile(file, mode="r"), buffer_size=_BUFFER_BYTES, pre_buffer=False
-        )
-        wanted = [n for n in (part.column, *columns) if n in parquet.schema_arrow.names]
-        groups = range(part.groups[0], part.groups[1] + 1)
-        yield from parquet.iter_batches(
-            _batch_rows(parquet.metadata, groups),
-            groups,
-            list(dict.fromkeys(wanted)),
-            use_threads=False,
-        )
-    else:
+    if not part.groups:
         yield from _arrow_batches(file, part, columns)
+        return
+    guard = PageGuard(file)
+    parquet = opened_parquet(guard)
+    wanted = [n for n in (part.column, *columns) if n in parquet.schema_arrow.names]
+    groups = range(part.groups[0], part.groups[1] + 1)
+    rows, done = _batch_rows(parquet.metadata, groups), 0
+    while rows:
+        try:
+            for batch in _rows_from(done, parquet, guard, groups, wanted, rows):
+                yield batch
+                done += batch.num_rows
+            return
+        except Exception as error:
+            failure = guard.failure or error
+            if not isinstance(failure, FewerRowsError):
+                raise failure from None
+            rows = failure.rows
+
+
+def _rows_from(
+    first: int,
+    parquet: pq.ParquetFile,
+    guard: PageGuard,
+    groups: range,
+    columns: list[str],
+    rows: int,
+) -> Iterator[pa.RecordBatch]:
+    """Batches of so many rows of some row groups, from a row of theirs on."""
+    footer = parquet.metadata
+    while len(groups) > 1 and 0 < footer.row_group(groups[0]).num_rows <= first:
+        first -= footer.row_group(groups[0]).num_rows
+        groups = groups[1:]
+    guard.watch(footer, groups, set(columns), rows)
+    for batch in parquet.iter_batches(
+        rows, groups, list(dict.fromkeys(columns)), use_threads=False
+    ):
+        n_before = min(first, batch.num_rows)
+        first -= n_before
+        if n_before < batch.num_rows:
+            yield batch.slice(n_before)
+
+
+def opened_parquet(file: PageGuard | BinaryIO) -> pq.ParquetFile:
+    """A Parquet file whose footer cannot ask for much memory.
+
+    Args:
+        file: can be seeked.
+    """
+    return pq.ParquetFile(
+        pa.PythonFile(file, mode="r"),
+        buffer_size=_BUFFER_BYTES,
+        pre_buffer=False,
+        thrift_string_size_limit=FOOTER_STRING_BYTES,
+        thrift_container_size_limit=FOOTER_ITEMS,
+    )
+
+
+def _slices(
+    batches: Iterable[pa.RecordBatch], columns: tuple[str, ...]
+) -> Iterator[pa.RecordBatch]:
+    """Batches of few rows, or of one where their texts may be in memory once for many rows."""
+    for batch in batches:
+        carried = (batch.schema.field(name).type for name in columns if name in batch.schema.names)
+        rows = 1 if any(map(_shares_values, carried)) else BATCH_ROWS
+        if batch.num_rows <= rows:
+            yield batch
+            continue
+        for start in range(0, batch.num_rows, rows):
+            yield batch.slice(start, rows)
+
+
+def _shares_values(kind: pa.DataType) -> bool:
+    if any(is_(kind) for is_ in _SHARING):
+        return True
+    return any(_shares_values(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def _batch_rows(footer: pq.FileMetaData, groups: range) -> int:
@@ -160,10 +232,14 @@ def _arrow_batches(
     wanted = sorted(
         {schema.get_field_index(n) for n in (part.column, *columns) if n in schema.names}
     )
-    is_file, stream = _arrow_stream(file)
-    yield from pa.ipc.open_stream(
-        stream, options=pa.ipc.IpcReadOptions(included_fields=wanted, use_threads=False)
-    )
+    is_file, guard = _arrow_stream(file)
+    try:
+        yield from pa.ipc.open_stream(
+            pa.PythonFile(guard, mode="r"),
+            options=pa.ipc.IpcReadOptions(included_fields=wanted, use_threads=False),
+        )
+    except Exception as error:
+        raise guard.failure or error from None
     end_mark = ARROW_MAGIC if is_file else bytes(4)
     file.seek(-len(end_mark), os.SEEK_END)
     if file.read() != end_mark:
@@ -172,10 +248,10 @@ def _arrow_batches(
 
 def arrow_schema(file: BinaryIO) -> pa.Schema:
     """Schema of an Arrow file or stream."""
-    return pa.ipc.open_stream(_arrow_stream(file)[1]).schema
+    return pa.ipc.open_stream(pa.PythonFile(_arrow_stream(file)[1], mode="r")).schema
 
 
-def _arrow_stream(file: BinaryIO) -> tuple[bool, pa.PythonFile]:
+def _arrow_stream(file: BinaryIO) -> tuple[bool, MessageGuard]:
     """Whether it is an Arrow file, and the stream that it is or has between head and footer.
 
     As a stream, a file that is cut off still gives what it has. And Arrow's reader of files lets
@@ -184,7 +260,7 @@ def _arrow_stream(file: BinaryIO) -> tuple[bool, pa.PythonFile]:
     file.seek(0)
     is_file = file.read(len(ARROW_MAGIC)) == ARROW_MAGIC
     file.seek(_ARROW_HEAD if is_file else 0)
-    return is_file, pa.PythonFile(file, mode="r")
+    return is_file, MessageGuard(file)
 
 
 def _recording(ref: ClipRef, value: pa.Scalar, intake: Intake) -> Iterator[Recording]:

@@ -5,6 +5,7 @@ import tarfile
 import zlib
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.tar_headers import MOST_NAME_BYTES
@@ -19,12 +20,13 @@ import resource, sys
 from tests.pipeline.sources.corpora import listed, read
 from pipeline.recordings import of_container
 from tests.pipeline.hostile_tars import looked_at
-(container,) = listed(sys.argv[1], format="tar").containers
+(container,) = listed(sys.argv[1], format=sys.argv[2]).containers
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found, _ = read(container)
 looked_at(container)
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print([text.partition(":")[0] for text in found.values()], after - before)
+classes = [text.partition(":")[0] for text in found.values()]
+print(classes, after - before)
 """
 
 
@@ -40,7 +42,7 @@ def test_a_header_of_a_gigabyte_in_kilobytes_takes_no_memory(tmp_path, start_pyt
     path = tmp_path / "c.tar.zst"
     write_zstd(path, (header("x", 1 << 30, type_), *[bytes(1 << 20)] * 1024))
     assert path.stat().st_size < 1 << 20
-    child = start_python(PEAK, path)
+    child = start_python(PEAK, path, "tar")
     classes, _, kib = child.communicate()[0].rpartition(" ")
     assert classes == "['damaged_container']"
     assert int(kib) << 10 < MEMORY_BYTES
@@ -54,7 +56,7 @@ def test_many_long_names_take_no_memory(tmp_path, start_python):
     names = (f"{name}{i:05}.mp3".encode().ljust(MOST_NAME_BYTES, b"\0") for i in range(30_000))
     write_zstd(path, (block + each + header("x", 0) for each in names))
     script = PEAK.replace("read(container)", "{}, [0 for _ in of_container(container)]")
-    child = start_python(script.replace("looked_at(container)", ""), path)
+    child = start_python(script.replace("looked_at(container)", ""), path, "tar")
     _, _, kib = child.communicate()[0].rpartition(" ")
     assert int(kib) << 10 < MEMORY_BYTES
 
@@ -75,3 +77,35 @@ def test_an_xz_header_that_asks_for_gigabytes_is_damage(tmp_path):
     path.write_bytes(lzma.compress(whole(member("a.wav", wav())), preset=9))
     (container,) = listed(path, format="tar").containers
     assert both(container)[0] == {"a.wav": wav()}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_a_cell_of_hundreds_of_megabytes_in_kilobytes_takes_no_memory(tmp_path, start_python, kind):
+    path = tmp_path / f"c.{kind}"
+    table = pa.table({"audio": [bytes(400 << 20)]})
+    if kind == "parquet":
+        pq.write_table(table, path, compression="zstd", use_dictionary=False)
+    else:
+        options = pa.ipc.IpcWriteOptions(compression="zstd")
+        with pa.ipc.new_file(path, table.schema, options=options) as writer:
+            writer.write_table(table)
+    assert path.stat().st_size < 100_000
+    child = start_python(PEAK, path, "parquet")
+    classes, _, kib = child.communicate()[0].rpartition(" ")
+    assert classes == "['damaged_container']"
+    assert int(kib) << 10 < MEMORY_BYTES
+
+
+def test_a_dictionary_of_one_large_value_takes_memory_for_a_few_rows(tmp_path, start_python):
+    """64 rows of 30 MB, which were read at once, in a file of a few kilobytes."""
+    path = tmp_path / "c.parquet"
+    audio = pa.DictionaryArray.from_arrays(pa.array([0] * 64, pa.int8()), [bytes(30 << 20)])
+    table = pa.table({"audio": audio})
+    pq.write_table(table, path, compression="zstd", store_schema=False)
+    assert path.stat().st_size < 20_000
+    script = PEAK.replace("read(container)", "{}, [0 for _ in of_container(container)]")
+    script = script.replace("looked_at(container)", "n = len([0 for _ in of_container(container)])")
+    child = start_python(script.replace("classes, after", "n, after"), path, "parquet")
+    n, kib = child.communicate()[0].split()
+    assert int(n) == 64
+    assert int(kib) << 10 < 700 << 20
