@@ -171,7 +171,9 @@ def damaged(container: Container, what: str, error: Exception | None = None) -> 
         what: was met where.
         error: of its reader.
     """
-    said = f": {str(error) or type(error).__name__}" if error else ""
+    # In one line: Parquet's reader passes on what its Thrift reader says in two.
+    reason = " ".join(str(error).split()) or type(error).__name__
+    said = f": {reason}" if error else ""
     return ClipError(
         "read",
         "damaged_container",

@@ -101,6 +101,8 @@ def _ebml_size(head: bytes, at: int) -> tuple[int, int] | None:
 
 def _end_of_asf(file: BinaryIO, head: bytes) -> int | None:
     _, header_bytes = _ASF_OBJECT.unpack_from(head)
+    if header_bytes > file.seek(0, os.SEEK_END):
+        return None  # a damaged size leads out of the file
     file.seek(header_bytes)
     data = file.read(_ASF_OBJECT.size)
     if len(data) < _ASF_OBJECT.size:
@@ -141,6 +143,8 @@ def _end_of_tta(file: BinaryIO, head: bytes) -> int | None:
     if not frame_samples:
         return None
     n_frames = -(-n_samples // frame_samples)
+    if 4 * n_frames > file.seek(0, os.SEEK_END):
+        return None  # a damaged count: its table alone is larger than the file
     file.seek(_TTA_HEADER_BYTES)
     sizes = file.read(4 * n_frames)
     if len(sizes) < 4 * n_frames:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.allowed import HostRules
 from pipeline.clips import ClipRef
 from pipeline.errors import UsageError
 from pipeline.events import ClipDone, ClipFailed, ClipStart, ShardEnd
@@ -22,7 +23,7 @@ from pipeline.recordings import of_clips, of_container
 from pipeline.sources.listing import Listing, SourceOptions
 from pipeline.sources.recognize import list_sources
 from pipeline.spec import Route, TableSpec
-from pipeline.storage import DEFAULT_STORAGE
+from pipeline.storage import Storage
 
 SPEC = TableSpec(
     routes=(Route("statistics", 10.0, "random:0", "0" * 64, 320),),
@@ -39,12 +40,15 @@ _RULE = dataclasses.replace(
     SPEC.decode_rule,
     limits=dataclasses.replace(SPEC.decode_rule.limits, decoder_memory_bytes=MEMORY_BYTES),
 )
+_STORAGE = Storage((), rules=HostRules(("nowhere.invalid",)))
+"""No host may be named: a damaged list must send nothing anywhere."""
 _ONLY_DECODING_SHOWS = {
     "changed",
     "damaged_container",
     "empty",
     "implausible_length",
     "non_finite",
+    "sample_rate_too_low",
     "too_long",
     "too_much_memory",
     "too_short",
@@ -98,7 +102,7 @@ def check_file(path: Path, watch: Watch) -> str:
     """
     watch.faults.clear()
     try:
-        listing = list_sources((str(path),), SourceOptions())
+        listing = list_sources((str(path),), SourceOptions(storage=_STORAGE))
     except UsageError as error:
         if "\n" in str(error):
             raise FaultError(f"a message of several lines: {error}") from error
@@ -118,8 +122,8 @@ def check_file(path: Path, watch: Watch) -> str:
 
 def _embedded(listing: Listing) -> Iterator[ClipDone | ClipFailed]:
     """Yield the end of each clip, as the decode side of a run has it."""
-    streams = [of_clips(listing.clips)] if listing.clips else []
-    streams += [of_container(container) for container in listing.containers]
+    streams = [of_clips(listing.clips, _STORAGE)] if listing.clips else []
+    streams += [of_container(container, _STORAGE) for container in listing.containers]
     for recordings in streams:
         n_started = n_ended = 0
         for packet in shard_packets(recordings, _RULE):
@@ -136,9 +140,9 @@ def _embedded(listing: Listing) -> Iterator[ClipDone | ClipFailed]:
 
 def _planned(listing: Listing) -> Iterator[Outcome]:
     for ref in listing.clips:
-        yield from outcomes(head_of(ref, DEFAULT_STORAGE), (ref,), SPEC, MEMORY_BYTES)
+        yield from outcomes(head_of(ref, _STORAGE), (ref,), SPEC, MEMORY_BYTES)
     for container in listing.containers:
-        for recording in heads_in(container, DEFAULT_STORAGE):
+        for recording in heads_in(container, _STORAGE):
             ref: ClipRef = recording.ref
             yield from outcomes(recording, (ref,), SPEC, MEMORY_BYTES)
 

@@ -69,7 +69,7 @@ def test_threads_that_decode_at_once_share_the_limit_and_leave_none_behind():
     def decode():
         try:
             for _ in range(200):
-                with limited_memory(256 * MIB):
+                with limited_memory(2048 * MIB):
                     allocate(10 * MIB)
         except Exception as error:
             errors.append(error)
