@@ -152,6 +152,6 @@ def _error(header: Header, cut: Cut, n_frames: int, n_bytes: int, spec: TableSpe
         if is_truncated(promise.promised - promise.slack, present, spec.short_tolerance):
             return "unread_audio" if promise.unread else "truncated"
     if not n_frames:
-        return "empty_span" if in_all else "empty"
+        return "empty_span" if in_all > 0 else "empty"
     is_past_end = cut.n_frames and is_truncated(cut.n_frames, n_frames, spec.short_tolerance)
     return "span_past_end" if is_past_end else ""
