@@ -63,7 +63,7 @@ def test_bad_sources_and_tables_exit_2(corpus, tmp_path):
     for source, told in (
         (tmp_path / "nowhere", "no such file or folder"),
         (tmp_path / "*.wav", "the glob matches no file"),
-        ("nosuch://bucket/prefix", "Protocol not known: nosuch"),
+        ("nosuch://bucket/prefix", "the scheme 'nosuch' is not one of a store"),
         (tmp_path, "no audio files in"),
     ):
         done = passtream("embed", source, tmp_path / "table", *QUICK)
