@@ -289,7 +289,7 @@ def _conclude(
 def _table_text(in_all: Counts) -> str:
     """Return what the whole table holds."""
     n_errors = in_all.errors.total()
-    share = f" ({100 * n_errors / in_all.clips:.2g} % of its clips)" if n_errors else ""
+    share = f" ({n_errors / in_all.clips:.1%} of its clips)" if n_errors else ""
     clips = count(in_all.clips - n_errors, "clip")
     errors = count(n_errors, "error")
     return f"the table now: {clips} with {time_text(in_all.audio_s)} of audio, {errors}{share}"

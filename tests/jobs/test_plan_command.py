@@ -5,8 +5,10 @@ import subprocess
 import sys
 from collections import Counter
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 import typer
 
 from jobs.cli import app
@@ -82,7 +84,7 @@ def test_of_a_table_only_what_is_not_done(mixed, embedded):
 
 
 def test_what_only_decoding_shows_is_estimated_or_not_seen(tmp_path):
-    """The limits that the README names: no count in an MP3, and a FLAC file that was cut off."""
+    """The limits that the README names: no count in an MP3, and NaN; a cut FLAC is seen."""
     folder = tmp_path / "corpus"
     (source,) = write_tones(folder, (20.0,))
     options = ("-c:a", "libmp3lame", "-b:a", "64k", "-write_xing", "0", "-id3v2_version", "0")
@@ -90,9 +92,10 @@ def test_what_only_decoding_shows_is_estimated_or_not_seen(tmp_path):
     encode(source, folder / "a.webm", "-c:a", "libopus")
     whole = encode(source, tmp_path / "whole.flac", "-c:a", "flac").read_bytes()
     (folder / "cut.flac").write_bytes(whole[: len(whole) // 2])
+    soundfile.write(folder / "nan.wav", np.full(640_000, np.nan), 32_000, subtype="FLOAT")
     planned = plan(folder, *ARCH)
     assert planned["estimated"]["by_ending"] == {".mp3": 1, ".webm": 1}
-    assert planned["errors"] == {}
+    assert planned["errors"] == {"truncated": 1}
     assert planned["audio_s"] == pytest.approx(80.0, abs=0.2)
     assert (
         "no exact length in the headers of 2 clips (.mp3 1, .webm 1)"

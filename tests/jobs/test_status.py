@@ -167,7 +167,7 @@ def test_who_holds_a_table_on_a_store(moto, corpus):
         held = passtream("status", uri, *flags)
         for_programs = passtream("status", uri, "--json", *flags)
     assert re.search(
-        r"held by   host .*, process \d+, a run that has left no note yet\n", held.stdout
+        r"held by   host .*, process \d+, its lease renewed \d+ s ago by its clock", held.stdout
     )
     assert "run       finished\n" in held.stdout
     assert json.loads(for_programs.stdout)["writer"]["pid"] > 0
