@@ -7,6 +7,7 @@ the rest of the process, a model among it, must not be limited.
 """
 
 import contextlib
+import os
 import resource
 import threading
 from collections.abc import Iterator
@@ -79,9 +80,26 @@ def limited_memory(n_bytes: int) -> Iterator[None]:
         _ADDRESS_SPACE.restore()
 
 
+class _StatmFile:
+    """The file that tells the size of this process, kept open: it is read at every step."""
+
+    def __init__(self) -> None:
+        self._process_id = 0
+        self._descriptor = -1
+
+    def n_pages(self) -> int:
+        if self._process_id != os.getpid():
+            # After a fork the descriptor still tells of the parent, and is the parent's to close.
+            self._descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+            self._process_id = os.getpid()
+        return int(os.pread(self._descriptor, 64, 0).split(b" ", 1)[0])
+
+
+_STATM = _StatmFile()
+
+
 def _address_space_bytes() -> int:
-    with open("/proc/self/statm", "rb") as file:
-        return int(file.read().split()[0]) * _PAGE_BYTES
+    return _STATM.n_pages() * _PAGE_BYTES
 
 
 def _set_soft_limit(n_bytes: int) -> None:

@@ -14,7 +14,7 @@ import av
 
 from pipeline.decoder_memory import limited_memory
 from pipeline.host_faults import host_fault
-from pipeline.sound import CannotDecodeError, Samples, Sound
+from pipeline.sound import LIBSNDFILE, CannotDecodeError, Samples, Sound
 
 _FAILED_READS = {errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT}
 
@@ -31,9 +31,15 @@ def decoder_step(memory_bytes: int) -> Iterator[None]:
         HostError: This machine has no space, descriptors or memory left.
         ValueError: The decoder made an impossible call on its file, as damage makes it do.
     """
+    with _told_apart(), limited_memory(memory_bytes):
+        yield
+
+
+@contextlib.contextmanager
+def _told_apart() -> Iterator[None]:
+    """Tell a fault of this machine from one of the file, where a decoder raises an OSError."""
     try:
-        with limited_memory(memory_bytes):
-            yield
+        yield
     except av.FFmpegError:
         raise
     except OSError as error:
@@ -47,8 +53,12 @@ def decoder_step(memory_bytes: int) -> Iterator[None]:
 
 
 def guard_sound(sound: Sound, memory_bytes: int) -> Sound:
-    """Return the sound with each piece, and a seek, decoded within `decoder_step`."""
-    seek = sound.seek
+    """Return the sound with each piece, and a seek, decoded within `decoder_step`.
+
+    Pieces of libsndfile have no memory limit: once it has opened a file it takes no more than the
+    piece, and the limit would cost a short WAV some per cent of its decoding.
+    """
+    seek, is_bounded = sound.seek, sound.decoder == LIBSNDFILE
 
     def guarded_seek(frame: int) -> int:
         assert seek is not None
@@ -57,15 +67,19 @@ def guard_sound(sound: Sound, memory_bytes: int) -> Sound:
 
     return dataclasses.replace(
         sound,
-        pieces=_guarded(sound.pieces, memory_bytes),
+        pieces=_guarded(sound.pieces, None if is_bounded else memory_bytes),
         seek=guarded_seek if seek is not None else None,
     )
 
 
-def _guarded(pieces: Iterator[Samples], memory_bytes: int) -> Iterator[Samples]:
+def _guarded(pieces: Iterator[Samples], memory_bytes: int | None) -> Iterator[Samples]:
     while True:
-        with decoder_step(memory_bytes):
-            piece = next(pieces, None)
+        if memory_bytes is None:
+            with _told_apart():
+                piece = next(pieces, None)
+        else:
+            with decoder_step(memory_bytes):
+                piece = next(pieces, None)
         if piece is None:
             return
         yield piece

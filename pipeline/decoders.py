@@ -33,7 +33,7 @@ from pipeline.mpeg_to_the_end import check_frames, to_the_end, without_first
 from pipeline.mpeg_walk import mpeg_frames
 from pipeline.ogg import OggAudio, ogg_audio, ogg_end
 from pipeline.ogg_chain import ogg_chain
-from pipeline.sound import PIECE_FRAMES, CannotDecodeError, Samples, Sound
+from pipeline.sound import LIBSNDFILE, PIECE_FRAMES, CannotDecodeError, Samples, Sound
 from pipeline.tags import check_tags
 
 DECODER_ERRORS = (
@@ -49,7 +49,6 @@ DECODER_ERRORS = (
 Not MemoryError, which says nothing of the file: what was read before it would pass for a part of a
 file that was cut off. That FFmpeg cannot have what a damaged header asks for is an FFmpegError.
 """
-_LIBSNDFILE = "libsndfile"
 _SEARCHED_BYTES = 1 << 17
 _PIECE_SAMPLES = 8 * PIECE_FRAMES
 _UNKNOWN_LENGTH_FRAMES = 1 << 60
@@ -95,11 +94,11 @@ def open_sound(
     if bare:
         first, second = only_frames(bare, by_libsndfile, by_ffmpeg)
     decoders: list[tuple[str, Callable[[BinaryIO], Any]]] = [
-        (_LIBSNDFILE, first),
+        (LIBSNDFILE, first),
         (FFMPEG, second),
     ]
     if flac:
-        decoders[0] = (_LIBSNDFILE, partial(flac_sound, stream=flac, opener=by_libsndfile))
+        decoders[0] = (LIBSNDFILE, partial(flac_sound, stream=flac, opener=by_libsndfile))
     elif chain or (ogg and _is_for_ffmpeg(file, ogg)):
         decoders.reverse()
     reasons = []
@@ -153,7 +152,7 @@ def by_libsndfile(file: BinaryIO, n_at_once: int = PIECE_FRAMES) -> Iterator[Sou
             sound.samplerate,
             sound.channels,
             _read(sound, at_once),
-            _LIBSNDFILE,
+            LIBSNDFILE,
             sound.frames if is_exact else None,
             seek=partial(_seek, sound) if is_exact and _begins_anywhere(sound) else None,
             about_frames=sound.frames if sound.frames < _UNKNOWN_LENGTH_FRAMES else None,

@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 Samples = npt.NDArray[np.float32]
 PIECE_FRAMES = 1 << 17
+LIBSNDFILE = "libsndfile"
+"""Name of the decoder that goes first, as `Sound.decoder` has it."""
 
 
 class CannotDecodeError(Exception):
