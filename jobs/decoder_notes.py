@@ -11,6 +11,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterator
+from typing import IO
 
 from rich.console import Console
 from rich.text import Text
@@ -33,7 +34,8 @@ def decoder_notes_hidden(console: Console) -> Iterator[None]:
     os.dup2(writer, 2)
     os.close(writer)
     before = console.file, sys.stderr
-    console.file = sys.stderr = own
+    if _is_standard_error(console.file):
+        console.file = sys.stderr = own
     passing_on = threading.Thread(target=_pass_on, args=(reader, console), daemon=True)
     passing_on.start()
     try:
@@ -43,6 +45,14 @@ def decoder_notes_hidden(console: Console) -> Iterator[None]:
         passing_on.join(_DRAIN_S)  # its pipe has ended, unless a child of this process has it
         console.file, sys.stderr = before
         own.close()
+
+
+def _is_standard_error(stream: IO[str]) -> bool:
+    # A caller of this process may have put another stream in its place.
+    try:
+        return stream.fileno() == 2
+    except (OSError, ValueError):
+        return False
 
 
 def _pass_on(reader: int, console: Console) -> None:

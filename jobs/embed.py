@@ -271,7 +271,9 @@ def _conclude(
     n_errors = counts.errors.total()
     if monitor.failed:
         outcome, code = "shards_failed", EXIT_FAILED
-        line = f"{count(len(monitor.failed), 'shard')} failed; the same command tries again"
+        n_failed = len(monitor.failed)
+        again = "it" if n_failed == 1 else "them"
+        line = f"{count(n_failed, 'shard')} failed; the same command tries {again} again"
     elif counts.clips and n_errors / counts.clips > config.max_error_ratio:
         outcome, code = "too_many_errors", EXIT_TOO_MANY_ERRORS
         line = (

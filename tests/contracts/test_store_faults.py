@@ -147,9 +147,9 @@ def test_wrong_credentials_are_told_and_not_shown(gateway):
     bucket = gateway.new_bucket()
     options = gateway.options | {"secret": "wrong-and-still-secret"}
     store = RemoteStore(f"{bucket}/t", Storage(tuple(options.items())))
-    with pytest.raises(StoreError, match=f"{bucket}/t.*no permission") as raised:
+    with pytest.raises(StoreError, match=f"{bucket}/t.*does not know these credentials") as raised:
         store.entries()
-    with pytest.raises(UsageError, match=f"{bucket}/t.*no permission"):
+    with pytest.raises(UsageError, match=f"{bucket}/t.*does not know these credentials"):
         store.create(())
     assert "wrong-and-still-secret" not in str(raised.value)
     assert KEY not in str(raised.value)

@@ -144,7 +144,7 @@ def test_second_driver_is_told_who_has_the_table(run, cluster, corpus, tmp_path)
     wait_until(cluster.waiting)
     second = passtream(*_command(cluster, corpus, tmp_path))
     assert second.returncode == 2
-    holder = json.dumps({"host": socket.gethostname(), "pid": process.pid})
+    holder = f"host {socket.gethostname()}, process {process.pid}"
     assert f"table {table}: another run is writing to it ({holder})" in second.stderr
     cluster.waiting()[0].kill()
     _ends_well(process, log)

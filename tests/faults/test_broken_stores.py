@@ -262,9 +262,10 @@ def test_a_full_disk_fails_the_run(few, tiny_disk):
     [
         (
             None,
-            r"/table/\S+ cannot be written by way of {} \(TMPDIR names another place\): .*{full}",
+            r"\S+/table/\S+ cannot be written by way of {} \(TMPDIR names another place\): "
+            r".*{full}",
         ),
-        (1, r"/few/000.wav cannot be read: .*no space for it in {} \(TMPDIR\)"),
+        (1, r"no space left in {} \(TMPDIR\)"),
     ],
     ids=["of a table", "of recordings"],
 )
@@ -278,6 +279,6 @@ def test_a_full_temporary_folder_fails_the_run(
     code, _, err = embed_here(remote_few[0], remote.uri, *remote.flags())
     assert code == 3, err
     said = said.format(folder, full="No space left on device")
-    assert re.search(rf"given up: s3://\S+{said}", err), err
+    assert re.search(rf"given up: {said}", err), err
     monkeypatch.undo()
     assert_completes(remote_few, remote.uri, remote.flags(), remote.storage)
