@@ -27,6 +27,9 @@ ELSEWHERE = {
     "--device cuda": "tests/models/test_gpu_engine.py runs it on a GPU, test_bench.py on a CPU",
     "make demo": "tests/jobs/test_demo.py runs what it does",
     "make test": ".ci/run runs it",
+    "passtream-*.whl": "tests/jobs/test_current_folder.py builds and installs a wheel",
+    "pip wheel": "tests/jobs/test_current_folder.py builds it",
+    "ray job submit": "tests/jobs/test_submit.py submits a checkout to a head",
     "s3://bucket/corpus --sample": "tests/jobs/test_plan_sources.py plans what lies on a server",
     "pull all --to s3://": "20 downloads; tests/jobs/test_models.py pulls into folders and stores",
 }
