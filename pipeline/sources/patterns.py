@@ -12,9 +12,10 @@ from pipeline.sources.system_folders import system_folder
 
 # fmt: off
 AUDIO_ENDINGS = (
-    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".caf", ".flac",
-    ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".oga", ".ogg", ".opus",
-    ".rf64", ".w64", ".wav", ".wave", ".webm", ".wma", ".wv",
+    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".bw64", ".caf",
+    ".flac", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".oga", ".ogg",
+    ".opus", ".rf64", ".snd", ".sph", ".spx", ".tta", ".w64", ".wav", ".wave", ".webm", ".wma",
+    ".wv",
 )
 # fmt: on
 

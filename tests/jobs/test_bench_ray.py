@@ -70,7 +70,7 @@ def test_the_job_races_the_bare_model(address):
         (run_overhead_bench, {"n_shards": 0}, "shards and repeats must be at least 1"),
         (run_overhead_bench, {"pace_s": 0.1}, "and pace x pace-s enough for 2 shards"),
         (run_job_bench, {"n_windows": 1}, "windows must be at least 2"),
-        (run_job_bench, {"precision": "fp8"}, "precision: Input should be"),
+        (run_job_bench, {"precision": "fp8"}, "precision must be one of"),
         (run_job_bench, {"arch": "passt_xl"}, "unknown arch 'passt_xl'"),
     ],
 )

@@ -148,11 +148,11 @@ def test_exit_code_4_is_about_the_clips_of_this_run(tmp_path):
     again = passtream("embed", corpus, table, *QUICK, "--in-process")
     assert again.returncode == 0, again.stderr
     assert "nothing to do: all clips of the source are in the table" in again.stdout
-    assert "the table now: 1 clip with 0.5 s of audio, 1 error (50 % of its clips)" in again.stdout
+    assert "the table now: 1 clip with 0.5 s of audio, 1 error (50.0% of its clips)" in again.stdout
     write_tones(corpus / "more", [0.6])
     grown = passtream("embed", corpus, table, *QUICK, "--in-process")
     assert grown.returncode == 0, grown.stderr  # the new clip is no error, the old one is told
-    assert "1 error (33 % of its clips)" in grown.stdout
+    assert "1 error (33.3% of its clips)" in grown.stdout
     failed = passtream("retry", table, "--in-process")
     assert failed.returncode == 4, failed.stderr
     allowed = passtream(

@@ -125,7 +125,7 @@ def test_a_gpu_that_is_not_there_yet_is_waited_for_and_it_is_told(cluster, tmp_p
     yard = Yard(tmp_path, ClusterOptions(cluster.address, 3, 0.5))
     yard.until(lambda: yard.notes)
     assert yard.notes == [
-        "no node has room for an actor with 0.5 GPUs (--gpus-per-actor) yet; waiting for one"
+        "no node has room for an actor with 0.5 GPU (--gpus-per-actor) yet; waiting for one"
     ]
     gpu_node(cluster)
     yard.until(lambda: len(yard.crew.ready) == 2)  # there is no room for the third

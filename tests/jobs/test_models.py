@@ -107,7 +107,6 @@ def test_pull_fills_a_store_that_list_and_show_then_find(env, cache, tmp_path):
     [
         (("show", "passt_xl"), "unknown arch 'passt_xl'"),
         (("pull", ARCH, "passt_xl"), "unknown arch 'passt_xl'"),
-        (("pull", "openmic"), "weights of openmic are not in the cache"),
         (("pull", ARCH, "--to", "nosuch://x"), "nosuch://x, where models are kept, cannot be"),
     ],
 )
@@ -117,6 +116,14 @@ def test_errors_are_one_line_and_exit_code_2(args, told, env):
     assert done.stdout == ""
     assert told in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_weights_that_cannot_be_downloaded_say_the_ways_out(env):
+    done = models("pull", "openmic", env=env)
+    assert (done.returncode, done.stdout) == (2, "")
+    first, *ways_out = done.stderr.splitlines()
+    assert "the weights of openmic are not here, and cannot be downloaded" in first
+    assert any("--weights FILE" in line for line in ways_out)
 
 
 def test_a_store_that_cannot_be_read_is_one_line(env, tmp_path):

@@ -70,7 +70,7 @@ def test_fifty_new_twenty_changed_ten_gone(calm, tmp_path):
         code, ended, events = embed(corpus, table, *OPTIONS)
         assert (code, ended["clips"], ended["windows"]) == (0, 70, 70)
         assert (events["sources_changed"]["clips"], events["sources_gone"]["clips"]) == (20, 10)
-        assert "kept (--prune drops them)" in events["sources_gone"]["message"]
+        assert "will stay in the table (--prune drops them)" in events["sources_gone"]["message"]
         after = vectors(table)
         assert len(after) == N_CLIPS + 50
         assert names(before) <= names(after)
