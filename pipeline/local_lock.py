@@ -64,8 +64,9 @@ class Lock:
                     f"{self.path}: holds something else than a lock, which is not overwritten; "
                     "if nobody needs it, delete it"
                 )
-            # By the clock, too, so that it grows where somebody has deleted the file.
-            number = max(_number(_parsed(before)) + 1, int(time.time()))
+            # By the clock, too, so that it grows where somebody has deleted the file; in
+            # milliseconds, as the next run may begin within the same second.
+            number = max(_number(_parsed(before)) + 1, time.time_ns() // 1_000_000)
             hold = Hold(number, uuid.uuid4().hex)
             try:
                 self._write(handle, hold)
