@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.clips import Container
 from pipeline.containers import damaged, opened_container
 from pipeline.errors import ClipError, UsageError
-from pipeline.parquet_reader import PARQUET_MAGIC, Part, arrow_schema, opened_parquet
+from pipeline.parquet_reader import ARROW_DAMAGE, PARQUET_MAGIC, Part, arrow_schema, opened_parquet
 from pipeline.storage import Storage
 
 GROUP_ROWS, GROUP_BYTES = 256, 64 << 20
@@ -53,7 +53,7 @@ def layout(whole: Container, storage: Storage, audio_column: str | None) -> Layo
             return Layout(tuple(_containers(whole, column, footer)), tuple(schema.names))
     except ClipError as error:
         return Layout((whole,), problem=error.message)
-    except (pa.ArrowException, OSError) as error:
+    except ARROW_DAMAGE as error:
         problem = damaged(whole, "is neither Parquet nor Arrow", error).message
         return Layout((whole,), problem=problem)
 

@@ -47,7 +47,7 @@ _SHARING = (
     *(pa.types.is_list_view, pa.types.is_large_list_view),
 )
 _PART = re.compile(r"(?:groups=(\d+)-(\d+) from row=(\d+);)?column=(.*)", re.DOTALL)
-_DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError)
+ARROW_DAMAGE = (pa.ArrowException, OSError, EOFError, ValueError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ def _batches(
             batch.validate(full=True)
             yield batch
             row += batch.num_rows
-    except _DAMAGE as error:
+    except ARROW_DAMAGE as error:
         raise damaged(container, f"damaged at or after row {row}", error) from error
 
 

@@ -121,7 +121,7 @@ def _is_manifest(parquet: str, options: SourceOptions) -> bool:
     try:
         with files.open(path) as file:
             schema = pq.read_schema(file)
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError):
         return False  # whoever reads it says why it cannot be read
     kinds = {f.name: f.type for f in schema}
     parts = [part.type for kind in kinds.values() if pa.types.is_struct(kind) for part in kind]

@@ -240,7 +240,7 @@ def _list_rows(ending: str) -> Callable[[str, bytes], ManifestRows]:
 def _parquet_rows(name: str, content: bytes) -> ManifestRows:
     try:
         file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(name, str(error)) from error
     names = tuple(file.schema_arrow.names)
     if repeated := sorted({column for column in names if names.count(column) > 1}):
@@ -260,7 +260,7 @@ def _parquet_rows(name: str, content: bytes) -> ManifestRows:
                 for row in zip(*values, strict=True):
                     number += 1
                     yield number, row
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise _unreadable(name, str(error)) from error
 
     return ManifestRows(name, "row", names, of)
