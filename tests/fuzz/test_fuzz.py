@@ -112,7 +112,6 @@ class Fuzzer:
         return "\n".join([f"{self.n_files:,} damaged files, seed {self._seed}", *lines])
 
 
-@pytest.mark.fuzz
 def test_damaged_files_end_in_rows_or_errors_and_the_plan_agrees(tmp_path):
     fuzzer = Fuzzer(tmp_path / "files", seed=1)
     fuzzer.run(0, 150)
