@@ -116,11 +116,25 @@ def connected(
         if not options.address.startswith("ray://"):  # a client's job has no folder of this machine
             settings["job_config"] = _OwnCodeAlone()
         try:
-            ray.init(address=options.address, **settings)
-        except (OSError, ValueError, RuntimeError) as error:
+            _init(options.address, settings)
+        except Exception as error:  # Ray raises bare ones, too
             raise UsageError(_unreachable(options.address, error)) from error
         stack.callback(ray.shutdown)
         yield
+
+
+def _init(address: str, settings: dict[str, Any]) -> None:
+    """Start or join Ray; a start on a machine that is busy is tried twice."""
+    try:
+        ray.init(address=address, **settings)
+    except (OSError, ValueError, RuntimeError):
+        raise
+    except Exception:
+        # "The current node timed out during startup": Ray waits for 30 s, whatever it is told.
+        if address != "local":
+            raise
+        ray.shutdown()
+        ray.init(address=address, **settings)
 
 
 def _unreachable(address: str, error: Exception) -> str:

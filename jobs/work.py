@@ -56,11 +56,12 @@ class Work:
             nodes: IDs of the nodes that can embed.
         """
         failed_nodes = self.failed_nodes | {node}
-        is_new = node not in self.failed_nodes
-        if is_new and not failed_nodes.issuperset(nodes):
+        if not failed_nodes.issuperset(nodes):
+            # Also where a node fails it again: a decoder may have gone there for lack of room. It
+            # rests longer each time, and a run in which nothing is committed any more ends.
             return replace(self, failed_nodes=failed_nodes)
         after = self.failed()
-        return after and replace(after, failed_nodes=frozenset() if is_new else failed_nodes)
+        return after and replace(after, failed_nodes=frozenset())
 
     def died_among_others(self) -> "Work":
         """What follows the death of a process that had other shards as well."""
