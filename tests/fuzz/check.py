@@ -163,10 +163,7 @@ def _compare(planned: list[Outcome], ends: list[ClipDone | ClipFailed]) -> None:
             is_known = plan.is_exact and not plan.error and not end.decoded_short
             if is_known and abs(plan.n_samples - end.n_samples) > _MPEG_FRAME:
                 raise FaultError(f"the plan has {plan.n_samples} samples, not {end.n_samples}")
-        elif plan.error != end.error_class and not (
-            end.error_class in _ONLY_DECODING_SHOWS
-            and (not plan.error or plan.error in _ONLY_DECODING_SHOWS | {"unknown_length"})
-        ):
+        elif plan.error != end.error_class and end.error_class not in _ONLY_DECODING_SHOWS:
             raise FaultError(f"the plan says {plan.error or 'rows'}, decoding {end.error_class}")
 
 
