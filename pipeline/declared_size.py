@@ -57,6 +57,8 @@ def _end_of_matroska(file: BinaryIO, head: bytes) -> int | None:
     if size is None:
         return None
     segment_at = size[0] + size[1]
+    if segment_at > file.seek(0, os.SEEK_END):
+        return None  # a damaged size leads out of the file
     file.seek(segment_at)
     head = file.read(_HEAD_BYTES)
     if not head.startswith(_SEGMENT):
