@@ -64,24 +64,22 @@ class FlacAudio:
     others: tuple[int, ...] = ()
 
 
-def flac_audio(
-    file: BinaryIO, *, is_lazy: bool = False, is_searched: bool = False
-) -> FlacAudio | None:
+def flac_audio(file: BinaryIO, *, is_searched: bool = False) -> FlacAudio | None:
     """Return what a FLAC holds, or the first one of a file; None where the file is none.
 
-    The whole file is searched for more FLACs where its end does not fit to its header.
+    The whole file is searched for more FLACs where its end does not fit to its header, and where a
+    few of its frames look as if there were more.
 
     Args:
         file: File opened for reading; its position is moved.
-        is_lazy: Whether to search only where a few frames look as if there were more.
-        is_searched: Whether to search whatever the header says.
+        is_searched: Whether to search whatever the header and the frames say.
     """
     start = after_id3(file)
     audio = flac_part(file, start, file.seek(0, os.SEEK_END))
     if audio is None:
         return None
     declared, present = audio.stream.n_samples, audio.n_samples or 0
-    if is_lazy and not 0 < declared < present:
+    if not is_searched and not 0 < declared < present:
         is_searched = may_be_joined(file, audio.frames_at, audio.end, present, audio.stream)
     others = flac_starts(file, start + STREAM_BYTES) if is_searched or present != declared else []
     if not others:
@@ -125,7 +123,7 @@ def other_parts(file: BinaryIO, audio: FlacAudio) -> Iterator[FlacAudio]:
     end = file.seek(0, os.SEEK_END)
     for start, behind in itertools.pairwise([*audio.others, end]):
         part = flac_part(file, start, behind)
-        if part and part.n_samples:
+        if part and (part.n_samples or part.stream.n_samples):
             yield part
 
 
@@ -144,13 +142,17 @@ def check_fits(part: FlacAudio, stream: FlacStream) -> None:
         )
 
 
-def check_whole(part: FlacAudio) -> None:
+def check_whole(part: FlacAudio, n_decoded: int | None = None) -> None:
     """Raise CannotDecodeError if one of several FLACs in a file holds less than it declares.
 
     Args:
         part: The FLAC.
+        n_decoded: Number of samples that the decoder made of it; None for those that its frames
+            say.
     """
-    declared, present = part.stream.n_samples, part.n_samples or 0
+    present = part.n_samples or 0
+    declared = max(part.stream.n_samples, present)
+    present = present if n_decoded is None else n_decoded
     if present < declared:
         raise CannotDecodeError(
             "truncated",

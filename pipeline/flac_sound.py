@@ -84,7 +84,7 @@ class _Flac:
         if self._sound.seek is None:
             return 0
         at = self._descriptor_at()
-        audio = flac_audio(self._file, is_lazy=True)
+        audio = flac_audio(self._file)
         if audio is None or audio.first or audio.others:
             # libsndfile looks for samples by the numbers that frames have.
             if at is not None:
@@ -113,9 +113,20 @@ class _Flac:
         check_whole(self._audio)
         for other in other_parts(self._file, self._audio):
             check_fits(other, self._stream)
-            with self._opener(counted(self._file, other), PIECE_FRAMES) as sound:
-                yield from sound.pieces
             check_whole(other)
+            yield from self._part(other)
+
+    def _part(self, part: FlacAudio) -> Iterator[Samples]:
+        """Yield the samples of one of the FLACs behind the first."""
+        n_decoded = 0
+        with (
+            contextlib.suppress(*DAMAGE),
+            self._opener(counted(self._file, part), PIECE_FRAMES) as sound,
+        ):
+            for piece in sound.pieces:
+                n_decoded += len(piece)
+                yield piece
+        check_whole(part, n_decoded)
 
     def _reopen(self, at: int) -> None:
         """Open the FLAC under a header that is right, at a sample; damage ends a read soon."""

@@ -53,7 +53,7 @@ def read_header(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES
     if mpeg := mpeg_length(file):
         return _of_mpeg(mpeg)
     try:
-        if (flac := flac_audio(file, is_lazy=True)) and flac.n_samples is not None:
+        if (flac := flac_audio(file)) and flac.n_samples is not None:
             return _of_flac(file, flac, flac.n_samples)
         corrected = correct_header(file)
         if corrected.file is not file and (mpeg := mpeg_length(corrected.file)):

@@ -7,6 +7,8 @@ Its GPUs are there for Ray alone. The decoders read by a stand-in for libsndfile
 import contextlib
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import psutil
 import pytest
 from ray._private.node import Node
+from ray._private.utils import write_ray_address
 from ray.cluster_utils import Cluster
 
 from tests.servers import free_port
@@ -88,13 +91,19 @@ class BreakableCluster:
         (site / "soundfile.py").write_text(DECODER)
         self.faults({})
         self._cluster = Cluster()
+        # Not pytest's folder: the names of Ray's sockets would be too long.
+        self._folder = tempfile.mkdtemp(prefix="ray-")
         self._start(
+            temp_dir=self._folder,
             num_cpus=0,
             include_dashboard=True,
             dashboard_port=0,
             dashboard_agent_listen_port=free_port(),  # else every cluster here wants the same
             _system_config=NOTICED_SOON,
         )
+        # A job joins the cluster that this file in Ray's folder names; in the folder that all
+        # clusters of this machine share, it would name whichever was started last.
+        write_ray_address(self.address, self._folder)
         for _ in range(n_nodes):
             self.add_node()
 
@@ -149,6 +158,7 @@ class BreakableCluster:
 
     def close(self) -> None:
         self._cluster.shutdown()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _start(self, **options: Any) -> None:
         with pytest.MonkeyPatch.context() as patch:

@@ -119,6 +119,26 @@ def test_spans_of_joined_flacs_lie_where_they_lie_in_the_whole(written):
         assert np.corrcoef(clip[::2], expected)[0, 1] > 0.95
 
 
+def damaged_joined_flacs():
+    """Return two FLACs in one file, damaged so that a decoder loses a part without a word."""
+    head, *frames = frames_of(flac())
+    damaged = head[:-4] + b"".join(frames)  # its metadata seems to go on into the first frame
+    lost = head + b"".join(frames[:2]) + bytes(64)
+    yield "second loses its frames", flac() + head[:42] + b"\x84\0\xff\xff" + b"".join(frames)
+    yield "first ends early, the second counts as much", lost + flac()
+    yield "second has no frame", flac() + head
+    yield "second begins within its metadata", flac() + damaged
+
+
+@pytest.mark.parametrize(
+    "content", [pytest.param(content, id=name) for name, content in damaged_joined_flacs()]
+)
+def test_joined_flacs_of_which_a_part_is_lost_are_truncated(content, written):
+    with pytest.raises(ClipError) as raised:
+        list(ClipReader(of_clip(written(content))).pieces())
+    assert raised.value.error_class == "truncated"
+
+
 def test_a_flac_that_counts_too_little_is_decoded_to_its_end():
     content = flac(total=N_SAMPLES // 2)
     assert samples_of(content).tobytes() == as_floats(sound()).tobytes()
@@ -134,7 +154,7 @@ def test_the_plan_reads_the_ends_of_a_flac_alone():
             read.append(len(found))
             return found
 
-    audio = flac_audio(Counting(content), is_lazy=True)
+    audio = flac_audio(Counting(content))
     assert audio is not None
     assert audio.n_samples == 60 * RATE_HZ
     assert sum(read) < 0.2 * len(content)
