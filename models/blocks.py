@@ -1,6 +1,5 @@
 """What a PaSST is built of: the patch embedding and the transformer blocks, over packs."""
 
-from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
@@ -27,6 +26,24 @@ class Attention(nn.Module):
         return projected
 
 
+class Mlp(nn.Module):
+    """Two linear layers with a GELU between them.
+
+    Its parameters carry the names of timm's, whose own cannot be taken: importing timm costs as
+    much time as all else that a process imports before it embeds.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.fc1 = LinearGelu(dim, hidden_dim)
+        self.fc2 = Linear(hidden_dim, dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(tokens, dim) to (tokens, dim)."""
+        out: Tensor = self.fc2(self.fc1(tokens))
+        return out
+
+
 class Block(nn.Module):
     """Pre-norm transformer block; its parameters carry the names of timm's ViT block."""
 
@@ -35,8 +52,7 @@ class Block(nn.Module):
         self.norm1 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
         self.attn = Attention(dim, n_heads)
         self.norm2 = nn.LayerNorm(dim, eps=BLOCK_NORM_EPS)
-        self.mlp = Mlp(dim, 4 * dim, act_layer=nn.Identity)
-        self.mlp.fc1, self.mlp.fc2 = LinearGelu(dim, 4 * dim), Linear(4 * dim, dim)
+        self.mlp = Mlp(dim, 4 * dim)
 
     def forward(self, tokens: Tensor, sequences: Sequences, n_queries: int = 0) -> Tensor:
         """(tokens, dim) to (queries, dim); all tokens where `n_queries` is 0."""
