@@ -22,6 +22,6 @@ What to read, in the order of the data:
 - `models.store`: folders and URIs that keep them, each with its sha256; `models.pull` fills them.
 - `models.labels`: logits to the names of the most probable classes.
 
-Nothing here knows of Ray, of corpora or of tables; importing a module needs only torch,
-torchaudio and timm.
+Nothing here knows of Ray, of corpora or of tables; importing a module needs only torch and
+torchaudio.
 """

@@ -15,9 +15,6 @@ from models.preprocess import AugmentMelSTFT
 from models.weights import load_weights
 from models.wrapper import PasstWrapper
 
-_CLASSIFIER = ("head.1.", "head_dist.")
-"""What depends on the classes: the head's linear layers, not its norm."""
-
 
 def get_model_passt(
     arch: str = "passt_s_kd_p16_128_ap486",
@@ -68,11 +65,10 @@ def get_model_passt(
     patchout = Patchout(u_patchout, s_patchout_t, s_patchout_f)
     if not pretrained:
         return init_parameters(PaSST(ours, patchout))
-    state_dict = load_weights(weights, spec).state_dict
+    net = PaSST.from_state_dict(spec, load_weights(weights, spec).state_dict, patchout)
     if ours.n_classes != spec.n_classes:
-        fresh = init_parameters(PaSST(replace(ours, depth=0))).state_dict()
-        state_dict |= {key: fresh[key] for key in fresh if key.startswith(_CLASSIFIER)}
-    return PaSST.from_state_dict(ours, state_dict, patchout)
+        net.reset_classifier(ours.n_classes)
+    return net
 
 
 def get_basic_model(

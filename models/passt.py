@@ -7,6 +7,7 @@ distillation token. See Koutini et al., "Efficient Training of Audio Transformer
 section 2.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 import torch
@@ -15,9 +16,12 @@ from torch import Tensor, nn
 from models.archs import EMBED_DIM, N_HEADS, N_MELS, PATCH_SIZE, ArchSpec
 from models.attention import Group, Sequences, first_tokens
 from models.blocks import BLOCK_NORM_EPS, Block, PatchEmbed
-from models.errors import WindowError
+from models.errors import ModelError, WindowError
 from models.patchout import Patchout
 from models.window_pack import N_SPECIAL, WindowPack
+
+_INIT_STD = 0.02
+"""Standard deviation of the weights that a training starts from."""
 
 
 class PaSST(nn.Module):
@@ -64,6 +68,38 @@ class PaSST(nn.Module):
         # assign: there is never a second copy in memory.
         net.load_state_dict(state_dict, strict=True, assign=True)
         return net
+
+    @torch.jit.ignore  # type: ignore[untyped-decorator]
+    def no_weight_decay(self) -> set[str]:
+        """Return the names of the parameters that weight decay must not shrink.
+
+        The optimizers of timm ask for them: `timm.optim.create_optimizer_v2(net, ...)`.
+        """
+        tokens = {"cls_token", "dist_token"}
+        return tokens | {"new_pos_embed", "freq_new_pos_embed", "time_new_pos_embed"}
+
+    def get_classifier(self) -> tuple[nn.Sequential, nn.Linear]:
+        """Return the classifier, a norm and a linear layer, and that of the distillation token."""
+        return self.head, self.head_dist
+
+    def reset_classifier(self, n_classes: int) -> None:
+        """Replace the linear layer of both classifiers by a new random one; all else stays.
+
+        Args:
+            n_classes: Number of classes, at least 1.
+
+        Raises:
+            ModelError: It is less than 1.
+        """
+        if n_classes < 1:
+            raise ModelError(f"n_classes must be at least 1 (got {n_classes})")
+        with torch.device(self.norm.weight.device):
+            layers = nn.Linear(EMBED_DIM, n_classes), nn.Linear(EMBED_DIM, n_classes)
+        for layer in layers:
+            nn.init.trunc_normal_(layer.weight, std=_INIT_STD)
+            nn.init.zeros_(layer.bias)
+        self.head[1], self.head_dist = layers[0], layers[1].requires_grad_(False)
+        self.spec = dataclasses.replace(self.spec, n_classes=n_classes)
 
     def forward(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and features of a batch of spectrograms of one length.
@@ -183,11 +219,11 @@ def init_parameters(net: PaSST) -> PaSST:
 
     def init(module: nn.Module) -> None:
         if isinstance(module, nn.Linear):
-            nn.init.trunc_normal_(module.weight, std=0.02)
+            nn.init.trunc_normal_(module.weight, std=_INIT_STD)
             nn.init.zeros_(module.bias)
 
     net.apply(init)
     for name, parameter in net.named_parameters():
         if name.endswith(("_token", "pos_embed")):
-            nn.init.trunc_normal_(parameter, std=0.02)
+            nn.init.trunc_normal_(parameter, std=_INIT_STD)
     return net

@@ -115,6 +115,34 @@ def test_other_classes_get_a_new_head_and_keep_the_trunk():
     assert (logits.shape, features.shape) == ((1, 7), (1, 768))
 
 
+def test_hooks_of_the_reference_for_fine_tuning(reference_net):
+    net, reference = load(), reference_net(ARCHS[DEFAULT_ARCH])
+    assert net.no_weight_decay() == reference.no_weight_decay()
+    assert set(net.no_weight_decay()) <= {name for name, _ in net.named_parameters()}
+    assert net.get_classifier() == (net.head, net.head_dist)
+    net.reset_classifier(5)
+    assert [layer.out_features for layer in (net.head[1], net.head_dist)] == [5, 5]
+    assert net(torch.zeros(1, 128, 16))[0].shape == (1, 5)
+    with pytest.raises(ModelError, match=r"n_classes must be at least 1 \(got 0\)"):
+        net.reset_classifier(0)
+
+
+def test_an_optimizer_of_timm_leaves_tokens_positions_and_norms_without_weight_decay():
+    optim = pytest.importorskip("timm.optim")
+    net = load()
+    optimizer = optim.create_optimizer_v2(net, opt="adamw", lr=1e-5, weight_decay=1e-4)
+    decayed = {
+        id(parameter)
+        for group in optimizer.param_groups
+        if group["weight_decay"]
+        for parameter in group["params"]
+    }
+    names = {name for name, parameter in net.named_parameters() if id(parameter) in decayed}
+    assert {"patch_embed.proj.weight", "blocks.0.mlp.fc1.weight", "head.1.weight"} <= names
+    kept = net.no_weight_decay() | {"norm.weight", "blocks.0.norm1.weight", "head.1.bias"}
+    assert not names & kept
+
+
 def test_without_weights_every_parameter_is_drawn():
     torch.manual_seed(0)
     first, second = (get_model_passt(pretrained=False) for _ in range(2))

@@ -1,6 +1,6 @@
 """What only a GPU shows: precisions there, packs through its variable-length attention, devices.
 
-Runs with torch, torchaudio, timm, numpy and pytest alone: such machines may have nothing else.
+Runs with torch, torchaudio, numpy and pytest alone: such machines may have nothing else.
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """What only a GPU shows of the engine: recorded forwards, streams, memory, processes side by side.
 
-Runs with torch, torchaudio, timm, numpy and pytest alone, as `test_gpu.py`.
+Runs with torch, torchaudio, numpy and pytest alone, as `test_gpu.py`.
 """
 
 import json

@@ -1,11 +1,14 @@
 """The transformer against hear21passt's on the same weights and spectrograms."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 
 from models.archs import ARCHS, DEFAULT_ARCH
+from models.attention import Group, Sequences
+from models.blocks import BLOCK_NORM_EPS, Block
 from models.errors import WindowError
 from models.weights import random_state_dict
 
@@ -43,6 +46,23 @@ def test_default_arch_equals_the_reference(build_net, reference_net, quietly):
     ours, theirs = build_net(spec, state_dict), reference_net(spec, state_dict)
     for n_frames in N_FRAMES.values():
         assert_parity(ours, theirs, quietly, n_frames)
+
+
+def test_a_block_is_the_one_of_timm(state_dict):
+    vision_transformer = pytest.importorskip("timm.models.vision_transformer")
+    theirs = vision_transformer.Block(
+        768, 12, qkv_bias=True, norm_layer=partial(torch.nn.LayerNorm, eps=BLOCK_NORM_EPS)
+    ).eval()
+    ours = Block(768, 12).eval()
+    prefix = "blocks.0."
+    weights = {key.removeprefix(prefix): state_dict[key] for key in state_dict if prefix in key}
+    for block in (ours, theirs):
+        block.load_state_dict(weights)
+    tokens = torch.randn(3, 50, 768, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = theirs(tokens)
+        found = ours(tokens.flatten(0, 1), Sequences((Group(3, 50),)))
+    torch.testing.assert_close(found.view_as(tokens), expected, atol=1e-4, rtol=0)
 
 
 def test_all_time_positions_can_be_used(small_spec, small_state_dict, build_net):
