@@ -220,7 +220,7 @@ def test_a_dead_lease_is_watched_for_one_lease_however_the_clocks_differ(remote,
 
 
 def test_a_hold_counts_until_another_run_takes_the_table_or_it_is_given_back(new_store, remote):
-    remote = new_store(lease_s=600.0)  # which is not renewed within the test
+    remote = new_store(lease_s=120.0)  # which is not renewed within the test
     with remote.lock() as hold:
         assert remote.taken_by(hold) is None
         remote.delete(LEASE_NAME)
@@ -240,7 +240,7 @@ def test_a_hold_counts_until_another_run_takes_the_table_or_it_is_given_back(new
 
 def test_a_renewal_that_was_in_flight_does_not_bring_a_lost_lease_back(new_store, remote):
     """As of a run that was stopped within its renewal: what it writes late is no lease."""
-    slow = new_store(lease_s=600.0)
+    slow = new_store(lease_s=120.0)
     lost = pytest.raises(LostTableError)
     with lost, slow.lock() as hold:
         sign = slow.read(LEASE_NAME)

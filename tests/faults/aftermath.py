@@ -14,6 +14,7 @@ from pipeline.table import Table
 from pipeline.verify import verify_table
 from tests.support import (
     FAST,
+    QUICK,
     assert_same_vectors,
     passtream,
     vectors,
@@ -22,7 +23,10 @@ from tests.support import (
 )
 
 SHARD_CLIPS = 3
-OPTIONS = (*FAST, "--shard-clips", SHARD_CLIPS, "--tables", "clips,windows", "--max-error-ratio", 1)
+_REST = ("--shard-clips", SHARD_CLIPS, "--tables", "clips,windows", "--max-error-ratio", 1)
+OPTIONS = (*FAST, *_REST)
+"""For runs that last long enough to be disturbed at some moment."""
+QUICK_OPTIONS = (*QUICK, *_REST)
 TOLERANCE = 1e-5
 
 
@@ -45,12 +49,12 @@ class Corpus:
         return -(-len(self.uris) // SHARD_CLIPS)
 
 
-def write_corpus(folder: Path, n_clips: int) -> Corpus:
-    """Recordings of a few seconds, the last of them broken; the calm run is made here."""
+def write_corpus(folder: Path, n_clips: int, options: tuple[str | int, ...] = OPTIONS) -> Corpus:
+    """Write recordings of a few seconds, the last of them broken, and embed them undisturbed."""
     recordings, table = folder / "recordings", folder / "calm"
     write_tones(recordings, [2.0 + 0.25 * (i % 12) for i in range(n_clips - 1)])
     (recordings / "broken.wav").write_bytes(b"no audio")
-    done = passtream("embed", recordings, table, *OPTIONS, "--in-process")
+    done = passtream("embed", recordings, table, *options, "--in-process")
     assert done.returncode == 0, done.stderr
     assert verified(table).clips == n_clips - 1
     return Corpus(recordings, frozenset(map(str, recordings.iterdir())), vectors(table))

@@ -92,6 +92,7 @@ def test_decoder_killed(run, cluster, corpus, tmp_path):
     assert_nothing_lost(tmp_path / "table", corpus)
 
 
+@pytest.mark.slow
 def test_driver_killed_then_run_again(run, cluster, corpus, tmp_path):
     table = tmp_path / "table"
     cluster.faults(ONE_IS_HELD_UP)
@@ -137,6 +138,7 @@ def test_actor_that_stood_still_changes_nothing_when_it_wakes_up(run, corpus, tm
     assert_nothing_lost(table, corpus)
 
 
+@pytest.mark.slow
 def test_second_driver_is_told_who_has_the_table(run, cluster, corpus, tmp_path):
     table = tmp_path / "table"
     cluster.faults(ONE_IS_HELD_UP)
@@ -169,6 +171,7 @@ def test_clips_that_no_decoder_survives(run, cluster, corpus, tmp_path):
     assert_nothing_lost(table, replace(corpus, calm=calm))
 
 
+@pytest.mark.slow
 def test_job_stopped_and_submitted_again(run, cluster, corpus, tmp_path):
     table = tmp_path / "table"
     client = JobSubmissionClient(cluster.dashboard)

@@ -23,11 +23,11 @@ from pipeline import remote_opening
 from pipeline.storage import DEFAULT_STORAGE, Storage
 from pipeline.stores import open_store
 from pipeline.table import COMMITS_DIR, Table
-from tests.faults.aftermath import OPTIONS, Corpus, assert_nothing_lost
+from tests.faults.aftermath import QUICK_OPTIONS as OPTIONS
+from tests.faults.aftermath import Corpus, assert_nothing_lost, write_corpus
 from tests.servers import Fault, FaultProxy, S3Server, fault_proxy, is_ci
 from tests.support import ROOT, kill_session, passtream, started, wait_until
 
-NAMES = ("broken.wav", *(f"{i:03}.wav" for i in range(8)))  # three shards
 METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
 ALWAYS = 10_000
 COMMITS = f"/{COMMITS_DIR}/"
@@ -36,29 +36,23 @@ PATIENCE_S = 20  # one recording may meet all that is broken; a silence of a qua
 pytestmark = pytest.mark.timeout(600)
 
 
-def _part_of(corpus: Corpus, place: str | Path) -> Corpus:
-    """A few of the recordings, copied to another place."""
-    calm = {f"{place}/{Path(uri).name}": vector for uri, vector in corpus.calm.items()}
-    uris = frozenset(f"{place}/{name}" for name in NAMES)
-    return Corpus(corpus.folder, uris, {uri: calm[uri] for uri in uris & calm.keys()})
+@pytest.fixture(scope="module")
+def few(tmp_path_factory) -> tuple[str, Corpus]:
+    """A folder with a few recordings: three shards."""
+    corpus = write_corpus(tmp_path_factory.mktemp("few"), 9, OPTIONS)
+    return str(corpus.folder), corpus
 
 
 @pytest.fixture(scope="module")
-def few(corpus, tmp_path_factory) -> tuple[str, Corpus]:
-    """A folder with a few recordings."""
-    folder = tmp_path_factory.mktemp("few")
-    for name in NAMES:
-        os.link(corpus.folder / name, folder / name)
-    return str(folder), _part_of(corpus, folder)
-
-
-@pytest.fixture(scope="module")
-def remote_few(corpus, gateway) -> tuple[str, Corpus]:
+def remote_few(few, gateway) -> tuple[str, Corpus]:
     """A bucket with the same."""
+    folder, corpus = few
     place = f"{gateway.new_bucket()}/few"
-    for name in NAMES:
-        gateway.storage().filesystem(place).put_file(str(corpus.folder / name), f"{place}/{name}")
-    return place, _part_of(corpus, place)
+    for name in os.listdir(folder):
+        gateway.storage().filesystem(place).put_file(f"{folder}/{name}", f"{place}/{name}")
+    calm = {f"{place}/{Path(uri).name}": vector for uri, vector in corpus.calm.items()}
+    uris = frozenset(f"{place}/{Path(uri).name}" for uri in corpus.uris)
+    return place, Corpus(corpus.folder, uris, calm)
 
 
 @dataclass

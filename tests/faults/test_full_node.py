@@ -1,5 +1,6 @@
 """A node whose disk is full is left alone, and its shards are done by the others."""
 
+import contextlib
 import io
 
 import pytest
@@ -25,22 +26,26 @@ N_SHARDS = 12
 pytestmark = pytest.mark.timeout(300)
 
 
-@pytest.fixture
-def cluster():
-    """Adds nodes, full or not; the first of them is the head."""
+@contextlib.contextmanager
+def full_nodes(*are_full):
+    """A cluster of nodes whose disks are full or not; the first of them is the head."""
     cluster = Cluster()
+    for is_full in are_full:
+        with pytest.MonkeyPatch.context() as patch:
+            if is_full:
+                patch.setenv(MARK, "yes")
+            cluster.add_node(num_cpus=2, object_store_memory=150 << 20)
+    try:
+        yield cluster.address
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
 
-    def add(*are_full):
-        for is_full in are_full:
-            with pytest.MonkeyPatch.context() as patch:
-                if is_full:
-                    patch.setenv(MARK, "yes")
-                cluster.add_node(num_cpus=2, object_store_memory=150 << 20)
-        return cluster.address
 
-    yield add
-    ray.shutdown()
-    cluster.shutdown()
+@pytest.fixture(scope="module")
+def one_is_full():
+    with full_nodes(True, False) as address:
+        yield address
 
 
 @pytest.fixture
@@ -63,15 +68,15 @@ def embed(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("actors", ["auto", 1])
-def test_shards_of_a_node_whose_disk_is_full_are_done_by_others(cluster, embed, actors):
-    n_committed, failed, told = embed(cluster(True, False), actors)
+def test_shards_of_a_node_whose_disk_is_full_are_done_by_others(one_is_full, embed, actors):
+    n_committed, failed, told = embed(one_is_full, actors)
     assert (n_committed, failed) == (N_SHARDS, [])
     # A single actor may have begun on the other node.
     is_told = "is left alone for a while: no space left in /tmp (TMPDIR) (on " in told
     assert is_told or actors == 1
 
 
-def test_run_ends_where_every_node_has_a_full_disk(cluster, embed):
-    address = cluster(True)
-    with pytest.raises(HostError, match=r"no node is left that can embed: no space left in /tmp"):
+def test_run_ends_where_every_node_has_a_full_disk(embed):
+    said = r"no node is left that can embed: no space left in /tmp"
+    with full_nodes(True) as address, pytest.raises(HostError, match=said):
         embed(address)

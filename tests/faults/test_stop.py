@@ -40,7 +40,7 @@ def _to_group(process, number):
 @pytest.mark.parametrize(
     ("where", "number", "send"),
     [
-        ("--on-ray", signal.SIGTERM, _to_process),
+        pytest.param("--on-ray", signal.SIGTERM, _to_process, marks=pytest.mark.slow),
         ("--on-ray", signal.SIGINT, _to_group),
         ("--in-process", signal.SIGTERM, _to_process),
         ("--in-process", signal.SIGINT, _to_group),

@@ -9,7 +9,7 @@ import pytest
 from jobs.bench_job import run_job_bench
 from jobs.bench_overhead import run_overhead_bench
 from pipeline.errors import UsageError
-from tests.support import FAST_ARCH, passtream
+from tests.support import FAST_ARCH, QUICK_ARCH, passtream
 
 # In a process of its own: Ray leaves it to the garbage collector to close what it has opened.
 RAY = """
@@ -54,11 +54,11 @@ def test_the_overhead_is_that_of_a_run(address):
 
 def test_the_job_races_the_bare_model(address):
     run = passtream(
-        *("bench", "job", "--address", address, "--arch", FAST_ARCH),
+        *("bench", "job", "--address", address, "--arch", QUICK_ARCH),
         *("--windows", "2", "--shard-clips", "1", "--repeats", "1"),
     )
     assert run.returncode == 0, run.stderr
-    row = rf"\| {FAST_ARCH} \| fp32 \| 2 \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|"
+    row = rf"\| {QUICK_ARCH} \| fp32 \| 2 \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|"
     (figures,) = re.findall(row, run.stdout)
     bare, job, ratio, lowest = map(float, figures)
     assert ratio == lowest == pytest.approx(job / bare, abs=0.01)

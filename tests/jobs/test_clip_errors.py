@@ -77,7 +77,9 @@ def corpus(tmp_path_factory):
     return root, _write_bad(root / "bad"), _write_good(root / "good")
 
 
-@pytest.mark.parametrize("where", ["--on-ray", "--in-process"])
+@pytest.mark.parametrize(
+    "where", [pytest.param("--on-ray", marks=pytest.mark.slow), "--in-process"]
+)
 def test_each_file_is_a_clip_or_an_error(where, corpus, tmp_path):
     root, bad, good = corpus
     table = tmp_path / "table"

@@ -33,7 +33,9 @@ def test_two_actors_write_what_one_process_does(corpus, tmp_path):
         assert_same_vectors(one, other, within=1e-5)
 
 
-@pytest.mark.parametrize("where", ["--on-ray", "--in-process"])
+@pytest.mark.parametrize(
+    "where", [pytest.param("--on-ray", marks=pytest.mark.slow), "--in-process"]
+)
 def test_shard_that_cannot_be_written_exits_3_and_is_done_later(where, corpus, tmp_path):
     table = tmp_path / "table"
     done = passtream("embed", corpus / "000.wav", table, *QUICK, "--in-process")

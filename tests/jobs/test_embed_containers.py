@@ -1,4 +1,4 @@
-"""The command over tars and Parquet files, on Ray: rows, verification and a second run."""
+"""The command over tars, on Ray, and Parquet files: rows, verification and a second run."""
 
 import pyarrow.parquet as pq
 
@@ -15,8 +15,8 @@ def test_tars_and_parquet_from_the_command_line(tmp_path):
     write_parquet(tmp_path / "c.parquet", clips, label=list("abcd"))
     tables = {}
     for source, name, options in (
-        ("t-{0..1}.tar", "tar", ()),
-        ("c.parquet", "parquet", ("--columns", "label")),
+        ("t-{0..1}.tar", "tar", ("--on-ray",)),
+        ("c.parquet", "parquet", ("--columns", "label", "--in-process")),
     ):
         tables[name] = tmp_path / name
         arguments = (tmp_path / source, tables[name], *QUICK, *options)

@@ -72,7 +72,9 @@ def reference(corpus, tmp_path_factory) -> tuple[Path, dict[str, np.ndarray]]:
     return weights, scenes
 
 
-@pytest.mark.parametrize("where", ["--on-ray", "--in-process"])
+@pytest.mark.parametrize(
+    "where", [pytest.param("--on-ray", marks=pytest.mark.slow), "--in-process"]
+)
 def test_whole_command_equals_hear21passt(where, corpus, reference, tmp_path):
     weights, scenes = reference
     folder = next(iter(corpus)).parent
