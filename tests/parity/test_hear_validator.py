@@ -42,8 +42,8 @@ def validate(tmp_path, monkeypatch, capsys):
     return run
 
 
-# `base` passes whole below; those with two levels at a short hop, of up to 302 tokens in each of 656
-# windows, run in `slow`.
+# `base` passes whole below; those with two levels at a short hop, of up to 302 tokens in each of
+# 656 windows, run in `slow`.
 LARGE = {"hop100base2lvl", "hop100base2lvlmel", "hop160base2lvl", "hop160base2lvlmel"}
 SHALLOW = HEAR_MODULES.keys() - {"base"} - LARGE
 
