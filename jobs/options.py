@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 
 from jobs.config import EmbedConfig
-from jobs.values import added_up
+from jobs.values import added_up, as_seconds
 from models.archs import ARCHS
 
 SOURCE, MODEL, WINDOWS, CLIPS = "Source", "Model", "Windows", "Clips"
@@ -52,6 +52,21 @@ def option(field: str, flag: str, panel: str, **kwargs: Any) -> Any:
     if field in _METAVARS or choices:
         kwargs.setdefault("metavar", _METAVARS.get(field) or "|".join(choices))
     return typer.Option(flag, help=help_text, rich_help_panel=panel, show_default=False, **kwargs)
+
+
+def positive_seconds(value: object) -> float:
+    """Return a length of time in seconds, for options that are no settings.
+
+    Args:
+        value: As `as_seconds` takes it.
+
+    Raises:
+        typer.BadParameter: It is none, or not positive.
+    """
+    seconds = as_seconds(value)
+    if not isinstance(seconds, int | float) or seconds <= 0:
+        raise typer.BadParameter(f"must be a length of time, as 500ms, 20s or 2min (got {value!r})")
+    return float(seconds)
 
 
 def names_option(field: str, flag: str, panel: str) -> Any:
@@ -115,7 +130,9 @@ InProcess = Annotated[bool | None, option("in_process", "--in-process/--on-ray",
 LogFormat = Annotated[str | None, option("log_format", "--log-format", RUN)]
 GivenStoreTimeout = Annotated[str | None, option("store_timeout_s", "--store-timeout-s", RUN)]
 StorageOptions = Annotated[list[str] | None, option("storage_options", "--storage-options", RUN)]
-StoreTimeout = Annotated[float, option("store_timeout_s", "--store-timeout-s", RUN, min=0.1)]
+StoreTimeout = Annotated[
+    float, option("store_timeout_s", "--store-timeout-s", RUN, parser=positive_seconds)
+]
 
 
 def console(stream: Any, quiet: bool = False) -> Console:

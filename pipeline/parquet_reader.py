@@ -7,7 +7,7 @@ is binary, or a struct of `bytes` and `path` as Hugging Face datasets write it.
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, BinaryIO
@@ -139,13 +139,31 @@ def _batches(
 def _opened_batches(
     file: BinaryIO, part: Part, columns: tuple[str, ...]
 ) -> Iterator[pa.RecordBatch]:
-    if not part.groups:
+    if part.groups:
+        groups = range(part.groups[0], part.groups[1] + 1)
+        yield from guarded_batches(file, (part.column, *columns), groups)
+    else:
         yield from _arrow_batches(file, part, columns)
-        return
+
+
+def guarded_batches(
+    file: BinaryIO, columns: Sequence[str], groups: range | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a Parquet file, as few at once as memory allows.
+
+    Args:
+        file: File opened for reading; its position is moved.
+        columns: Names of the columns to read; those that the file has not are left out.
+        groups: Row groups to read, which follow one another; None for all.
+
+    Raises:
+        OSError, ValueError, pyarrow.ArrowException: The file is damaged, or asks for more memory
+            than its content can need.
+    """
     guard = PageGuard(file)
     parquet = opened_parquet(guard)
-    wanted = [n for n in (part.column, *columns) if n in parquet.schema_arrow.names]
-    groups = range(part.groups[0], part.groups[1] + 1)
+    wanted = [name for name in columns if name in parquet.schema_arrow.names]
+    groups = range(parquet.num_row_groups) if groups is None else groups
     rows, done = _batch_rows(parquet.metadata, groups), 0
     while rows:
         try:

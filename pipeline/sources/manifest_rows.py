@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import UsageError
+from pipeline.parquet_reader import guarded_batches, opened_parquet
 from pipeline.sources import lhotse
 from pipeline.sources.column_names import has_uri_column
 from pipeline.sources.delimiters import (
@@ -239,10 +239,9 @@ def _list_rows(ending: str) -> Callable[[str, bytes], ManifestRows]:
 
 def _parquet_rows(name: str, content: bytes) -> ManifestRows:
     try:
-        file = pq.ParquetFile(pa.BufferReader(content), pre_buffer=False)
+        names = tuple(opened_parquet(io.BytesIO(content)).schema_arrow.names)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(name, str(error)) from error
-    names = tuple(file.schema_arrow.names)
     if repeated := sorted({column for column in names if names.count(column) > 1}):
         raise UsageError(f"manifest {name!r}: has column {repeated[0]!r} more than once")
 
@@ -250,8 +249,10 @@ def _parquet_rows(name: str, content: bytes) -> ManifestRows:
         number = 0
         try:
             wanted = [column for column in columns if column in names]
-            # In this thread: one of Arrow's could still hold `content` when the process ends.
-            for batch in file.iter_batches(columns=wanted, use_threads=False):
+            for batch in guarded_batches(io.BytesIO(content), wanted):
+                batch.validate(
+                    full=True
+                )  # Arrow ends the process where damaged offsets are followed
                 nothing = [None] * batch.num_rows
                 values = [
                     batch.column(column).to_pylist() if column in names else nothing

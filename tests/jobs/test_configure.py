@@ -3,9 +3,11 @@
 import itertools
 
 import pytest
+import typer
 
 from jobs.config import EmbedConfig
 from jobs.configure import load_config
+from jobs.options import positive_seconds
 from pipeline.errors import UsageError
 
 GIVEN = {"sources": ("a",), "table": "b"}
@@ -153,3 +155,14 @@ def test_sizes_have_units(given, n_bytes):
 )
 def test_lengths_of_time_have_units(given, seconds):
     assert load_config(None, GIVEN | {"max_clip_s": given}).max_clip_s == seconds
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("20s", 20), ("0.5", 0.5), ("2 min", 120)])
+def test_commands_that_take_no_settings_know_units_too(given, seconds):
+    assert positive_seconds(given) == seconds
+
+
+@pytest.mark.parametrize("given", ["0", "soon", "-1s", "nan", ""])
+def test_what_is_no_length_of_time_is_refused(given):
+    with pytest.raises(typer.BadParameter, match="must be a length of time, as 500ms, 20s or 2min"):
+        positive_seconds(given)

@@ -202,6 +202,15 @@ def test_damaged_manifests_are_refused(tmp_path, name, content, message):
     assert str(path) in said
 
 
+def test_a_manifest_that_would_fill_the_memory_is_refused(tmp_path):
+    """300 MB of one repeated byte are a few kilobytes of a compressed page."""
+    path = tmp_path / "m.parquet"
+    rows = pa.table({"uri": [f"{i}.wav" for i in range(3)], "text": ["a" * 100_000_000] * 3})
+    pq.write_table(rows, path, compression="zstd", use_dictionary=False)
+    assert path.stat().st_size < 100_000
+    assert "no recording is like this" in refused(path, format="manifest")
+
+
 def test_what_a_spreadsheet_writes_is_read(tmp_path):
     path = tmp_path / "m.csv"
     path.write_bytes('\ufeffuri,title\r\na.wav,"one, two\r\nthree"\r\n\r\nb.wav,\r\n'.encode())
