@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+import yaml
 
 from tests.installed import CUSTOM, build_wheel, install_wheel, run_installed, write_traps
 from tests.ray_head import ray_head
@@ -75,6 +76,22 @@ def test_workers_of_a_running_cluster_import_nothing_of_the_current_folder(
         done = run_installed(program, *args, folder=corpus, **env)
         assert done.returncode == 0, done.stderr
         assert verified(tmp_path / "table").clips == 2
+        assert not alarm.exists(), alarm.read_text()
+
+
+@pytest.mark.slow
+def test_a_job_that_is_submitted_from_the_folder_imports_nothing_of_it(
+    program, corpus, alarm, tmp_path
+):
+    table = tmp_path / "table"
+    arch, weights = FAST[1::2]
+    settings = {"sources": [str(corpus)], "table": str(table), "arch": arch, "weights": weights}
+    (corpus / "run.yaml").write_text(yaml.safe_dump(settings))
+    with ray_head({"PYTHONPATH": str(ROOT)}) as head:
+        command = ("submit", "run.yaml", "--address", head.url)
+        done = run_installed(program, *command, folder=corpus, **head.env)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert verified(table).clips == 2
         assert not alarm.exists(), alarm.read_text()
 
 
