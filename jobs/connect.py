@@ -1,5 +1,6 @@
 """Ray, started for a run or joined: where it is, and what of this machine it gets to see."""
 
+import atexit
 import contextlib
 import logging
 import os
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from colorama.initialise import reset_all
 from ray._private import ray_constants
 from ray._raylet import setproctitle  # type: ignore[attr-defined]
 from ray.job_config import JobConfig
@@ -119,6 +121,8 @@ def connected(
             _init(options.address, settings)
         except Exception as error:  # Ray raises bare ones, too
             raise UsageError(_unreachable(options.address, error)) from error
+        # Ray has a code for colours written when the process ends, to terminals without them too.
+        atexit.unregister(reset_all)
         stack.callback(ray.shutdown)
         yield
 
