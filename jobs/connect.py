@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from colorama.initialise import reset_all
 from ray._private import ray_constants
 from ray._raylet import setproctitle  # type: ignore[attr-defined]
 from ray.job_config import JobConfig
@@ -122,7 +121,8 @@ def connected(
         except Exception as error:  # Ray raises bare ones, too
             raise UsageError(_unreachable(options.address, error)) from error
         # Ray has a code for colours written when the process ends, to terminals without them too.
-        atexit.unregister(reset_all)
+        if colorama := sys.modules.get("colorama.initialise"):
+            atexit.unregister(colorama.reset_all)
         stack.callback(ray.shutdown)
         yield
 

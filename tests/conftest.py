@@ -16,8 +16,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.archs import DEFAULT_ARCH, ArchSpec
+from models.archs import ARCHS, DEFAULT_ARCH, ArchSpec
 from tests.servers import S3Server, is_ci, missing_ceph_programs, moto_server, rados_gateway
+from tests.support import QUICK_ARCH, QUICK_SPEC
 
 ReferenceNet = Callable[..., nn.Module]
 
@@ -37,6 +38,12 @@ def gateway(tmp_path_factory) -> Iterator[S3Server]:
         pytest.fail(reason) if is_ci() else pytest.skip(reason)
     with rados_gateway(tmp_path_factory.mktemp("rgw")) as server:
         yield server
+
+
+@pytest.fixture
+def quick_arch(monkeypatch) -> None:
+    """Make the quick arch known in this process; those that tests start know it of themselves."""
+    monkeypatch.setitem(ARCHS, QUICK_ARCH, QUICK_SPEC)
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ ALWAYS = 10_000
 COMMITS = f"/{COMMITS_DIR}/"
 PATIENCE_S = 20  # one recording may meet all that is broken; a silence of a quarter of it is enough
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("quick_arch")]
 
 
 @pytest.fixture(scope="module")
@@ -263,16 +263,14 @@ def test_a_full_disk_fails_the_run(few, tiny_disk):
     ],
     ids=["of a table", "of recordings"],
 )
-def test_a_full_temporary_folder_fails_the_run(
-    remote, remote_few, tiny_disk, monkeypatch, memory_bytes, said
-):
+def test_a_full_temporary_folder_fails_the_run(remote, remote_few, tiny_disk, memory_bytes, said):
     folder = tiny_disk("8k")
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))  # where TMPDIR is kept
-    if memory_bytes:
-        monkeypatch.setattr(remote_opening, "MEMORY_BYTES", memory_bytes)
-    code, _, err = embed_here(remote_few[0], remote.uri, *remote.flags())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(folder))  # where TMPDIR is kept
+        if memory_bytes:
+            patch.setattr(remote_opening, "MEMORY_BYTES", memory_bytes)
+        code, _, err = embed_here(remote_few[0], remote.uri, *remote.flags())
     assert code == 3, err
     said = said.format(folder, full="No space left on device")
     assert re.search(rf"given up: {said}", err), err
-    monkeypatch.undo()
     assert_completes(remote_few, remote.uri, remote.flags(), remote.storage)

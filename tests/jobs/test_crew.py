@@ -19,7 +19,6 @@ from jobs.fleet import FleetSize
 from jobs.logs import RunLog
 from jobs.model import RunSpec
 from jobs.table_spec import table_spec
-from models.archs import ARCHS
 from models.weights import load_weights
 from pipeline.errors import PipelineError, UsageError
 from pipeline.storage import Storage
@@ -27,14 +26,8 @@ from pipeline.stores import open_store
 from pipeline.table import Table
 from tests.support import QUICK_ARCH, QUICK_SPEC
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("quick_arch")]
 N_SHARDS = 100
-
-
-@pytest.fixture(autouse=True)
-def known_here(monkeypatch):
-    """The quick arch, which only processes that tests start know of themselves."""
-    monkeypatch.setitem(ARCHS, QUICK_ARCH, QUICK_SPEC)
 
 
 @pytest.fixture
