@@ -52,6 +52,35 @@ def declared_size(file: BinaryIO) -> tuple[int, int] | None:
     return None
 
 
+def joined_bytes(file: BinaryIO, end: int) -> int:
+    """Return the size of recordings that were joined to one whose decoder stops at its end.
+
+    Args:
+        file: File opened for reading; its position is moved.
+        end: Offset in bytes at which the first recording ends, as `declared_size` returns it.
+
+    Returns:
+        Number of bytes behind the first recording; 0 where something else or nothing comes there,
+        and for Matroska and AVI, of which FFmpeg decodes all that were joined.
+    """
+    file.seek(end)
+    head = file.read(_HEAD_BYTES)
+    is_one = any(is_one(head) for is_one in (_is_asf, _is_mp4, _is_tta))
+    return file.seek(0, os.SEEK_END) - end if is_one else 0
+
+
+def _is_asf(head: bytes) -> bool:
+    return head.startswith(_ASF_HEADER) and len(head) == _HEAD_BYTES
+
+
+def _is_mp4(head: bytes) -> bool:
+    return head[4:8] in _FIRST_BOXES
+
+
+def _is_tta(head: bytes) -> bool:
+    return head.startswith(b"TTA1") and len(head) == _HEAD_BYTES
+
+
 def _end_of_matroska(file: BinaryIO, head: bytes) -> int | None:
     size = _ebml_size(head, len(_EBML))
     if size is None:
@@ -117,12 +146,15 @@ def _end_of_asf(file: BinaryIO, head: bytes) -> int | None:
 
 
 def _end_of_mp4(file: BinaryIO, head: bytes) -> int | None:
-    size, at = file.seek(0, os.SEEK_END), 0
+    size, at, found = file.seek(0, os.SEEK_END), 0, set[bytes]()
     for _ in range(_MOST_BOXES):
         file.seek(at)
         head = file.read(16)
         if len(head) < 8 or head[4:8] not in _BOXES:
             break  # the end, or something put behind
+        if head[4:8] == b"ftyp" and b"moov" in found and b"moof" not in found:
+            break  # another recording; among fragments the header may be repeated
+        found.add(head[4:8])
         n_bytes = int.from_bytes(head[:4], "big")
         if n_bytes == 1:
             n_bytes = int.from_bytes(head[8:16], "big")
@@ -157,8 +189,8 @@ def _end_of_tta(file: BinaryIO, head: bytes) -> int | None:
 
 _FAMILIES: tuple[tuple[Callable[[bytes], bool], Callable[[BinaryIO, bytes], int | None]], ...] = (
     (lambda head: head.startswith(_EBML), _end_of_matroska),
-    (lambda head: head.startswith(_ASF_HEADER) and len(head) == _HEAD_BYTES, _end_of_asf),
-    (lambda head: head[4:8] in _FIRST_BOXES, _end_of_mp4),
+    (_is_asf, _end_of_asf),
+    (_is_mp4, _end_of_mp4),
     (lambda head: head.startswith(b"RIFF") and head[8:12] == b"AVI ", _end_of_avi),
-    (lambda head: head.startswith(b"TTA1") and len(head) == _HEAD_BYTES, _end_of_tta),
+    (_is_tta, _end_of_tta),
 )

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pipeline.chunks import promised_and_present
-from pipeline.declared_size import declared_size
+from pipeline.declared_size import declared_size, joined_bytes
 from pipeline.mpeg import mpeg_audio
 from pipeline.ogg import ogg_audio, ogg_end
+from pipeline.unread import JOINED
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,10 @@ def promise_of(file: BinaryIO) -> Promise | None:
         return None if end is None else Promise(None, is_cut=not end.is_marked)
     if in_bytes := declared_size(file):
         promised, present = in_bytes
-        return Promise(promised, present, "bytes") if present < promised else None
+        if present < promised:
+            return Promise(promised, present, "bytes")
+        more = joined_bytes(file, promised)
+        return Promise(promised + more, promised, "bytes", unread=JOINED) if more else None
     mpeg = mpeg_audio(file)
     if mpeg is None or mpeg.n_samples is None:
         return None

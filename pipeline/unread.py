@@ -23,6 +23,7 @@ _OTHERS = (
     *(b"PK\3\4", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b"),
 )
 """Beginnings of tags, pictures and documents."""
+JOINED = "another recording that was joined to it"
 _LEAST_BYTES = 64
 """Fewer bytes after the audio are odds and ends."""
 _SAMPLED_BYTES = 1 << 12
@@ -67,7 +68,7 @@ def what_is_behind(file: BinaryIO, chunk: AudioChunk) -> Behind:
         file.seek(at)
         head = file.read(_SAMPLED_BYTES)
         if head.startswith(_CONTAINERS):
-            return Behind(unread=n_bytes, what="another recording that was joined to it")
+            return Behind(unread=n_bytes, what=JOINED)
         if layout.audio and _chunk_at(file, at, chunk):
             return _more_chunks(file, at, chunk)
     return Behind(uncounted=n_bytes if _may_be_audio(file, end, n_bytes, head) else 0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.declared_size import declared_size
+from pipeline.declared_size import declared_size, joined_bytes
 from tests.pipeline.damaged_audio import RATE_HZ, sound
 from tests.pipeline.encoding import encoded
 
@@ -39,6 +39,22 @@ def test_a_whole_file_holds_what_it_declares(name):
     # What is put behind it is no part of it.
     assert found(WHOLE[name] + bytes(5000)) == (size, size)
     assert found(WHOLE[name] + b"anything else" * 99) == (size, size)
+
+
+@pytest.mark.parametrize(("name", "is_left"), [("asf", 1), ("mp4", 1), ("tta", 1), ("avi", 0)])
+def test_recordings_that_were_joined_are_found_where_their_decoder_stops(name, is_left):
+    content = audio_of(name)
+    size = len(content)
+    assert joined_bytes(io.BytesIO(content + content), size) == size * is_left
+    assert joined_bytes(io.BytesIO(content), size) == 0
+    assert joined_bytes(io.BytesIO(content + bytes(5000)), size) == 0
+
+
+def test_fragments_whose_header_is_repeated_are_one_recording():
+    options = {"movflags": "frag_keyframe+empty_moov", "frag_duration": "200000"}
+    content = encoded(sound(1.0), "aac", "mp4", RATE_HZ, **options)
+    size = len(content) * 2
+    assert found(content + content) == (size, size)
 
 
 @each
