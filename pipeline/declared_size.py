@@ -29,6 +29,7 @@ _BOXES = frozenset(
 )  # fmt: skip
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp")
 _MOST_BOXES = 100_000
+_MOST_FRAGMENT_HEADER_BYTES = 1 << 12
 _TTA_HEADER_BYTES = 22
 _UNKNOWN_AVI_SIZES = (0, 0xFFFF_FFFF)
 
@@ -146,14 +147,18 @@ def _end_of_asf(file: BinaryIO, head: bytes) -> int | None:
 
 
 def _end_of_mp4(file: BinaryIO, head: bytes) -> int | None:
-    size, at, found = file.seek(0, os.SEEK_END), 0, set[bytes]()
+    size, at, header_at, found = file.seek(0, os.SEEK_END), 0, 0, set[bytes]()
     for _ in range(_MOST_BOXES):
         file.seek(at)
         head = file.read(16)
         if len(head) < 8 or head[4:8] not in _BOXES:
             break  # the end, or something put behind
-        if head[4:8] == b"ftyp" and b"moov" in found and b"moof" not in found:
-            break  # another recording; among fragments the header may be repeated
+        if head[4:8] == b"ftyp" and b"moov" in found:
+            header_at = at
+            if b"moof" not in found:
+                break  # another recording
+        if head[4:8] == b"moof" and header_at and _starts_again(file, at):
+            return header_at  # one of fragments; a stream may repeat its header between them
         found.add(head[4:8])
         n_bytes = int.from_bytes(head[:4], "big")
         if n_bytes == 1:
@@ -164,6 +169,15 @@ def _end_of_mp4(file: BinaryIO, head: bytes) -> int | None:
         if at >= size:
             break
     return at
+
+
+def _starts_again(file: BinaryIO, at: int) -> bool:
+    """Return whether a fragment of an MP4 is the first one of a recording, by its time."""
+    file.seek(at)
+    fragment = file.read(_MOST_FRAGMENT_HEADER_BYTES)
+    time_at = fragment.find(b"tfdt") + 8
+    n_bytes = 8 if time_at > 8 and fragment[time_at - 4] else 4
+    return time_at > 8 and not any(fragment[time_at : time_at + n_bytes])
 
 
 def _end_of_avi(_: BinaryIO, head: bytes) -> int | None:

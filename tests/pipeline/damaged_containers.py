@@ -36,7 +36,7 @@ for name in FORMATS:
     damaged(f"cut-by-some-bytes.{name}", duration_s=3.0, within_s=0.2, decoded_short=True)(
         lambda name=name: whole(name)[:-20]
     )
-for name in ("wma", "m4a"):
+for name in ("wma", "m4a", "mp4"):
     damaged(f"joined.{name}", error="unread_audio")(lambda name=name: 2 * whole(name))
 for name in ("mka", "webm", "m4a", "mp4"):
     damaged(f"whole-then-zeros.{name}", duration_s=3.0, within_s=0.1)(

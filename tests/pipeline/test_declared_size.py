@@ -50,11 +50,16 @@ def test_recordings_that_were_joined_are_found_where_their_decoder_stops(name, i
     assert joined_bytes(io.BytesIO(content + bytes(5000)), size) == 0
 
 
-def test_fragments_whose_header_is_repeated_are_one_recording():
+def test_fragments_are_one_recording_while_their_time_goes_on():
     options = {"movflags": "frag_keyframe+empty_moov", "frag_duration": "200000"}
     content = encoded(sound(1.0), "aac", "mp4", RATE_HZ, **options)
-    size = len(content) * 2
+    size, first = len(content), content.index(b"moof") - 4
     assert found(content + content) == (size, size)
+    assert joined_bytes(io.BytesIO(content + content), size) == size
+    # As players of live streams write it: the header again, before fragments that go on.
+    second = content.index(b"moof", first + 8) - 4
+    repeated = content[:second] + content[:first] + content[second:]
+    assert found(repeated) == (len(repeated), len(repeated))
 
 
 @each
