@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs.actor import EmbedActor
 from jobs.actor_plan import ActorPlan
@@ -19,7 +18,7 @@ from jobs.answers import Answers
 from jobs.fleet import Fleet
 from jobs.logs import RunLog
 from jobs.model import RunSpec
-from jobs.nodes import without
+from jobs.nodes import only, without
 from jobs.reasons import reason_of
 from jobs.work import MAX_ATTEMPTS
 from pipeline.errors import CredentialsError, DriftError, HostError, PipelineError
@@ -105,9 +104,12 @@ class Crew:
         """
         self._tell_of_no_room()
         resting = self._fleet.resting(time.monotonic())
-        for actor in self.starting:
-            if not actor.node and actor.avoided != resting:
-                self.end(actor)  # Ray has been told of other nodes than are to be avoided now
+        unplaced = [actor for actor in self.starting if not actor.node]
+        there = self._plan.nodes() if any(actor.target for actor in unplaced) else {}
+        for actor in unplaced:
+            # Ray has been told of other nodes than are to be avoided now, or of one that is gone.
+            if actor.avoided != resting or (actor.target and actor.target not in there):
+                self.end(actor)
         broken = self._fleet.broken(time.monotonic())
         n_ready = sum(actor.node not in broken for actor in self.ready)
         if n_ready and not self._plan.gpus:
@@ -120,7 +122,6 @@ class Crew:
         if fit and resting.issuperset(fit):
             return
         for _ in range(n_missing):
-            # What asks for nothing, an actor without a GPU, Ray would put anywhere.
             target = "" if self._plan.gpus or not fit else self._emptiest(fit - resting)
             self._start(resting, target)
 
@@ -182,7 +183,8 @@ class Crew:
     def _start(self, avoided: frozenset[str], target: str) -> None:
         options = dict(self._plan.options)
         if target:
-            options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(target, soft=True)
+            # An affinity to a node is not kept for what asks for nothing, as an actor without a GPU.
+            options["label_selector"] = only(target)
         elif avoided:
             options["label_selector"] = without(avoided)
         handle = self._class.options(**options).remote(self._run, self._plan.n_threads)

@@ -83,6 +83,7 @@ def test_actor_killed_with_shards_open(run, corpus, tmp_path):
     assert_nothing_lost(table, corpus)
 
 
+@pytest.mark.slow
 def test_decoder_killed(run, cluster, corpus, tmp_path):
     cluster.faults(ONE_IS_HELD_UP)
     process, log = run()

@@ -150,7 +150,9 @@ def test_what_passes_is_waited_for(remote, remote_few, tmp_path):
         Fault("truncated", "GET", "few/000.wav", 3),
         Fault("stalled", "GET", "few/001.wav"),
     ]
-    process = started("embed", source, remote.uri, *remote.flags(PATIENCE_S), log=log)
+    process = started(
+        "embed", source, remote.uri, *remote.flags(PATIENCE_S), "--in-process", log=log
+    )
     try:
         wait_until(lambda: all(f.seen == f.times for f in passing) or process.poll() is not None)
         storm = proxy.faults = [Fault("unavailable", method, "", 5) for method in METHODS]
@@ -167,7 +169,7 @@ def test_killed_between_the_files_and_the_commit(remote, few, tmp_path):
     proxy, log = remote.proxy, tmp_path / "log"
     held = Fault("hang", "PUT", COMMITS, ALWAYS)
     proxy.faults = [Fault("none", "PUT", COMMITS), held]
-    process = started("embed", few[0], remote.uri, *remote.flags(), log=log)
+    process = started("embed", few[0], remote.uri, *remote.flags(), "--in-process", log=log)
     try:
         wait_until(lambda: held.seen or process.poll() is not None)
         assert held.seen, log.read_text()

@@ -67,7 +67,7 @@ def embed(tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize("actors", ["auto", 1])
+@pytest.mark.parametrize("actors", ["auto", pytest.param(1, marks=pytest.mark.slow)])
 def test_shards_of_a_node_whose_disk_is_full_are_done_by_others(one_is_full, embed, actors):
     n_committed, failed, told = embed(one_is_full, actors)
     assert (n_committed, failed) == (N_SHARDS, [])

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.support import (
-    FAST,
+    QUICK,
     children,
     kill_session,
     n_commits,
@@ -17,14 +17,14 @@ from tests.support import (
 )
 
 LIMIT_S = 10.0
-SHARDS = 40
-OPTIONS = (*FAST, "--shard-clips", 1)
+SHARDS = 150
+OPTIONS = (*QUICK, "--shard-clips", 1)
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     folder = tmp_path_factory.mktemp("corpus")
-    write_tones(folder, [9.5] * SHARDS)
+    write_tones(folder, [4.0] * SHARDS)
     return folder
 
 

@@ -34,6 +34,7 @@ def address():
         process.communicate("\n")
 
 
+@pytest.mark.slow
 def test_the_overhead_is_that_of_a_run(address):
     run = passtream(
         *("bench", "overhead", "--address", address),

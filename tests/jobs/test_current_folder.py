@@ -66,6 +66,7 @@ def test_workers_of_a_local_ray_import_nothing_of_the_current_folder(
     assert not alarm.exists(), alarm.read_text()
 
 
+@pytest.mark.slow
 def test_workers_of_a_running_cluster_import_nothing_of_the_current_folder(
     program, corpus, alarm, tmp_path
 ):

@@ -6,7 +6,9 @@ from tests.servers import Fault, S3Server, fault_proxy
 from tests.support import QUICK, passtream, write_tones
 
 
-@pytest.mark.parametrize("where", ["--in-process", "--on-ray"])
+@pytest.mark.parametrize(
+    "where", ["--in-process", pytest.param("--on-ray", marks=pytest.mark.slow)]
+)
 def test_a_token_that_expires_ends_the_run_at_once(moto, tmp_path, where):
     bucket = moto.new_bucket()
     files = moto.storage().filesystem(bucket)

@@ -24,7 +24,9 @@ def option_flags(server):
     return [part for each in given for part in ("--storage-options", each)]
 
 
-@pytest.mark.parametrize("where", ["--in-process", "--on-ray"])
+@pytest.mark.parametrize(
+    "where", ["--in-process", pytest.param("--on-ray", marks=pytest.mark.slow)]
+)
 def test_embed_and_verify_on_s3(gateway, corpus, where):
     uri = f"{gateway.new_bucket()}/deep/table"
     flags = option_flags(gateway)

@@ -80,7 +80,10 @@ def test_logits_of_another_arch(publish):
     assert_logits(run(KNOWLEDGE_DISTILLED)["logits"])
 
 
-@pytest.mark.parametrize(("seconds", "dropped"), [(20, "base30sec"), (30, "base20sec")])
+@pytest.mark.parametrize(
+    ("seconds", "dropped"),
+    [(20, "base30sec"), pytest.param(30, "base20sec", marks=pytest.mark.slow)],
+)
 def test_longer_clips(publish, seconds, dropped):
     """One of the two imports, as the README means its "or", and clips as long as it takes."""
     lines = LONGER.splitlines(keepends=True)
