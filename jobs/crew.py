@@ -183,7 +183,7 @@ class Crew:
     def _start(self, avoided: frozenset[str], target: str) -> None:
         options = dict(self._plan.options)
         if target:
-            # An affinity to a node is not kept for what asks for nothing, as an actor without a GPU.
+            # Ray keeps to no affinity for what asks for nothing, as an actor without a GPU.
             options["label_selector"] = only(target)
         elif avoided:
             options["label_selector"] = without(avoided)
