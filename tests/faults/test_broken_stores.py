@@ -244,7 +244,7 @@ def test_a_store_that_stays_broken_fails_the_run(remote, few, where, kind, part)
 def test_a_full_disk_fails_the_run(few, tiny_disk):
     """There is room for a shard, but not for three."""
     table = tiny_disk("64k") / "table"
-    done = passtream("embed", few[0], table, *OPTIONS)
+    done = passtream("embed", few[0], table, *OPTIONS, "--in-process")
     assert done.returncode == 3, done.stderr
     said = rf"given up: {table}/\S+ cannot be (written|created): .*No space left on device"
     assert re.search(said, done.stderr), done.stderr

@@ -53,6 +53,7 @@ def test_the_overhead_is_that_of_a_run(address):
     assert all(float(share) > 0 for *_, share in slow)
 
 
+@pytest.mark.slow
 def test_the_job_races_the_bare_model(address):
     run = passtream(
         *("bench", "job", "--address", address, "--arch", QUICK_ARCH),

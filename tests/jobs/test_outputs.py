@@ -131,6 +131,7 @@ def test_other_outputs_are_refused_by_name(run, corpus):
         assert difference in done.stderr
 
 
+@pytest.mark.slow
 def test_ray_writes_what_one_process_does(run, corpus, tmp_path):
     _, alone = run
     done = passtream("embed", corpus, tmp_path / "table", *ALL)

@@ -178,7 +178,9 @@ def test_another_spec_has_a_version_of_its_own(tmp_path):
     assert store_for(f"{table}/", DEFAULT_STORAGE, spec).location == str(table)
 
 
-@pytest.mark.parametrize("where", ["--in-process", "--on-ray"])
+@pytest.mark.parametrize(
+    "where", ["--in-process", pytest.param("--on-ray", marks=pytest.mark.slow)]
+)
 def test_a_process_that_embeds_otherwise_ends_the_run(tmp_path, where):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(corpus, [CLIP_S] * 2)
