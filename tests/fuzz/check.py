@@ -21,6 +21,7 @@ from pipeline.mpeg_length import mpeg_length
 from pipeline.packets import INTERNAL, shard_packets
 from pipeline.predict import Outcome, outcomes
 from pipeline.recordings import of_clips, of_container
+from pipeline.sound import CannotDecodeError
 from pipeline.sources.listing import Listing, SourceOptions
 from pipeline.sources.recognize import list_sources
 from pipeline.spec import Route, TableSpec
@@ -153,7 +154,10 @@ def _planned(listing: Listing) -> Iterator[Outcome]:
 
 def _is_mpeg(path: Path) -> bool:
     with path.open("rb") as file:
-        return mpeg_length(file) is not None
+        try:
+            return mpeg_length(file) is not None
+        except CannotDecodeError:
+            return True
 
 
 def _compare(planned: list[Outcome], ends: list[ClipDone | ClipFailed], tolerance: int) -> None:
