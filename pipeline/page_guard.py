@@ -6,6 +6,7 @@ page passes here before its content is made room for. What does not fit is refus
 fewer rows at once. Nothing is read twice, and sound files are read as without.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -118,6 +119,8 @@ class _Chunk:
             self.rest = b""
             self._check(header, rows)
             self.header_at += header.n_bytes + header.compressed
+            if self.header_at > self.end:
+                raise ValueError("a page is larger than its column chunk")  # Arrow makes room first
 
     def _check(self, header: PageHeader, rows: int) -> None:
         size, n_values = header.uncompressed, max(1, header.n_values)
@@ -196,6 +199,9 @@ class PageGuard:
             for group in groups
             for leaf in leaves
         ]
+        size = self._file.seek(0, os.SEEK_END)
+        if any(not 0 <= chunk.start <= chunk.end <= size + slack for chunk in self._chunks):
+            raise ValueError("a column chunk is not within the file")
 
     def read(self, n_bytes: int = -1) -> bytes:
         """Read on, and look at what is read."""

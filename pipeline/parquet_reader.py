@@ -27,6 +27,7 @@ from pipeline.containers import (
     rest_of,
 )
 from pipeline.errors import ClipError
+from pipeline.footer_gate import FooterGate
 from pipeline.intake import Intake
 from pipeline.page_guard import FewerRowsError, PageGuard
 from pipeline.recordings import Recording
@@ -207,13 +208,16 @@ def opened_parquet(file: PageGuard | BinaryIO) -> pq.ParquetFile:
     Args:
         file: can be seeked.
     """
-    return pq.ParquetFile(
-        pa.PythonFile(file, mode="r"),
+    gate = FooterGate(file)
+    parquet = pq.ParquetFile(
+        pa.PythonFile(gate, mode="r"),
         buffer_size=_BUFFER_BYTES,
         pre_buffer=False,
         thrift_string_size_limit=FOOTER_STRING_BYTES,
         thrift_container_size_limit=FOOTER_ITEMS,
     )
+    gate.check(parquet)
+    return parquet
 
 
 def _slices(

@@ -1,6 +1,8 @@
 """`pipeline.page_guard`, `page_headers`, `arrow_guard`: what small files of rows may stand for."""
 
 import io
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +17,7 @@ from pipeline.parquet_reader import Part, _opened_batches
 from pipeline.recordings import of_container
 from pipeline.storage import DEFAULT_STORAGE
 from tests.pipeline.sources.corpora import HF_AUDIO, corpus, listed, read, read_all, wav
+from tests.support import ROOT
 
 A, B, C = (wav(100 + n, seed=n) for n in range(3))
 MIB = 1 << 20
@@ -260,3 +263,52 @@ def test_large_batches_of_arrow_are_read_a_few_rows_at_once(tmp_path):
         assert len(recording.ref.carried[0]) == MIB
         n += 1
     assert n == 300
+
+
+FLIPS_BITS = """
+import io, sys
+from pipeline.parquet_reader import ARROW_DAMAGE, opened_parquet
+
+whole = open(sys.argv[1], "rb").read()
+size = int.from_bytes(whole[-8:-4], "little")
+found = 0
+for bit in range(8 * size):
+    content = bytearray(whole)
+    content[len(whole) - 8 - size + bit // 8] ^= 1 << bit % 8
+    try:
+        footer = opened_parquet(io.BytesIO(content)).metadata
+        for group in map(footer.row_group, range(footer.num_row_groups)):
+            columns = map(group.column, range(group.num_columns))
+            found += sum(column.total_compressed_size > 0 for column in columns)
+    except ARROW_DAMAGE:
+        pass
+print(found)
+"""
+
+
+def test_no_bit_of_a_footer_ends_the_process_that_asks_it(tmp_path):
+    """Arrow ends it where a column's entry does not fit to the schema."""
+    table = pa.table({"audio": [A, None], "text": ["a", "b"]})
+    path = write(tmp_path / "c.parquet", table, store_schema=False)
+    done = subprocess.run(
+        [sys.executable, "-c", FLIPS_BITS, path], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100
+
+
+def test_a_page_or_a_chunk_that_leads_out_of_its_place_is_damage(tmp_path):
+    """Arrow makes room for all that a header says, before it reads."""
+    path = write(tmp_path / "c.parquet", pa.table({"audio": [A, B]}), use_dictionary=False)
+    content = path.read_bytes()
+    guard = page_guard.PageGuard(io.BytesIO(content))
+    footer = pq.ParquetFile(path).metadata
+    guard.watch(footer, [0], {"audio"}, 2)
+    chunk = guard._chunks[0]
+    chunk.begin()
+    chunk.end -= 1
+    with pytest.raises(ValueError, match="a page is larger than its column chunk"):
+        chunk.take(memoryview(content)[chunk.start :], 2)
+    cut = page_guard.PageGuard(io.BytesIO(content[: chunk.end]))
+    with pytest.raises(ValueError, match="a column chunk is not within the file"):
+        cut.watch(footer, [0], {"audio"}, 2)
