@@ -101,16 +101,24 @@ def flac_part(file: BinaryIO, start: int, end: int) -> FlacAudio | None:
     if stream is None:
         return None
     frames_at = _after_blocks(file, start, end)
+    stream, first = _first_frame(file, frames_at, stream)
     last = _last_sample(file, frames_at, end, stream)
-    first = _first_sample(file, frames_at, stream)
     n_samples = None if last is None else max(0, last - first)
     return FlacAudio(start, frames_at, end, stream, first, 0 if frames_at >= end else n_samples)
 
 
-def _first_sample(file: BinaryIO, frames_at: int, stream: FlacStream) -> int:
+def _first_frame(file: BinaryIO, frames_at: int, stream: FlacStream) -> tuple[FlacStream, int]:
+    """Return the header as its first frame corrects it, and the number of its first sample.
+
+    Frames that are numbered are of one length, whatever a damaged header says of it.
+    """
     file.seek(frames_at)
-    frame = read_frame(file.read(FRAME_HEAD_BYTES), stream)
-    return frame.first if frame else 0
+    head = file.read(FRAME_HEAD_BYTES)
+    frame = read_frame(head, stream)
+    if frame and not stream.is_fixed and not head[1] & 1:
+        stream = dataclasses.replace(stream, most_block=frame.n_samples)
+        frame = read_frame(head, stream)
+    return stream, frame.first if frame else 0
 
 
 def other_parts(file: BinaryIO, audio: FlacAudio) -> Iterator[FlacAudio]:

@@ -139,6 +139,14 @@ def test_joined_flacs_of_which_a_part_is_lost_are_truncated(content, written):
     assert raised.value.error_class == "truncated"
 
 
+def test_lengths_of_frames_that_a_damaged_header_says_are_not_believed():
+    content = bytearray(flac())
+    content[8:12] = b"\0\0\xff\xff"
+    header = read_header(io.BytesIO(content))
+    assert (header.n_frames, header.is_exact) == (N_SAMPLES, True)
+    assert samples_of(bytes(content)).tobytes() == as_floats(sound()).tobytes()
+
+
 def test_a_flac_that_counts_too_little_is_decoded_to_its_end():
     content = flac(total=N_SAMPLES // 2)
     assert samples_of(content).tobytes() == as_floats(sound()).tobytes()
