@@ -65,15 +65,19 @@ class Fuzzer:
         ]
         files = dict.fromkeys(workers, "")
         heard = dict.fromkeys(workers, time.monotonic())
+        stopped: set[subprocess.Popen[bytes]] = set()
         while workers:
             ready, _, _ = select.select([each.stdout for each in workers], [], [], 1.0)
             now = time.monotonic()
             for worker in list(workers):
                 if worker.stdout in ready:
                     heard[worker] = now
-                    if line := worker.stdout.readline():
+                    line = worker.stdout.readline()
+                    if line and worker not in stopped:
                         files[worker] = self._take(json.loads(line), files[worker])
                         continue
+                    if line:
+                        continue  # written before it was stopped
                     workers.remove(worker)
                     self._ended(worker, files[worker])
                 elif now - heard[worker] > FILE_TIMEOUT_S:
@@ -81,6 +85,7 @@ class Fuzzer:
                     files[worker] = ""
                     worker.kill()
                 elif now > deadline:
+                    stopped.add(worker)
                     files[worker] = ""
                     worker.kill()
 
