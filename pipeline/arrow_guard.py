@@ -7,6 +7,7 @@ Messages are tables of FlatBuffers, of which only the places of the buffers are 
 import struct
 from typing import BinaryIO
 
+from pipeline.file_view import FileView
 from pipeline.page_guard import check_plausible
 
 _CONTINUED = 0xFFFFFFFF
@@ -14,7 +15,7 @@ _MOST_METADATA_BYTES = 64 << 20
 _DICTIONARY_BATCH, _RECORD_BATCH = 2, 3
 
 
-class MessageGuard:
+class MessageGuard(FileView):
     """A file for `pyarrow.PythonFile` that is read from where it stands, message by message.
 
     Args:
@@ -25,21 +26,14 @@ class MessageGuard:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+        super().__init__(file)
         self._expect = self._take_length
         self._buffers: list[tuple[int, int]] = []
         self.failure: ValueError | None = None
-        self.seek, self.tell, self.readable = file.seek, file.tell, file.readable
-        self.seekable = file.seekable
-        self.closed = False
-
-    def close(self) -> None:
-        """Leave the file open, which Arrow would close."""
-        self.closed = True
 
     def read(self, n_bytes: int = -1) -> bytes:
         """Read on, and look at what is read."""
-        content = self._file.read(n_bytes)
+        content: bytes = self._file.read(n_bytes)
         if content:
             try:
                 self._expect(content)

@@ -10,8 +10,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from pipeline.file_view import FileView
 
-class FooterGate:
+
+class FooterGate(FileView):
     """A file for `pyarrow.PythonFile`, of which a check reads nothing.
 
     Args:
@@ -19,15 +21,8 @@ class FooterGate:
     """
 
     def __init__(self, file: Any) -> None:
-        self._file = file
+        super().__init__(file)
         self._is_shut = self._was_tried = False
-        self.seek, self.tell, self.readable = file.seek, file.tell, file.readable
-        self.seekable = file.seekable
-        self.closed = False
-
-    def close(self) -> None:
-        """Leave the file open, which Arrow would close."""
-        self.closed = True
 
     def read(self, n_bytes: int = -1) -> bytes:
         """Return bytes of the file.

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 import pyarrow.parquet as pq
 
+from pipeline.file_view import FileView
 from pipeline.page_headers import (
     DATA_PAGE,
     DATA_PAGE_V2,
@@ -145,7 +146,7 @@ class _Chunk:
             raise FewerRowsError(max(1, min(rows // 2, BATCH_BYTES // max(1, value))))
 
 
-class PageGuard:
+class PageGuard(FileView):
     """A file for `pyarrow.PythonFile`, whose pages are looked at as they pass.
 
     Args:
@@ -156,17 +157,10 @@ class PageGuard:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+        super().__init__(file)
         self._chunks: list[_Chunk] = []
         self._rows = 1
         self.failure: ValueError | FewerRowsError | None = None
-        self.seek, self.tell, self.readable = file.seek, file.tell, file.readable
-        self.seekable = file.seekable
-        self.closed = False
-
-    def close(self) -> None:
-        """Leave the file open, which Arrow would close."""
-        self.closed = True
 
     def watch(
         self, footer: pq.FileMetaData, groups: Iterable[int], columns: set[str], rows: int
@@ -206,7 +200,7 @@ class PageGuard:
     def read(self, n_bytes: int = -1) -> bytes:
         """Read on, and look at what is read."""
         at = self._file.tell()
-        content = self._file.read(n_bytes)
+        content: bytes = self._file.read(n_bytes)
         if content:
             try:
                 self._look_at(at, content)

@@ -250,9 +250,8 @@ def _parquet_rows(name: str, content: bytes) -> ManifestRows:
         try:
             wanted = [column for column in columns if column in names]
             for batch in guarded_batches(io.BytesIO(content), wanted):
-                batch.validate(
-                    full=True
-                )  # Arrow ends the process where damaged offsets are followed
+                # Arrow ends the process where damaged offsets are followed.
+                batch.validate(full=True)
                 nothing = [None] * batch.num_rows
                 values = [
                     batch.column(column).to_pylist() if column in names else nothing

@@ -73,11 +73,10 @@ class Fuzzer:
                 if worker.stdout in ready:
                     heard[worker] = now
                     line = worker.stdout.readline()
-                    if line and worker not in stopped:
-                        files[worker] = self._take(json.loads(line), files[worker])
-                        continue
                     if line:
-                        continue  # written before it was stopped
+                        if worker not in stopped:
+                            files[worker] = self._take(json.loads(line), files[worker])
+                        continue
                     workers.remove(worker)
                     self._ended(worker, files[worker])
                 elif now - heard[worker] > FILE_TIMEOUT_S:
