@@ -51,13 +51,15 @@ def by_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[Sound]:
             return
         # The header of some AAC has half the rate that comes out.
         rate_hz, channels = first.sample_rate, first.layout.nb_channels
-        n_frames = None
+        n_frames, is_doubtful = None, False
         family = container.format.name.partition(",")[0]
         if family in _SLACK and stream.duration and stream.time_base:
             n_frames = round(stream.duration * stream.time_base * rate_hz)
+            is_doubtful = stream.time_base * rate_hz not in (1, 2)  # twice: spectral bands added
         elif end and end.position and first.pts is not None and first.time_base:
             # One recorded from a running stream does not begin at 0.
             n_frames = end.position - max(0, round(first.pts * first.time_base * rate_hz))
+            is_doubtful = end.has_gaps
         decoded = _Decoded(itertools.chain([first], frames), track, losses)
         arrays = _arrays(decoded, rate_hz, channels)
 
@@ -85,6 +87,7 @@ def by_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[Sound]:
             seek if is_vorbis and n_frames and first.pts is not None else None,
             about_frames,
             losses,
+            is_doubtful=is_doubtful,
         )
 
 

@@ -67,7 +67,9 @@ def read_header(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES
                 sound.sample_rate_hz,
                 sound.channels,
                 sound.n_frames if is_known else sound.about_frames,
-                is_known and not (sound.decoder == FFMPEG and _is_partly_missing(promise)),
+                is_known
+                and not sound.is_doubtful
+                and not (sound.decoder == FFMPEG and _is_partly_missing(promise)),
                 promise,
                 bool(sound.losses),
             )

@@ -56,11 +56,13 @@ class OggEnd:
         position: of the audio stream's end in samples (Opus: at 48 kHz), less its pre-skip. None
             where other streams follow it, or the last pages do not say.
         is_one_page: all of the audio is on one page.
+        has_gaps: Whether something else than pages lies between the last pages, or behind them.
     """
 
     is_marked: bool
     position: int | None
     is_one_page: bool = False
+    has_gaps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,8 @@ def ogg_end(file: BinaryIO, audio: OggAudio) -> OggEnd | None:
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL_BYTES))
-    pages = list(_pages_from_the_end(file.read(_TAIL_BYTES)))
+    tail = file.read(_TAIL_BYTES)
+    pages = list(_pages_from_the_end(tail))
     if not pages:
         return None
     own = [page for page in pages if page.serial == audio.serial]
@@ -130,6 +133,7 @@ def ogg_end(file: BinaryIO, audio: OggAudio) -> OggEnd | None:
         bool(last.flags & _LAST),
         None if position is None else max(0, position - audio.pre_skip),
         is_one_page=size <= _TAIL_BYTES and n_audio_pages == 1,
+        has_gaps=_has_gaps(tail),
     )
 
 
@@ -150,6 +154,16 @@ def _pages_from_the_end(tail: bytes) -> Iterator[OggPage]:
     while (at := tail.rfind(_MAGIC, 0, at)) >= 0:
         if page := _page(tail, at):
             yield page
+
+
+def _has_gaps(tail: bytes) -> bool:
+    """Return whether pages do not follow each other up to the end of a file."""
+    behind: int | None = None
+    for at, page in pages_in(tail):
+        if behind not in (None, at):
+            return True
+        behind = at + page.size
+    return behind != len(tail)
 
 
 def pages_in(content: bytes) -> Iterator[tuple[int, OggPage]]:

@@ -44,6 +44,8 @@ class Sound:
         losses: What of the recording is not audio or cannot be decoded, one phrase each; may grow
             while `pieces` are taken. A clip of a recording with losses is decoded short.
         is_cut: Whether the file ends inside a part of the audio, so that its end is missing.
+        is_doubtful: Whether decoding may find another length than `n_frames`: the header counts it
+            in another unit than samples, or the file is damaged.
     """
 
     sample_rate_hz: int
@@ -56,3 +58,4 @@ class Sound:
     about_frames: int | None = None
     losses: list[str] = field(default_factory=list)
     is_cut: bool = False
+    is_doubtful: bool = False

@@ -53,6 +53,26 @@ for name in ("mka", "webm", "wma"):
     )(functools.partial(with_hole, name))
 
 
+@damaged("lists-more-than-it-holds.m4a", duration_s=2.9, within_s=0.15, decoded_short=True,
+         plan_error="")  # fmt: skip
+def m4a_whose_last_packet_ends_behind_the_file() -> bytes:
+    # Its header and its boxes still fit the file; FFmpeg says nothing but by a flag.
+    content = bytearray(whole("m4a"))
+    sizes_at = content.index(b"stsz") + 16
+    n_packets = int.from_bytes(content[sizes_at - 4 : sizes_at], "big")
+    last_at = sizes_at + 4 * (n_packets - 1)
+    content[last_at : last_at + 4] = (100_000).to_bytes(4, "big")
+    return bytes(content)
+
+
+@damaged("counts-in-a-wrong-unit.m4a", duration_s=3.0, within_s=0.1, plan_error="")
+def m4a_whose_header_says_a_tenth_of_its_length() -> bytes:
+    content = bytearray(whole("m4a"))
+    scale_at = content.index(b"mdhd") + 16
+    content[scale_at : scale_at + 4] = (10 * RATE_HZ).to_bytes(4, "big")
+    return bytes(content)
+
+
 @functools.cache
 def live_webm() -> bytes:
     return encoded(sound(rate_hz=48_000), "libopus", "webm", 48_000, live="1")

@@ -212,3 +212,18 @@ def flac_with_noise_over_its_middle() -> bytes:
     content = flac()
     noise = np.random.default_rng(3).bytes(8_000)
     return content[:40_000] + noise + content[48_000:]
+
+
+@damaged("damaged-tags.flac", duration_s=3.0)
+def flac_whose_tags_libsndfile_refuses() -> bytes:
+    content = bytearray(flac())
+    content[46:50] = (127).to_bytes(4, "little")  # length of the name of the encoder
+    return bytes(content)
+
+
+@damaged("damaged-tags-and-frame.flac", error="truncated", plan_error="")
+def flac_whose_tags_and_audio_are_damaged() -> bytes:
+    # FFmpeg would make noise of the frame and say nothing.
+    content = bytearray(flac_whose_tags_libsndfile_refuses())
+    content[40_000:40_010] = bytes(10)
+    return bytes(content)

@@ -48,7 +48,13 @@ def test_opus_plays_less_than_its_position(look):
 def test_a_cut_file_ends_with_its_last_whole_page(look, lost):
     # A page of five bytes has 33: 27, one for their length, 5.
     content = page(FIRST, body=VORBIS) + page(0, 500) + page(LAST, 900)
-    assert look(content[:-lost])[1] == OggEnd(False, 500, True)
+    assert look(content[:-lost])[1] == OggEnd(False, 500, True, has_gaps=lost < 33)
+
+
+def test_what_is_no_page_is_a_gap(look):
+    content = page(FIRST, body=VORBIS) + page(0, 500), page(0, 700) + page(LAST, 900)
+    assert look(b"junk".join(content))[1] == OggEnd(True, 900, has_gaps=True)
+    assert look(b"".join(content) + b"TAG")[1] == OggEnd(True, 900, has_gaps=True)
 
 
 def test_a_page_on_which_no_packet_ends_has_no_position(look):
