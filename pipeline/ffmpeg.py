@@ -13,13 +13,12 @@ import numpy as np
 
 from pipeline.ffmpeg_frames import audio_tracks, track_frames
 from pipeline.ffmpeg_input import open_ffmpeg
+from pipeline.mp4_length import BLOCK_FRAMES, mp4_length
 from pipeline.ogg import ogg_audio, ogg_end
 from pipeline.ogg_chain import OggChain
 from pipeline.sound import Samples, Sound
 
 FFMPEG = "FFmpeg"
-# Containers whose headers give the length, and by how much: MP4 counts in blocks of its codec.
-_SLACK = {"flac": 0, "mov": 2048}
 _RUN_UP_S = 1.0
 """Vorbis is exact from its second block on, and a page, where seeking ends, has up to a second."""
 _MOST_PLANES = 8
@@ -53,9 +52,11 @@ def by_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[Sound]:
         rate_hz, channels = first.sample_rate, first.layout.nb_channels
         n_frames, is_doubtful = None, False
         family = container.format.name.partition(",")[0]
-        if family in _SLACK and stream.duration and stream.time_base:
+        mp4 = mp4_length(stream, rate_hz) if family == "mov" else None
+        if mp4:
+            n_frames, is_doubtful = mp4.n_frames, mp4.is_doubtful
+        elif family == "flac" and stream.duration and stream.time_base:
             n_frames = round(stream.duration * stream.time_base * rate_hz)
-            is_doubtful = stream.time_base * rate_hz not in (1, 2)  # twice: spectral bands added
         elif end and end.position and first.pts is not None and first.time_base:
             # One recorded from a running stream does not begin at 0.
             n_frames = end.position - max(0, round(first.pts * first.time_base * rate_hz))
@@ -75,7 +76,9 @@ def by_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[Sound]:
         about_frames = _about_frames(container, stream, rate_hz)
         if chain:
             about_frames = chain.n_frames(rate_hz)
-            pieces = _told_if_fewer(pieces, about_frames, losses)
+            pieces = _told_if_fewer(pieces, about_frames - _MOST_FILLING, losses)
+        elif mp4 and not mp4.is_doubtful:
+            pieces = _told_if_fewer(pieces, mp4.n_frames, losses)
         is_vorbis = audio is not None and audio.codec == "vorbis"
         yield Sound(
             rate_hz,
@@ -83,7 +86,7 @@ def by_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[Sound]:
             pieces,
             FFMPEG,
             n_frames,
-            _SLACK.get(family, 0),
+            BLOCK_FRAMES if mp4 else 0,
             seek if is_vorbis and n_frames and first.pts is not None else None,
             about_frames,
             losses,
@@ -92,14 +95,14 @@ def by_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[Sound]:
 
 
 def _told_if_fewer(
-    pieces: Iterator[Samples], n_frames: int, losses: list[str]
+    pieces: Iterator[Samples], least_frames: int, losses: list[str]
 ) -> Iterator[Samples]:
     n = 0
     for piece in pieces:
         n += len(piece)
         yield piece
-    if n < n_frames - _MOST_FILLING:
-        losses.append(f"only {n} of {n_frames} samples can be decoded")
+    if n < least_frames:
+        losses.append(f"{least_frames - n} samples or more cannot be decoded")
 
 
 def _opened_track(

@@ -73,6 +73,38 @@ def m4a_whose_header_says_a_tenth_of_its_length() -> bytes:
     return bytes(content)
 
 
+@damaged("of-itunes.m4a", duration_s=3.0)
+def m4a_as_itunes_writes_it() -> bytes:
+    # What the decoder leaves out at the start is in the duration, and in a tag.
+    duration_s, delay, filling = 3.0, 1024, 128
+    content = bytearray(encoded(sound(duration_s), "aac", "ipod", RATE_HZ, use_editlist="0"))
+    numbers = (0, delay, filling, round(duration_s * RATE_HZ), 0, 0)
+    tag = "".join(f" {number:08X}" for number in numbers).encode()
+    parts = box(b"mean", bytes(4) + b"com.apple.iTunes"), box(b"name", bytes(4) + b"iTunSMPB")
+    item = box(b"----", *parts, box(b"data", bytes([0, 0, 0, 1, 0, 0, 0, 0]) + tag))
+    handler = box(b"hdlr", bytes(8) + b"mdirappl" + bytes(9))
+    user = box(b"udta", box(b"meta", bytes(4), handler, box(b"ilst", item)))
+    header_at = content.index(b"moov") - 4
+    old_at = content.index(b"udta") - 4
+    content[header_at:] = box(b"moov", content[header_at + 8 : old_at], user)
+    return bytes(content)
+
+
+def box(name: bytes, *parts: bytes) -> bytes:
+    body = b"".join(parts)
+    return (8 + len(body)).to_bytes(4, "big") + name + body
+
+
+@damaged("a-packet-of-double-time.mp4", duration_s=3.0, within_s=0.1, plan_error="")
+def mp4_of_which_a_packet_is_said_to_last_longer() -> bytes:
+    content = bytearray(whole("m4a"))
+    times_at = content.index(b"stts") + 8
+    n_entries = int.from_bytes(content[times_at : times_at + 4], "big")
+    assert n_entries == 2
+    content[times_at + 8 + 7] += 8  # 1,024 and a little
+    return bytes(content)
+
+
 @functools.cache
 def live_webm() -> bytes:
     return encoded(sound(rate_hz=48_000), "libopus", "webm", 48_000, live="1")
