@@ -1,7 +1,8 @@
 """One process of the fuzzer: damages files, checks each, and says so on standard output.
 
 Run as `python -m tests.fuzz.worker FOLDER SEED FIRST STEP N`: files FIRST, FIRST + STEP, ... of the
-sequence that SEED makes. It prints a JSON line before each file and one after it.
+sequence that SEED makes. It prints a JSON line before each file and one after it. What libraries of
+decoders print goes to standard error.
 """
 
 import json
@@ -51,8 +52,10 @@ def _peak_bytes() -> int:
 
 
 def _say(**what: str) -> None:
-    print(json.dumps(what), flush=True)
+    print(json.dumps(what), flush=True, file=_OWN)
 
 
 if __name__ == "__main__":
+    _OWN = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
