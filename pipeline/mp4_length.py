@@ -38,26 +38,16 @@ def mp4_length(stream: Any, rate_hz: int) -> Mp4Length | None:
     if not stream.duration or not stream.time_base:
         return None
     unit = stream.time_base * rate_hz
-    n_frames = round((stream.duration - _left_out(stream)) * unit)
+    entries = stream.index_entries
     # Two samples a unit: AAC whose upper bands the decoder adds, which doubles the rate.
-    is_regular = unit in (1, 2) and _is_regular(stream)
-    return Mp4Length(max(0, n_frames), not is_regular)
-
-
-def _left_out(stream: Any) -> int:
-    """Return the time at the start of the duration that the decoder leaves out."""
-    entries = stream.index_entries
-    if stream.start_time is None or not len(entries):
-        return 0
-    skipped: int = stream.start_time - max(0, entries[0].timestamp)
-    return max(0, skipped)
-
-
-def _is_regular(stream: Any) -> bool:
-    """Return whether all packets that the tables list follow at one distance."""
-    entries = stream.index_entries
-    if len(entries) < 2:
-        return True
-    first = entries[0].timestamp
-    step = entries[1].timestamp - first
-    return bool(entries[len(entries) - 1].timestamp - first == (len(entries) - 1) * step)
+    is_doubtful = unit not in (1, 2)
+    duration, left_out = stream.duration, 0
+    if len(entries) > 1:
+        first, second, last = (entries[at].timestamp for at in (0, 1, len(entries) - 1))
+        start, step = max(0, first), second - first
+        is_doubtful |= last - first != (len(entries) - 1) * step
+        if last - start >= duration:  # a whole packet behind the end
+            duration, is_doubtful = last + step - start, True
+        # What the decoder leaves out at the start is in the duration where no packet is before 0.
+        left_out = max(0, (stream.start_time or 0) - start)
+    return Mp4Length(max(0, round((duration - left_out) * unit)), is_doubtful)

@@ -95,6 +95,22 @@ def box(name: bytes, *parts: bytes) -> bytes:
     return (8 + len(body)).to_bytes(4, "big") + name + body
 
 
+@damaged("shorter-than-its-packets.m4a", duration_s=3.0, within_s=0.1)
+def m4a_whose_header_says_less_than_its_tables() -> bytes:
+    content = bytearray(whole("m4a"))
+    duration_at = content.index(b"mdhd") + 20
+    content[duration_at : duration_at + 4] = RATE_HZ.to_bytes(4, "big")
+    return bytes(content)
+
+
+@damaged("edited.m4a", duration_s=2.7)
+def m4a_whose_edit_ends_before_its_packets() -> bytes:
+    content = bytearray(whole("m4a"))
+    duration_at = content.index(b"elst") + 12
+    content[duration_at : duration_at + 4] = (2_700).to_bytes(4, "big")  # ms
+    return bytes(content)
+
+
 @damaged("a-packet-of-double-time.mp4", duration_s=3.0, within_s=0.1, plan_error="")
 def mp4_of_which_a_packet_is_said_to_last_longer() -> bytes:
     content = bytearray(whole("m4a"))
