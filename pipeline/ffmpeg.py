@@ -21,7 +21,7 @@ from pipeline.sound import Samples, Sound
 FFMPEG = "FFmpeg"
 _RUN_UP_S = 1.0
 """Vorbis is exact from its second block on, and a page, where seeking ends, has up to a second."""
-_MOST_PLANES = 8
+_MOST_PLANES = 7
 _JOINED_FRAMES = 1 << 15
 _MOST_FILLING = 8192
 """Frames that an encoder may have added to fill its last block: Vorbis has the longest."""
@@ -193,7 +193,7 @@ def _arrays(frames: Iterable[Any], rate_hz: int, channels: int) -> Iterator[Samp
                 f"changes from {rate_hz} Hz with {channels} channels to {decoded.sample_rate} Hz "
                 f"with {decoded.layout.nb_channels}; split it there"
             )
-        # Of more than eight planes PyAV finds the first eight only.
+        # Of eight planes PyAV finds nine, the last of which is none, and of more only eight.
         if decoded.format.name == "fltp" and channels <= _MOST_PLANES:
             yield decoded.to_ndarray().T
             continue

@@ -169,6 +169,34 @@ def test_ffmpeg_gives_all_channels(tmp_path, noise, channels):
     assert frames.tobytes() == pcm.tobytes()
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "layout"),
+    [
+        ("a.wv", "wavpack", "6.1"),
+        ("a.wv", "wavpack", "7.1"),
+        ("a.wv", "wavpack", "hexadecagonal"),
+        ("a.webm", "libopus", "7.1"),
+    ],
+)
+def test_ffmpeg_gives_all_channels_where_each_has_a_plane_of_its_own(tmp_path, name, codec, layout):
+    # Of eight planes PyAV found a ninth, and crashed.
+    rate_hz = 48_000
+    levels = 0.1 * np.arange(1, 1 + av.AudioLayout(layout).nb_channels, dtype=np.float32) / 2
+    pcm = voice(rate_hz)[:, None] * levels
+    frame = av.AudioFrame.from_ndarray(pcm.reshape(1, -1), format="flt", layout=layout)
+    frame.sample_rate, frame.pts = rate_hz, 0
+    with av.open(str(tmp_path / name), "w") as container:
+        stream = container.add_stream(codec, rate=rate_hz, layout=layout)
+        to_codec = av.AudioResampler(
+            stream.codec_context.format, layout, rate_hz, stream.frame_size or 1024
+        )
+        for each in (*to_codec.resample(frame), *to_codec.resample(None), None):
+            container.mux(stream.encode(each))
+    frames, sound = frames_of(tmp_path / name, by_ffmpeg)
+    assert sound.channels == len(levels)
+    np.testing.assert_allclose(frames.std(0) / frames.std(0)[0], levels / levels[0], rtol=0.1)
+
+
 def test_pieces_of_many_channels_are_short(tmp_path):
     pcm = np.zeros((20_000, 1000), np.uint8)
     with soundfile.SoundFile(tmp_path / "a.wav", "w", 8_000, 1000, "PCM_U8") as file:
