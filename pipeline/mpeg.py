@@ -2,8 +2,9 @@
 
 Xing (called Info where the bit rate is constant) and VBRI count the frames; LAME's extension of the
 first, which FFmpeg writes too, has the samples that the encoder put before and after the audio and
-that both decoders take off again. An MP3 without any of these promises nothing, and both decoders
-leave in what is in front of the audio; LAME's delay is then the best guess at how much that is.
+that both decoders take off again. libsndfile decodes the silent frame that VBRI stands in as well.
+An MP3 without any of these promises nothing, and both decoders leave in what is in front of the
+audio; LAME's delay is then the best guess at how much that is.
 """
 
 import struct
@@ -37,6 +38,7 @@ class MpegAudio:
         n_frames: Number of frames that the tag counts; None where it does not; not compared.
         n_before: Samples at the start that decoders take off, because an encoder added them; not
             compared.
+        n_in_tag: Samples that the frame of the tag itself decodes to; not compared.
     """
 
     frame_samples: int
@@ -45,6 +47,7 @@ class MpegAudio:
     n_bytes: int | None = field(default=None, compare=False)
     n_frames: int | None = field(default=None, compare=False)
     n_before: int = field(default=0, compare=False)
+    n_in_tag: int = field(default=0, compare=False)
 
 
 def mpeg_audio(file: BinaryIO) -> MpegAudio | None:
@@ -65,14 +68,18 @@ def mpeg_audio(file: BinaryIO) -> MpegAudio | None:
     side_info = (17 if is_mono else 32) if version == _MPEG1 else (9 if is_mono else 17)
     xing, vbri = frame[_HEAD_BYTES + side_info :], frame[_VBRI_AT:]
     has_tag = xing[:4] in (b"Xing", b"Info") or vbri[:4] == b"VBRI"
-    counted = _xing(xing) or _vbri(vbri)
-    if counted is None:
+    if counted := _xing(xing):
+        count, before, after = counted
+        before, after = before + _DECODER_DELAY, max(0, after - _DECODER_DELAY)
+        n_samples = max(0, count * samples - before - after)
+        return MpegAudio(samples, has_tag, n_samples, _counted_bytes(xing), count, before)
+    if vbri[:4] != b"VBRI":
         return MpegAudio(samples, has_tag, None)
-    n_frames, before, after = counted
-    n_samples = max(0, n_frames * samples - before - after)
-    n_bytes = _counted_bytes(xing) or _vbri_bytes(vbri)
-    n_before = before + _DECODER_DELAY if before else 0
-    return MpegAudio(samples, has_tag, n_samples, n_bytes, n_frames, n_before)
+    n_frames = _vbri(vbri)
+    if n_frames is None:
+        return MpegAudio(samples, has_tag, None, n_in_tag=samples)
+    n_samples, n_bytes = (n_frames + 1) * samples, _vbri_bytes(vbri)
+    return MpegAudio(samples, has_tag, n_samples, n_bytes, n_frames, n_in_tag=samples)
 
 
 def _xing(tag: bytes) -> tuple[int, int, int] | None:
@@ -87,7 +94,9 @@ def _xing(tag: bytes) -> tuple[int, int, int] | None:
     end += 100 if flags & _HAS_TOC else 0
     end += 4 if flags & _HAS_QUALITY else 0
     packed = tag[end + _DELAYS_AT : end + _DELAYS_AT + 3]
-    before_and_after = int.from_bytes(packed, "big") if len(packed) == 3 else 0
+    # Without a name of the encoder decoders take what is behind it for nothing.
+    has_delays = len(packed) == 3 and tag[end]
+    before_and_after = int.from_bytes(packed, "big") if has_delays else 0
     return n_frames, before_and_after >> 12, before_and_after & 0xFFF
 
 
@@ -98,14 +107,10 @@ def _counted_bytes(tag: bytes) -> int | None:
     return int.from_bytes(tag[12:16], "big") or None
 
 
-def _vbri(tag: bytes) -> tuple[int, int, int] | None:
-    if tag[:4] != b"VBRI" or len(tag) < 18:
-        return None
-    delay, _, _, n_frames = struct.unpack(">HHII", tag[6:18])
-    return (n_frames, delay, 0) if n_frames else None
+def _vbri(tag: bytes) -> int | None:
+    """Frames besides the one that the tag stands in."""
+    return int.from_bytes(tag[14:18], "big") or None if len(tag) >= 18 else None
 
 
 def _vbri_bytes(tag: bytes) -> int | None:
-    if tag[:4] != b"VBRI" or len(tag) < 18:
-        return None
     return int.from_bytes(tag[10:14], "big") or None

@@ -1,8 +1,8 @@
 """Whether the count of its frames that an MP3 carries is to be relied on.
 
-The count is wrong where files were joined (it is that of the first), where the end was cut off, and
-where an encoder did not finish it. Sizes betray that, so the frames of a sound file need not be
-walked over.
+The count is wrong where files were joined (it is that of the first), where the end was cut off,
+where an encoder did not finish it, and where frames are damaged. Sizes betray that, so the frames
+of a sound file need not be walked over.
 """
 
 import os
@@ -28,7 +28,10 @@ def is_count_doubtful(file: BinaryIO, mpeg: MpegAudio) -> bool:
     start = after_id3(file)
     n_bytes = file.seek(0, os.SEEK_END) - start
     file.seek(start)
-    head = frames_in(file.read(_LOOK_BYTES), is_all=n_bytes <= _LOOK_BYTES)
+    looked_at = file.read(_LOOK_BYTES)
+    head = frames_in(looked_at, is_all=n_bytes <= _LOOK_BYTES)
+    if sum(frame.n_bytes for frame in head) < len(looked_at) - bytes_of_last_tags(file):
+        return True  # something between the frames is none
     # The first frame is the one that the count stands in; some encoders leave it out.
     as_counted = (0, head[0].n_bytes) if head else (0,)
     if mpeg.n_bytes is not None and n_bytes - mpeg.n_bytes not in as_counted:

@@ -74,7 +74,7 @@ def mpeg_length(file: BinaryIO) -> MpegLength | None:
     promise = _promise(told, n_bytes, is_cut)
     is_exact = False
     if told.n_samples is None or told.n_bytes is None:
-        n_samples = _guess(frames, n_bytes, told.has_tag)
+        n_samples = _guess(frames, n_bytes, told.has_tag) + told.n_in_tag
     elif n_bytes > told.n_bytes + _LONGEST_FRAME:
         n_samples = round(told.n_samples * n_bytes / told.n_bytes)
     else:
@@ -89,7 +89,8 @@ def _promise(told: MpegAudio, n_bytes: int, is_cut: bool = False) -> Promise | N
 
 
 def _of_walk(first: MpegFrame, told: MpegAudio, walk: MpegFrames) -> MpegLength:
-    n_samples = walk.n_samples - (told.frame_samples if told.has_tag else UNTOLD_DELAY)
+    in_tag = told.frame_samples - told.n_in_tag
+    n_samples = walk.n_samples - (in_tag if told.has_tag else UNTOLD_DELAY)
     promise = Promise(None, is_cut=True) if walk.is_cut else None
     if told.n_samples is not None:
         n_samples = max(0, n_samples - told.n_before)

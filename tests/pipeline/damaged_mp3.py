@@ -96,6 +96,33 @@ def untagged_mp3_damaged_in_the_middle() -> bytes:
     return content[:middle] + content[middle + 100 :]
 
 
+@damaged("frame-of-another-kind.mp3", error="truncated", plan_error="")
+def tagged_mp3_of_which_a_frame_says_that_it_is_mpeg_1() -> bytes:
+    # Its count and its size agree, and the decoder stops there.
+    content = bytearray(tagged())
+    content[content.index(b"\xff\xf3", 10 * FRAME_BYTES) + 1] |= 0x08
+    return bytes(content)
+
+
+@damaged("tag-of-fraunhofer.mp3", duration_s=87 * 576 / RATE_HZ)
+def mp3_with_a_tag_of_fraunhofers_encoder() -> bytes:
+    content = bytearray(tagged())
+    sizes = [(1105).to_bytes(2, "big"), bytes(2), len(content).to_bytes(4, "big")]
+    tag = b"VBRI\0\1" + b"".join(sizes) + (86).to_bytes(4, "big")
+    content[4:FRAME_BYTES] = (bytes(32) + tag).ljust(FRAME_BYTES - 4, b"\0")
+    return bytes(content)
+
+
+@damaged("of-a-nameless-encoder.mp3", duration_s=3.0, within_s=0.1)
+def tagged_mp3_that_does_not_name_its_encoder() -> bytes:
+    # Decoders then take off none of the samples that the tag says were added.
+    content = bytearray(tagged())
+    name_at = content.index(b"Lav", content.index(b"Info"))
+    content[name_at : name_at + 9] = bytes(9)
+    content[name_at + 21 : name_at + 24] = (2000 << 12 | 2000).to_bytes(3, "big")
+    return bytes(content)
+
+
 @damaged("titles.mp3", duration_s=3.0, within_s=0.2, decoded_short=True)
 def radio_dump_with_titles() -> bytes:
     return with_titles(untagged(), 4000)

@@ -60,7 +60,22 @@ def test_frames_times_samples_less_what_the_encoder_added(look, kind, flags):
 
 
 def test_a_constant_rate_is_called_info(look):
-    assert look(first_frame("mpeg1 mono", xing(7, name=b"Info"))) == MpegAudio(1152, True, 7 * 1152)
+    assert look(first_frame("mpeg1 mono", xing(7, name=b"Info"))) == MpegAudio(
+        1152, True, 7 * 1152 - 529
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "n_taken"), [(0, 0, 529), (9, 100, 538), (0, 1000, 1000)]
+)
+def test_decoders_take_off_their_own_delay_at_the_start(look, before, after, n_taken):
+    content = first_frame("mpeg1 mono", xing(7, before=before, after=after))
+    assert look(content) == MpegAudio(1152, True, 7 * 1152 - n_taken)
+
+
+def test_delays_of_a_nameless_encoder_are_none(look):
+    content = first_frame("mpeg1 mono", xing(7, before=576, after=1000))
+    assert look(content.replace(b"LAME3.100", bytes(9))) == MpegAudio(1152, True, 7 * 1152 - 529)
 
 
 def test_fraunhofers_tag(look):
@@ -68,13 +83,14 @@ def test_fraunhofers_tag(look):
     # It stands 36 bytes into any frame.
     header = HEADERS["mpeg2 mono"][0]
     content = (header.ljust(36, b"\0") + tag).ljust(417, b"\0")
-    assert look(content) == MpegAudio(576, True, 120 * 576 - 1000)
+    # The frame that it stands in is decoded as well, and nothing is taken off.
+    assert look(content) == MpegAudio(576, True, 121 * 576)
 
 
 @pytest.mark.parametrize("tags", [id3(0), id3(300), id3(20_000), id3(5, footer=True), id3(9) * 3])
 def test_tags_in_front_are_skipped(look, tags):
     assert look(tags + b"audio", after_id3) == len(tags)
-    assert look(tags + first_frame("mpeg1 stereo", xing(10))) == MpegAudio(1152, True, 11_520)
+    assert look(tags + first_frame("mpeg1 stereo", xing(10))) == MpegAudio(1152, True, 11_520 - 529)
 
 
 @pytest.mark.parametrize(
