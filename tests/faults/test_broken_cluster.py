@@ -123,6 +123,7 @@ def test_node_lost_with_an_actor_on_it(run, cluster, corpus, tmp_path):
     assert_nothing_lost(table, corpus)
 
 
+@pytest.mark.slow
 def test_actor_that_stood_still_changes_nothing_when_it_wakes_up(run, corpus, tmp_path):
     table = tmp_path / "table"
     process, log = run("--actor-timeout-s", SILENCE_S)

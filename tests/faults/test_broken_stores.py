@@ -165,6 +165,7 @@ def test_what_passes_is_waited_for(remote, remote_few, tmp_path):
     assert_nothing_lost(remote.uri, corpus, remote.storage)
 
 
+@pytest.mark.slow
 def test_killed_between_the_files_and_the_commit(remote, few, tmp_path):
     proxy, log = remote.proxy, tmp_path / "log"
     held = Fault("hang", "PUT", COMMITS, ALWAYS)

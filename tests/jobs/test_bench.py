@@ -74,7 +74,7 @@ def test_it_runs_where_there_is_torch_and_nothing_else(bare, tmp_path):
     soundfile.write(sound, tone(1.0, 8_000), 8_000, subtype="PCM_16")
     command = [
         *(sys.executable, "-m", "jobs.bench_model", "--arch", f"{FAST_ARCH},openmic"),
-        *("--cases", "windows", "--precisions", "fp32,bf16", "--lengths", "0.5,1"),
+        *("--cases", "windows", "--precisions", "fp32,bf16", "--lengths", "0.5"),
         *("--repeats", "1", "--sounds", sound, "--json"),
     ]
     run = subprocess.run(command, env=bare, cwd=tmp_path, capture_output=True, text=True)
@@ -84,10 +84,7 @@ def test_it_runs_where_there_is_torch_and_nothing_else(bare, tmp_path):
     ours = [row for row in found["results"] if row["who"] == "passtream"]
     keys = [(row["arch"], row["window_s"], row["precision"]) for row in ours]
     assert keys == [
-        (arch, length_s, precision)
-        for arch in (FAST_ARCH, "openmic")
-        for length_s in (0.5, 1.0)
-        for precision in ("fp32", "bf16")
+        (arch, 0.5, precision) for arch in (FAST_ARCH, "openmic") for precision in ("fp32", "bf16")
     ]
     for row in ours:
         assert row["windows_per_s"] * row["window_s"] == pytest.approx(row["audio_h_per_h"])

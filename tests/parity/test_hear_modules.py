@@ -186,7 +186,14 @@ def test_one_more_hop_is_one_more_frame_as_in_the_reference(name, shallow, sound
     assert_same_scenes(shallow(name), sounds(expected.shortest + expected.stft_hop))
 
 
-@pytest.mark.parametrize("name", SCENE_MODULES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        # Half a minute of attention over thousands of tokens.
+        pytest.param(each, marks=pytest.mark.slow if each in ("base30sec", "hop100base") else ())
+        for each in SCENE_MODULES
+    ],
+)
 @pytest.mark.parametrize("over", [-1, 0, 1])
 def test_scenes_around_the_window_equal_the_reference(name, over, shallow, sounds):
     # One sound: the windows are long, and rows are told apart in the other tests.

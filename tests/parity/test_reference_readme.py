@@ -94,6 +94,7 @@ def test_longer_clips(publish, seconds, dropped):
     assert names["logits"].shape == (1, 527)
 
 
+@pytest.mark.slow
 def test_other_nets_and_front_ends(publish):
     """The last two blocks, which belong together; the model is tried after every assignment."""
     archs = ["passt_s_swa_p16_128_ap476", "openmic", "fsd50k", "fsd50k-n", "passt_20sec"]
