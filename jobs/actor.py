@@ -6,6 +6,7 @@ early without an error, so a shard is tried again as a whole.
 """
 
 import copy
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -29,6 +30,9 @@ from pipeline.shard import EmbeddedShard, embedded_shard
 from pipeline.shared_model import SharedModel
 
 BACKPRESSURE_PACKETS = 4
+_SWITCH_INTERVAL_S = 5e-4
+"""Time that a thread keeps the interpreter while another one waits, in seconds: a tenth of
+Python's, as each launch on a GPU waits for the threads that unpack audio."""
 _DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, MemoryError)
 """What may be one clip's doing. Out of memory is as good as dead, whoever notices it first."""
 
@@ -90,6 +94,8 @@ class EmbedActor:
         Raises:
             PipelineError, ModelError: as `RunSpec.model`.
         """
+        if torch.cuda.is_available():
+            sys.setswitchinterval(_SWITCH_INTERVAL_S)
         model = self._run.model(self._n_threads)
         self._model = SharedModel(
             model,

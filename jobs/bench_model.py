@@ -30,13 +30,14 @@ def run_bench(
     figures: FigureFile | None = None,
     as_json: bool = False,
 ) -> None:
-    """Race every case and report a Markdown table of medians, or one JSON object.
+    """Race every case and report a Markdown table of medians, or JSON, each case when it is done.
 
     Args:
         options: what to measure.
         report: takes the lines.
         figures: where to keep how fast windows were embedded; None for nowhere.
-        as_json: one object at the end, instead of the table.
+        as_json: An object a line instead of the table: the machine, then each `result` and what
+            was found of `memory` and `kernels`.
 
     Raises:
         ModelError: something of this cannot be had.
@@ -47,8 +48,14 @@ def run_bench(
         figures.check("windows" in options.cases)
     sounds = [samples for path in options.sounds for samples in wav_windows(path)]
     told: Report = (lambda _: None) if as_json else report
+
+    def tell(**what: Any) -> None:
+        if as_json:
+            report(json.dumps(what))
+
     where = machine(options.device, (options.against,) if options.against else ())
     told(where)
+    tell(machine=where)
     told("")
     told(
         f"| work | who | median s | GFLOP/s | of bf16 GEMMs | windows/s | audio h an hour | "
@@ -56,29 +63,48 @@ def run_bench(
     )
     told("|---|---|---|---|---|---|---|---|---|")
     rows: list[dict[str, Any]] = []
-    memory: list[dict[str, Any]] = []
+    last: list[str] = []
     for arch in options.archs:
         cases = ModelCases(arch_spec(arch), options.device, options.against, sounds)
         for name in options.cases:
             if name == "memory":
-                memory.append({"arch": arch, **cases.memory()})
+                memory = {"arch": arch, **cases.memory()}
+                tell(memory=memory)
+                last.append(_memory_line(memory))
+                continue
+            if name == "kernels":
+                kernels = cases.kernels()
+                tell(kernels=kernels)
+                last += _kernel_lines(kernels)
                 continue
             for case in _cases(cases, name, options):
                 case.race(options.repeats, cases.device)
                 for row in _rows(case, arch):
                     rows.append(row)
+                    tell(result=row)
                     told(_line(row, case.note))
     told("")
-    for each in memory:
-        told(
-            f"memory, {each['arch']}, {each['work']}: {each['after_a_tenth_bytes'] / 1e9:.2f} GB "
-            f"after a tenth of them, {each['at_the_end_bytes'] / 1e9:.2f} GB at the end"
-        )
+    for line in last:
+        told(line)
     if figures:
         _keep(figures, where, rows)
         told(f"kept in {figures.path} as {figures.name}")
-    if as_json:
-        report(json.dumps({"machine": where, "results": rows, "memory": memory}, indent=1))
+
+
+def _memory_line(memory: dict[str, Any]) -> str:
+    return (
+        f"memory, {memory['arch']}, {memory['work']}: "
+        f"{memory['after_a_tenth_bytes'] / 1e9:.2f} GB after a tenth of them, "
+        f"{memory['at_the_end_bytes'] / 1e9:.2f} GB at the end"
+    )
+
+
+def _kernel_lines(kernels: dict[str, Any]) -> list[str]:
+    lines = [f"kernels of {kernels['work']}, {kernels['seconds']:.4f} s in all:"]
+    for each in kernels["kernels"]:
+        share = each["seconds"] / kernels["seconds"]
+        lines.append(f"{share:6.1%} {each['calls']:>5} times {each['name']}")
+    return lines
 
 
 def _cases(cases: ModelCases, name: str, options: BenchOptions) -> Iterator[Case]:
@@ -88,8 +114,9 @@ def _cases(cases: ModelCases, name: str, options: BenchOptions) -> Iterator[Case
         yield make[name]()
         return
     for length_s in options.lengths_s or (cases.spec.max_window_s,):
-        for precision in options.precisions or DEFAULT_PRECISIONS[options.device]:
-            yield cases.windows(precision, length_s)
+        for nth, precision in enumerate(options.precisions or DEFAULT_PRECISIONS[options.device]):
+            # The rival has one precision, and is no faster the second time.
+            yield cases.windows(precision, length_s, with_rival=not nth)
 
 
 def _rows(case: Case, arch: str) -> list[dict[str, Any]]:

@@ -38,11 +38,11 @@ MEMORY_WINDOWS = {"cpu": 40, "cuda": 10_000}
 _MEMORY_CALL = {"cpu": 4, "cuda": 100}
 _CPU_BATCH = 4
 _RIVAL_BATCH = {"cpu": 4, "cuda": 32}
-_BATCHES = {"cpu": 1, "cuda": 4}
-_FIDELITY_WINDOWS = {"cpu": 4, "cuda": 64}
+_BATCHES = {"cpu": 1, "cuda": 16}
 # Clips, timestamps and long clips are embedded in the precision that runs would take.
 _USUAL_PRECISION = {"cpu": "fp32", "cuda": "bf16"}
 _LARGEST_GEMM = 8192
+_KERNELS_TOLD = 20
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -68,6 +68,7 @@ class ModelCases:
         self._state_dict = random_state_dict(spec, 0)
         self._usual = _USUAL_PRECISION[device]
         self._embedders: dict[str, Embedder] = {}
+        self._noise: dict[int, list[Samples]] = {}
         self._model = PasstWrapper(
             front_end(spec),
             PaSST.from_state_dict(spec, dict(self._state_dict)).to(self.device),
@@ -77,7 +78,7 @@ class ModelCases:
         self._rival = reference(self._model, self.device) if against else None
         convert(self._model.net, self._usual)
 
-    def windows(self, precision: str, window_s: float) -> Case:
+    def windows(self, precision: str, window_s: float, with_rival: bool = True) -> Case:
         """Windows of one length, several full batches of them."""
         embedder = self._embedder(precision)
         n_samples = round(window_s * SAMPLE_RATE_HZ)
@@ -85,19 +86,19 @@ class ModelCases:
         kind = self.device.type
         batch = warm_up.batch_windows if kind == "cuda" else _CPU_BATCH
         n = batch * _BATCHES[kind]
-        windows = [noise(n_samples, seed) for seed in range(n)]
+        windows = self._noise_windows(n, n_samples)
         facts = {
             "precision": precision,
             "window_s": window_s,
             "batch_windows": batch,
             "warm_up": warm_up._asdict() if warm_up.seconds else None,
-            "fidelity": self._fidelity(embedder, n_samples),
+            "fidelity": self._fidelity(embedder, windows),
             "peak_memory_bytes": _peak_bytes(self.device, lambda: embedder.embed(windows)),
         }
         flops = n * self.spec.flops(n_samples)
         return Case(
             f"{n} windows of {window_s:g} s, {precision}",
-            self._rivals(lambda rival: self._in_batches(rival, windows))
+            (self._rivals(lambda rival: self._in_batches(rival, windows)) if with_rival else {})
             | {OURS: lambda: embedder.embed(windows)}
             | {GEMM: gemms(flops, self.device, precision)}
             | ({BF16_GEMM: gemms(flops, self.device, "bf16")} if precision != "bf16" else {}),
@@ -183,6 +184,31 @@ class ModelCases:
             "at_the_end_bytes": taken[-1],
         }
 
+    def kernels(self) -> dict[str, Any]:
+        """What a device spends the time of one batch of full windows on, kernel by kernel."""
+        from torch.profiler import ProfilerActivity, profile
+
+        is_cuda = self.device.type == "cuda"
+        embedder = self._embedder(self._usual)
+        n_samples = round(self.spec.max_window_s * SAMPLE_RATE_HZ)
+        n = embedder.warm_up(n_samples).batch_windows
+        windows = [noise(n_samples, seed) for seed in range(n)]
+        embedder.embed(windows)
+        activity = ProfilerActivity.CUDA if is_cuda else ProfilerActivity.CPU
+        with profile(activities=[activity]) as profiled:
+            embedder.embed(windows)
+        found = []
+        for event in profiled.key_averages():
+            taken_us = event.self_device_time_total if is_cuda else event.self_cpu_time_total
+            if taken_us:
+                found.append({"name": event.key, "calls": event.count, "seconds": taken_us / 1e6})
+        found.sort(key=lambda each: -each["seconds"])
+        return {
+            "work": f"{n} windows of {self.spec.max_window_s:g} s, {self._usual}",
+            "seconds": sum(each["seconds"] for each in found),
+            "kernels": found[:_KERNELS_TOLD],
+        }
+
     def _embedder(self, precision: str) -> Embedder:
         if precision not in self._embedders:
             weights = dict(self._state_dict)
@@ -190,18 +216,23 @@ class ModelCases:
             self._embedders[precision] = Embedder(self.spec, weights, device, precision=precision)
         return self._embedders[precision]
 
-    def _fidelity(self, embedder: Embedder, n_samples: int) -> dict[str, Any] | None:
+    def _noise_windows(self, n: int, n_samples: int) -> list[Samples]:
+        """Noise, made once for all precisions, as it takes longer than to embed it on a GPU."""
+        made = self._noise.setdefault(n_samples, [])
+        made += [noise(n_samples, seed) for seed in range(len(made), n)]
+        return made[:n]
+
+    def _fidelity(self, embedder: Embedder, windows: list[Samples]) -> dict[str, Any] | None:
         """Of the features to those in fp32 on the same device; None in fp32."""
         if embedder.precision == "fp32":
             return None
         exact = self._embedder("fp32")
         found = {}
-        n = _FIDELITY_WINDOWS[self.device.type]
-        kinds = {"noise": [noise(n_samples, 100 + i) for i in range(n)]}
+        kinds = {"noise": windows}
         if self._sounds:
-            kinds["sounds"] = [sound[:n_samples] for sound in self._sounds]
-        for kind, windows in kinds.items():
-            ours, theirs = embedder.embed(windows).features, exact.embed(windows).features
+            kinds["sounds"] = [sound[: len(windows[0])] for sound in self._sounds]
+        for kind, of_kind in kinds.items():
+            ours, theirs = embedder.embed(of_kind).features, exact.embed(of_kind).features
             found[kind] = compare(ours, theirs)._asdict()
         return found
 
@@ -223,7 +254,8 @@ class ModelCases:
 
 def noise(n_samples: int, seed: int) -> Samples:
     """Float32 noise, which differs with the seed."""
-    return np.random.default_rng(seed).normal(0, 0.1, n_samples).astype(np.float32)
+    drawn = np.random.default_rng(seed).standard_normal(n_samples, dtype=np.float32)
+    return 0.1 * drawn
 
 
 def gemms(flops: float, device: torch.device, precision: str) -> Contestant:

@@ -12,7 +12,7 @@ from models.errors import ModelError
 from models.precision import PRECISIONS
 
 DEVICES = ("cpu", "cuda")
-CASES = ("windows", "mix", "timestamps", "long", "memory")
+CASES = ("windows", "mix", "timestamps", "long", "memory", "kernels")
 DEFAULT_PRECISIONS = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "tf32", "bf16", "fp16")}
 
 

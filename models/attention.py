@@ -4,9 +4,15 @@ A pack is one (tokens, dim) matrix: sequences of mixed lengths lie one after ano
 length adjacent. Everything but attention works on the matrix as a whole, so the cost is that of
 the tokens there are; no padding, no mask. Attention takes each run of equal lengths as one batch;
 a GPU in half precision takes a pack of several lengths through the variable-length kernel.
+
+On a GPU cuDNN's attention is a little faster than FlashAttention, but makes a plan for each shape,
+which can take half a second. Shapes that come back for ever may have it (see `shapes_are_fixed`),
+all others go through FlashAttention, whatever this version of torch would choose.
 """
 
+import contextlib
 from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import torch
@@ -32,6 +38,23 @@ class Sequences(NamedTuple):
 
     groups: tuple[Group, ...]
     starts: Tensor | None = None
+
+
+_shapes_are_fixed: ContextVar[bool] = ContextVar("shapes_are_fixed", default=False)
+
+
+@contextlib.contextmanager
+def shapes_are_fixed() -> Iterator[None]:
+    """Let attention within the block make plans for the shapes that it meets.
+
+    A plan serves the thread that made it: forwards of these shapes are to come in the same thread,
+    or recorded ones.
+    """
+    before = _shapes_are_fixed.set(True)
+    try:
+        yield
+    finally:
+        _shapes_are_fixed.reset(before)
 
 
 def attend(qkv: Tensor, sequences: Sequences, n_heads: int, n_queries: int) -> Tensor:
@@ -78,8 +101,24 @@ def _attend_group(qkv: Tensor, group: Group, n_heads: int, n_queries: int) -> Te
     dim = qkv.shape[1] // 3
     heads = qkv.view(*group, 3, n_heads, dim // n_heads)
     query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
-    mixed = F.scaled_dot_product_attention(query[:, :, :n_queries], key, value)
+    with _without_plans(qkv):
+        mixed = F.scaled_dot_product_attention(query[:, :, :n_queries], key, value)
     return mixed.transpose(1, 2).reshape(-1, dim)
+
+
+@contextlib.contextmanager
+def _without_plans(qkv: Tensor) -> Iterator[None]:
+    """Keep cuDNN out of attention on a GPU, unless the shapes are fixed."""
+    settings = torch.backends.cuda
+    is_on = settings.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    if not qkv.is_cuda or _shapes_are_fixed.get() or not is_on:
+        yield
+        return
+    settings.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        settings.enable_cudnn_sdp(True)
 
 
 def _has_varlen_kernel(qkv: Tensor) -> bool:
@@ -87,8 +126,6 @@ def _has_varlen_kernel(qkv: Tensor) -> bool:
 
 
 def _attend_varlen(qkv: Tensor, sequences: Sequences, n_heads: int, n_queries: int) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn  # only CUDA builds need it
-
     assert sequences.starts is not None
     query, key, value = qkv.view(len(qkv), 3, n_heads, -1).unbind(1)
     asking = starts = sequences.starts
@@ -97,6 +134,9 @@ def _attend_varlen(qkv: Tensor, sequences: Sequences, n_heads: int, n_queries: i
         query = first_tokens(query, sequences, n_queries)
         asking = n_queries * torch.arange(len(starts), dtype=torch.int32, device=qkv.device)
         asked = n_queries
-    mixed = varlen_attn(query, key, value, asking, starts, asked, longest)
-    assert isinstance(mixed, Tensor)  # a tuple only if the log-sum-exp is asked for
-    return mixed.flatten(1)
+    # torch's own `varlen_attn` takes cuDNN on some GPUs, and imports much at its first call.
+    mixed, *_ = torch.ops.aten._flash_attention_forward(
+        *(query, key, value, asking, starts, asked, longest), 0.0, False, False
+    )
+    out: Tensor = mixed.flatten(1)
+    return out

@@ -5,6 +5,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 from models.archs import EMBED_DIM, PATCH_SIZE
 from models.attention import Sequences, attend, first_tokens
+from models.fused import can_fuse
 from models.linear import Linear, LinearGelu
 
 BLOCK_NORM_EPS = 1e-6
@@ -62,6 +63,46 @@ class Block(nn.Module):
         out: Tensor = kept + self.mlp(self.norm2(kept))
         return out
 
+    def can_fuse(self, tokens: Tensor) -> bool:
+        """Return whether `fused` may compute what `forward` does."""
+        layers = (self, self.norm1, self.norm2, self.attn, self.attn.proj, self.mlp, self.mlp.fc2)
+        kinds = (Block, nn.LayerNorm, nn.LayerNorm, Attention, Linear, Mlp, Linear)
+        return can_fuse(tokens, layers, kinds)
+
+    def left_out(self) -> tuple[Tensor, Tensor]:
+        """Return the biases that `fused` does not add, each (dim,), in their order."""
+        return self.attn.proj.bias, self.mlp.fc2.bias
+
+    def fused(
+        self,
+        tokens: Tensor,
+        owed: tuple[Tensor | None, Tensor],
+        sequences: Sequences,
+        n_queries: int = 0,
+    ) -> Tensor:
+        """Compute `forward` without adding a residual by itself.
+
+        Args:
+            tokens: (tokens, dim), without the biases that blocks before this one have left out;
+                overwritten.
+            owed: Sum of the biases that were left out before each of the two norms, (dim,); None
+                where that is nothing.
+            sequences: What the rows of `tokens` are.
+            n_queries: Number of each sequence's first tokens to compute; 0 for all.
+
+        Returns:
+            (queries, dim), as `forward`, without the biases that were left out here or before.
+        """
+        from models.kernels import norm
+
+        before, after = self.norm1, self.norm2
+        normed = norm(tokens, owed[0], before.weight, before.bias, before.eps)
+        mixed = attend(self.attn.qkv(normed), sequences, self.attn.n_heads, n_queries)
+        kept = first_tokens(tokens, sequences, n_queries) if n_queries else tokens
+        kept.addmm_(mixed, self.attn.proj.weight.T)
+        normed = norm(kept, owed[1], after.weight, after.bias, after.eps)
+        return kept.addmm_(self.mlp.fc1(normed), self.mlp.fc2.weight.T)
+
 
 class PatchEmbed(nn.Module):
     """Overlapping 16 x 16 patches of the spectrogram to vectors.
@@ -82,8 +123,15 @@ class PatchEmbed(nn.Module):
 
     def of_frames(self, frames: Tensor, first: Tensor) -> Tensor:
         """(frames, bands) and the frame that each time patch begins at, to (n, freq, dim)."""
+        (stride, _), weight = self.proj.stride, self.proj.weight
+        if can_fuse(frames, (self.proj,), (nn.Conv2d,)):
+            from models.kernels import patches as copied
+
+            n_freq = (frames.shape[1] - PATCH_SIZE) // stride + 1
+            copies = copied(frames, first, n_freq, stride, PATCH_SIZE, weight.dtype)
+            return F.linear(copies, weight.flatten(1), self.proj.bias)
         columns = frames.unfold(0, PATCH_SIZE, 1)[first]  # (n, bands, 16 frames)
-        patches = columns.unfold(1, PATCH_SIZE, self.proj.stride[0])
+        patches = columns.unfold(1, PATCH_SIZE, stride)
         return self._project(patches.transpose(2, 3))
 
     def _project(self, patches: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ Arrays in, arrays out: this is what `pipeline` holds in a worker. Windows of one
 while the caller goes on: `begin` returns as soon as everything is launched.
 """
 
+import contextlib
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -114,6 +115,7 @@ class Embedder:
             # Another process may have taken some of the memory that there was.
             self.engine.max_tokens = min(batch, most) * self.spec.n_tokens(n_samples)
             is_recorded = self._record(n_samples)
+            self._rehearse()
         batch_windows = max(1, self.engine.max_tokens // self.spec.n_tokens(n_samples))
         return WarmUp(batch_windows, bool(found), is_recorded, time.perf_counter() - started)
 
@@ -192,6 +194,13 @@ class Embedder:
             return False
         return True
 
+    def _rehearse(self) -> None:
+        """Embed a pack of two lengths, so that the first one of a run need not wait for set-up."""
+        shortest = self.spec.min_samples
+        longer = shortest + self.spec.stride * self.spec.hop_samples
+        windows = [torch.zeros(longer), torch.zeros(shortest)]
+        self._within_memory(lambda: self.engine(windows))
+
     def _within_memory(self, compute: Callable[[], T]) -> T:
         """Compute, with smaller batches from then on where the device has no memory for them."""
         while True:
@@ -201,10 +210,15 @@ class Embedder:
                 if self.engine.max_tokens <= _FEWEST_TOKENS:
                     raise
             # Outside of `except`, as what the error holds of the failed forward is free here.
+            recorded, self.engine.fixed = self.engine.fixed, None
             self.engine.max_tokens //= 2
-            self.engine.fixed = None  # whose memory is of more use now
+            n_samples = recorded.n_samples if recorded else 0
+            del recorded  # its memory is of more use now
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
+            if n_samples:
+                with contextlib.suppress(torch.OutOfMemoryError):
+                    self._record(n_samples)  # in smaller batches
 
     def _check(self, window: Samples) -> None:
         if window.ndim != 1 or window.dtype != np.float32:

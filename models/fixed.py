@@ -10,11 +10,13 @@ between goes in several, or, where little is missing, in the next larger one, wh
 ignored.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
+from models.attention import shapes_are_fixed
 from models.packing import DeviceOutputs, embed_staged
 from models.passt import PaSST
 from models.preprocess import AugmentMelSTFT
@@ -103,20 +105,35 @@ class _Recorded:
         # What libraries set up in their first calls must not be recorded.
         aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(aside):
+        with torch.cuda.stream(aside), shapes_are_fixed():
             for _ in range(_REHEARSALS):
                 forward()
         torch.cuda.current_stream(device).wait_stream(aside)
         self._forward = forward  # and with it what the graph reads
         self._graph = torch.cuda.CUDAGraph()
-        # Thread-local: other threads may use the device while this one records.
-        with torch.cuda.graph(self._graph, pool=memory, capture_error_mode="thread_local"):
+        self.memory = memory or torch.cuda.graph_pool_handle()
+        with _recording(self._graph, device, self.memory), shapes_are_fixed():
             self._outputs = forward()
-        self.memory = self._graph.pool()
 
     def __call__(self) -> DeviceOutputs:
         self._graph.replay()
         return self._outputs
+
+
+@contextlib.contextmanager
+def _recording(graph: torch.cuda.CUDAGraph, device: torch.device, memory: Any) -> Iterator[None]:
+    """Record what is launched within the block; where that fails, leave the device as it was."""
+    stream = torch.cuda.current_stream(device)
+    try:
+        # Thread-local: other threads may use the device while this one records.
+        with torch.cuda.graph(graph, pool=memory, capture_error_mode="thread_local"):
+            yield
+    except BaseException:
+        # torch leaves its own stream current, and goes on to allocate from the graph's memory.
+        torch.cuda.set_stream(stream)
+        with contextlib.suppress(RuntimeError):  # it may have got as far as to end that
+            torch._C._cuda_endAllocateToPool(stream.device_index, memory)
+        raise
 
 
 def _halves(most: int) -> list[int]:

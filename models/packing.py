@@ -77,7 +77,10 @@ def embed_staged(
     """Logits and features of one pack that is on the net's device."""
     if type(mel).forward is not AugmentMelSTFT.forward:
         return _embed_one_by_one(staged, pack, net, mel)
-    frames = mel.frames(staged.samples, pack.stream_index(staged.offsets))
+    if mel.can_fuse(staged.samples):
+        frames = mel.fused_frames(*staged, pack.frame_slots)
+    else:
+        frames = mel.frames(staged.samples, pack.stream_index(staged.offsets))
     return net.forward_frames(frames, pack)
 
 

@@ -9,6 +9,7 @@ section 2.
 
 import dataclasses
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from models.archs import EMBED_DIM, N_HEADS, N_MELS, PATCH_SIZE, ArchSpec
 from models.attention import Group, Sequences, first_tokens
 from models.blocks import BLOCK_NORM_EPS, Block, PatchEmbed
 from models.errors import ModelError, WindowError
+from models.fused import can_fuse
 from models.patchout import Patchout
 from models.window_pack import N_SPECIAL, WindowPack
 
@@ -130,24 +132,49 @@ class PaSST(nn.Module):
             As `forward`, a row a window.
         """
         patches = self.patch_embed.of_frames(frames, pack.patch_frames)
-        times = self.time_new_pos_embed[0, :, 0].T[pack.patch_times]
-        patches = patches + times[:, None] + self.freq_new_pos_embed[0, :, :, 0].T
+        return self._outputs(self._placed(patches, pack), pack.sequences)
+
+    def _placed(self, patches: Tensor, pack: WindowPack) -> Tensor:
+        """Return the token sequences of a pack, (tokens, dim), from its patches, (n, freq, dim)."""
+        times, freqs = self.time_new_pos_embed[0, :, 0].T, self.freq_new_pos_embed[0, :, :, 0].T
+        if can_fuse(patches, (), ()):
+            from models.kernels import placed
+
+            positions = patches.new_empty(len(times), len(freqs), EMBED_DIM)
+            torch.add(times[:, None], freqs, out=positions)
+            at = pack.patch_times, pack.patch_tokens
+            return placed(patches, positions, *at, self._special(), pack.special_tokens)
+        patches = patches + times[pack.patch_times][:, None] + freqs
         tokens = patches.new_empty(pack.n_tokens, EMBED_DIM)
         tokens[pack.patch_tokens] = patches.flatten(0, 1)
         n_windows = len(pack.special_tokens) // N_SPECIAL
         tokens[pack.special_tokens] = self._special().repeat(n_windows, 1).to(tokens.dtype)
-        return self._outputs(tokens, pack.sequences)
+        return tokens
 
     def _outputs(self, tokens: Tensor, sequences: Sequences) -> tuple[Tensor, Tensor]:
         skips = 0 if torch.is_grad_enabled() else N_SPECIAL
-        *first_blocks, last_block = self.blocks
-        for block in first_blocks:
-            tokens = block(tokens, sequences)
-        tokens = last_block(tokens, sequences, skips)
+        tokens = self._through_blocks(tokens, sequences, skips)
         special = tokens if skips else first_tokens(tokens, sequences, N_SPECIAL)
         encoded = self.norm(special.to(self.norm.weight.dtype))
         features = encoded.view(-1, N_SPECIAL, EMBED_DIM).mean(dim=1)
         return self.head(features), features
+
+    def _through_blocks(self, tokens: Tensor, sequences: Sequences, n_queries: int = 0) -> Tensor:
+        """(tokens, dim) to (queries, dim), as `Block` has it; `tokens` may be overwritten."""
+        blocks = [cast(Block, block) for block in self.blocks]
+        n_asked = [0] * (len(blocks) - 1) + [n_queries]
+        if not all(block.can_fuse(tokens) for block in blocks):
+            for block, n in zip(blocks, n_asked, strict=True):
+                tokens = block(tokens, sequences, n)
+            return tokens
+        biases = torch.cat([bias for block in blocks for bias in block.left_out()])
+        sums = biases.view(-1, EMBED_DIM).cumsum(0, dtype=torch.float32).unbind()
+        before = None, *sums
+        for block, n, owed in zip(
+            blocks, n_asked, zip(before[::2], sums[::2], strict=False), strict=True
+        ):
+            tokens = block.fused(tokens, owed, sequences, n)
+        return tokens + sums[-1]
 
     def _special(self) -> Tensor:
         """The class and the distillation token with their positions, (2, dim)."""
@@ -164,8 +191,7 @@ class PaSST(nn.Module):
         """
         sequence = self.tokens(spectrogram)
         tokens, sequences = sequence.flatten(0, 1), Sequences((Group(*sequence.shape[:2]),))
-        for block in self.blocks:
-            tokens = block(tokens, sequences)
+        tokens = self._through_blocks(tokens, sequences)
         encoded: Tensor = self.norm(tokens.to(self.norm.weight.dtype))
         return encoded.view_as(sequence)
 

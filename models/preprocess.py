@@ -25,10 +25,14 @@ from models.archs import (
     ArchSpec,
 )
 from models.errors import FrontEndError
+from models.fused import can_fuse
 from models.matmul import fp32_products
+from models.window_pack import FrameSlots
 
 PRE_EMPHASIS = 0.97
 LOG_OFFSET = 1e-5
+_SHIFT, _SCALE = 4.5, 5.0
+_FFT_ROWS = 256
 # Kaldi's vocal-tract-length warping, at its neutral factor.
 _VTLN_LOW_HZ, _VTLN_HIGH_HZ, _VTLN_WARP = 100.0, -500.0, 1.0
 
@@ -68,7 +72,9 @@ class AugmentMelSTFT(nn.Module):
     """
 
     window: Tensor
+    padded_window: Tensor
     filterbank: Tensor
+    band_weights: Tensor
 
     def __init__(
         self,
@@ -106,8 +112,14 @@ class AugmentMelSTFT(nn.Module):
         self.timem = torchaudio.transforms.TimeMasking(timem, iid_masks=True)
         window = torch.hann_window(win_length, periodic=False)
         self.register_buffer("window", window, persistent=False)
+        before = (n_fft - win_length) // 2
+        padded = nn.functional.pad(window, (before, n_fft - win_length - before))
+        self.register_buffer("padded_window", padded, persistent=False)
         filterbank = self._filterbank(self.settings.fmin, self.settings.fmax)
         self.register_buffer("filterbank", filterbank, persistent=False)
+        # Without the last bin, which is in no band: 512 rows are a better shape for a GPU than 513.
+        band_weights = filterbank[:, :-1].T.contiguous()
+        self.register_buffer("band_weights", band_weights, persistent=False)
         self.eval()
 
     def forward(self, samples: Tensor) -> Tensor:
@@ -140,9 +152,49 @@ class AugmentMelSTFT(nn.Module):
             float32 (frames, n_mels).
         """
         with _fp32(samples.device):
+            if samples.is_cuda and not torch.is_grad_enabled():
+                return self._frames_on_gpu(samples, stream_index)
             emphasised = samples[1:] - PRE_EMPHASIS * samples[:-1]
             power = self._power(emphasised.index_select(0, stream_index), center=False)
             return _normalised(_log(power.T @ self.filterbank.T))
+
+    def fused_frames(self, samples: Tensor, offsets: Tensor, slots: FrameSlots) -> Tensor:
+        """Compute `frames` in few launches, where `can_fuse` says so.
+
+        Args:
+            samples: float32 (n,), what the windows are cut from.
+            offsets: int32 (n_windows,), where each begins.
+            slots: Where the frames lie in the windows.
+
+        Returns:
+            float32 (frames, n_mels), a frame for each of `slots`.
+        """
+        from models.kernels import framed, log_in_place, power
+
+        n_frames = len(slots.windows)
+        with _fp32(samples.device):
+            tapered = self.padded_window, PRE_EMPHASIS, _rounded(n_frames)
+            spectrum = torch.fft.rfft(framed(samples, offsets, slots, *tapered))[:n_frames]
+            bands = power(spectrum) @ self.band_weights
+            return log_in_place(bands, LOG_OFFSET, _SHIFT, _SCALE)
+
+    def can_fuse(self, samples: Tensor) -> bool:
+        """Return whether `fused_frames` may compute what `frames` does."""
+        is_power_of_2 = not self.settings.n_fft & (self.settings.n_fft - 1)
+        return is_power_of_2 and can_fuse(samples, (self,), (AugmentMelSTFT,))
+
+    def _frames_on_gpu(self, samples: Tensor, stream_index: Tensor) -> Tensor:
+        """Compute `frames` with Fourier transforms of few sizes."""
+        n_fft, hop = self.settings.n_fft, self.settings.hopsize
+        n_frames = (len(stream_index) - n_fft) // hop + 1
+        n_rows = _rounded(n_frames)
+        emphasised = samples[1:] - PRE_EMPHASIS * samples[:-1]
+        stream = emphasised.index_select(0, stream_index)
+        rows = stream.new_empty(n_rows, n_fft)
+        torch.mul(stream.unfold(0, n_fft, hop), self.padded_window, out=rows[:n_frames])
+        spectrum = torch.fft.rfft(rows)[:n_frames]
+        powers = spectrum.real.square() + spectrum.imag.square()
+        return _normalised(_log(powers @ self.filterbank.T))
 
     def _power(self, emphasised: Tensor, center: bool) -> Tensor:
         stft = torch.stft(
@@ -196,12 +248,17 @@ def _fp32(device: torch.device) -> Iterator[None]:
         yield
 
 
+def _rounded(n_frames: int) -> int:
+    # cuFFT makes a plan for each number of frames, which takes longer than the transform.
+    return -(-n_frames // _FFT_ROWS) * _FFT_ROWS
+
+
 def _log(mel: Tensor) -> Tensor:
     return (mel + LOG_OFFSET).log()
 
 
 def _normalised(log_mel: Tensor) -> Tensor:
-    return (log_mel + 4.5) / 5.0
+    return (log_mel + _SHIFT) / _SCALE
 
 
 def check_front_end(mel: AugmentMelSTFT, spec: ArchSpec) -> None:

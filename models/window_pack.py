@@ -7,7 +7,9 @@ operations on the whole pack, however many lengths there are, and none that wait
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import accumulate, groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +20,21 @@ from models.staging import small_tensor
 
 N_SPECIAL = 2
 """The class and the distillation token, at the head of every sequence."""
+
+
+class FrameSlots(NamedTuple):
+    """Where the frames of a pack's stream lie in its windows.
+
+    Attributes:
+        windows: int32 (frames,), the window that each frame is of.
+        places: int32 (frames,), the place in it that each frame begins at; before the start and
+            behind the end the window is reflected.
+        lengths: int32 (n_windows or more,), samples of each window.
+    """
+
+    windows: Tensor
+    places: Tensor
+    lengths: Tensor
 
 
 class WindowPack:
@@ -62,6 +79,10 @@ class WindowPack:
         self.patch_tokens = (patches + N_SPECIAL * (window + 1)[:, None]).flatten()
         places = torch.arange(N_SPECIAL, device=device)
         self.special_tokens = (tokens[:-1, None] + places).flatten()
+        self._places: Tensor | None = None
+        if len(set(n_samples)) == 1:
+            centred = _centred(self._slots[0] * self._hop, device)
+            self._places = _reflected(centred, n_samples[0] - 2)
 
     def stream_index(self, offsets: Tensor) -> Tensor:
         """Where each sample of the front end's stream comes from.
@@ -73,15 +94,22 @@ class WindowPack:
             int32 (stream samples,), places in the pre-emphasised samples, of which a window has one
             less than samples. What belongs to no frame of a window is some place of it.
         """
-        if len(set(self.n_samples)) == 1:
-            n = self._slots[0] * self._hop
-            places = _reflected(_centred(n, offsets.device), self.n_samples[0] - 2)
-            return (offsets[:, None] + places).flatten()
+        if self._places is not None:
+            return (offsets[:, None] + self._places).flatten()
         starts = self._slot_starts * self._hop
         n = sum(self._slots) * self._hop
         window = _owners(starts, n)
         places = _centred(n, offsets.device) - starts[window]
         return offsets[window] + _reflected(places, (self._lengths_there - 2)[window])
+
+    @cached_property
+    def frame_slots(self) -> FrameSlots:
+        """Where the frames lie that `stream_index` makes, those between windows among them."""
+        n_frames = sum(self._slots)
+        windows = _owners(self._slot_starts, n_frames)
+        rows = torch.arange(n_frames, dtype=torch.int32, device=windows.device)
+        places = (rows - self._slot_starts[windows]) * self._hop - N_FFT // 2
+        return FrameSlots(windows.int(), places, self._lengths_there)
 
 
 def _owners(starts: Tensor, total: int) -> Tensor:

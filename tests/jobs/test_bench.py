@@ -79,9 +79,10 @@ def test_it_runs_where_there_is_torch_and_nothing_else(bare, tmp_path):
     ]
     run = subprocess.run(command, env=bare, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout)
-    assert "torch" in found["machine"]
-    ours = [row for row in found["results"] if row["who"] == "passtream"]
+    first, *told = map(json.loads, run.stdout.splitlines())
+    assert "torch" in first["machine"]
+    found = [each["result"] for each in told]
+    ours = [row for row in found if row["who"] == "passtream"]
     keys = [(row["arch"], row["window_s"], row["precision"]) for row in ours]
     assert keys == [
         (arch, 0.5, precision) for arch in (FAST_ARCH, "openmic") for precision in ("fp32", "bf16")
@@ -96,7 +97,7 @@ def test_it_runs_where_there_is_torch_and_nothing_else(bare, tmp_path):
             assert row["fidelity"].keys() == {"noise", "sounds"}
             assert row["fidelity"]["sounds"]["windows"] == 1
             assert all(0.99 < each["cosine_min"] < 1 for each in row["fidelity"].values())
-    assert {row["who"] for row in found["results"]} == {
+    assert {row["who"] for row in found} == {
         *("passtream", "the same FLOPs as one GEMM", "the same FLOPs as bf16 GEMMs")
     }
 
@@ -115,6 +116,13 @@ def test_memory_is_told_early_and_at_the_end():
     found = re.search(r": ([\d.]+) GB after a tenth of them, ([\d.]+) GB at the end", run.stdout)
     assert 0 < float(found[1]) <= float(found[2])
     assert "40 windows of 10 s, fp32" in run.stdout
+
+
+def test_kernels_are_told_by_their_share_of_the_time():
+    run = passtream("bench", "model", "--arch", QUICK_ARCH, "--cases", "kernels")
+    assert run.returncode == 0, run.stderr
+    assert re.search(r"kernels of \d+ windows of 10 s, fp32, [\d.]+ s in all:", run.stdout)
+    assert re.search(r"\d+\.\d% +\d+ times \w+", run.stdout)
 
 
 def test_both_command_lines_have_the_same_options():

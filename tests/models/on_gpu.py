@@ -1,5 +1,7 @@
 """What the tests that need a GPU share."""
 
+import os
+
 import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
@@ -8,9 +10,18 @@ from torch.nn import functional as F  # noqa: N812
 RAGGED = (5120, 96_000, 20_001, 95_999, 320_000, 20_000, 171_717)
 # Largest error, of values that spread over about one.
 TOLERANCE = {"fp32": 1e-4, "tf32": 0.02, "fp16": 0.02, "bf16": 0.1}
-EVERY_PRECISION = pytest.mark.parametrize("precision", TOLERANCE)
+DEVICE = os.environ.get("PASSTREAM_GPU_TESTS_ON", "cuda")
+"""`cpu` runs the bodies of tests where there is no GPU, those marked with `needs_cuda` excepted."""
+EVERY_PRECISION = pytest.mark.parametrize(
+    "precision", [each for each in TOLERANCE if (each, DEVICE) != ("tf32", "cpu")]
+)
 CASTS = pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16"])
-DEVICE = "cuda"
+needs_device = pytest.mark.skipif(
+    DEVICE == "cuda" and not torch.cuda.is_available(), reason="needs CUDA"
+)
+needs_cuda = pytest.mark.skipif(
+    DEVICE != "cuda" or not torch.cuda.is_available(), reason="needs CUDA"
+)
 
 
 def assert_close(ours, expected, precision):

@@ -184,3 +184,35 @@ def test_a_window_that_never_fits_is_an_error(small_spec, small_state_dict, nois
     embedder = Embedder(small_spec, small_state_dict)
     with memory_for(embedder, 100), pytest.raises(torch.OutOfMemoryError, match="146 tokens"):
         embedder.embed([noise(96_000, 0)])
+
+
+def test_a_recording_that_no_longer_fits_is_made_again_at_half_the_size(
+    small_spec, small_state_dict, noise
+):
+    windows = [noise(96_000, seed) for seed in range(4)]
+    embedder = Embedder(small_spec, small_state_dict, max_tokens=4 * 146)
+    expected = embedder.embed(windows)
+    embedder.engine.fix(96_000)
+    with memory_for(embedder, 2 * 146):
+        found = embedder.embed(windows)
+    assert embedder.engine.fixed.sizes == [2, 1]
+    np.testing.assert_allclose(found.features, expected.features, atol=1e-5, rtol=0)
+    with memory_for(embedder, 100), pytest.raises(torch.OutOfMemoryError):
+        embedder.embed(windows)
+
+
+def test_a_warm_up_rehearses_a_pack_of_several_lengths(
+    small_spec, small_state_dict, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("PASSTREAM_CACHE", str(tmp_path))
+    packed = []
+    embedder = Embedder(small_spec, small_state_dict)
+    forward = embedder.net.forward_frames
+
+    def noted(frames, pack):
+        packed.append(len(pack.sequences.groups))
+        return forward(frames, pack)
+
+    monkeypatch.setattr(embedder.net, "forward_frames", noted)
+    embedder.prepare(96_000, 1)
+    assert packed[-1] == 2

@@ -19,11 +19,19 @@ from models.passt import PaSST
 from models.precision import convert
 from models.weights import random_state_dict
 from models.wrapper import PasstWrapper
-from tests.models.on_gpu import CASTS, DEVICE, EVERY_PRECISION, RAGGED, assert_close
+from tests.models.on_gpu import (
+    CASTS,
+    DEVICE,
+    EVERY_PRECISION,
+    RAGGED,
+    assert_close,
+    needs_cuda,
+    needs_device,
+)
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"),
+    needs_device,
 ]
 SPEC = ARCHS[DEFAULT_ARCH]
 
@@ -75,7 +83,7 @@ def test_ragged_packs_are_the_clips_alone(precision, max_tokens, weights, clips,
     monkeypatch.setattr(models.attention, "_attend_varlen", counted)
     together = embedder.embed(clips)
     # Only half precision has the kernel.
-    assert bool(packed) == (precision in ("fp16", "bf16"))
+    assert bool(packed) == (DEVICE == "cuda" and precision in ("fp16", "bf16"))
     assert len(packed) % SPEC.depth == 0
     packed.clear()
     for row, clip in enumerate(clips):
@@ -85,6 +93,7 @@ def test_ragged_packs_are_the_clips_alone(precision, max_tokens, weights, clips,
     assert not packed
 
 
+@needs_cuda
 @pytest.mark.parametrize("n_queries", [0, 2])
 def test_varlen_attention_is_attention_group_by_group(n_queries):
     groups = tuple(models.attention.Group(*shape) for shape in ((2, 50), (1, 14), (3, 7)))
@@ -112,13 +121,14 @@ def test_fp32_is_fp32_whatever_torch_is_set_to(weights, clips, on_cpu):
         assert_close(ours, expected, "fp32")
 
 
+@needs_cuda
 def test_int8_is_refused(weights):
     with pytest.raises(ModelError, match=r"int8 runs on a CPU only \(got cuda\)"):
         Embedder(SPEC, weights, device=DEVICE, precision="int8")
 
 
-@pytest.mark.parametrize("audio_device", ["cpu", "cuda"])
-@pytest.mark.parametrize("model_device", ["cpu", "cuda"])
+@pytest.mark.parametrize("audio_device", sorted({"cpu", DEVICE}))
+@pytest.mark.parametrize("model_device", sorted({"cpu", DEVICE}))
 def test_audio_may_be_on_either_device(audio_device, model_device, build, noise):
     waves = torch.from_numpy(noise(32_000))[None]
     expected = build("cpu").get_scene_embeddings(waves)
@@ -151,6 +161,7 @@ def test_hear_embeddings_are_the_cpus(precision, build, noise):
     assert torch.equal(moments_ms, expected_ms)
 
 
+@needs_cuda
 def test_a_loaded_module_is_on_the_gpu(monkeypatch):
     monkeypatch.setitem(ARCHS, DEFAULT_ARCH, replace(SPEC, depth=1))
     model = base2levelmel.load_model("random:0")
@@ -160,7 +171,7 @@ def test_a_loaded_module_is_on_the_gpu(monkeypatch):
 def test_parts_that_are_put_in_move_to_the_gpu(build):
     model, other = build(DEVICE), build("cpu")
     model.net, model.mel = other.net, front_end(SPEC)
-    assert {each.device.type for each in (*model.parameters(), *model.buffers())} == {"cuda"}
+    assert {each.device.type for each in (*model.parameters(), *model.buffers())} == {DEVICE}
 
 
 def test_autocast_is_for_the_net(build, noise):

@@ -3,10 +3,12 @@
 Runs with torch, torchaudio, numpy and pytest alone, as `test_gpu.py`.
 """
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +19,24 @@ from models.archs import ARCHS, DEFAULT_ARCH
 from models.embedder import Embedder
 from models.engine import RUN_AHEAD
 from models.weights import random_state_dict
-from tests.models.on_gpu import DEVICE, EVERY_PRECISION, RAGGED, assert_close
+from tests.models.on_gpu import (
+    DEVICE,
+    EVERY_PRECISION,
+    RAGGED,
+    assert_close,
+    needs_cuda,
+    needs_device,
+)
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"),
+    needs_device,
 ]
 SPEC = ARCHS[DEFAULT_ARCH]
 WINDOW = 320_000
 ROOT = Path(__file__).parents[2]
+SLACK_BYTES = 64 << 20
+PROCESS_TIMEOUT_S = 60
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +53,18 @@ def weights():
 @pytest.fixture(scope="module")
 def clips(noise):
     return [noise(n_samples, seed) for seed, n_samples in enumerate(RAGGED)]
+
+
+@contextlib.contextmanager
+def waiting_is_an_error():
+    """Raise where the host waits for the device."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the first call in a process warns of a beta feature
+            torch.cuda.set_sync_debug_mode("error")
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_packs_that_are_copied_while_others_are_computed_are_right(weights, noise):
@@ -66,6 +89,7 @@ def test_recorded_forwards_are_the_plain_ones(precision, weights, noise):
             assert_close(ours, theirs, precision)
 
 
+@needs_cuda
 def test_a_warm_up_finds_a_batch_and_later_ones_know_it(weights, noise):
     first = Embedder(SPEC, weights, DEVICE, precision="bf16")
     found = first.warm_up(WINDOW)
@@ -81,6 +105,7 @@ def test_a_warm_up_finds_a_batch_and_later_ones_know_it(weights, noise):
         assert_close(ours, theirs, "bf16")
 
 
+@needs_cuda
 @pytest.mark.parametrize("is_fixed", [False, True])
 def test_nothing_waits_for_the_device_within_a_call(is_fixed, weights, clips, noise):
     embedder = Embedder(SPEC, weights, DEVICE, 4 * 1190, "bf16")
@@ -91,11 +116,8 @@ def test_nothing_waits_for_the_device_within_a_call(is_fixed, weights, clips, no
             embedder.engine.fix(WINDOW)
         embedder.engine(windows)
         torch.cuda.synchronize()
-        torch.cuda.set_sync_debug_mode("error")
-        try:
+        with waiting_is_an_error():
             embedder.engine(windows)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
         torch.cuda.synchronize()
 
 
@@ -113,6 +135,7 @@ def test_calls_may_be_under_way_together(weights, noise):
         assert call.done()
 
 
+@needs_cuda
 def test_memory_stays_flat(weights, noise):
     embedder = Embedder(SPEC, weights, DEVICE, 8 * 1190, "bf16")
     embedder.engine.fix(WINDOW)
@@ -123,8 +146,9 @@ def test_memory_stays_flat(weights, noise):
     locked = torch.cuda.host_memory_stats()["allocated_bytes.current"]
     for _ in range(20):
         embedder.embed(windows)
-    assert torch.cuda.memory_reserved() <= reserved
-    assert torch.cuda.host_memory_stats()["allocated_bytes.current"] <= locked
+    # Blocks come back when an event of the device says so, which is not always at the same time.
+    assert torch.cuda.memory_reserved() <= reserved + SLACK_BYTES
+    assert torch.cuda.host_memory_stats()["allocated_bytes.current"] <= locked + SLACK_BYTES
 
 
 WORK = """
@@ -154,13 +178,17 @@ def start(out, share, max_tokens, *more, **env):
         [sys.executable, "-c", WORK, str(out), str(share), str(max_tokens), *more],
         env=os.environ | {"PYTHONPATH": str(ROOT)} | env,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
 
 
 def ended(process):
-    told, _ = process.communicate(timeout=300)
-    assert process.returncode == 0
+    try:
+        told, errors = process.communicate(timeout=PROCESS_TIMEOUT_S)
+    finally:
+        process.kill()
+    assert process.returncode == 0, errors
     return json.loads(told.splitlines()[-1])
 
 
@@ -172,6 +200,7 @@ def calm(tmp_path_factory):
     return np.load(out)
 
 
+@needs_cuda
 def test_launches_that_wait_give_the_same(calm, tmp_path):
     """Were a stream ahead of one that it must follow, this would tell."""
     for more in ((), ("warm",)):
@@ -179,30 +208,40 @@ def test_launches_that_wait_give_the_same(calm, tmp_path):
         assert_close(np.load(tmp_path / "out.npy"), calm, "bf16")
 
 
+@needs_cuda
 @pytest.mark.parametrize("more", [(), ("warm",)])
 def test_batches_are_halved_where_memory_runs_out(more, calm, tmp_path):
     _, total_bytes = torch.cuda.mem_get_info()
-    # The weights take 0.2 GB and a batch of 64 windows some gigabytes.
-    told = ended(start(tmp_path / "out.npy", 1.5e9 / total_bytes, 64 * 1190, *more))
+    # A batch of 64 windows takes 1.25 GB at most, beside 0.27 GB of weights and samples.
+    told = ended(start(tmp_path / "out.npy", 0.9e9 / total_bytes, 64 * 1190, *more))
     assert told["max_tokens"] < 64 * 1190
     assert_close(np.load(tmp_path / "out.npy"), calm, "bf16")
 
 
+@needs_cuda
 def test_two_processes_share_a_gpu(calm, tmp_path):
     files = [tmp_path / f"{i}.npy" for i in range(2)]
-    for process in [start(file, 0.5, 16 * 1190, "warm") for file in files]:
-        ended(process)
+    processes = [start(file, 0.5, 16 * 1190, "warm") for file in files]
+    try:
+        for process in processes:
+            ended(process)
+    finally:
+        for process in processes:
+            process.kill()
     for file in files:
         assert_close(np.load(file), calm, "bf16")
 
 
+@needs_cuda
 def test_the_bench_tells_what_it_measured():
     command = [
         *(sys.executable, "-m", "jobs.bench_model", "--device", DEVICE, "--repeats", "1"),
         *("--cases", "windows,mix,timestamps,long", "--precisions", "bf16", "--json"),
     ]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    ours = [row for row in json.loads(told)["results"] if row["who"] == "passtream"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in done.stdout.splitlines()]
+    ours = [row["result"] for row in told if row.get("result", {}).get("who") == "passtream"]
     assert len(ours) == 4
     assert ours[0]["fidelity"]["noise"]["cosine_min"] > 0.999
     assert ours[0]["warm_up"]["batch_windows"] >= 1

@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Checks and measures passtream on a machine that has a GPU, torch, torchaudio, numpy and pytest:
+#
+#     infra/gpu_check.sh [--device cuda|cpu] [--quick] OUT [WHEELS]
+#
+# OUT      folder for what is found; results of an earlier check in it are replaced
+# WHEELS   folder with a wheel of hear21passt, the rival; without it nothing is raced
+# --quick  one round of each, and no gpu tests: under four minutes
+#
+# Each step has a time limit of its own, leaves its result as soon as it is there, and the next one
+# goes on whatever became of it. The most important ones come first; a table comes last (table.md).
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+device=cuda quick='' places=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        --device) device=${2:?--device takes cuda or cpu}; shift ;;
+        --quick) quick=1 ;;
+        -*) echo "gpu_check.sh: no such option: $1" >&2; exit 2 ;;
+        *) places+=("$1") ;;
+    esac
+    shift
+done
+if [ "${#places[@]}" -lt 1 ]; then
+    echo "usage: infra/gpu_check.sh [--device cuda|cpu] [--quick] OUT [WHEELS]" >&2
+    exit 2
+fi
+out=${places[0]} wheels=${places[1]:-} python=${PYTHON:-python3}
+mkdir -p "$out"
+rm -f "$out"/{log,versions,tests}.txt "$out"/{windows,cases,kernels,rest}.jsonl "$out/table.md"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export PASSTREAM_CACHE=$work/cache PYTHONUNBUFFERED=1 PYTHONPATH=$PWD:$work/site
+
+# step NAME SECONDS FILE COMMAND...: the command's output goes to FILE, the rest to log.txt
+step() {
+    local name=$1 limit_s=$2 file=$3 started=$SECONDS code
+    shift 3
+    timeout -k 5 "$limit_s" "$@" >"$out/$file" 2>>"$out/log.txt"
+    code=$?
+    echo "$name: exit code $code after $((SECONDS - started)) of $limit_s s" | tee -a "$out/log.txt"
+}
+
+bench() {
+    local name=$1 limit_s=$2 file=$3
+    shift 3
+    step "$name" "$limit_s" "$file" "$python" -m jobs.bench_model --device "$device" --json "$@"
+}
+
+rival=()
+if ls "$wheels"/hear21passt*.whl >/dev/null 2>&1; then
+    "$python" -m pip install -q --no-index --no-deps --target "$work/site" "$wheels"/*.whl \
+        >>"$out/log.txt" 2>&1 && rival=(--against hear21passt)
+fi
+step versions 60 versions.txt "$python" infra/gpu_versions.py
+if [ -n "$quick" ]; then
+    arch=() length=()  # a CPU shows that it all runs, and takes the cheapest arch for it
+    [ "$device" = cuda ] || arch=(--arch passt_s_p16_s16_128_ap468) length=(--lengths 1)
+    bench windows 70 windows.jsonl --cases windows --precisions bf16 --repeats 1 \
+        "${arch[@]}" "${length[@]}" "${rival[@]}"
+    bench kernels 50 kernels.jsonl --cases kernels "${arch[@]}"
+    [ "$device" = cpu ] || bench cases 60 cases.jsonl --cases timestamps,mix,long --repeats 1
+else
+    bench windows 90 windows.jsonl --cases windows --precisions bf16 "${rival[@]}"
+    step tests 130 tests.txt env OMP_NUM_THREADS=4 PASSTREAM_GPU_TESTS_ON="$device" "$python" -m pytest -W default -q -m gpu -n 4 \
+        -p no:cacheprovider --durations=5 tests/models/test_gpu.py tests/models/test_gpu_engine.py \
+        tests/models/test_kernels.py
+    bench cases 70 cases.jsonl --cases timestamps,mix,long --repeats 2 "${rival[@]}"
+    bench kernels 40 kernels.jsonl --cases kernels
+    bench rest 90 rest.jsonl --cases windows,memory --precisions fp16,tf32,fp32
+fi
+"$python" infra/gpu_table.py "$out" | tee "$out/table.md"

@@ -1,0 +1,75 @@
+"""Print a Markdown table of what `gpu_check.sh` has found, from the files that there are.
+
+Run as `python3 infra/gpu_table.py OUT`.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def main(out: Path) -> None:
+    """Print the table."""
+    print((out / "versions.txt").read_text() if (out / "versions.txt").exists() else "")
+    print("| work | who | median s | of bf16 GEMMs | windows/s | times passtream's |")
+    print("|---|---|---|---|---|---|")
+    told = list(_lines(out))
+    for result in (line["result"] for line in told if "result" in line):
+        cells = [
+            result["work"],
+            result["who"],
+            f"{result['median_s']:.4g}",
+            _shown(result["of_bf16_gemm"], ".2f"),
+            _shown(result["windows_per_s"], ".4g"),
+            f"{result['times_ours']:.2f}",
+        ]
+        print(f"| {' | '.join(cells)} |")
+    print()
+    for line in told:
+        _print_rest(line)
+    tests = out / "tests.txt"
+    if tests.exists():
+        print("gpu tests:", (tests.read_text().strip().splitlines() or ["no output"])[-1])
+    log = out / "log.txt"
+    if log.exists():
+        print("\n".join(line for line in log.read_text().splitlines() if ": exit code " in line))
+
+
+def _lines(out: Path) -> Iterator[dict[str, Any]]:
+    for name in ("windows", "cases", "kernels", "rest"):
+        path = out / f"{name}.jsonl"
+        for line in path.read_text().splitlines() if path.exists() else ():
+            try:
+                yield json.loads(line)
+            except ValueError:  # of a step that was stopped in the middle of a line
+                print(f"{path.name}: {line[:200]}")
+
+
+def _print_rest(line: dict[str, Any]) -> None:
+    fidelity = line.get("result", {}).get("fidelity") or {}
+    for kind, found in fidelity.items():
+        print(
+            f"{line['result']['work']}: cosine to fp32 on {kind} {found['cosine_mean']:.6f}, "
+            f"at least {found['cosine_min']:.6f}"
+        )
+    if line.get("result", {}).get("peak_memory_bytes"):
+        print(f"{line['result']['work']}: {line['result']['peak_memory_bytes'] / 1e9:.2f} GB")
+    if memory := line.get("memory"):
+        print(
+            f"memory, {memory['work']}: {memory['after_a_tenth_bytes'] / 1e9:.2f} GB after a "
+            f"tenth, {memory['at_the_end_bytes'] / 1e9:.2f} GB at the end"
+        )
+    if kernels := line.get("kernels"):
+        print(f"kernels of {kernels['work']}, {kernels['seconds']:.4f} s:")
+        for each in kernels["kernels"]:
+            print(f"{each['seconds'] / kernels['seconds']:7.1%} {each['calls']:5} {each['name']}")
+
+
+def _shown(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

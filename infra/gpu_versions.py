@@ -1,0 +1,25 @@
+"""Print what a check of a GPU runs on: versions, the card, and whether kernels of ours compile."""
+
+import platform
+
+import numpy
+import torch
+import torchaudio
+
+from models.fused import has_kernels
+
+print(f"Python {platform.python_version()}, numpy {numpy.__version__}")
+print(f"torch {torch.__version__}, torchaudio {torchaudio.__version__}")
+print(f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}")
+try:
+    import triton
+
+    print(f"Triton {triton.__version__}")
+except ImportError:
+    print("no Triton")
+if torch.cuda.is_available():
+    free, total = torch.cuda.mem_get_info()
+    print(f"{torch.cuda.get_device_name()}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free")
+    print(f"kernels of ours: {'yes' if has_kernels(torch.device('cuda')) else 'no'}")
+else:
+    print("torch sees no GPU")

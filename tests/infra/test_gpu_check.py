@@ -1,0 +1,53 @@
+"""`infra/gpu_check.sh` on a machine without a GPU: every step is taken, and a table comes last."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.support import ROOT
+
+SCRIPT = ROOT / "infra" / "gpu_check.sh"
+
+
+def check(*arguments):
+    env = os.environ | {"PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+    return subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, env=env)
+
+
+def test_a_quick_check_runs_to_its_end_on_a_cpu(tmp_path):
+    out = tmp_path / "found"
+    out.mkdir()
+    (out / "rest.jsonl").write_text("of an earlier check")
+    done = check("--device", "cpu", "--quick", out)
+    assert done.returncode == 0, done.stderr
+    names = {"log.txt", "versions.txt", "windows.jsonl", "kernels.jsonl", "table.md"}
+    assert {path.name for path in out.iterdir()} == names
+    table = (out / "table.md").read_text()
+    for part in ("torch sees no GPU", "| 4 windows of 1 s, bf16 | passtream |", "cosine to fp32"):
+        assert part in table
+    for step in ("versions", "windows", "kernels"):
+        assert f"{step}: exit code 0" in table
+    assert done.stdout.endswith(table)
+
+
+def test_a_step_that_fails_does_not_end_the_check(tmp_path):
+    # There is no such device, so every bench fails.
+    done = check("--device", "tpu", "--quick", tmp_path)
+    table = (tmp_path / "table.md").read_text()
+    assert "windows: exit code 2" in table
+    assert "kernels: exit code 2" in table
+    assert "versions: exit code 0" in table
+    assert "device must be of cpu, cuda (got 'tpu')" in (tmp_path / "log.txt").read_text()
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [((), "usage: infra/gpu_check.sh"), (("--fast", "x"), "no such option: --fast")],
+)
+def test_a_wrong_call_is_an_error(arguments, message):
+    done = check(*arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
