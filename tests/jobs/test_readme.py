@@ -25,6 +25,7 @@ README = (ROOT / "README.md").read_text()
 ELSEWHERE = {
     "http://HEAD:8265": "tests/jobs/test_submit.py submits to a head",
     "--device cuda": "tests/models/test_gpu_engine.py runs it on a GPU, test_bench.py on a CPU",
+    "infra/gpu_check.sh": "tests/infra/test_gpu_check.py runs it on a CPU",
     "make demo": "tests/jobs/test_demo.py runs what it does",
     "make test": ".ci/run runs it",
     "passtream-*.whl": "tests/jobs/test_current_folder.py builds and installs a wheel",
