@@ -7,7 +7,7 @@
 # WHEELS   folder with a wheel of hear21passt, the rival; without it nothing is raced
 # --quick  one round of each, and no gpu tests: under four minutes
 #
-# Each step has a time limit of its own, leaves its result as soon as it is there, and the next one
+# Each step has a time limit of its own, seven minutes in all, leaves its result as soon as it is there, and the next one
 # goes on whatever became of it. The most important ones come first; a table comes last (table.md).
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -53,7 +53,7 @@ if ls "$wheels"/hear21passt*.whl >/dev/null 2>&1; then
     "$python" -m pip install -q --no-index --no-deps --target "$work/site" "$wheels"/*.whl \
         >>"$out/log.txt" 2>&1 && rival=(--against hear21passt)
 fi
-step versions 60 versions.txt "$python" infra/gpu_versions.py
+step versions 30 versions.txt "$python" infra/gpu_versions.py
 if [ -n "$quick" ]; then
     arch=() length=()  # a CPU shows that it all runs, and takes the cheapest arch for it
     [ "$device" = cuda ] || arch=(--arch passt_s_p16_s16_128_ap468) length=(--lengths 1)
@@ -62,12 +62,12 @@ if [ -n "$quick" ]; then
     bench kernels 50 kernels.jsonl --cases kernels "${arch[@]}"
     [ "$device" = cpu ] || bench cases 60 cases.jsonl --cases timestamps,mix,long --repeats 1
 else
-    bench windows 90 windows.jsonl --cases windows --precisions bf16 "${rival[@]}"
-    step tests 130 tests.txt env OMP_NUM_THREADS=4 PASSTREAM_GPU_TESTS_ON="$device" "$python" -m pytest -W default -q -m gpu -n 4 \
+    bench windows 80 windows.jsonl --cases windows --precisions bf16 "${rival[@]}"
+    step tests 120 tests.txt env OMP_NUM_THREADS=4 PASSTREAM_GPU_TESTS_ON="$device" "$python" -m pytest -W default -q -m gpu -n 4 \
         -p no:cacheprovider --durations=5 tests/models/test_gpu.py tests/models/test_gpu_engine.py \
         tests/models/test_kernels.py
-    bench cases 70 cases.jsonl --cases timestamps,mix,long --repeats 2 "${rival[@]}"
+    bench cases 60 cases.jsonl --cases timestamps,mix,long --repeats 2 "${rival[@]}"
     bench kernels 40 kernels.jsonl --cases kernels
-    bench rest 90 rest.jsonl --cases windows,memory --precisions fp16,tf32,fp32
+    bench rest 80 rest.jsonl --cases windows,memory --precisions fp16,tf32,fp32
 fi
 "$python" infra/gpu_table.py "$out" | tee "$out/table.md"

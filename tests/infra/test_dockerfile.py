@@ -100,7 +100,7 @@ def test_ends_as_a_user_without_powers_with_versions_of_the_lock(target):
     found, bases = stages()
     users = [rest for name, rest in found[target] if name == "USER"]
     assert users == ["10001:10001"]
-    assert bases[target] == "runtime"
+    assert bases[target] == {"cpu": "runtime", "gpu": "runtime-gpu"}[target]
     last = max(i for i, (name, _) in enumerate(found[target]) if name == "RUN")
     assert ("USER", "10001:10001") in found[target][last:]
     (installs,) = (rest for name, rest in found[f"dependencies-{target}"] if name == "RUN")
@@ -112,6 +112,13 @@ def test_ends_as_a_user_without_powers_with_versions_of_the_lock(target):
     assert ("--index-url" in installs) == (target == "cpu")
     (wheel,) = (rest for name, rest in found[target] if name == "RUN")
     assert "--no-deps --no-index" in wheel
+
+
+def test_the_image_for_gpus_alone_has_a_compiler():
+    found, bases = stages()
+    installing = [name for name, each in found.items() if "gcc" in str(each)]
+    assert installing == ["runtime-gpu"]
+    assert bases["runtime-gpu"] == "runtime"
 
 
 def pins(name):
