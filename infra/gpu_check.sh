@@ -7,8 +7,9 @@
 # WHEELS   folder with a wheel of hear21passt, the rival; without it nothing is raced
 # --quick  one round of each, and no gpu tests: under four minutes
 #
-# Each step has a time limit of its own, seven minutes in all, leaves its result as soon as it is there, and the next one
-# goes on whatever became of it. The most important ones come first; a table comes last (table.md).
+# Each step has a time limit of its own, seven minutes in all, and leaves its result as soon as it is
+# there; the next one goes on whatever became of it. The most important ones come first; a table comes
+# last (table.md).
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
