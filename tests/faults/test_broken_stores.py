@@ -224,7 +224,10 @@ def test_killed_between_the_parts_of_an_upload(remote, few):
 
 @pytest.mark.parametrize(
     ("where", "kind", "part"),
-    [("Ray", "unavailable", "/clips/"), ("this process", "broken", COMMITS)],
+    [
+        pytest.param("Ray", "unavailable", "/clips/", marks=pytest.mark.slow),
+        ("this process", "broken", COMMITS),
+    ],
 )
 def test_a_store_that_stays_broken_fails_the_run(remote, few, where, kind, part):
     remote.proxy.faults = [Fault(kind, "PUT", part, ALWAYS)]

@@ -5,6 +5,8 @@ import contextlib
 import psutil
 
 from pipeline.local_lock import LOCK_NAME
+import pytest
+
 from tests.support import (
     QUICK,
     children,
@@ -21,6 +23,7 @@ from tests.support import (
 N_CLIPS = 60
 
 
+@pytest.mark.slow
 def test_actors_of_a_run_that_stood_still_commit_nothing_when_it_goes_on(tmp_path):
     corpus, table, log = tmp_path / "corpus", tmp_path / "table", tmp_path / "log"
     write_tones(corpus, [0.5] * N_CLIPS)

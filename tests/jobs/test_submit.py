@@ -65,6 +65,7 @@ def all_text(folder):
     return "".join(each.read_bytes().decode(errors="replace") for each in files)
 
 
+@pytest.mark.slow
 def test_stopped_and_submitted_again(head, site, tmp_path):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(corpus, [1.0 + 0.25 * i for i in range(N_CLIPS)])
