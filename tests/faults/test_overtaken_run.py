@@ -3,10 +3,9 @@
 import contextlib
 
 import psutil
-
-from pipeline.local_lock import LOCK_NAME
 import pytest
 
+from pipeline.local_lock import LOCK_NAME
 from tests.support import (
     QUICK,
     children,
