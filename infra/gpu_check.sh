@@ -64,8 +64,8 @@ if [ -n "$quick" ]; then
     [ "$device" = cpu ] || bench cases 60 cases.jsonl --cases timestamps,mix,long --repeats 1
 else
     bench windows 80 windows.jsonl --cases windows --precisions bf16 "${rival[@]}"
-    step tests 120 tests.txt env OMP_NUM_THREADS=4 PASSTREAM_GPU_TESTS_ON="$device" "$python" -m pytest -W default -q -m gpu -n 4 \
-        -p no:cacheprovider --durations=5 tests/models/test_gpu.py tests/models/test_gpu_engine.py \
+    step tests 120 tests.txt env OMP_NUM_THREADS=4 PASSTREAM_GPU_TESTS_ON="$device" "$python" -m pytest -c /dev/null --rootdir . -W default \
+        -q -m gpu -n 4 -p no:cacheprovider --durations=5 tests/models/test_gpu.py tests/models/test_gpu_engine.py \
         tests/models/test_kernels.py
     bench cases 60 cases.jsonl --cases timestamps,mix,long --repeats 2 "${rival[@]}"
     bench kernels 40 kernels.jsonl --cases kernels

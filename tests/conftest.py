@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from models.archs import ARCHS, DEFAULT_ARCH, ArchSpec
 from tests.servers import S3Server, is_ci, missing_ceph_programs, moto_server, rados_gateway
-from tests.support import QUICK_ARCH, QUICK_SPEC
 
 if not torch.cuda.is_available():
     # Kernels for GPUs are interpreted on a CPU; Triton asks for this when it is imported.
@@ -48,6 +47,8 @@ def gateway(tmp_path_factory) -> Iterator[S3Server]:
 @pytest.fixture
 def quick_arch(monkeypatch) -> None:
     """Make the quick arch known in this process; those that tests start know it of themselves."""
+    from tests.support import QUICK_ARCH, QUICK_SPEC  # a machine with a GPU may not have its needs
+
     monkeypatch.setitem(ARCHS, QUICK_ARCH, QUICK_SPEC)
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from models.window_pack import FrameSlots
 
 kernels = pytest.importorskip("models.kernels")
+pytestmark = pytest.mark.gpu  # compiled there, interpreted on a CPU
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
