@@ -1,6 +1,7 @@
 """Labels, timestamps, precision and routes, from the command to the table."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -12,6 +13,7 @@ from models.labels import class_names
 from models.weights import load_weights
 from pipeline.table import SPEC_NAME
 from tests.support import (
+    ONE_BLOCK_EACH,
     QUICK,
     QUICK_ARCH,
     QUICK_SPEC,
@@ -150,7 +152,7 @@ def test_clips_go_whole_through_the_arch_of_their_length(tmp_path):
     paths = write_tones(corpus, durations_s)
     done = passtream(
         "embed", corpus, table, "--weights", "random:0", "--long-clips", "route",
-        "--tables", "clips,windows", "--in-process",
+        "--tables", "clips,windows", "--in-process", env=ONE_BLOCK_EACH,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = verified(table)
@@ -158,10 +160,10 @@ def test_clips_go_whole_through_the_arch_of_their_length(tmp_path):
     archs = [DEFAULT_ARCH, "passt_20sec", "passt_30sec"]
     for folder in ("clips", "windows"):
         assert pq.read_table(table / folder)["arch"].to_pylist() == archs
-    spec = arch_spec("passt_20sec")
+    spec = replace(arch_spec("passt_20sec"), depth=1)
     embedder = Embedder(spec, load_weights("random:0", spec).state_dict)
     expected = embedder.embed([tone(durations_s[1], 32_000, seed=1)]).features[0]
     np.testing.assert_allclose(vectors(table)[str(paths[1])], expected, rtol=0, atol=1e-5)
-    checked = passtream("verify", table).stdout
+    checked = passtream("verify", table, env=ONE_BLOCK_EACH).stdout
     for arch, up_to_s in zip(archs, (10, 20, 30), strict=True):
         assert f"model       {arch} to {up_to_s} s, weights random:0" in checked
