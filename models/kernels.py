@@ -266,3 +266,24 @@ def _placed_special(
     is_inside = columns < DIM
     token = tl.load(special + row % N_SPECIAL * DIM + columns, mask=is_inside, other=0.0)
     tl.store(tokens + tl.load(special_tokens + row) * DIM + columns, token, mask=is_inside)
+
+
+def try_all(device: torch.device) -> None:
+    """Launch each kernel once on next to nothing; raise what does not work on a device.
+
+    Args:
+        device: A device that is not recording a graph.
+    """
+    with torch.device(device):
+        rows, whole = torch.zeros(2, 768, dtype=torch.float16), torch.zeros(1, dtype=torch.int32)
+        for owed in (None, torch.zeros(768)):
+            norm(rows, owed, rows[0], rows[0], 1e-6)
+        slots = FrameSlots(whole, whole, torch.full((1,), 2000, dtype=torch.int32))
+        framed(torch.zeros(2000), whole, slots, torch.zeros(1024), 0.97, 1)
+        power(torch.zeros(1, 513, dtype=torch.complex64))
+        bands = log_in_place(torch.ones(16, 128), 1e-5, 4.5, 5.0)
+        copies = patches(bands, whole.long(), 12, 10, 16, torch.float16)
+        vectors = copies.new_zeros(1, 12, 768)
+        placed(vectors, vectors, whole.long(), torch.arange(2, 14), rows, torch.arange(2))
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
