@@ -11,6 +11,7 @@
 # there; the next one goes on whatever became of it. The most important ones come first; a table comes
 # last (table.md).
 set -uo pipefail
+called_from=$PWD
 cd "$(dirname "$0")/.."
 
 device=cuda quick='' places=()
@@ -27,7 +28,9 @@ if [ "${#places[@]}" -lt 1 ]; then
     echo "usage: infra/gpu_check.sh [--device cuda|cpu] [--quick] OUT [WHEELS]" >&2
     exit 2
 fi
-out=${places[0]} wheels=${places[1]:-} python=${PYTHON:-python3}
+out=$(cd "$called_from" && realpath -m "${places[0]}")
+wheels=${places[1]:+$(cd "$called_from" && realpath -m "${places[1]}")}
+python=${PYTHON:-python3}
 mkdir -p "$out"
 rm -f "$out"/{log,versions,tests}.txt "$out"/{windows,cases,kernels,rest}.jsonl "$out/table.md"
 work=$(mktemp -d)
@@ -54,6 +57,9 @@ if ls "$wheels"/hear21passt*.whl >/dev/null 2>&1; then
     "$python" -m pip install -q --no-index --no-deps --target "$work/site" "$wheels"/*.whl \
         >>"$out/log.txt" 2>&1 && rival=(--against hear21passt)
 fi
+if [ -n "$wheels" ] && [ "${#rival[@]}" -eq 0 ]; then
+    echo "no rival: hear21passt cannot be installed from $wheels" | tee -a "$out/log.txt"
+fi
 step versions 30 versions.txt "$python" infra/gpu_versions.py
 if [ -n "$quick" ]; then
     arch=() length=()  # a CPU shows that it all runs, and takes the cheapest arch for it
@@ -64,8 +70,9 @@ if [ -n "$quick" ]; then
     [ "$device" = cpu ] || bench cases 60 cases.jsonl --cases timestamps,mix,long --repeats 1
 else
     bench windows 80 windows.jsonl --cases windows --precisions bf16 "${rival[@]}"
-    step tests 120 tests.txt env OMP_NUM_THREADS=4 PASSTREAM_GPU_TESTS_ON="$device" "$python" -m pytest -c /dev/null --rootdir . -W default \
-        -q -m gpu -n 4 -p no:cacheprovider --durations=5 tests/models/test_gpu.py tests/models/test_gpu_engine.py \
+    step tests 120 tests.txt env OMP_NUM_THREADS=4 PASSTREAM_GPU_TESTS_ON="$device" \
+        "$python" -m pytest -c /dev/null --rootdir . -W default -q -m gpu -n 4 --durations=5 \
+        -p no:cacheprovider tests/models/test_gpu.py tests/models/test_gpu_engine.py \
         tests/models/test_kernels.py
     bench cases 60 cases.jsonl --cases timestamps,mix,long --repeats 2 "${rival[@]}"
     bench kernels 40 kernels.jsonl --cases kernels

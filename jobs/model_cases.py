@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from jobs.kernel_times import kernel_times
 from jobs.race import Case, Contestant
 from jobs.rival import REFERENCE, hushed, reference
 from models.archs import SAMPLE_RATE_HZ, ArchSpec
@@ -186,23 +187,11 @@ class ModelCases:
 
     def kernels(self) -> dict[str, Any]:
         """What a device spends the time of one batch of full windows on, kernel by kernel."""
-        from torch.profiler import ProfilerActivity, profile
-
-        is_cuda = self.device.type == "cuda"
         embedder = self._embedder(self._usual)
         n_samples = round(self.spec.max_window_s * SAMPLE_RATE_HZ)
         n = embedder.warm_up(n_samples).batch_windows
-        windows = [noise(n_samples, seed) for seed in range(n)]
-        embedder.embed(windows)
-        activity = ProfilerActivity.CUDA if is_cuda else ProfilerActivity.CPU
-        with profile(activities=[activity]) as profiled:
-            embedder.embed(windows)
-        found = []
-        for event in profiled.key_averages():
-            taken_us = event.self_device_time_total if is_cuda else event.self_cpu_time_total
-            if taken_us:
-                found.append({"name": event.key, "calls": event.count, "seconds": taken_us / 1e6})
-        found.sort(key=lambda each: -each["seconds"])
+        windows = self._noise_windows(n, n_samples)
+        found = kernel_times(lambda: embedder.embed(windows), self.device)
         return {
             "work": f"{n} windows of {self.spec.max_window_s:g} s, {self._usual}",
             "seconds": sum(each["seconds"] for each in found),

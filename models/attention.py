@@ -6,8 +6,8 @@ the tokens there are; no padding, no mask. Attention takes each run of equal len
 a GPU in half precision takes a pack of several lengths through the variable-length kernel.
 
 On a GPU cuDNN's attention is a little faster than FlashAttention, but makes a plan for each shape,
-which can take half a second. Shapes that come back for ever may have it (see `shapes_are_fixed`),
-all others go through FlashAttention, whatever this version of torch would choose.
+which can take half a second. Only shapes that are recorded, and so come back in each batch, use it
+(see `shapes_are_fixed`); all others go through FlashAttention, whatever torch would choose.
 """
 
 import contextlib

@@ -1,10 +1,10 @@
 """Where a net takes kernels of its own in place of torch's operators, and which.
 
 On a GPU a residual is never added by itself: the products accumulate into the tokens, and the
-biases that they leave out are added within the norms that follow. That saves a fourteenth of a
-forward's time by count (BENCHMARKS.md says what was measured). It needs `models.kernels`, so Triton
-and a C compiler, which Triton builds its launchers with; where the kernels do not run, all is
-computed by torch's operators as on a CPU, and a warning says so once.
+biases that they leave out are added within the norms that follow. By count that saves a fourteenth
+of a forward's time; no GPU has measured it yet. It needs `models.kernels`, so Triton and a C
+compiler, which Triton builds its launchers with; where the kernels do not run, all is computed by
+torch's operators as on a CPU, and a warning says so once.
 """
 
 import functools

@@ -1,8 +1,8 @@
 """Triton kernels: one pass over memory where torch's operators take several.
 
-Each function launches one kernel. They compute in float32 whatever their inputs are, and need a
-device that Triton compiles for; `models.fused` says where that is so. None of them has a gradient,
-and none waits for the device. Triton is part of torch's builds for CUDA.
+Each function launches one kernel, `placed` two. They compute in float32 whatever their inputs are,
+and need a device that Triton compiles for; `models.fused` says where that is so. None of them has a
+gradient, and none waits for the device. Triton is part of torch's builds for CUDA.
 
 Numbers that differ from pack to pack are no arguments of the kernels: Triton would compile a kernel
 anew for some of their values, in the middle of a run. A program takes a row.

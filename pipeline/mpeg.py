@@ -94,7 +94,7 @@ def _xing(tag: bytes) -> tuple[int, int, int] | None:
     end += 100 if flags & _HAS_TOC else 0
     end += 4 if flags & _HAS_QUALITY else 0
     packed = tag[end + _DELAYS_AT : end + _DELAYS_AT + 3]
-    # Without a name of the encoder decoders take what is behind it for nothing.
+    # Decoders ignore the delays where the name of the encoder before them is missing.
     has_delays = len(packed) == 3 and tag[end]
     before_and_after = int.from_bytes(packed, "big") if has_delays else 0
     return n_frames, before_and_after >> 12, before_and_after & 0xFFF

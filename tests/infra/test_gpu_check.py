@@ -34,11 +34,12 @@ def test_a_quick_check_runs_to_its_end_on_a_cpu(tmp_path):
 
 def test_a_step_that_fails_does_not_end_the_check(tmp_path):
     # There is no such device, so every bench fails.
-    done = check("--device", "tpu", "--quick", tmp_path)
+    done = check("--device", "tpu", "--quick", tmp_path, tmp_path / "wheels")
     table = (tmp_path / "table.md").read_text()
     assert "windows: exit code 2" in table
     assert "kernels: exit code 2" in table
     assert "versions: exit code 0" in table
+    assert f"no rival: hear21passt cannot be installed from {tmp_path / 'wheels'}" in done.stdout
     assert "device must be of cpu, cuda (got 'tpu')" in (tmp_path / "log.txt").read_text()
     assert done.returncode == 0
 
