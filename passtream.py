@@ -25,11 +25,11 @@ def main() -> None:
                 f"the package {name!r} would be imported from {found}, which is not passtream's; "
                 f"unset PYTHONPATH if it names that project, {_OWN_ENVIRONMENT}"
             )
-    from jobs.command_line import hide_credentials
+    from jobs.runtime.process_title import hide_credentials
 
     hide_credentials()
     try:
-        from jobs.cli import main as run
+        from jobs.cli.main import main as run
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise

@@ -49,7 +49,7 @@ step() {
 bench() {
     local name=$1 limit_s=$2 file=$3
     shift 3
-    step "$name" "$limit_s" "$file" "$python" -m jobs.bench_model --device "$device" --json "$@"
+    step "$name" "$limit_s" "$file" "$python" -m jobs.bench.model --device "$device" --json "$@"
 }
 
 rival=()
@@ -73,7 +73,7 @@ else
     step tests 120 tests.txt env OMP_NUM_THREADS=4 PASSTREAM_GPU_TESTS_ON="$device" \
         "$python" -m pytest -c /dev/null --rootdir . -W default -q -m gpu -n 4 --durations=5 \
         -p no:cacheprovider tests/models/test_gpu.py tests/models/test_gpu_engine.py \
-        tests/models/test_kernels.py
+        tests/models/passt/test_kernels.py
     bench cases 60 cases.jsonl --cases timestamps,mix,long --repeats 2 "${rival[@]}"
     bench kernels 40 kernels.jsonl --cases kernels
     bench rest 80 rest.jsonl --cases windows,memory --precisions fp16,tf32,fp32

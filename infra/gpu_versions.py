@@ -6,7 +6,7 @@ import numpy
 import torch
 import torchaudio
 
-from models.fused import has_kernels
+from models.passt.fused import has_kernels
 
 print(f"Python {platform.python_version()}, numpy {numpy.__version__}")
 print(f"torch {torch.__version__}, torchaudio {torchaudio.__version__}")

@@ -18,16 +18,16 @@ import soundfile
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from jobs.config import EmbedConfig
-from jobs.embed import run_embed
-from jobs.logs import RunLog
-from jobs.stop import stop_signals
-from jobs.verify import run_verify
+from jobs.cli.verify_command import run_verify
+from jobs.embed.run import run_embed
+from jobs.runtime.run_log import RunLog
+from jobs.runtime.stop_signals import stop_signals
+from jobs.settings.config import EmbedConfig
 from models.errors import WeightsUnavailableError
-from pipeline.local_store import LocalStore
-from pipeline.sound import Samples
+from pipeline.decode.audio_stream import Samples
 from pipeline.sources.listing import SourceOptions
-from pipeline.table import Table
+from pipeline.table.store.local import LocalStore
+from pipeline.table.table import Table
 
 FOLDER = Path("demo")
 SHOWN_ROWS = 6

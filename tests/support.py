@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import soundfile
 
 from models.archs import arch_spec
-from pipeline.local_store import LocalStore
-from pipeline.report import Report
-from pipeline.table import Table
-from pipeline.verify import verify_table
+from pipeline.maintenance.verify import verify_table
+from pipeline.maintenance.verify_report import Report
+from pipeline.table.store.local import LocalStore
+from pipeline.table.table import Table
 from tests import warm
 
 ROOT = Path(__file__).parents[1]

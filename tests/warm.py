@@ -1,7 +1,7 @@
 """The command in a process that is forked from one which has torch loaded already.
 
 Loading it takes seconds of a processor, and the tests start the command a hundred times and more.
-What runs is the same: `jobs.cli.main`, with its arguments, folder and environment, in a process of
+What runs is the same: `main`, with its arguments, folder and environment, in a process of
 its own that writes to files of its own.
 """
 
@@ -53,7 +53,7 @@ def _main(arguments: Sequence[str], folder: str, env: dict[str, str], out: str, 
         for number, mode in ((0, "r"), (1, "w"), (2, "w"))
     )
     sys.argv = ["passtream", *arguments]
-    from jobs.cli import main
+    from jobs.cli.main import main
 
     try:
         main()

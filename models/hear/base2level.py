@@ -1,8 +1,8 @@
 """HEAR module: 10 s windows, timestamps through 160 ms and 800 ms."""
 
-from models.factory import get_model_passt
-from models.hear.modules import HearModule
-from models.hear.table import HEAR_MODULES
+from models.hear.factory import get_model_passt
+from models.hear.module import HearModule
+from models.hear.registry import HEAR_MODULES
 
 _MODULE = HearModule(HEAR_MODULES["base2level"])
 

@@ -1,8 +1,8 @@
 """HEAR module: the 20 instruments of OpenMIC-2018, 10 s windows, 160 ms timestamps."""
 
-from models.factory import get_model_passt
-from models.hear.modules import HearModule
-from models.hear.table import HEAR_MODULES
+from models.hear.factory import get_model_passt
+from models.hear.module import HearModule
+from models.hear.registry import HEAR_MODULES
 
 _MODULE = HearModule(HEAR_MODULES["openmic2008"])
 

@@ -1,1 +1,1 @@
-"""From what a person has to clips: one class a format, all behind `listing.Source`."""
+"""What a user names, turned into a listing of clips and containers; one module per format."""

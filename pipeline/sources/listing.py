@@ -7,8 +7,8 @@ from typing import Protocol
 
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
-from pipeline.signed import DEFAULT_QUERY_RULE, QueryRule
-from pipeline.storage import DEFAULT_STORAGE, Storage
+from pipeline.io.signed_urls import DEFAULT_QUERY_RULE, QueryRule
+from pipeline.io.storage import DEFAULT_STORAGE, Storage
 from pipeline.wording import count
 
 AUTO = "auto"
@@ -109,7 +109,7 @@ class Source(Protocol):
         ...
 
     def containers(self) -> Iterable[Container]:
-        """The files of many clips, each of a kind that `pipeline.recordings` has a reader for.
+        """The files of many clips, each of a kind that `shard_reader` has a reader for.
 
         Raises:
             UsageError: as `clips`.

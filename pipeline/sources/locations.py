@@ -18,18 +18,18 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
-from pipeline.apple_double import APPLE_DOUBLE, APPLE_DOUBLE_KIND, is_apple_double
 from pipeline.clips import Container, path_to_uri
 from pipeline.errors import UsageError
-from pipeline.file_uris import local_path
+from pipeline.io.file_uris import local_path
+from pipeline.io.storage import Storage, is_remote
+from pipeline.io.versions import file_version_and_size
+from pipeline.readers.apple_double import APPLE_DOUBLE, APPLE_DOUBLE_KIND, is_apple_double
+from pipeline.readers.system_folders import system_folder
 from pipeline.sources.braces import expand_braces
 from pipeline.sources.links import LEAVING, Boundary
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.patterns import Sieve, folder_of_glob
 from pipeline.sources.remote_files import RemoteFile, find_remote
-from pipeline.sources.system_folders import system_folder
-from pipeline.storage import Storage, is_remote
-from pipeline.versions import file_version_and_size
 
 _THREADS = 16
 _SHOWN = 3

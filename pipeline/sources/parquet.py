@@ -13,7 +13,7 @@ from pipeline.sources.locations import Locations, found_containers
 
 if TYPE_CHECKING:
     # Not before it is needed: the command line asks for the formats alone, and pyarrow is slow.
-    from pipeline.parquet_layout import Layout
+    from pipeline.readers.parquet_layout import Layout
 
 KIND = "parquet"
 PARQUET_ENDINGS = (".parquet", ".arrow", ".feather")
@@ -75,7 +75,7 @@ class ParquetSource:
 
     @cached_property
     def _layouts(self) -> "list[Layout]":
-        from pipeline.parquet_layout import layout
+        from pipeline.readers.parquet_layout import layout
 
         files = list(found_containers(self._locations, KIND))
         storage, column = self._options.storage, self._options.audio_column

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from pipeline.readers.system_folders import system_folder
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.own_tables import KIND, table_above
-from pipeline.sources.system_folders import system_folder
 
 # fmt: off
 AUDIO_ENDINGS = (

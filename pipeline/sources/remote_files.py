@@ -5,20 +5,25 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from pipeline.allowed import origin_of
 from pipeline.errors import StoreError, UsageError
-from pipeline.objects import FsspecObject
-from pipeline.signed import DEFAULT_QUERY_RULE, QueryRule, refuse_password, without_signature
-from pipeline.sources.patterns import folder_of_glob
-from pipeline.sources.s3_glob import glob_levels
-from pipeline.storage import (
+from pipeline.io.http.host_rules import origin_of
+from pipeline.io.objects import FsspecObject
+from pipeline.io.signed_urls import (
+    DEFAULT_QUERY_RULE,
+    QueryRule,
+    refuse_password,
+    without_signature,
+)
+from pipeline.io.storage import (
     HTTP_PROTOCOLS,
     S3_PROTOCOLS,
     Storage,
     is_credential_error,
     protocol_of,
 )
-from pipeline.versions import info_version
+from pipeline.io.versions import info_version
+from pipeline.sources.patterns import folder_of_glob
+from pipeline.sources.s3_glob import glob_levels
 
 SAME_PROTOCOLS = {"s3a": "s3", "gcs": "gs"}
 """Other names, and the one that URIs are kept with."""

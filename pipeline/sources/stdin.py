@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.lookup import Located, located, look_at, refuse_hidden_difference
-from pipeline.sources.manifest_text import as_utf8, is_utf16
+from pipeline.sources.manifests.manifest_text import as_utf8, is_utf16
+from pipeline.sources.version_lookup import Located, located, look_at, refuse_hidden_difference
 
 STDIN = "-"
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pipeline.clips import ClipRef, Container
+from pipeline.readers.tar_reader import DEFAULT_COLUMNS, TAR_ENDINGS, text_endings
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.locations import Locations, found_containers
-from pipeline.tar_reader import DEFAULT_COLUMNS, TAR_ENDINGS, text_endings
 
 KIND = "tar"
 _PEEKED_TARS = 8

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.remote_store import RemoteStore
-from pipeline.storage import Storage
-from pipeline.store import META_DIR
-from pipeline.stores import open_store
+from pipeline.io.storage import Storage
+from pipeline.table.store.base import META_DIR
+from pipeline.table.store.open_store import open_store
+from pipeline.table.store.remote import RemoteStore
 from tests.servers import S3Server
 
 REPOSITORY = Path(__file__).parents[2]

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from pipeline.clips import ClipRef
-from pipeline.decode import ClipReader
 from pipeline.errors import ClipError
-from pipeline.plan import plan_shards
-from pipeline.recordings import recordings
+from pipeline.planning.plan import plan_shards
+from pipeline.readers.shard_reader import recordings
+from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.recognize import list_sources
+from pipeline.stream.clip_decoder import ClipReader
 from tests.contracts.kinds import NAMES, Kind, sounds
 from tests.contracts.places import Place
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.opening import opened
+from pipeline.io.storage import Storage
+from pipeline.readers.clip_file import opened
+from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.recognize import list_sources
-from pipeline.storage import Storage
 
 ANY_SIZE = 1 << 40
 

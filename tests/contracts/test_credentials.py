@@ -5,14 +5,14 @@ import time
 
 import pytest
 
-from pipeline import credentials, s3_reader
-from pipeline import storage as storage_module
 from pipeline.clips import ClipRef
 from pipeline.errors import CredentialsError, HostError, UsageError
-from pipeline.opening import opened
+from pipeline.io import credentials, s3_reader
+from pipeline.io import storage as storage_module
+from pipeline.io.storage import Storage
+from pipeline.readers.clip_file import opened
+from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.recognize import list_sources
-from pipeline.storage import Storage
 from tests.metadata_service import metadata_service
 from tests.servers import Fault, S3Server, fault_proxy
 

@@ -11,9 +11,9 @@ from dataclasses import asdict
 import pytest
 
 from pipeline.errors import LostTableError, UsageError
-from pipeline.hold import Hold
-from pipeline.lease import LEASES_DIR, SKEW_S, Holder, Lease, live_holder
-from pipeline.remote_store import RemoteStore
+from pipeline.table.store.hold import Hold
+from pipeline.table.store.lease import LEASES_DIR, SKEW_S, Holder, Lease, live_holder
+from pipeline.table.store.remote import RemoteStore
 from tests.contracts.conftest import fill, options_of, start
 
 LEASE_S = 2.0
@@ -80,8 +80,9 @@ def test_a_lease_that_was_given_back_is_taken_over_without_waiting(remote):
 
 def test_the_lease_of_a_process_that_died_here_is_taken_over_without_waiting(remote):
     script = (
-        "import json, os, sys; from pipeline.stores import open_store;"
-        "from pipeline.storage import Storage; from pipeline.remote_store import RemoteStore;"
+        "import json, os, sys; from pipeline.table.store.open_store import open_store;"
+        "from pipeline.io.storage import Storage;"
+        "from pipeline.table.store.remote import RemoteStore;"
         "store = RemoteStore(sys.argv[1], Storage(tuple(json.loads(sys.argv[2]).items())));"
         "lock = store.lock(); lock.__enter__(); os._exit(9)"
     )

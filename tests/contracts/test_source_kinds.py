@@ -14,11 +14,11 @@ import sys
 import numpy as np
 import pytest
 
-from pipeline import containers
 from pipeline.errors import ClipError, UsageError
+from pipeline.io.versions import MISSING
+from pipeline.readers import container_file
+from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.recognize import list_sources
-from pipeline.versions import MISSING
 from tests.contracts.corpus import ALL, Corpus, as_put, decoded, flipped
 from tests.contracts.kinds import KINDS, NAMES, NO_RECORDING, TEXTS, contents
 from tests.contracts.places import ANY_SIZE, local_place, remote_place
@@ -130,7 +130,7 @@ def test_what_was_replaced_since_it_was_listed_is_changed_and_the_rest_is_read(c
 
 def test_what_is_replaced_while_it_is_read_is_never_mixed(corpus, monkeypatch):
     """After the first bytes of the first recording all is replaced, by files of the same layout."""
-    monkeypatch.setattr(containers, "REQUEST_BYTES", 512)
+    monkeypatch.setattr(container_file, "REQUEST_BYTES", 512)
     first = corpus.kind.holders[0]
     whole = contents()[NAMES[0]] if corpus.kind.is_container else corpus.written[first]
     stream = corpus.stream(corpus.listing())
@@ -205,11 +205,11 @@ def test_a_source_without_recordings_says_so(bare):
 # hundreds as it ends; what is asked here has been said by then.
 LISTED_ELSEWHERE = """
 import json, os, sys
-from pipeline.plan import plan_shards
-from pipeline.recordings import recordings
+from pipeline.planning.plan import plan_shards
+from pipeline.readers.shard_reader import recordings
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.recognize import list_sources
-from pipeline.storage import Storage
+from pipeline.sources.list_sources import list_sources
+from pipeline.io.storage import Storage
 
 sources, options = json.loads(sys.argv[1])
 storage = Storage(tuple(sorted(options.items())))

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import recordings, remote_opening
 from pipeline.clips import ClipRef
 from pipeline.errors import ClipError, StoreError, UsageError
-from pipeline.objects import PIECE_BYTES, FsspecObject
-from pipeline.opening import opened
-from pipeline.recordings import of_clips
-from pipeline.remote_opening import fetched
-from pipeline.s3_reader import s3_reader
+from pipeline.io.objects import PIECE_BYTES, FsspecObject
+from pipeline.io.s3_reader import s3_reader
+from pipeline.io.storage import Storage
+from pipeline.readers import download, shard_reader
+from pipeline.readers.clip_file import opened
+from pipeline.readers.download import fetched
+from pipeline.readers.shard_reader import of_clips
+from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.patterns import LEFT_OUT
-from pipeline.sources.recognize import list_sources
-from pipeline.storage import Storage
 from tests.contracts.places import ANY_SIZE, Place, local_place, remote_place
 from tests.servers import Fault, S3Server, fault_proxy
 
@@ -139,8 +139,8 @@ def test_a_version_is_stable_and_changes_with_the_content(place):
 
 
 def test_a_clip_is_read_whole_and_in_ranges(place, monkeypatch):
-    monkeypatch.setattr("pipeline.objects.PIECE_BYTES", 1000)
-    monkeypatch.setattr("pipeline.s3_reader.PIECE_BYTES", 1000)
+    monkeypatch.setattr("pipeline.io.objects.PIECE_BYTES", 1000)
+    monkeypatch.setattr("pipeline.io.s3_reader.PIECE_BYTES", 1000)
     content = np.random.default_rng(0).bytes(100_003)
     place.put("a.wav", content)
     clip = place.clip("a.wav")
@@ -153,7 +153,7 @@ def test_a_clip_is_read_whole_and_in_ranges(place, monkeypatch):
 
 
 def test_a_large_clip_goes_to_the_disk(remote, monkeypatch):
-    monkeypatch.setattr(remote_opening, "MEMORY_BYTES", 10)
+    monkeypatch.setattr(download, "MEMORY_BYTES", 10)
     remote.put("a.wav", b"0123456789A")
     with opened(remote.clip("a.wav"), remote.storage, ANY_SIZE) as file:
         assert "memfd" not in os.readlink(f"/proc/self/fd/{file.fileno()}")
@@ -208,8 +208,8 @@ def test_a_clip_of_another_version_is_changed(place):
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_a_clip_that_changes_while_it_is_read_is_changed(remote, monkeypatch, size, pieces):
     """Between the look at it and its bytes, whether it keeps its size or not."""
-    monkeypatch.setattr("pipeline.objects.PIECE_BYTES", size // pieces)
-    monkeypatch.setattr("pipeline.s3_reader.PIECE_BYTES", size // pieces)
+    monkeypatch.setattr("pipeline.io.objects.PIECE_BYTES", size // pieces)
+    monkeypatch.setattr("pipeline.io.s3_reader.PIECE_BYTES", size // pieces)
     for other in (b"2" * size, b"2" * (size - 2), b"2" * (size + 5)):
         remote.put("a.wav", b"1" * size)
         clip = remote.clip("a.wav")
@@ -414,7 +414,7 @@ def test_spans_of_one_recording_fetch_it_once(remote, monkeypatch):
         fetches.append(ref)
         return fetched(ref, *rest)
 
-    monkeypatch.setattr(recordings, "fetched", counted)
+    monkeypatch.setattr(shard_reader, "fetched", counted)
     for name in ("a.wav", "b.wav"):
         remote.put(name, b"bytes of " + name.encode())
     spans = [

@@ -4,11 +4,11 @@ import contextlib
 
 import pytest
 
-from pipeline import upload
 from pipeline.errors import StoreError, UsageError
-from pipeline.remote_store import PROBE_NAME, RemoteStore
-from pipeline.storage import Storage
-from pipeline.stores import open_store
+from pipeline.io import upload
+from pipeline.io.storage import Storage
+from pipeline.table.store.open_store import open_store
+from pipeline.table.store.remote import PROBE_NAME, RemoteStore
 from tests.contracts.conftest import fill
 from tests.servers import KEY, SECRET, Fault, S3Server, fault_proxy
 

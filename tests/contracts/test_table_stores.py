@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.lease import LEASES_DIR
-from pipeline.remote_store import RemoteStore
-from pipeline.store import META_DIR, TEMP_DIR
+from pipeline.table.store.base import META_DIR, TEMP_DIR
+from pipeline.table.store.lease import LEASES_DIR
+from pipeline.table.store.remote import RemoteStore
 from tests.contracts.conftest import FOLDERS, fill, is_local, options_of, start
 
 LEASE_S = 2.0
@@ -144,8 +144,8 @@ def test_one_of_sixteen_threads_wins(new_store, store):
 
 PUT = """
 import json, sys
-from pipeline.stores import open_store
-from pipeline.storage import Storage
+from pipeline.table.store.open_store import open_store
+from pipeline.io.storage import Storage
 location, options, n = sys.argv[1:]
 store = open_store(location, Storage(tuple(json.loads(options).items())))
 store.has_conditional_put

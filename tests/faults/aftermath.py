@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.storage import DEFAULT_STORAGE, Storage
-from pipeline.store import TableStore
-from pipeline.stores import open_store
-from pipeline.table import Table
-from pipeline.verify import verify_table
+from pipeline.io.storage import DEFAULT_STORAGE, Storage
+from pipeline.maintenance.verify import verify_table
+from pipeline.table.store.base import TableStore
+from pipeline.table.store.open_store import open_store
+from pipeline.table.table import Table
 from tests.support import (
     FAST,
     QUICK,

@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from jobs.bench_overhead import HollowRun
-from jobs.hollow import hollow_decode
-from jobs.model import Decode
-from jobs.node_fault import fault_here
+from jobs.bench.null_model import hollow_decode
+from jobs.bench.overhead import HollowRun
+from jobs.worker.node_fault import fault_here
+from jobs.worker.run_model import Decode
 from pipeline.errors import HostError
-from pipeline.events import Event
+from pipeline.stream.events import Event
 
 MARK = "DISK_OF_THIS_NODE_IS_FULL"
 

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.cli import main
-from pipeline import remote_opening
-from pipeline.storage import DEFAULT_STORAGE, Storage
-from pipeline.stores import open_store
-from pipeline.table import COMMITS_DIR, Table
+from jobs.cli.main import main
+from pipeline.io.storage import DEFAULT_STORAGE, Storage
+from pipeline.readers import download
+from pipeline.table.store.open_store import open_store
+from pipeline.table.table import COMMITS_DIR, Table
 from tests.faults.aftermath import QUICK_OPTIONS as OPTIONS
 from tests.faults.aftermath import Corpus, assert_nothing_lost, write_corpus
 from tests.servers import Fault, FaultProxy, S3Server, fault_proxy, is_ci
@@ -118,7 +118,7 @@ def _committed(table: str | Path, storage: Storage = DEFAULT_STORAGE) -> int:
 
 def altered(change: str, *arguments: object) -> list[str]:
     """`passtream embed` without Ray, as a process with some lines of Python before it."""
-    code = f"{change}\nfrom jobs.cli import main\nmain()"
+    code = f"{change}\nfrom jobs.cli.main import main\nmain()"
     return [sys.executable, "-c", code, "embed", *map(str, arguments), "--in-process"]
 
 
@@ -274,7 +274,7 @@ def test_a_full_temporary_folder_fails_the_run(remote, remote_few, tiny_disk, me
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(folder))  # where TMPDIR is kept
         if memory_bytes:
-            patch.setattr(remote_opening, "MEMORY_BYTES", memory_bytes)
+            patch.setattr(download, "MEMORY_BYTES", memory_bytes)
         code, _, err = embed_here(remote_few[0], remote.uri, *remote.flags())
     assert code == 3, err
     said = said.format(folder, full="No space left on device")

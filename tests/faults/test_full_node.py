@@ -8,18 +8,18 @@ import ray
 from ray.cluster_utils import Cluster
 from rich.console import Console
 
-from jobs import fleet
-from jobs.bench_overhead import _SPEC as SPEC
-from jobs.cluster import run_on_ray
-from jobs.connect import ClusterOptions
-from jobs.logs import RunLog
-from jobs.monitor import Monitor
-from jobs.stop import StopRequest
+from jobs.bench.overhead import _SPEC as SPEC
+from jobs.cluster import pool_size
+from jobs.cluster.connection import ClusterOptions
+from jobs.cluster.driver import run_on_ray
+from jobs.runtime.monitor import Monitor
+from jobs.runtime.run_log import RunLog
+from jobs.runtime.stop_signals import StopRequest
 from pipeline.clips import ClipRef
 from pipeline.errors import HostError
-from pipeline.local_store import LocalStore
-from pipeline.plan import plan_shards
-from pipeline.table import Table
+from pipeline.planning.plan import plan_shards
+from pipeline.table.store.local import LocalStore
+from pipeline.table.table import Table
 from tests.faults.full_disk import MARK, RunWithFullDisks
 
 N_SHARDS = 12
@@ -51,7 +51,7 @@ def one_is_full():
 @pytest.fixture
 def embed(tmp_path, monkeypatch):
     """Runs all shards on a cluster; returns how many were committed, which failed, and the log."""
-    monkeypatch.setattr(fleet, "FIRST_REST_S", 0.5)
+    monkeypatch.setattr(pool_size, "FIRST_REST_S", 0.5)
 
     def run(address, actors="auto"):
         clips = [ClipRef(f"hollow://{n:03}", "0", carried=("16000",)) for n in range(N_SHARDS)]

@@ -5,7 +5,7 @@ import contextlib
 import psutil
 import pytest
 
-from pipeline.local_lock import LOCK_NAME
+from pipeline.table.store.local_lock import LOCK_NAME
 from tests.support import (
     QUICK,
     children,

@@ -14,15 +14,15 @@ import pytest
 import soundfile
 
 from pipeline.clips import ClipRef
-from pipeline.local_store import LocalStore
-from pipeline.packets import shard_packets
-from pipeline.plan import plan_shards
-from pipeline.recordings import of_clips
-from pipeline.shard import embed_shard
-from pipeline.spec import Route, TableSpec
-from pipeline.table import Table
-from pipeline.verify import verify_table
-from pipeline.versions import file_version
+from pipeline.embedding.embed_shard import embed_shard
+from pipeline.io.versions import file_version
+from pipeline.maintenance.verify import verify_table
+from pipeline.planning.plan import plan_shards
+from pipeline.readers.shard_reader import of_clips
+from pipeline.stream.packets import shard_packets
+from pipeline.table.spec import Route, TableSpec
+from pipeline.table.store.local import LocalStore
+from pipeline.table.table import Table
 
 RATE_HZ = 8_000
 HOURS = (1, 10)

@@ -12,20 +12,20 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.allowed import HostRules
 from pipeline.clips import ClipRef
+from pipeline.decode.audio_stream import CannotDecodeError
+from pipeline.decode.mp3_length import mpeg_length
 from pipeline.errors import UsageError
-from pipeline.events import ClipDone, ClipFailed, ClipStart, ShardEnd
-from pipeline.heads import head_of, heads_in
-from pipeline.mpeg_length import mpeg_length
-from pipeline.packets import INTERNAL, shard_packets
-from pipeline.predict import Outcome, outcomes
-from pipeline.recordings import of_clips, of_container
-from pipeline.sound import CannotDecodeError
+from pipeline.io.http.host_rules import HostRules
+from pipeline.io.storage import Storage
+from pipeline.planning.clip_estimate import Outcome, outcomes
+from pipeline.readers.lazy_reader import head_of, heads_in
+from pipeline.readers.shard_reader import of_clips, of_container
+from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import Listing, SourceOptions
-from pipeline.sources.recognize import list_sources
-from pipeline.spec import Route, TableSpec
-from pipeline.storage import Storage
+from pipeline.stream.events import ClipDone, ClipFailed, ClipStart, ShardEnd
+from pipeline.stream.packets import INTERNAL, shard_packets
+from pipeline.table.spec import Route, TableSpec
 
 SPEC = TableSpec(
     routes=(Route("statistics", 10.0, "random:0", "0" * 64, 320),),

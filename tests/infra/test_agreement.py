@@ -7,7 +7,7 @@ import tomllib
 import pytest
 import yaml
 
-from jobs.stop import GRACE_S
+from jobs.runtime.stop_signals import GRACE_S
 from tests.infra.kustomized import build, find
 from tests.support import ROOT
 
@@ -91,7 +91,7 @@ def test_times_to_stop(folder):
     run = find(build(KUBERAY / folder), "RayJob", "passtream")["spec"]
     env = yaml.safe_load(run["runtimeEnvYAML"])["env_vars"]
     wait_s = float(env["RAY_JOB_STOP_WAIT_TIME_S"])
-    # jobs/stop.py takes a third of it for shards under way.
+    # jobs/runtime/stop_signals.py takes a third of it for shards under way.
     assert wait_s / 3 >= GRACE_S
     assert wait_s > STOPS_WITHIN_S
     assert "PASSTREAM_MODELS" in env

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from jobs.cli import app
+from jobs.cli.main import app
 from tests.infra.kubernetes_objects import checked
 from tests.infra.kustomized import build
 from tests.support import ROOT

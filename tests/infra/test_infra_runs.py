@@ -14,8 +14,8 @@ import typer
 import yaml
 
 from infra.kuberay.components.nightly import start_run
-from jobs.cli import app
-from jobs.configure import load_config
+from jobs.cli.main import app
+from jobs.settings.load_config import load_config
 from tests.infra.kubernetes_objects import checked
 from tests.infra.kustomized import build, find
 from tests.support import ROOT

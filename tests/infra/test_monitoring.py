@@ -7,7 +7,7 @@ import re
 import pytest
 import ray.util.metrics as ray_metrics
 
-from jobs.metrics import ModelMetrics, RunMetrics
+from jobs.cluster.metrics import ModelMetrics, RunMetrics
 from tests.infra.kustomized import build, find
 from tests.support import ROOT
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from models import archs
 from models.archs import ARCHS, ArchSpec
-from models.passt import PaSST
-from models.weights import random_state_dict
+from models.checkpoints.state_dict import random_state_dict
+from models.passt.transformer import PaSST
 
 
 @pytest.fixture(scope="session")

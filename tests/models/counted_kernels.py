@@ -1,4 +1,4 @@
-"""What `models.kernels` would return, of fake tensors; each call counts as a launch."""
+"""What `models.passt.kernels` would return, of fake tensors; each call counts as a launch."""
 
 import torch
 

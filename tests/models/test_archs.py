@@ -18,9 +18,9 @@ from models.archs import (
     SAMPLE_RATE_HZ,
     arch_spec,
 )
+from models.checkpoints.state_dict import expected_shapes
 from models.errors import UnknownArchError
-from models.hear.table import HEAR_MODULES
-from models.weights import expected_shapes
+from models.hear.registry import HEAR_MODULES
 
 SPECS = st.sampled_from(list(ARCHS.values()))
 

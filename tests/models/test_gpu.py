@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-import models.attention
+import models.passt.attention
 from models.archs import ARCHS, DEFAULT_ARCH
-from models.embedder import Embedder
+from models.checkpoints.state_dict import random_state_dict
 from models.errors import ModelError
-from models.factory import front_end
 from models.hear import base2levelmel
-from models.passt import PaSST
-from models.precision import convert
-from models.weights import random_state_dict
-from models.wrapper import PasstWrapper
+from models.hear.factory import front_end
+from models.hear.wrapper import PasstWrapper
+from models.inference.embedder import Embedder
+from models.passt.precision import convert
+from models.passt.transformer import PaSST
 from tests.models.on_gpu import (
     CASTS,
     DEVICE,
@@ -74,13 +74,13 @@ def test_a_gpu_says_what_the_cpu_says(precision, weights, clips, on_cpu):
 def test_ragged_packs_are_the_clips_alone(precision, max_tokens, weights, clips, monkeypatch):
     embedder = Embedder(SPEC, weights, DEVICE, max_tokens, precision)
     packed = []
-    varlen = models.attention._attend_varlen
+    varlen = models.passt.attention._attend_varlen
 
     def counted(*args):
         packed.append(len(args[1]))
         return varlen(*args)
 
-    monkeypatch.setattr(models.attention, "_attend_varlen", counted)
+    monkeypatch.setattr(models.passt.attention, "_attend_varlen", counted)
     together = embedder.embed(clips)
     # Only half precision has the kernel.
     assert bool(packed) == (DEVICE == "cuda" and precision in ("fp16", "bf16"))
@@ -96,16 +96,18 @@ def test_ragged_packs_are_the_clips_alone(precision, max_tokens, weights, clips,
 @needs_cuda
 @pytest.mark.parametrize("n_queries", [0, 2])
 def test_varlen_attention_is_attention_group_by_group(n_queries):
-    groups = tuple(models.attention.Group(*shape) for shape in ((2, 50), (1, 14), (3, 7)))
+    groups = tuple(models.passt.attention.Group(*shape) for shape in ((2, 50), (1, 14), (3, 7)))
     starts = [0, 50, 100, 114, 121, 128, 135]
-    sequences = models.attention.Sequences(
+    sequences = models.passt.attention.Sequences(
         groups, torch.tensor(starts, dtype=torch.int32, device=DEVICE)
     )
     qkv = torch.randn(135, 3 * 768, device=DEVICE, dtype=torch.bfloat16)
-    packed = models.attention._attend_varlen(qkv, sequences, 12, n_queries)
+    packed = models.passt.attention._attend_varlen(qkv, sequences, 12, n_queries)
     alone = [
-        models.attention.attend(part, models.attention.Sequences((group,)), 12, n_queries)
-        for part, group in models.attention.split_groups(qkv, groups)
+        models.passt.attention.attend(
+            part, models.passt.attention.Sequences((group,)), 12, n_queries
+        )
+        for part, group in models.passt.attention.split_groups(qkv, groups)
     ]
     torch.testing.assert_close(packed, torch.cat(alone), atol=0.02, rtol=0.02)
 

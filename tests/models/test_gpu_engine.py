@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from models.archs import ARCHS, DEFAULT_ARCH
-from models.embedder import Embedder
-from models.engine import RUN_AHEAD
-from models.weights import random_state_dict
+from models.checkpoints.state_dict import random_state_dict
+from models.inference.embedder import Embedder
+from models.inference.engine import RUN_AHEAD
 from tests.models.on_gpu import (
     DEVICE,
     EVERY_PRECISION,
@@ -156,8 +156,8 @@ import json, sys
 import numpy as np
 import torch
 from models.archs import ARCHS, DEFAULT_ARCH
-from models.embedder import Embedder
-from models.weights import random_state_dict
+from models.inference.embedder import Embedder
+from models.checkpoints.state_dict import random_state_dict
 
 out, share, max_tokens = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
 torch.cuda.set_per_process_memory_fraction(share)
@@ -235,7 +235,7 @@ def test_two_processes_share_a_gpu(calm, tmp_path):
 @needs_cuda
 def test_the_bench_tells_what_it_measured():
     command = [
-        *(sys.executable, "-m", "jobs.bench_model", "--device", DEVICE, "--repeats", "1"),
+        *(sys.executable, "-m", "jobs.bench.model", "--device", DEVICE, "--repeats", "1"),
         *("--cases", "windows,mix,timestamps,long", "--precisions", "bf16", "--json"),
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

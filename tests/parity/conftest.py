@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from models.archs import ARCHS, arch_spec
-from models.hear.table import HEAR_MODULES
-from models.published import cached_path
-from models.weights import random_state_dict
-from models.wrapper import PasstWrapper
+from models.checkpoints.published import cached_path
+from models.checkpoints.state_dict import random_state_dict
+from models.hear.registry import HEAR_MODULES
+from models.hear.wrapper import PasstWrapper
 
 SEED = 0
 # hear21passt has no base2levelF, which its README asks for: it is what it calls base2level.

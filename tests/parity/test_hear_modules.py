@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from models.archs import ARCHS
-from models.hear.table import HEAR_MODULES
-from models.patchout import Patchout
+from models.hear.registry import HEAR_MODULES
+from models.passt.patchout import Patchout
 
 TOLERANCE = 1e-4
 N_CLASSES, N_FEATURES, N_MEL = 527, 768, 6 * 128

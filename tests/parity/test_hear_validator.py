@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from models.archs import ARCHS, arch_spec
-from models.hear.table import HEAR_MODULES
+from models.hear.registry import HEAR_MODULES
 
 
 @pytest.fixture

@@ -18,17 +18,17 @@ from hypothesis import settings
 
 from models.labels import Label, top_labels
 from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, path_to_uri
-from pipeline.commits import CommitRecord
-from pipeline.decode import ClipReader
-from pipeline.local_store import LocalStore
-from pipeline.model import Ready
-from pipeline.packets import shard_packets
-from pipeline.plan import plan_shards
-from pipeline.recordings import of_clip, of_clips
-from pipeline.shard import embed_shard
-from pipeline.spec import Route, TableSpec
-from pipeline.table import Table
-from pipeline.versions import file_version
+from pipeline.embedding.embed_shard import embed_shard
+from pipeline.embedding.model import Ready
+from pipeline.io.versions import file_version
+from pipeline.planning.plan import plan_shards
+from pipeline.readers.shard_reader import of_clip, of_clips
+from pipeline.stream.clip_decoder import ClipReader
+from pipeline.stream.packets import shard_packets
+from pipeline.table.commit_record import CommitRecord
+from pipeline.table.spec import Route, TableSpec
+from pipeline.table.store.local import LocalStore
+from pipeline.table.table import Table
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.error_classes import ERROR_CLASSES
-from pipeline.server_faults import CLASSES
+from pipeline.io.http.server_faults import CLASSES
 
 ROOT = Path(__file__).parents[2]
 NOT_RAISED_BY_NAME = {

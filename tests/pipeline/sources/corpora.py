@@ -12,15 +12,15 @@ import pyarrow.parquet as pq
 import soundfile
 
 from pipeline.clips import SAMPLE_RATE_HZ, Container
-from pipeline.packets import shard_packets
-from pipeline.plan import Plan, plan_run
-from pipeline.recordings import of_container, recordings
-from pipeline.rewrite import settle
-from pipeline.shard import embed_shard
+from pipeline.embedding.embed_shard import embed_shard
+from pipeline.io.storage import DEFAULT_STORAGE
+from pipeline.maintenance.rewrite import settle
+from pipeline.planning.plan import Plan, plan_run
+from pipeline.readers.shard_reader import of_container, recordings
+from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import Listing, SourceOptions
-from pipeline.sources.recognize import list_sources
-from pipeline.storage import DEFAULT_STORAGE
-from pipeline.table import Table
+from pipeline.stream.packets import shard_packets
+from pipeline.table.table import Table
 from tests.pipeline.conftest import StatisticsModel
 
 HF_AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])

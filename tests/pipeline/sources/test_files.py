@@ -6,13 +6,13 @@ import shutil
 
 import pytest
 
-from pipeline.apple_double import APPLE_DOUBLE_KIND
 from pipeline.clips import uri_to_path
 from pipeline.errors import UsageError
+from pipeline.io.versions import MISSING, file_version
+from pipeline.readers.apple_double import APPLE_DOUBLE_KIND
 from pipeline.sources.links import LEAVING
+from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions, skipped_note
-from pipeline.sources.recognize import list_sources
-from pipeline.versions import MISSING, file_version
 from tests.pipeline.sources.corpora import write_tar
 
 
@@ -303,7 +303,7 @@ def test_a_folder_without_audio_is_refused_and_says_what_it_holds(corpus):
 LIST_WITHOUT_PRIVILEGE = """
 import sys
 from pipeline.errors import UsageError
-from pipeline.sources.recognize import list_sources
+from pipeline.sources.list_sources import list_sources
 try:
     list_sources(sys.argv[1:])
 except UsageError as error:

@@ -6,11 +6,11 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from pipeline.apple_double import APPLE_DOUBLE_KIND
 from pipeline.errors import StoreError, UsageError
+from pipeline.io.storage import Storage
+from pipeline.readers.apple_double import APPLE_DOUBLE_KIND
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.locations import Locations
-from pipeline.storage import Storage
 
 
 def found(*locations, **options):

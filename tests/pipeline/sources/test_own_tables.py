@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.local_store import LocalStore
+from pipeline.io.storage import Storage
+from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.recognize import list_sources
-from pipeline.storage import Storage
-from pipeline.table import Table
+from pipeline.table.store.local import LocalStore
+from pipeline.table.table import Table
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import os
 
 import pytest
 
-from pipeline import parquet_layout
 from pipeline.errors import UsageError
-from pipeline.table import commit_name
-from pipeline.verify import verify_table
+from pipeline.maintenance.verify import verify_table
+from pipeline.readers import parquet_layout
+from pipeline.table.table import commit_name
 from tests.pipeline.sources.corpora import (
     corpus,
     embed_all,

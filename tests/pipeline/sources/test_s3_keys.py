@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.objects import FsspecObject
+from pipeline.io.objects import FsspecObject
+from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.recognize import list_sources
 
 
 @pytest.fixture

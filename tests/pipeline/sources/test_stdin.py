@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.errors import UsageError
+from pipeline.io.versions import MISSING, file_version
+from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.recognize import list_sources
-from pipeline.versions import MISSING, file_version
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 import soundfile
 
 from pipeline.errors import UsageError
-from pipeline.local_store import LocalStore
-from pipeline.table import Table
-from pipeline.verify import verify_table
+from pipeline.maintenance.verify import verify_table
+from pipeline.table.store.local import LocalStore
+from pipeline.table.table import Table
 from tests.pipeline.sources.corpora import (
     corpus,
     embed_all,

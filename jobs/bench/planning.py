@@ -1,0 +1,136 @@
+"""`passtream bench plan`: how long a large listing takes to list, plan and resume, and its memory.
+
+The listing is made up, behind the interface of all sources; what a store takes to answer is not in
+it. The table to resume is real, on the disk of the folder for temporary files.
+"""
+
+import dataclasses
+import json
+import random
+import resource
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jobs.bench.benchmark import Report, cpu_name
+from pipeline.clips import ClipRef, Container
+from pipeline.errors import UsageError
+from pipeline.planning.plan import Plan, plan_run, plan_shards
+from pipeline.progress import Progress
+from pipeline.sources.list_sources import join_sources
+from pipeline.sources.listing import Listing
+from pipeline.table.commit_record import CommitRecord
+from pipeline.table.spec import Route, TableSpec
+from pipeline.table.store.local import LocalStore
+from pipeline.table.table import Table, commit_name
+
+SHARD_CLIPS = 256
+_PER_FOLDER = 1000
+_SPEC = TableSpec((Route("none", 10.0, "random:0", "0" * 64, 320),), 1, 1, 1, 10.0, 2.5)
+
+
+class _MadeUpSource:
+    """So many objects of a bucket, in their order or in any other."""
+
+    def __init__(self, n_objects: int, seed: int | None = None) -> None:
+        self._order = list(range(n_objects))
+        if seed is not None:
+            random.Random(seed).shuffle(self._order)  # noqa: S311 (no secret)
+
+    def clips(self) -> Iterator[ClipRef]:
+        for n in self._order:
+            name = f"s3://bucket/corpus/{n // _PER_FOLDER:06}/recording-{n:010}.flac"
+            yield ClipRef(name, f"{n:032x}")
+
+    def containers(self) -> tuple[Container, ...]:
+        return ()
+
+    def columns(self) -> tuple[str, ...]:
+        return ()
+
+    def skipped(self) -> Counter[str]:
+        return Counter()
+
+    def notes(self) -> list[str]:
+        """Return no sentences."""
+        return []
+
+
+def run_plan_bench(n_objects: int, n_records: int, report: Report = print) -> None:
+    """List and plan, twice in different orders, then resume; report a Markdown table.
+
+    Args:
+        n_objects: in the listing.
+        n_records: committed shards of the table that is resumed.
+        report: takes the lines.
+
+    Raises:
+        UsageError: fewer objects than records, or none.
+    """
+    if not 1 <= n_records <= n_objects:
+        raise UsageError(
+            f"records must be 1 to objects, {n_objects}, as each stands for one or more "
+            f"(got {n_records})"
+        )
+    report(cpu_name())
+    report("")
+    report("| step | seconds | peak memory so far, MB |")
+    report("|---|---|---|")
+    with _timed(f"list {n_objects:,} objects and plan them", report):
+        listing, plan = _planned(_MadeUpSource(n_objects), SHARD_CLIPS, set())
+    ids = [shard.shard_id for shard in plan.todo]
+    del listing, plan
+    with _timed("the same in another order", report):
+        _, plan = _planned(_MadeUpSource(n_objects, seed=0), SHARD_CLIPS, set())
+    is_same = ids == [shard.shard_id for shard in plan.todo]
+    del plan, ids
+    with tempfile.TemporaryDirectory() as folder:
+        _resume(Path(folder) / "table", n_objects, n_records, report)
+    report("")
+    report(f"the plan in another order is {'the same' if is_same else 'ANOTHER ONE'}")
+
+
+def _planned(source: _MadeUpSource, shard_clips: int, committed: set[str]) -> tuple[Listing, Plan]:
+    listing = Listing()
+    join_sources([source], listing)
+    return listing, plan_run(listing.clips, _SPEC.digest, shard_clips, committed, _never)
+
+
+def _never(shard: str) -> list[ClipRef]:
+    raise AssertionError(f"shard {shard} is of the listing")
+
+
+def _resume(root: Path, n_objects: int, n_records: int, report: Report) -> None:
+    table = Table.open_or_create(LocalStore(root), _SPEC)
+    source, shard_clips = _MadeUpSource(n_objects), n_objects // n_records
+    for shard in plan_shards(source.clips(), _SPEC.digest, shard_clips)[:n_records]:
+        n = len(shard.clips)
+        files = {f"clips/{shard.shard_id}.parquet": 3072 * n}
+        record = CommitRecord(shard.shard_id, n, {"clips": n, "errors": 0}, {}, 10.0 * n, n, files)
+        # Not by the table: waiting for the disk each time takes minutes, and is not measured.
+        Path(table.store.locate(commit_name(shard.shard_id))).write_text(
+            json.dumps(dataclasses.asdict(record))
+        )
+    counts = Progress()
+    with _timed(f"resume: find {n_records:,} commit records", report):
+        committed = table.committed()
+    with _timed(f"resume: list and plan {n_objects:,} objects around them", report):
+        _, plan = _planned(source, shard_clips, committed)
+    assert len(plan.done) == n_records
+    with _timed(f"read {n_records:,} commit records for the totals", report):
+        for record in table.records(sorted(committed)):
+            counts.add(record.counts)
+    assert counts.clips == sum(1 for _ in source.clips()) - (plan.n_clips or 0)
+
+
+@contextmanager
+def _timed(step: str, report: Report) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds = time.perf_counter() - started
+    # Linux counts in KiB.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    report(f"| {step} | {seconds:.1f} | {peak / 1e6:.0f} |")

@@ -1,0 +1,1 @@
+"""The `passtream` command: one module per command."""

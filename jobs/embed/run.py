@@ -1,0 +1,302 @@
+"""One run of `passtream embed`, from its settings to its exit code."""
+
+from __future__ import annotations
+
+import shlex
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from jobs.embed.existing_rows import (
+    check_prune,
+    clips_to_retry,
+    keep_values,
+    keep_what_holds,
+    store_for,
+)
+from jobs.embed.failed_clip_log import FailedClips
+from jobs.embed.run_recorder import run_noted
+from jobs.embed.start_summary import announce, announce_sources
+from jobs.embed.table_totals import TableTotals
+from jobs.runtime.decoder_messages import decoder_notes_hidden
+from jobs.runtime.download_bar import fetch_bar
+from jobs.runtime.listing_progress import listing_noted
+from jobs.runtime.monitor import Monitor, fidelity_text, summary
+from jobs.runtime.ray_job import is_ray_job
+from jobs.runtime.run_log import EXIT_FAILED, EXIT_STOPPED, Level, RunLog
+from jobs.runtime.stop_signals import Stopped, StopRequest
+from jobs.runtime.terminal import print_line
+from jobs.settings.config import EmbedConfig
+from jobs.settings.routing import weights_by_arch
+from jobs.settings.saved_settings import note_settings
+from jobs.settings.table_spec import table_spec
+from pipeline.maintenance.inventory import Inventory, take_inventory
+from pipeline.planning.plan import Plan, plan_run
+from pipeline.progress import Progress as Counts
+from pipeline.readers.intake import passed_over_text
+from pipeline.sources.list_sources import list_sources
+from pipeline.sources.listing import Listing
+from pipeline.table.commit_record import CommitRecord
+from pipeline.table.store.open_store import open_store
+from pipeline.table.table import Table, refuse_strange_folder
+from pipeline.wording import count, time_text
+
+if TYPE_CHECKING:
+    # Not before it is needed: torch takes seconds to import, and a mistyped path is told at once.
+    from models.checkpoints.state_dict import Weights
+
+EXIT_OK = 0
+EXIT_TOO_MANY_ERRORS = 4
+
+
+def run_embed(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> int:
+    """Embed what is not embedded yet, and say what came of it.
+
+    Args:
+        config: the settings.
+        out: takes the result; nothing where the log is JSON and has it.
+        log: takes progress and notes.
+        stop: whether the run has been told to stop.
+
+    Returns:
+        The exit code: 0, 3, 4 or 130 as the README says.
+
+    Raises:
+        UsageError, ModelError: nothing was started.
+    """
+    try:
+        return _run(config, out, log, stop)
+    except Stopped:
+        return _stopped(log)
+
+
+def _stopped(log: RunLog, **fields: Any) -> int:
+    line = "stopped; what is committed stays. The same command goes on from there"
+    log.tell("run_ended", line, "warning", outcome="stopped", exit_code=EXIT_STOPPED, **fields)
+    return EXIT_STOPPED
+
+
+def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> int:
+    log.storage = config.storage
+    config = _on_its_cluster(config, log)
+    with listing_noted(log) as on_found:
+        listing = list_sources(config.sources, config.source_options, on_found)
+    announce_sources(listing, log)
+    store = open_store(config.table, config.storage)
+    refuse_strange_folder(store)
+    _check_precision(config)
+    weights = _load_weights(config, log)
+    spec = table_spec(config, weights, listing.columns)
+    if config.new_spec:
+        store = store_for(config.table, config.storage, spec)
+    table = Table.open_or_create(store, spec)
+    for note in table.store.notes():
+        log.tell("table_note", note, "warning")
+    waiting = partial(log.tell, "waiting_for_table")
+    with table.store.lock(waiting, stop.table_lost) as table.hold:
+        found = take_inventory(table)
+        plan = _plan(config, listing, table, found, log)
+        check_prune(plan, config)
+        announce(listing, plan, table, log, config.prune)
+        totals = TableTotals(table, found, plan)
+        plan = keep_what_holds(table, plan, found, log)
+        keep_values(table, plan, listing, log)
+        note_settings(table.store, config)
+        _catch_up_fidelity(table)
+        failed_clips = FailedClips(log, table)
+
+        def on_commit(record: CommitRecord) -> None:
+            table.note_fidelity(record)
+            totals.add(record)
+            failed_clips.tell(record)
+
+        monitor = Monitor(log, len(plan.todo), plan.n_clips, on_commit)
+        try:
+            with monitor, run_noted(table.store, plan, monitor, config.storage, stop):
+                if plan.todo:
+                    _execute(config, table, weights, plan, monitor, stop)
+        except Stopped:
+            return _stopped(log, **monitor.totals(), table=table.store.location)
+        in_all = totals.final(plan, log)
+        code = _conclude(config, table, monitor, in_all, failed_clips, out, log, stop)
+        return EXIT_FAILED if totals.n_gone and code in (EXIT_OK, EXIT_TOO_MANY_ERRORS) else code
+
+
+def _on_its_cluster(config: EmbedConfig, log: RunLog) -> EmbedConfig:
+    """A Ray job runs on the cluster that it was submitted to, unless it is told otherwise."""
+    if not is_ray_job() or config.in_process or "address" in config.model_fields_set:
+        return config
+    log.tell("joining", "this is a Ray job: its actors run on this cluster, as with --address auto")
+    return config.model_copy(update={"address": "auto"})
+
+
+def _check_precision(config: EmbedConfig) -> None:
+    """Refuse a precision that this machine does not have; an elsewhere is asked once it is there.
+
+    Raises:
+        ModelError: it has not.
+    """
+    if config.precision == "fp32" or not (config.in_process or config.address == "local"):
+        return
+    import torch
+
+    from jobs.worker.run_model import default_device
+    from models.passt.precision import check_precision
+
+    check_precision(config.precision, torch.device(default_device()))
+
+
+def _load_weights(config: EmbedConfig, log: RunLog) -> dict[str, Weights]:
+    """The weights of each of the run's archs."""
+    shown = " and ".join(arch.name for arch in config.archs)
+    log.tell("phase", f"loading the weights of {shown}", phase="loading_weights")
+    from models.checkpoints.published import source_of  # imports torch, which takes seconds
+    from models.checkpoints.state_dict import load_weights
+
+    weights = {}
+    sources = weights_by_arch(config.weights, config.archs)
+    for arch in config.archs:
+        source = sources[arch.name]
+        with fetch_bar(source_of(arch) if source == "auto" else source, log) as show:
+            weights[arch.name] = load_weights(source, arch, show)
+    return weights
+
+
+def _catch_up_fidelity(table: Table) -> None:
+    """A run that was killed may have left records whose fidelity is not in table.json yet."""
+    if table.spec.precision != "fp32" and table.fidelity is None:
+        for record in table.records(sorted(table.committed()), or_gone=True):
+            table.note_fidelity(record)
+
+
+def _plan(
+    config: EmbedConfig, listing: Listing, table: Table, found: Inventory, log: RunLog
+) -> Plan:
+    return plan_run(
+        listing.clips,
+        table.spec.digest,
+        config.shard_clips,
+        found.committed,
+        table.contents_of,
+        listing.containers,
+        superseded=lambda: found.superseded,
+        prune=config.prune,
+        again=clips_to_retry(table, found.committed, config.retry, log),
+        damaged=found.damaged,
+        ranks=table.ranks,
+    )
+
+
+def _execute(
+    config: EmbedConfig,
+    table: Table,
+    weights: dict[str, Weights],
+    plan: Plan,
+    monitor: Monitor,
+    stop: StopRequest,
+) -> None:
+    # Here, because these take seconds to import: a run with nothing to do starts no Ray.
+    from jobs.worker.run_model import RunSpec
+
+    sources = weights_by_arch(config.weights, config.archs)
+    run = RunSpec(
+        table.store.location,
+        table.spec,
+        sources,
+        # The listing had them: a machine that has none is one that has none yet.
+        replace(config.storage, awaits_credentials=True),
+        table.hold,
+        config.decoder_memory,
+    )
+    if config.in_process:
+        from jobs.embed.in_process import run_in_process
+
+        hidden = nullcontext() if monitor.log.as_json else decoder_notes_hidden(monitor.log.console)
+        with hidden:
+            run_in_process(run, weights, plan.todo, monitor)
+    else:
+        from jobs.cluster.connection import ClusterOptions
+        from jobs.cluster.driver import run_on_ray
+
+        weights.clear()  # the actors have their own
+        options = ClusterOptions(
+            config.address, config.actors, config.gpus_per_actor, config.actor_timeout_s
+        )
+        try:
+            run_on_ray(run, plan.todo, monitor, options, stop)
+        except SystemExit:
+            # Ray's answer to a SIGTERM that comes between its start and our taking the signal back.
+            raise Stopped from None
+
+
+def _conclude(
+    config: EmbedConfig,
+    table: Table,
+    monitor: Monitor,
+    in_all: Counts,
+    failed_clips: FailedClips,
+    out: Console,
+    log: RunLog,
+    stop: StopRequest,
+) -> int:
+    counts, location = monitor.committed, table.store.location
+    if monitor.n_shards:
+        out.print(summary("this run", counts, monitor.wall_s, location))
+        if monitor.without_clips:
+            n = count(monitor.without_clips, "container")
+            print_line(out, f"no clip in {n} of this run")
+        if monitor.passed_over:
+            print_line(out, f"passed over {passed_over_text(monitor.passed_over)}")
+        for text, indent in failed_clips.lines():
+            print_line(out, log.storage.redacted(text), indent)
+    else:
+        print_line(out, "nothing to do: all clips of the source are in the table")
+    if table.fidelity:
+        print_line(out, fidelity_text(table.fidelity))
+    now = _table_text(in_all)
+    print_line(out, now)
+    if in_all.errors:
+        print_line(out, f"  all errors: passtream errors {shlex.quote(location)}", 4)
+    print_line(out, f"  check it:   passtream verify {shlex.quote(location)}", 4)
+    fields = monitor.totals() | {
+        "table": location,
+        "table_clips": in_all.clips,
+        "table_audio_s": round(in_all.audio_s, 3),
+        "table_errors": dict(sorted(in_all.errors.items())),
+        "fidelity": table.fidelity,
+        "passed_over": dict(monitor.passed_over),
+        "containers_without_clips": monitor.without_clips,
+    }
+    if stop.requested:
+        return _stopped(log, **fields)
+    outcome, code, line = "finished", EXIT_OK, ""
+    n_errors = counts.errors.total()
+    if monitor.failed:
+        outcome, code = "shards_failed", EXIT_FAILED
+        n_failed = len(monitor.failed)
+        again = "it" if n_failed == 1 else "them"
+        line = f"{count(n_failed, 'shard')} failed; the same command tries {again} again"
+    elif counts.clips and n_errors / counts.clips > config.max_error_ratio:
+        outcome, code = "too_many_errors", EXIT_TOO_MANY_ERRORS
+        line = (
+            f"{n_errors:,} of the {count(counts.clips, 'clip')} of this run "
+            f"{'is an error' if n_errors == 1 else 'are errors'}, more than "
+            f"--max-error-ratio {config.max_error_ratio:g} allows: exit code {code}"
+        )
+    if line:
+        print_line(out, line, 4)
+    level: Level = "error" if code else "info"
+    log.detail("run_ended", line or now, level, outcome=outcome, exit_code=code, **fields)
+    return code
+
+
+def _table_text(in_all: Counts) -> str:
+    """Return what the whole table holds."""
+    n_errors = in_all.errors.total()
+    share = f" ({n_errors / in_all.clips:.1%} of its clips)" if n_errors else ""
+    clips = count(in_all.clips - n_errors, "clip")
+    errors = count(n_errors, "error")
+    return f"the table now: {clips} with {time_text(in_all.audio_s)} of audio, {errors}{share}"

@@ -1,0 +1,96 @@
+"""The note that a run leaves in its table, for `passtream status` on other machines.
+
+That it begins is written like the rest of the table. That it has ended is written where it can be,
+in a few seconds where the run was stopped or the store is what failed it, and says nothing of its
+own: the table is as good without.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from jobs.runtime.monitor import Monitor
+from jobs.runtime.stop_signals import Stopped, StopRequest
+from models.errors import ModelError
+from pipeline.errors import PipelineError
+from pipeline.io.storage import Storage, first_line
+from pipeline.maintenance.run_record import (
+    FAILED_SHOWN,
+    Outcome,
+    RunState,
+    read_run,
+    shortened,
+    write_run,
+)
+from pipeline.planning.plan import Plan
+from pipeline.table.store.base import TableStore
+from pipeline.table.store.open_store import open_store
+
+HURRIED_S = 2.0
+
+
+@contextlib.contextmanager
+def run_noted(
+    store: TableStore, plan: Plan, monitor: Monitor, storage: Storage, stop: StopRequest
+) -> Iterator[None]:
+    """Around a run's work: that it begins, and how it ends.
+
+    Args:
+        store: of the table, whose lock is held.
+        plan: of the run.
+        monitor: that has counted the failed shards at the end.
+        storage: how the store is reached.
+        stop: whether the run has been told to stop, by the end of the block.
+
+    Raises:
+        StoreError: that the run begins could not be written.
+    """
+    began = RunState.begun(plan)
+    write_run(store, began)
+    try:
+        yield
+    except BaseException as error:
+        _end(began, store, monitor, storage, stop, error)
+        raise
+    _end(began, store, monitor, storage, stop, None)
+
+
+def _end(
+    began: RunState,
+    store: TableStore,
+    monitor: Monitor,
+    storage: Storage,
+    stop: StopRequest,
+    error: BaseException | None,
+) -> None:
+    outcome = _outcome(monitor, stop, error)
+    failed = monitor.failed[:FAILED_SHOWN]
+    ended = replace(
+        began,
+        ended_s=round(time.time(), 3),
+        outcome=outcome,
+        n_failed=len(monitor.failed),
+        failed={s.shard_id: shortened(storage.redacted(reason)) for s, reason in failed},
+        error=shortened(storage.redacted(_told(error))) if error and outcome == "error" else "",
+    )
+    with contextlib.suppress(Exception):
+        if outcome in ("stopped", "error"):
+            hurried = replace(storage, timeout_s=min(storage.timeout_s, HURRIED_S))
+            store = open_store(store.location, hurried)
+        # A run that has lost its table to another must not write over that one's note.
+        if read_run(store) == began:
+            write_run(store, ended)
+
+
+def _outcome(monitor: Monitor, stop: StopRequest, error: BaseException | None) -> Outcome:
+    if stop.requested or isinstance(error, Stopped):
+        return "stopped"
+    if error:
+        return "error"
+    return "shards_failed" if monitor.failed else "finished"
+
+
+def _told(error: BaseException) -> str:
+    is_ours = isinstance(error, PipelineError | ModelError)
+    return str(error) if is_ours else f"{type(error).__name__}: {first_line(error)}"

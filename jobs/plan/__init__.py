@@ -1,0 +1,1 @@
+"""What `passtream plan` computes: costs on devices and cores, and its report."""

@@ -1,0 +1,1 @@
+"""One process of a run: log, monitor, progress, stop signals."""

@@ -1,0 +1,1 @@
+"""EmbedConfig: options, YAML, saved settings, and the table spec that follows from them."""

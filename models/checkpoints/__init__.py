@@ -1,0 +1,1 @@
+"""State dicts: published ones, model stores, checks, downloads."""

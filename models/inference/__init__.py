@@ -1,0 +1,1 @@
+"""Many windows at speed: packing, staging, CUDA graphs, batch size, timestamps, fidelity."""

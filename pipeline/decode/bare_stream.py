@@ -1,0 +1,52 @@
+"""A recording without a container, decoded up to its last whole frame."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any, BinaryIO, cast
+
+from pipeline.decode.audio_stream import Sound
+from pipeline.decode.headers.bare_frames import BareFrames
+from pipeline.decode.headers.overlay import Overlay
+from pipeline.decode.unbounded_file import Endless
+
+Decoder = Callable[[BinaryIO], Any]
+
+
+def only_frames(
+    frames: BareFrames, by_libsndfile: Decoder, by_ffmpeg: Decoder
+) -> tuple[Decoder, Decoder]:
+    """Return the decoders of both libraries, for a file of which they are to see the frames only.
+
+    Args:
+        frames: The frames of the file.
+        by_libsndfile: Opens a file with libsndfile.
+        by_ffmpeg: Opens a file with FFmpeg.
+    """
+
+    def first(file: BinaryIO) -> Any:
+        if file.seek(0, os.SEEK_END) == frames.end:
+            return by_libsndfile(file)
+        return by_libsndfile(cast(BinaryIO, Endless(file, frames.end, frames.start)))
+
+    def second(file: BinaryIO) -> Any:
+        if not frames.start and file.seek(0, os.SEEK_END) == frames.end:
+            return by_ffmpeg(file)
+        return by_ffmpeg(cast(BinaryIO, Overlay(file, b"", frames.start, frames.end)))
+
+    return first, second
+
+
+def with_losses(sound: Sound, frames: BareFrames) -> Sound:
+    """Return a sound that knows how long it is and what is missing.
+
+    Args:
+        sound: The sound that the decoder makes.
+        frames: The frames of its file.
+    """
+    if frames.n_gaps:
+        sound.losses.append(f"something lies between its frames, in {frames.n_gaps} places")
+    n_samples = frames.n_samples
+    if frames.rate_hz:
+        n_samples = n_samples * sound.sample_rate_hz // frames.rate_hz
+    return dataclasses.replace(sound, about_frames=n_samples, is_cut=frames.is_cut)

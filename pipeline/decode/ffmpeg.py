@@ -1,0 +1,226 @@
+"""A recording as FFmpeg decodes it, through PyAV."""
+
+import contextlib
+import itertools
+import math
+import os
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import Any, BinaryIO
+
+import av
+import numpy as np
+
+from pipeline.decode.audio_stream import Samples, Sound
+from pipeline.decode.ffmpeg_frames import audio_tracks, track_frames
+from pipeline.decode.ffmpeg_input import open_ffmpeg
+from pipeline.decode.headers.mp4_length import BLOCK_FRAMES, mp4_length
+from pipeline.decode.headers.ogg import ogg_audio, ogg_end
+from pipeline.decode.headers.ogg_chain import OggChain
+
+FFMPEG = "FFmpeg"
+_RUN_UP_S = 1.0
+"""Vorbis is exact from its second block on, and a page, where seeking ends, has up to a second."""
+_MOST_PLANES = 7
+_JOINED_FRAMES = 1 << 15
+_MOST_FILLING = 8192
+"""Frames that an encoder may have added to fill its last block: Vorbis has the longest."""
+
+
+@contextlib.contextmanager
+def by_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[Sound]:
+    """A recording, or the default audio track of a video, as FFmpeg decodes it.
+
+    Args:
+        file: opened for reading; its position is moved.
+        chain: The links of an Ogg file that has more than one.
+
+    Raises:
+        CannotDecodeError: it has no audio stream.
+    """
+    audio = ogg_audio(file)
+    end = ogg_end(file, audio) if audio and not chain else None
+    with contextlib.ExitStack() as stack:
+        losses: list[str] = []
+        container, track, frames = _opened_track(file, stack, losses)
+        stream = container.streams[track]
+        first = next(frames, None)
+        if first is None:
+            yield Sound(stream.sample_rate, stream.channels, iter(()), FFMPEG, about_frames=0)
+            return
+        # The header of some AAC has half the rate that comes out.
+        rate_hz, channels = first.sample_rate, first.layout.nb_channels
+        n_frames, is_doubtful = None, False
+        family = container.format.name.partition(",")[0]
+        mp4 = mp4_length(stream, rate_hz) if family == "mov" else None
+        if mp4:
+            n_frames, is_doubtful = mp4.n_frames, mp4.is_doubtful
+        elif family == "flac" and stream.duration and stream.time_base:
+            n_frames = round(stream.duration * stream.time_base * rate_hz)
+        elif end and end.position and first.pts is not None and first.time_base:
+            # One recorded from a running stream does not begin at 0.
+            n_frames = end.position - max(0, round(first.pts * first.time_base * rate_hz))
+            is_doubtful = end.has_gaps
+        decoded = _Decoded(itertools.chain([first], frames), track, losses)
+        arrays = _arrays(decoded, rate_hz, channels)
+
+        def seek(frame: int) -> int:
+            near = max(0, min(frame, n_frames or 0) - round(_RUN_UP_S * rate_hz))
+            if decoded.seek(container, first, near) <= frame:
+                return decoded.at
+            again = stack.enter_context(_container(file))
+            decoded.frames, decoded.at = track_frames(again, track, losses), 0
+            return 0
+
+        pieces = _joined(arrays, n_frames, decoded)
+        about_frames = _about_frames(container, stream, rate_hz)
+        if chain:
+            about_frames = chain.n_frames(rate_hz)
+            pieces = _told_if_fewer(pieces, about_frames - _MOST_FILLING, losses)
+        elif mp4 and not mp4.is_doubtful:
+            pieces = _told_if_fewer(pieces, mp4.n_frames, losses)
+        is_vorbis = audio is not None and audio.codec == "vorbis"
+        yield Sound(
+            rate_hz,
+            channels,
+            pieces,
+            FFMPEG,
+            n_frames,
+            BLOCK_FRAMES if mp4 else 0,
+            seek if is_vorbis and n_frames and first.pts is not None else None,
+            about_frames,
+            losses,
+            is_doubtful=is_doubtful,
+        )
+
+
+def _told_if_fewer(
+    pieces: Iterator[Samples], least_frames: int, losses: list[str]
+) -> Iterator[Samples]:
+    n = 0
+    for piece in pieces:
+        n += len(piece)
+        yield piece
+    if n < least_frames:
+        losses.append(f"{least_frames - n} samples or more cannot be decoded")
+
+
+def _opened_track(
+    file: BinaryIO, stack: contextlib.ExitStack, losses: list[str]
+) -> tuple[Any, int, Iterator[Any]]:
+    """Open the preferred track of which there are frames; its container, index and frames."""
+    container = stack.enter_context(_container(file))
+    tracks = audio_tracks(container)
+    reason: av.FFmpegError | None = None
+    for track in tracks:
+        frames = track_frames(container, track, losses)
+        try:
+            first = next(frames, None)
+        except av.FFmpegError as error:
+            if isinstance(error, MemoryError):
+                raise
+            reason = reason or error
+        else:
+            if first is not None:
+                return container, track, itertools.chain([first], frames)
+        # What was read of the file before is lost to the next track.
+        container = stack.enter_context(_container(file))
+    if reason:
+        raise reason
+    return container, tracks[0], iter(())
+
+
+def _about_frames(container: Any, stream: Any, rate_hz: int) -> int | None:
+    """What FFmpeg takes the length to be: of some formats it guesses it from the bit rate."""
+    duration_s = 0.0
+    if stream.duration and stream.time_base:
+        duration_s = float(stream.duration * stream.time_base)
+    elif container.duration:
+        duration_s = container.duration / av.time_base
+    return round(duration_s * rate_hz) or None
+
+
+def _container(file: BinaryIO) -> Any:
+    # What is buffered is forgotten by this alone: libsndfile has moved the descriptor below it.
+    file.seek(0, os.SEEK_END)
+    file.seek(0)
+    return open_ffmpeg(file)
+
+
+class _Decoded:
+    """Decoded frames, from the start or from somewhere else.
+
+    Args:
+        frames: The first frames.
+        track: Index of the track that they are of.
+        losses: Gets a phrase if the end cannot be decoded.
+
+    Attributes:
+        frames: still to come.
+        at: how many samples were passed over before them.
+    """
+
+    def __init__(self, frames: Iterator[Any], track: int, losses: list[str]) -> None:
+        self.frames = frames
+        self.at = 0
+        self._track = track
+        self._losses = losses
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.frames
+
+    def seek(self, container: Any, first: Any, near: int) -> float:
+        """Go to a sample or before it; where the frames then begin, infinite where unknown."""
+        stream = container.streams[self._track]
+        start = first.pts * first.time_base
+        container.seek(
+            int((start + Fraction(near, first.sample_rate)) / stream.time_base), stream=stream
+        )
+        frames = track_frames(container, self._track, self._losses)
+        found = next(frames, None)
+        if found is None or found.pts is None:
+            return math.inf
+        self.at = round((found.pts * found.time_base - start) * first.sample_rate)
+        self.frames = itertools.chain([found], frames)
+        return self.at if self.at >= 0 else math.inf
+
+
+def _arrays(frames: Iterable[Any], rate_hz: int, channels: int) -> Iterator[Samples]:
+    to_float = av.AudioResampler(format="flt")
+    for decoded in frames:
+        if (decoded.sample_rate, decoded.layout.nb_channels) != (rate_hz, channels):
+            raise ValueError(
+                f"changes from {rate_hz} Hz with {channels} channels to {decoded.sample_rate} Hz "
+                f"with {decoded.layout.nb_channels}; split it there"
+            )
+        # Of eight planes PyAV finds nine, the last of which is none, and of more only eight.
+        if decoded.format.name == "fltp" and channels <= _MOST_PLANES:
+            yield decoded.to_ndarray().T
+            continue
+        for frame in to_float.resample(decoded):
+            samples = frame.to_ndarray().astype(np.float32, copy=False)
+            yield samples.reshape(-1, channels)
+
+
+def _joined(
+    arrays: Iterator[Samples], n_frames: int | None, decoded: _Decoded
+) -> Iterator[Samples]:
+    """Small arrays as larger ones, without what fills the last block behind `n_frames`."""
+    held: list[Samples] = []
+    n_held, n = 0, decoded.at
+    for array in arrays:
+        held.append(array)
+        n_held += len(array)
+        n += len(array)
+        if n_held >= _JOINED_FRAMES:
+            joined = np.concatenate(held)
+            yield joined[:-_MOST_FILLING]
+            held, n_held = [joined[-_MOST_FILLING:]], _MOST_FILLING
+    if not held:
+        return
+    rest = np.concatenate(held)
+    filling = n - n_frames if n_frames else 0
+    if 0 < filling <= _MOST_FILLING:
+        rest = rest[:-filling]
+    if len(rest):
+        yield rest

@@ -1,0 +1,1 @@
+"""What a file's own bytes say of its length, read without decoding."""

@@ -1,0 +1,1 @@
+"""The length of a FLAC from its metadata and frame headers."""

@@ -1,0 +1,56 @@
+"""Where the audio of formats without chunks lies: Sun's AU, and SPHERE of NIST."""
+
+import os
+import struct
+from typing import BinaryIO
+
+from pipeline.decode.headers.riff import AudioChunk, Layout, is_placeholder
+
+_SPHERE = b"NIST_1A\n"
+_SPHERE_HEAD_BYTES = 1 << 16
+
+
+def au_chunk(file: BinaryIO) -> AudioChunk | None:
+    """Return where the audio of an AU file lies; None where the file is none.
+
+    Args:
+        file: File opened for reading; its position is moved.
+    """
+    file.seek(0)
+    head = file.read(24)
+    order = {b".snd": ">", b"dns.": "<"}.get(head[:4])
+    if order is None or len(head) < 24:
+        return None
+    start, size = struct.unpack(order + "II", head[4:12])
+    layout = Layout("AU", b"", order=order, multiple=1)
+    file_bytes = file.seek(0, os.SEEK_END)
+    is_unknown = is_placeholder(layout, size) and size > file_bytes - start
+    return AudioChunk(layout, 4, start, None if is_unknown else size, file_bytes)
+
+
+def sphere_promise(file: BinaryIO) -> tuple[int, int] | None:
+    """Return bytes of audio that a SPHERE header declares and that are there.
+
+    Args:
+        file: File opened for reading; its position is moved.
+
+    Returns:
+        (declared, there), or None where the file is no SPHERE, or its header does not say.
+    """
+    file.seek(0)
+    if file.read(len(_SPHERE)) != _SPHERE:
+        return None
+    file.seek(0)
+    lines = file.read(_SPHERE_HEAD_BYTES).partition(b"end_head")[0].split(b"\n")
+    fields = {parts[0]: parts[2] for line in lines if len(parts := line.split()) >= 3}
+    if b"shorten" in fields.get(b"sample_coding", b""):
+        return None
+    try:
+        start = int(lines[1])
+        per_sample = int(fields.get(b"sample_n_bytes", b"2")) * int(fields[b"channel_count"])
+        declared = int(fields[b"sample_count"]) * per_sample
+    except (KeyError, ValueError, IndexError):
+        return None
+    if declared <= 0:
+        return None
+    return declared, min(declared, max(0, file.seek(0, os.SEEK_END) - start))

@@ -1,0 +1,120 @@
+"""What comes after the audio that a header declares: chunks, tags, filling, or more audio."""
+
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from pipeline.decode.headers.riff import MOST_CHUNKS, AudioChunk
+
+_CHUNK_IDS = frozenset(
+    (
+        b"LIST", b"list", b"bext", b"iXML", b"cue ", b"smpl", b"inst", b"fact", b"JUNK", b"junk",
+        b"PAD ", b"FLLR", b"DISP", b"PEAK", b"acid", b"axml", b"chna", b"cart", b"link", b"umid",
+        b"minf", b"elm1", b"regn", b"strc", b"afsp", b"levl", b"plst", b"ltxt", b"id3 ", b"ID3 ",
+        b"MARK", b"COMT", b"NAME", b"AUTH", b"ANNO", b"(c) ", b"APPL", b"INST", b"MIDI", b"info",
+        b"uuid", b"strg", b"free", b"mark", b"ovvw", b"peak", b"edct", b"pakt", b"chan",
+    )
+)  # fmt: skip
+_CONTAINERS = (
+    *(b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"riff", b"caff", b"fLaC", b"OggS", b".snd"),
+    b"NIST_1A",
+)
+_OTHERS = (
+    *(b"TAG", b"ID3", b"APETAGEX", b"LYRICS", b"3DI", b"<?xml", b"<x:xmpmeta", b"<html", b"%PDF"),
+    *(b"PK\3\4", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b"),
+)
+"""Beginnings of tags, pictures and documents."""
+JOINED = "another recording that was joined to it"
+_LEAST_BYTES = 64
+"""Fewer bytes after the audio are odds and ends."""
+_SAMPLED_BYTES = 1 << 12
+_TEXT = bytes([*b"\t\n\r", *range(0x20, 0x7F)])
+_WRAP_BYTES = 1 << 32
+"""A size of 32 bits begins again at 0 here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What comes after the audio that a header declares.
+
+    Attributes:
+        uncounted: Bytes of audio that directly follow, and that the header does not count.
+        unread: Bytes of other audio in the file, which belongs to something else.
+        what: The other audio in words.
+    """
+
+    uncounted: int = 0
+    unread: int = 0
+    what: str = ""
+
+
+def what_is_behind(file: BinaryIO, chunk: AudioChunk) -> Behind:
+    """Return what comes after the audio that a header declares.
+
+    Args:
+        file: File opened for reading; its position is moved.
+        chunk: Where the audio lies; its size is known.
+    """
+    size, layout = chunk.size or 0, chunk.layout
+    end = chunk.start + size
+    n_bytes = chunk.file_bytes - end
+    if n_bytes < _LEAST_BYTES:
+        return Behind()
+    if n_bytes >= _WRAP_BYTES and layout.size_code == "I":
+        return Behind(uncounted=n_bytes // _WRAP_BYTES * _WRAP_BYTES)
+    ends = [end]
+    if layout.audio:
+        ends.insert(0, end + -(end - layout.first) % layout.multiple)
+    for at in dict.fromkeys(ends):
+        file.seek(at)
+        head = file.read(_SAMPLED_BYTES)
+        if head.startswith(_CONTAINERS):
+            return Behind(unread=n_bytes, what=JOINED)
+        if layout.audio and _chunk_at(file, at, chunk):
+            return _more_chunks(file, at, chunk)
+    return Behind(uncounted=n_bytes if _may_be_audio(file, end, n_bytes, head) else 0)
+
+
+def _chunk_at(file: BinaryIO, at: int, chunk: AudioChunk) -> tuple[bytes, int] | None:
+    """Return id and size of the chunk that begins at an offset; None where none seems to."""
+    layout = chunk.layout
+    file.seek(at)
+    header = file.read(layout.header_bytes)
+    if len(header) < layout.header_bytes:
+        return None
+    name, size = header[: layout.id_bytes], layout.size(header)
+    short = name[:4]
+    if name[4:] != layout.audio[4:] or not all(0x20 <= byte < 0x7F for byte in short):
+        return None
+    fits = 0 <= size <= chunk.file_bytes - at - len(header) + layout.multiple - 1
+    return (name, size) if fits or short in _CHUNK_IDS or name == layout.audio else None
+
+
+def _more_chunks(file: BinaryIO, at: int, chunk: AudioChunk) -> Behind:
+    """Return what there is in the chunks from an offset on."""
+    layout, unread = chunk.layout, 0
+    for _ in range(MOST_CHUNKS):
+        found = _chunk_at(file, at, chunk)
+        if found is None:
+            break
+        name, size = found
+        body = at + layout.header_bytes
+        if name == layout.audio and size > layout.before:
+            unread += max(0, min(size, chunk.file_bytes - body))
+        if size < 0:
+            break
+        at = body + size + -(body + size - layout.first) % layout.multiple
+    if unread < _LEAST_BYTES:
+        return Behind()
+    name_of_chunk = layout.audio[:4].decode()
+    return Behind(unread=unread, what=f"another {name_of_chunk!r} chunk, where one is allowed")
+
+
+def _may_be_audio(file: BinaryIO, start: int, n_bytes: int, head: bytes) -> bool:
+    """Return whether bytes look like samples, and not like a tag, a document or filling."""
+    if head.startswith(_OTHERS) or not head.translate(None, _TEXT):
+        return False
+    samples = [head]
+    for share in (0.25, 0.5, 0.75, 1.0):
+        file.seek(start + max(0, round(share * n_bytes) - _SAMPLED_BYTES))
+        samples.append(file.read(_SAMPLED_BYTES))
+    return any(any(sample) for sample in samples)

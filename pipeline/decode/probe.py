@@ -1,0 +1,119 @@
+"""What the header of a recording says of it, asked of the code that decodes it.
+
+Nothing is decoded, but for the first block of what FFmpeg reads: the headers of some AAC have half
+of the rate that comes out. Formats that do not tell their length exactly (MP3 without a count of
+its frames, bare AAC, WebM) tell it about.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from pipeline.decode.audio_stream import CannotDecodeError
+from pipeline.decode.corrected_file import CorrectedFile, correct_header
+from pipeline.decode.ffmpeg import FFMPEG
+from pipeline.decode.headers.declared_length import Promise
+from pipeline.decode.headers.flac.length import (
+    FlacAudio,
+    check_fits,
+    check_whole,
+    flac_audio,
+    other_parts,
+)
+from pipeline.decode.mp3_length import MpegLength, mpeg_length
+from pipeline.decode.open_audio import DECODER_ERRORS, open_sound, reason_of
+from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A recording as its header has it.
+
+    Attributes:
+        sample_rate_hz: its rate.
+        channels: how many it has.
+        n_frames: how many it has; None where nothing tells.
+        is_exact: `n_frames` is what decoding would find.
+        promise: what the file says that it should have.
+        has_gaps: Whether something between the frames of audio is none.
+    """
+
+    sample_rate_hz: int
+    channels: int
+    n_frames: int | None
+    is_exact: bool
+    promise: Promise | None = None
+    has_gaps: bool = False
+
+
+def read_header(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES) -> Header:
+    """The header of a recording.
+
+    Args:
+        file: opened for reading; its position is moved. It needs no descriptor.
+        memory_bytes: Memory that one step of a decoder may take, in bytes.
+
+    Raises:
+        CannotDecodeError: no decoder knows it.
+    """
+    if mpeg := mpeg_length(file):
+        return _of_mpeg(mpeg)
+    try:
+        if (flac := flac_audio(file)) and flac.n_samples is not None:
+            return _of_flac(file, flac, flac.n_samples)
+        corrected = correct_header(file)
+        if corrected.file is not file and (mpeg := mpeg_length(corrected.file)):
+            return _of_mpeg_in_wav(mpeg, corrected)
+        promise = corrected.promise
+        with open_sound(corrected.file, memory_bytes, is_to_decode=False) as sound:
+            is_known = sound.n_frames is not None
+            if sound.is_cut and promise is None:
+                promise = Promise(None, is_cut=True)
+            return Header(
+                sound.sample_rate_hz,
+                sound.channels,
+                sound.n_frames if is_known else sound.about_frames,
+                is_known
+                and not sound.is_doubtful
+                and not (sound.decoder == FFMPEG and _is_partly_missing(promise)),
+                promise,
+                bool(sound.losses),
+            )
+    except DECODER_ERRORS as error:
+        raise CannotDecodeError("undecodable", reason_of(error)) from error
+
+
+def _of_flac(file: BinaryIO, flac: FlacAudio, n_samples: int) -> Header:
+    stream, present = flac.stream, n_samples
+    if flac.others:
+        check_whole(flac)
+    for other in other_parts(file, flac):
+        check_fits(other, stream)
+        check_whole(other)
+        present += other.n_samples or 0
+    promise = Promise(stream.n_samples, n_samples) if stream.n_samples > n_samples else None
+    return Header(stream.sample_rate_hz, stream.channels, present, True, promise)
+
+
+def _of_mpeg_in_wav(mpeg: MpegLength, corrected: CorrectedFile) -> Header:
+    header = dataclasses.replace(_of_mpeg(mpeg), promise=corrected.promise)
+    end = None if header.is_exact else corrected.most_frames(header.n_frames)
+    return header if end is None else dataclasses.replace(header, n_frames=end)
+
+
+def _is_partly_missing(promise: Promise | None) -> bool:
+    """Return whether the file is smaller than it declares, which FFmpeg does not look at."""
+    if promise is None or promise.promised is None or promise.present is None:
+        return False
+    return promise.present < promise.promised
+
+
+def _of_mpeg(mpeg: MpegLength) -> Header:
+    return Header(
+        mpeg.sample_rate_hz,
+        mpeg.channels,
+        mpeg.n_samples,
+        mpeg.is_exact,
+        mpeg.promise,
+        mpeg.has_gaps,
+    )

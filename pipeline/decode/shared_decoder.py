@@ -1,0 +1,164 @@
+"""A recording that several clips are cut from, one after the other, in one run of its decoder.
+
+Most formats cannot be begun in the middle without a change of what comes out. Clips of such a
+recording would each cost all that lies before them; in the order of their starts, on a tape, they
+cost the recording once. What was decoded lately is kept, as clips may overlap.
+"""
+
+import contextlib
+import dataclasses
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, NamedTuple
+
+from pipeline.decode.audio_stream import Samples, Sound
+from pipeline.decode.corrected_file import correct_header
+from pipeline.decode.headers.declared_length import Promise
+from pipeline.decode.open_audio import open_sound
+from pipeline.errors import ClipError
+from pipeline.limits import Limits
+
+KEPT_BYTES = 32 << 20
+"""Of decoded frames: a minute and a half of stereo at 48 kHz."""
+
+Open = Callable[[int], contextlib.AbstractContextManager[BinaryIO]]
+
+
+class Playable(NamedTuple):
+    """A recording that is open and ready to be decoded.
+
+    Attributes:
+        sound: The decoder's stream.
+        promise: Length that the file declares.
+        n_bytes: Size of the file.
+    """
+
+    sound: Sound
+    promise: Promise | None
+    n_bytes: int
+
+
+@contextlib.contextmanager
+def playable(open_file: Open, limits: Limits) -> Iterator[Playable]:
+    """A recording ready to be decoded, and what its file promises.
+
+    Args:
+        open_file: opens a file of at most so many bytes.
+        limits: Largest file, and memory that the decoder may take.
+
+    Raises:
+        ClipError: it cannot be opened.
+        CannotDecodeError: no decoder knows it.
+    """
+    with open_file(limits.max_clip_bytes) as file:
+        n_bytes = file.seek(0, os.SEEK_END)
+        corrected = correct_header(file)
+        with open_sound(corrected.file, limits.decoder_memory_bytes) as sound:
+            yield Playable(corrected.ended(sound), corrected.promise, n_bytes)
+
+
+class Tape:
+    """One open recording; clips take their frames from it in turn. Close it.
+
+    Args:
+        open_file: opens the recording's file.
+        check: called with it after each clip; raises a ClipError where that cannot be relied on.
+        kept_bytes: how much of what was decoded last is kept.
+    """
+
+    def __init__(
+        self, open_file: Open, check: Callable[[BinaryIO], None], kept_bytes: int = KEPT_BYTES
+    ) -> None:
+        self._open_file = open_file
+        self._check = check
+        self._kept_bytes = kept_bytes
+        self._stack = contextlib.ExitStack()
+        self._playable: Playable | None = None
+        self._file: BinaryIO | None = None
+        self._kept: deque[tuple[int, Samples]] = deque()  # each with its first frame
+        self._at = 0
+        self._error: Exception | None = None
+
+    def close(self) -> None:
+        """Close the recording's file; the tape can be used again."""
+        # What becomes of the file after the last clip was checked is nobody's error.
+        with contextlib.suppress(ClipError):
+            self._stack.close()
+        self._playable, self._error, self._at = None, None, 0
+        self._kept.clear()
+
+    @contextlib.contextmanager
+    def playable(self, limits: Limits) -> Iterator[Playable]:
+        """As the function of this name; for one clip at a time."""
+        ready = self._ready(limits)
+        sound = ready.sound
+        try:
+            yield ready if sound.seek else ready._replace(sound=self._wound(sound, limits))
+        except Exception:
+            self._check_file()  # what went wrong may come of it
+            raise
+        else:
+            self._check_file()
+        finally:
+            if sound.seek:
+                self.close()  # it can be begun anywhere, but once
+
+    def _ready(self, limits: Limits) -> Playable:
+        if self._playable is None:
+            self._playable = self._stack.enter_context(playable(self._opened, limits))
+        return self._playable
+
+    @contextlib.contextmanager
+    def _opened(self, max_bytes: int) -> Iterator[BinaryIO]:
+        with self._open_file(max_bytes) as file:
+            self._file = file
+            yield file
+
+    def _check_file(self) -> None:
+        assert self._file
+        self._check(self._file)
+
+    def _wound(self, sound: Sound, limits: Limits) -> Sound:
+        """A sound that begins where the tape stands, or where it is wound to."""
+        at: int | None = None
+
+        def seek(frame: int) -> int:
+            nonlocal at
+            at = self._wind(frame, limits)
+            return at
+
+        def pieces() -> Iterator[Samples]:
+            yield from self._played(seek(0) if at is None else at)
+
+        return dataclasses.replace(sound, pieces=pieces(), seek=seek)
+
+    def _wind(self, frame: int, limits: Limits) -> int:
+        """Make ready to play from a frame or before it; from where."""
+        if starts := [start for start, _ in self._kept if start <= frame]:
+            return starts[-1]
+        if self._at:
+            self.close()
+            self._ready(limits)
+        return 0
+
+    def _played(self, at: int) -> Iterator[Samples]:
+        yield from [frames for start, frames in self._kept if start >= at]
+        while (frames := self._next()) is not None:
+            yield frames
+
+    def _next(self) -> Samples | None:
+        if self._error is not None:
+            raise self._error
+        assert self._playable
+        try:
+            frames = next(self._playable.sound.pieces, None)
+        except Exception as error:
+            self._error = error
+            raise
+        if frames is not None:
+            self._kept.append((self._at, frames))
+            self._at += len(frames)
+            while sum(each.nbytes for _, each in self._kept) > self._kept_bytes:
+                self._kept.popleft()
+        return frames

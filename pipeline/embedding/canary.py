@@ -1,0 +1,113 @@
+"""The canary: one known signal, embedded by every process before it embeds anything else.
+
+A table's vectors can be compared because they lie in one space. Weights are held to their digest,
+but a decoder, a resampler, a kernel or a device may change what comes out as well. So the first
+process to write into a table leaves what the signal became there, and every later one that is too
+far from that ends the run. The signal is two seconds that the package has with it, at 44.1 kHz, and
+comes the way that all clips do.
+"""
+
+import json
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.clips import ClipRef, to_samples
+from pipeline.decode.audio_stream import Samples
+from pipeline.errors import DriftError, StoreError
+from pipeline.io.versions import file_version
+from pipeline.readers.shard_reader import of_clip
+from pipeline.stream.clip_decoder import ClipReader
+from pipeline.table.spec import TableSpec
+from pipeline.table.store.base import META_DIR
+from pipeline.table.table import Table
+
+CANARY_NAME = f"{META_DIR}/canary.json"
+SIGNAL = Path(__file__).parents[1] / "data" / "canary.flac"
+TOLERANCES = {"fp32": 0.005, "tf32": 0.02, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
+"""Largest distance of two devices' vectors, by precision, relative to their length."""
+
+Vector = npt.NDArray[np.float32]
+EmbedOne = Callable[[str, Samples], Vector]
+"""An arch and a window to its embedding, (dim,)."""
+
+
+def check_canary(table: Table, embed: EmbedOne, device: str) -> None:
+    """Embed the signal by each arch and compare; where there is nothing yet, leave what came out.
+
+    Args:
+        table: that is to be written.
+        embed: as the table's windows are going to be embedded.
+        device: that it runs on; for people.
+
+    Raises:
+        DriftError: this process embeds otherwise than those before.
+        StoreError: the table cannot be read or written.
+    """
+    vectors = {
+        route.arch: embed(route.arch, window)
+        for route, window in zip(table.spec.routes, _windows(table.spec), strict=True)
+    }
+    content = table.store.read(CANARY_NAME)
+    if content is None:
+        table.store.put_if_absent(CANARY_NAME, _content(vectors, device))
+        content = table.store.read(CANARY_NAME)
+    tolerance = TOLERANCES[table.spec.precision]
+    for arch, (stored, origin) in _stored(table, content).items():
+        distance = _distance(vectors[arch], stored)
+        if not distance <= tolerance:
+            raise DriftError(
+                f"the canary drifts: {device} on {socket.gethostname()} embeds the known signal by "
+                f"{arch} at a distance of {distance:.2g} from what {origin} left in "
+                f"{table.store.locate(CANARY_NAME)}, more than {tolerance:g} "
+                f"({table.spec.precision}). Nothing of it was written: its vectors would lie in "
+                "another space. Use the same versions of passtream, torch and drivers, or begin a "
+                "new table"
+            )
+
+
+def _windows(spec: TableSpec) -> list[Samples]:
+    """For each route the signal, repeated until it is too long for the routes before."""
+    ref = ClipRef(str(SIGNAL), file_version(str(SIGNAL)))
+    signal = np.concatenate(list(ClipReader(of_clip(ref)).pieces()))
+    windows, shortest = [], 0
+    for route in spec.routes:
+        repeated = np.tile(signal, shortest // len(signal) + 1)
+        windows.append(repeated[: to_samples(route.up_to_s)])
+        shortest = to_samples(route.up_to_s)
+    return windows
+
+
+def _content(vectors: dict[str, Vector], device: str) -> bytes:
+    made_by = {"host": socket.gethostname(), "pid": os.getpid(), "device": device}
+    lists = {arch: vector.astype(float).tolist() for arch, vector in vectors.items()}
+    return json.dumps(
+        {"made_by": made_by, "made_s": round(time.time(), 3), "vectors": lists}
+    ).encode()
+
+
+def _stored(table: Table, content: bytes | None) -> dict[str, tuple[Vector, str]]:
+    """By arch: the vector that stands in the table, and who left it."""
+    try:
+        found = json.loads(content or b"")
+        origin = f"{found['made_by']['device']} on {found['made_by']['host']}"
+        return {
+            route.arch: (np.array(found["vectors"][route.arch], np.float32), origin)
+            for route in table.spec.routes
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{table.store.locate(CANARY_NAME)} is damaged ({error!r}); delete it, and the next "
+            "run leaves a new one"
+        ) from error
+
+
+def _distance(vector: Vector, stored: Vector) -> float:
+    if vector.shape != stored.shape:
+        return float("inf")
+    return float(np.linalg.norm(vector - stored)) / max(float(np.linalg.norm(stored)), 1e-12)

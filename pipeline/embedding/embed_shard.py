@@ -1,0 +1,126 @@
+"""One shard, from its decode stream to its commit: the same steps with and without Ray.
+
+In two steps, as somebody else may be at the same shard: first everything is embedded, and nothing
+of it is in the table; then the one who may writes and commits.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from pipeline.embedding.assembler import Assembler
+from pipeline.embedding.model import Model
+from pipeline.errors import LostTableError
+from pipeline.planning.plan import Shard
+from pipeline.progress import Progress
+from pipeline.stopwatch import STAGES, Stopwatch
+from pipeline.stream.events import Event
+from pipeline.table.commit_record import CommitRecord
+from pipeline.table.row_writer import RowWriter
+from pipeline.table.table import Table
+
+
+class EmbeddedShard:
+    """A shard whose rows are ready, and not in the table yet. `commit` or `abandon` it.
+
+    Args:
+        table: takes the rows.
+        writer: holds them.
+        record: of the commit, as far as it is known.
+        watch: of the stages so far.
+    """
+
+    def __init__(
+        self, table: Table, writer: RowWriter, record: CommitRecord, watch: Stopwatch
+    ) -> None:
+        self._table = table
+        self._writer = writer
+        self._record = record
+        self._watch = watch
+
+    def commit(self) -> CommitRecord:
+        """Write the files and commit; the record that stands in the table.
+
+        Raises:
+            LostTableError: Another run has the table now; nothing of the shard is left in it.
+            StoreError: the table could not be written.
+        """
+        with self._writer:
+            self._table.check_hold(unless_recent=True)  # before files can become visible
+            # Another may have done it meanwhile, where this process was taken for dead. What it
+            # commits stands, and so its files do.
+            if self._table.is_committed(self._record.shard):
+                return next(self._table.records([self._record.shard]))
+            with self._watch.during("write"):
+                files = self._writer.finish()
+        record = replace(self._record, rows=self._writer.rows, files=files)
+        try:
+            return self._table.commit(record, self._watch.seconds)
+        except LostTableError:
+            self._table.discard(record)
+            raise
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        self._writer.abandon()
+
+
+def embedded_shard(
+    shard: Shard,
+    packets: Iterable[list[Event]],
+    model: Model,
+    table: Table,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> EmbeddedShard:
+    """Embed a shard's clips.
+
+    Args:
+        shard: what to embed.
+        packets: its events, from `shard_packets`, here or on another machine.
+        model: embeds windows and timestamps.
+        table: that its rows are for.
+        on_progress: told of the counts as they grow.
+
+    Raises:
+        BrokenStreamError: the stream did not account for every clip.
+        StoreError: rows could not be kept.
+    """
+    watch = Stopwatch()
+    writer = RowWriter(table.store, table.spec, shard.shard_id)
+    try:
+        assembler = Assembler(shard, table.spec, model, writer, on_progress)
+        with watch.during("compute"):
+            end = assembler.consume(watch.each(packets, "wait"))
+    except BaseException:
+        writer.abandon()
+        raise
+    for stage in STAGES:
+        watch.seconds[stage] += end.seconds.get(stage, 0.0)
+    progress = assembler.progress
+    record = CommitRecord(
+        shard=shard.shard_id,
+        clips=progress.clips,
+        rows={},
+        errors=dict(sorted(progress.errors.items())),
+        audio_s=progress.audio_s,
+        windows=progress.windows,
+        files={},
+        container=shard.container,
+        fidelity=dict(model.fidelity) if model.fidelity else None,
+        writer={"passed_over": dict(end.passed_over)} if end.passed_over else {},
+    )
+    return EmbeddedShard(table, writer, record, watch)
+
+
+def embed_shard(
+    shard: Shard,
+    packets: Iterable[list[Event]],
+    model: Model,
+    table: Table,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> CommitRecord:
+    """Embed a shard's clips, write its files and commit it, where nobody else is at it.
+
+    Takes and raises what `embedded_shard` and `EmbeddedShard.commit` do; returns the record that
+    stands in the table.
+    """
+    return embedded_shard(shard, packets, model, table, on_progress).commit()

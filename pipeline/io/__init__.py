@@ -1,0 +1,1 @@
+"""Filesystems and object stores: fsspec with retries, ranged reads, versions, redaction."""

@@ -1,0 +1,1 @@
+"""A table that exists: verify, repair, rewrite, run record and status."""

@@ -1,0 +1,283 @@
+"""Committed shards that lose clips: the rows that stay move into a shard of their own, bit by bit.
+
+Nothing is embedded for it. The steps, after each of which a run may be killed:
+
+1. The new shard's files are written. Without a commit record they are orphans.
+2. Its record is created, and names the shard that it `replaces`: that one does not count any more.
+3. The old shard's record is deleted, and then its files, which without it are orphans.
+
+Whatever stands in between is told by the records, so the next run, or `repair`, goes on from there.
+A clip that several shards have, as a run went on that had lost the table, stays in one of them.
+"""
+
+import math
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.errors import LostTableError, StoreError
+from pipeline.maintenance.inventory import take_inventory
+from pipeline.planning.diff import Rewrite
+from pipeline.planning.plan import Plan, shard_id
+from pipeline.table.commit_record import CommitRecord
+from pipeline.table.row_group_file import RowFile
+from pipeline.table.row_writer import GROUP_BYTES, group_rows
+from pipeline.table.schema import schemas
+from pipeline.table.table import Table, data_name
+from pipeline.wording import count
+
+_THREADS = 8
+_READERS = 16
+
+
+def settle(table: Table, plan: Plan, on_done: Callable[[], None] = lambda: None) -> Plan:
+    """Take away what a plan says is superseded, gone or of older versions, and all orphans.
+
+    Args:
+        table: whose lock is held.
+        plan: of a run.
+        on_done: called as often as a shard has been rewritten.
+
+    Returns:
+        The plan that is left: nothing is to be rewritten any more.
+
+    Raises:
+        StoreError: rows could not be read or written; what is done is done.
+    """
+    for shard in (*plan.damaged, *plan.superseded):
+        table.remove(shard)
+    done = dict.fromkeys(plan.done)
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        ids = pool.map(partial(rewrite_shard, table), plan.rewrites)
+        for rewrite, new in zip(plan.rewrites, ids, strict=True):
+            on_done()
+            del done[rewrite.shard]
+            if new:
+                done[new] = None
+    finally:
+        pool.shutdown(cancel_futures=True)
+    clear_orphans(table, {*done, *(shard.shard_id for shard in plan.todo)})
+    return replace(plan, done=tuple(sorted(done)), superseded=(), rewrites=(), damaged={})
+
+
+def repair(table: Table) -> list[str]:
+    """Finish what a killed run has left, and undo what damage can be undone without embedding.
+
+    Args:
+        table: whose lock is held, which clears what was half-written.
+
+    Returns:
+        What was done, a line each.
+
+    Raises:
+        StoreError: the store refused.
+    """
+    found = take_inventory(table)
+    done = []
+    for shard, reason in sorted(found.damaged.items()):
+        table.remove(shard)
+        done.append(
+            f"shard {shard}: removed, as {reason}; the next run embeds its clips again, unless "
+            "other shards have them"
+        )
+    for shard in sorted(found.superseded):
+        table.remove(shard)
+        done.append(f"shard {shard}: removed, as another one has replaced it")
+    committed = found.committed - found.superseded
+    for rewrite, lost in clips_twice(table, committed):
+        new = rewrite_shard(table, rewrite)
+        committed = (committed - {rewrite.shard}) | ({new} if new else set())
+        done.append(
+            f"shard {rewrite.shard}: {count(lost, 'clip')} removed that other shards have as well"
+        )
+    orphans = clear_orphans(table, committed)
+    done += [f"{name}: removed, as it is of no committed shard" for name in orphans]
+    return done
+
+
+def clips_twice(table: Table, shards: AbstractSet[str]) -> list[tuple[Rewrite, int]]:
+    """Return what each shard has to lose so that each clip stands once, with the number of clips.
+
+    Args:
+        table: Table whose rows are read.
+        shards: Ids of the committed shards.
+    """
+    first: dict[str, str] = {}
+    shared = set[str]()
+    with ThreadPoolExecutor(_READERS) as pool:
+        ordered = sorted(shards)
+        for shard, clips in zip(ordered, pool.map(table.clips_of, ordered), strict=True):
+            for clip in clips:
+                other = first.setdefault(clip.clip_id, shard)
+                if other != shard:
+                    shared |= {shard, other}
+    ranks, kept_ids = table.ranks(sorted(shared)), set[str]()
+    found = []
+    for shard in sorted(shared, key=ranks.__getitem__):
+        clips = table.clips_of(shard)
+        kept = tuple(clip for clip in clips if clip.clip_id not in kept_ids)
+        if len(kept) < len(clips) and next(table.records([shard])).container:
+            kept = ()  # a container is read as a whole
+        kept_ids.update(clip.clip_id for clip in kept)
+        if len(kept) < len(clips):
+            found.append((Rewrite(shard, kept), len(clips) - len(kept)))
+    return found
+
+
+def clear_orphans(
+    table: Table,
+    known: AbstractSet[str],
+    files: Mapping[str, Iterable[str]] | None = None,
+) -> list[str]:
+    """Delete data files of shards that are not committed; their names.
+
+    Args:
+        table: Table whose lock is held.
+        known: Ids of shards whose files stay, whether they are committed or not.
+        files: Names by folder, where they have been listed already.
+
+    Raises:
+        LostTableError: Another run has the table now.
+    """
+    orphans = table.orphans(known, files)
+    if orphans:
+        table.check_hold()
+    for name in orphans:
+        table.store.delete(name)
+    return orphans
+
+
+def rewrite_shard(table: Table, rewrite: Rewrite) -> str | None:
+    """Take clips out of a committed shard.
+
+    Args:
+        table: whose lock is held.
+        rewrite: the shard, and the clips that stay.
+
+    Returns:
+        Id of the shard that has the rest; None where nothing stays.
+
+    Raises:
+        LostTableError: Another run has the table now.
+        StoreError: its files cannot be read, or the store refused.
+    """
+    new = None
+    if rewrite.kept:
+        table.check_hold()  # before files can become visible
+        new = _copy(table, rewrite)
+    table.remove(rewrite.shard)
+    return new
+
+
+@dataclass
+class _Counts:
+    rows: dict[str, int] = field(default_factory=dict)
+    files: dict[str, int] = field(default_factory=dict)
+    errors: Counter[str] = field(default_factory=Counter)
+    durations_s: list[float] = field(default_factory=list)
+    windows: int = 0
+
+    def add(self, table: str, rows: pa.Table) -> None:
+        self.rows[table] = self.rows.get(table, 0) + rows.num_rows
+        if table == "errors":
+            self.errors.update(rows["class"].to_pylist())
+        if table == "clips":
+            self.durations_s += rows["duration_s"].to_pylist()
+            self.windows += pc.sum(rows["n_windows"]).as_py() or 0
+
+
+def _copy(table: Table, rewrite: Rewrite) -> str:
+    """Commit a shard of the rows that stay; its id."""
+    old = next(table.records([rewrite.shard]))
+    new = shard_id(table.spec.digest, rewrite.kept)
+    kept = pa.array(sorted(clip.clip_id for clip in rewrite.kept), pa.string())
+    counts = _Counts()
+    for name, schema in schemas(table.spec).items():
+        _copy_rows(table, name, schema, old, new, kept, counts)
+    n_clips = counts.rows["clips"] + counts.rows["errors"]
+    if n_clips != len(rewrite.kept):
+        raise StoreError(
+            f"shard {rewrite.shard}: has rows of {n_clips} of the {len(rewrite.kept)} clips that "
+            f"stay; run passtream verify {table.store.location}"
+        )
+    moved = {"host": socket.gethostname(), "pid": os.getpid(), "at_s": round(time.time(), 3)}
+    record = CommitRecord(
+        shard=new,
+        clips=n_clips,
+        rows=counts.rows,
+        errors=dict(sorted(counts.errors.items())),
+        audio_s=math.fsum(counts.durations_s),
+        windows=counts.windows,
+        files=counts.files,
+        replaces=(rewrite.shard,),
+        fidelity=old.fidelity,
+        writer=old.writer | {"rewritten": moved},  # who embedded it, and when, stays true
+    )
+    try:
+        table.put(record)
+    except LostTableError:
+        table.discard(record)
+        raise
+    return new
+
+
+def _copy_rows(
+    table: Table,
+    name: str,
+    schema: pa.Schema,
+    old: CommitRecord,
+    new: str,
+    kept: pa.Array,
+    counts: _Counts,
+) -> None:
+    source, target = data_name(name, old.shard), data_name(name, new)
+    counts.rows[name] = 0
+    groups = _groups(table, source, schema, kept) if source in old.files else iter(())
+    if name == "errors":
+        rows = pa.concat_tables([schema.empty_table(), *groups])
+        if not rows.num_rows:
+            table.store.delete(target)  # of an earlier, uncommitted try
+            return
+        groups = iter((rows,))
+    file = RowFile(table.store, target, schema, group_rows(schema, GROUP_BYTES))
+    try:
+        for rows in groups:
+            counts.add(name, rows)
+            file.write(rows)
+        file.publish()
+    except BaseException:
+        file.abandon()
+        raise
+    size = table.store.size(target)
+    if size is None:
+        raise StoreError(f"{table.store.locate(target)}: was written, and is gone")
+    counts.files[target] = size
+
+
+def _groups(table: Table, name: str, schema: pa.Schema, kept: pa.Array) -> Iterator[pa.Table]:
+    """The rows that stay of a file, row group by row group."""
+    try:
+        with table.store.open(name) as file:
+            parquet = pq.ParquetFile(file, pre_buffer=False)
+            if not parquet.schema_arrow.equals(schema):
+                raise StoreError(f"{name} does not have the columns of the table's spec")
+            for group in range(parquet.num_row_groups):
+                # Not in Arrow's threads, as in `verify`.
+                rows = parquet.read_row_group(group, use_threads=False)
+                yield rows.filter(pc.is_in(rows["clip_id"], value_set=kept))
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(
+            f"{table.store.locate(name)} cannot be read, so the rows that stay cannot be kept: "
+            f"{error}; run passtream verify {table.store.location}"
+        ) from error

@@ -1,0 +1,1 @@
+"""Which shards are left to embed, and what they will cost."""

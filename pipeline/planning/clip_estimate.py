@@ -1,0 +1,157 @@
+"""What will become of a clip, from its header: the rules of decoding and cutting, without samples.
+
+Lengths, limits and errors are those that `decode`, `packets` and `windows` would come to. What only
+decoding shows (a FLAC file that was cut off, noise in the middle, NaN) is not known here.
+"""
+
+from dataclasses import dataclass
+
+from pipeline.clips import ClipRef
+from pipeline.decode.audio_stream import CannotDecodeError
+from pipeline.decode.frame_range import Cut
+from pipeline.decode.guards.plausible import find_implausible
+from pipeline.decode.headers.declared_length import is_truncated
+from pipeline.decode.probe import Header, read_header
+from pipeline.decode.resample import resampled_length
+from pipeline.errors import ClipError, PipelineError
+from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
+from pipeline.readers.shard_reader import Recording
+from pipeline.stream.packets import INTERNAL
+from pipeline.table.spec import TableSpec
+
+UNKNOWN_LENGTH = "unknown_length"
+"""Class of clips that may well be embedded, but whose header tells no length at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a clip will be.
+
+    Attributes:
+        error: class of the error that it ends in; empty where it is embedded.
+        n_bytes: of the file that it is read from; 0 where that is not known.
+        sample_rate_hz: the file's own rate, 0 where the header cannot be read.
+        n_samples: at 32 kHz.
+        is_exact: `n_samples` is what decoding will find.
+        n_windows: that it is cut into.
+        window_samples: length of each.
+        route: place in the spec's routes of the one that they go through.
+        n_timestamps: that it has.
+        decoded_short: Whether the clip will be marked as `decoded_short`.
+    """
+
+    error: str = ""
+    n_bytes: int = 0
+    sample_rate_hz: int = 0
+    n_samples: int = 0
+    is_exact: bool = True
+    n_windows: int = 0
+    window_samples: int = 0
+    route: int = 0
+    n_timestamps: int = 0
+    decoded_short: bool = False
+
+
+def outcomes(
+    recording: Recording,
+    refs: tuple[ClipRef, ...],
+    spec: TableSpec,
+    memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES,
+) -> list[Outcome]:
+    """What will become of clips that are cut from one recording, or of the one that is a whole.
+
+    Args:
+        recording: to look into.
+        refs: the clips.
+        spec: of the table.
+        memory_bytes: Memory that one step of a decoder may take, in bytes.
+
+    Raises:
+        StoreError: the store that it lies in is out of order.
+    """
+    n_bytes = 0
+    try:
+        with recording.open(spec.max_clip_bytes) as file:
+            n_bytes = file.seek(0, 2)
+            header = read_header(file, memory_bytes)
+    except ClipError as error:
+        return [Outcome(error.error_class, n_bytes)] * len(refs)
+    except CannotDecodeError as error:
+        return [Outcome(error.error_class, n_bytes)] * len(refs)
+    except (PipelineError, MemoryError):
+        raise
+    except Exception:
+        # As the decode side has it: what nobody foresaw is the clip's error.
+        return [Outcome(INTERNAL, n_bytes)] * len(refs)
+    return [outcome(ref, header, n_bytes, spec) for ref in refs]
+
+
+def outcome(ref: ClipRef, header: Header, n_bytes: int, spec: TableSpec) -> Outcome:
+    """What will become of a clip.
+
+    Args:
+        ref: the clip.
+        header: of the recording that it is, or is cut from.
+        n_bytes: of that recording.
+        spec: of the table.
+    """
+    rate_hz = header.sample_rate_hz
+    if header.n_frames is None:
+        return Outcome(UNKNOWN_LENGTH, n_bytes, rate_hz)
+    cut = Cut(ref.span, rate_hz)
+    n_frames = cut.frames_within(header.n_frames)
+    if error := _error(header, cut, n_frames, n_bytes, spec):
+        return Outcome(error, n_bytes, rate_hz, is_exact=header.is_exact)
+    try:
+        n_samples = resampled_length(n_frames, rate_hz)
+    except (ValueError, RuntimeError):
+        return Outcome("undecodable", n_bytes, rate_hz)
+    if not n_samples:
+        return Outcome("empty", n_bytes, rate_hz)
+    if n_samples < spec.shortest_clip and not spec.pad_short:
+        return Outcome("too_short", n_bytes, rate_hz, is_exact=header.is_exact)
+    rule, padded = spec.window_rule, max(n_samples, spec.shortest_clip)
+    return Outcome(
+        n_bytes=n_bytes,
+        sample_rate_hz=rate_hz,
+        n_samples=n_samples,
+        is_exact=header.is_exact,
+        n_windows=rule.count(padded),
+        window_samples=min(padded, rule.window),
+        route=spec.route_index(n_samples),
+        n_timestamps=spec.n_timestamps(n_samples),
+        decoded_short=header.has_gaps or _is_short(header, cut),
+    )
+
+
+def _is_short(header: Header, cut: Cut) -> bool:
+    """Return whether audio that the file declares is missing from the clip."""
+    in_all, promise = header.n_frames or 0, header.promise
+    if cut.is_short(in_all):
+        return True
+    if promise is None or cut.end <= in_all:
+        return False
+    if promise.is_cut or promise.promised is None:
+        return promise.is_cut
+    present = in_all if promise.present is None else promise.present
+    return present < promise.promised - promise.slack
+
+
+def _error(header: Header, cut: Cut, n_frames: int, n_bytes: int, spec: TableSpec) -> str:
+    """Class of the error that a clip of so many frames ends in; empty for none."""
+    in_all = header.n_frames or 0
+    promise = header.promise
+    declared = promise.promised if promise and promise.unit == "frames" else None
+    if implausible := find_implausible(header.sample_rate_hz, max(in_all, declared or 0), n_bytes):
+        return implausible[0]
+    longest = max(n_frames, cut.frames_within(declared or 0))
+    if longest / max(1, header.sample_rate_hz) > spec.max_clip_s:
+        return "too_long"
+    if cut.end > in_all and promise and promise.promised is not None:
+        present = in_all if promise.present is None else promise.present
+        if is_truncated(promise.promised - promise.slack, present, spec.short_tolerance):
+            return "unread_audio" if promise.unread else "truncated"
+    if not n_frames:
+        return "empty_span" if in_all > 0 else "empty"
+    is_past_end = cut.n_frames and is_truncated(cut.n_frames, n_frames, spec.short_tolerance)
+    return "span_past_end" if is_past_end else ""

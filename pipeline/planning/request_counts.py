@@ -1,0 +1,80 @@
+"""What a run will ask of stores: requests by their kind, as stores charge for them.
+
+Counted as this code makes them (`remote_opening`, `containers`, `rows`, `table`), on S3 and where
+nothing has to be asked twice. Local sources and tables cost none.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from pipeline.clips import Container
+from pipeline.io.objects import PIECE_BYTES
+from pipeline.io.storage import S3_PROTOCOLS, is_remote, protocol_of
+from pipeline.io.upload import PART_BYTES
+from pipeline.planning.plan import Shard
+from pipeline.readers.container_file import REQUEST_BYTES
+from pipeline.readers.lazy_reader import by_recording
+
+LISTED_AT_ONCE = 1000
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_FOOTER_READS = 2
+"""Of a Parquet file: its end, and where its columns begin."""
+OPENING = Counter(LIST=18, GET=8, PUT=11, HEAD=0, DELETE=0)
+"""Of a run, whatever it has to do: the spec, the lease, the run's notes, and what is committed.
+
+Counted once, at a server; a run of hours renews its lease as well.
+"""
+
+
+def source_requests(shards: Iterable[Shard], n_listed: int) -> Counter[str]:
+    """Requests that list the sources and read what shards hold.
+
+    Args:
+        shards: to be embedded.
+        n_listed: remote objects that the listing went through.
+    """
+    asked: Counter[str] = Counter(LIST=math.ceil(n_listed / LISTED_AT_ONCE))
+    for shard in shards:
+        if shard.container and is_remote(shard.container.uri):
+            asked.update(_of_container(shard.container))
+        for refs in by_recording(shard.clips):
+            first = refs[0]
+            if is_remote(first.uri):
+                asked["GET"] += max(1, math.ceil((first.n_bytes or 0) / PIECE_BYTES))
+                # An etag that is no MD5 proves nothing of the bytes, so the object is asked again.
+                asked["HEAD"] += 1 if _MD5.fullmatch(first.version) else 2
+    return asked
+
+
+def table_requests(n_shards: int, n_error_shards: int, file_bytes: Sequence[float]) -> Counter[str]:
+    """Requests that write shards into a remote table.
+
+    Args:
+        n_shards: how many.
+        n_error_shards: how many of them have clips in `errors`.
+        file_bytes: size of the file of each of the table's tables, `errors` left out.
+    """
+    asked = Counter(OPENING)
+    parts = [math.ceil(n / PART_BYTES) for n in file_bytes]
+    # A large file goes in parts, between a request that begins them and one that ends them.
+    puts = sum(part + 2 if part > 1 else 1 for part in parts)
+    n_files = n_shards * len(parts) + n_error_shards
+    asked["PUT"] += n_shards * (puts + 1) + n_error_shards
+    asked["HEAD"] += n_files + n_shards
+    # What an earlier try may have left in `errors` is looked for and removed.
+    asked["LIST"] += n_shards
+    asked["DELETE"] += n_shards - n_error_shards
+    asked["GET"] += n_shards  # each commit looks whether the run's lease is still there
+    return asked
+
+
+def _of_container(container: Container) -> Counter[str]:
+    n_bytes = container.n_bytes
+    n_ranges = max(1, math.ceil((n_bytes or 0) / REQUEST_BYTES))
+    n_ranges += _FOOTER_READS if container.kind == "parquet" else 0
+    if protocol_of(container.uri) in S3_PROTOCOLS:
+        return Counter(HEAD=3, GET=n_ranges)
+    # Elsewhere each range is followed by a look at what it was of.
+    return Counter(HEAD=2 + n_ranges, GET=n_ranges)

@@ -1,0 +1,208 @@
+"""A listing to hours, windows and errors, by a look at the header of each recording, or of some.
+
+A sample is the clips whose ids, which are hashes, come first: the same in each run, and as good as
+drawn by lot. Of containers, whose clips nobody knows beforehand, whole ones are drawn. What was
+found is scaled up by how many there are, and said to be that exact as its spread allows.
+"""
+
+import hashlib
+import heapq
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from pipeline.clips import ClipRef, Container
+from pipeline.io.storage import Storage
+from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
+from pipeline.planning.clip_estimate import Outcome, outcomes
+from pipeline.planning.totals import Cost, Tally
+from pipeline.readers.intake import Intake
+from pipeline.readers.lazy_reader import by_recording, head_of, heads_in
+from pipeline.readers.shard_reader import Recording
+from pipeline.table.spec import TableSpec
+
+N_THREADS = 16
+_AT_ONCE = 1024
+_CONTAINERS_AT_ONCE = 8
+
+T = TypeVar("T")
+Predict = Callable[[Recording, tuple[ClipRef, ...]], list[Outcome]]
+"""Says what will become of the clips that are cut from a recording."""
+Progress = Callable[[int], None]
+"""Told how many clips have been looked at so far."""
+
+
+@dataclass
+class Stratum:
+    """Clips or containers of one kind, some or all of which were looked at.
+
+    Attributes:
+        n: how many there are.
+        looked: how many were looked at.
+        tally: of these.
+        audio_s: seconds of each of these, summed.
+        squares: their squares, summed.
+    """
+
+    n: int
+    looked: int = 0
+    tally: Tally = field(default_factory=Tally)
+    squares: float = 0.0
+
+    def take(self, tally: Tally, units_s: Iterable[float]) -> None:
+        """Add what was found in some, of so many seconds each."""
+        self.tally.add(tally)
+        for audio_s in units_s:
+            self.looked += 1
+            self.squares += audio_s * audio_s
+
+    @property
+    def variance(self) -> float | None:
+        """Of the seconds in all, as scaled up; None where too few were looked at to tell."""
+        if self.looked == self.n:
+            return 0.0
+        if self.looked < 2:
+            return None
+        mean = self.tally.audio_s / self.looked
+        spread = max(0.0, self.squares - self.looked * mean * mean) / (self.looked - 1)
+        return self.n * self.n * (1 - self.looked / self.n) * spread / self.looked
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a listing holds.
+
+    Attributes:
+        tally: in sum; scaled up where a sample was looked at.
+        looked: clips that were looked at.
+        is_sample: there are more.
+        relative_error: standard error of the seconds of audio, as a share of them; 0 where all was
+            looked at, None where the sample is too small to tell.
+    """
+
+    tally: Tally
+    looked: int
+    is_sample: bool
+    relative_error: float | None
+
+
+def survey(
+    clips: Sequence[ClipRef],
+    containers: Sequence[Container],
+    spec: TableSpec,
+    storage: Storage,
+    cost: Cost,
+    sample: int | None = None,
+    on_progress: Progress = lambda _: None,
+    decoder_memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES,
+) -> Survey:
+    """Look into a listing.
+
+    Args:
+        clips: of the listing, sorted by uri and version.
+        containers: of the listing.
+        spec: of the table.
+        storage: how remote locations are reached.
+        cost: of a window.
+        sample: how many clips to look at, at least; None for all.
+        on_progress: told of progress.
+        decoder_memory_bytes: Memory that one step of a decoder may take, in bytes.
+
+    Raises:
+        StoreError: a store is out of order.
+    """
+    predict = partial(outcomes, spec=spec, memory_bytes=decoder_memory_bytes)
+    listed, held = Stratum(len(clips)), Stratum(len(containers))
+    spans = Counter(map(_recording_of, clips))
+    n_held = math.inf
+    if sample is not None:
+        # Of clips and containers, each gives half of it.
+        n_held = max(1, sample // 2) if clips else sample
+        n_listed = max(1, sample - sample // 2) if containers else sample
+        if n_listed < len(clips):
+            drawn = heapq.nsmallest(n_listed, clips, key=lambda clip: clip.clip_id)
+            clips = sorted(drawn, key=lambda clip: (clip.uri, clip.version, clip.member))
+        containers = sorted(containers, key=_drawn_by)
+
+    def look(refs: tuple[ClipRef, ...]) -> tuple[Tally, list[float]]:
+        return _of_clips(refs, spans[_recording_of(refs[0])], predict, storage, cost)
+
+    def look_into(container: Container) -> Tally:
+        return _of_container(container, predict, storage, cost, spec.max_clip_bytes)
+
+    with ThreadPoolExecutor(N_THREADS) as pool:
+        for groups in _some(by_recording(clips), _AT_ONCE):
+            for tally, seconds in pool.map(look, groups):
+                listed.take(tally, seconds)
+                on_progress(round(listed.tally.clips))
+        for some in _some(containers, _CONTAINERS_AT_ONCE):
+            if held.tally.clips >= n_held and held.looked > 1:
+                break
+            for tally in pool.map(look_into, some):
+                held.take(tally, [tally.audio_s])
+                on_progress(round(listed.tally.clips + held.tally.clips))
+    return _joined(listed, held)
+
+
+def _recording_of(clip: ClipRef) -> tuple[str, str]:
+    return clip.uri, clip.version
+
+
+def _drawn_by(container: Container) -> str:
+    key = f"{container.uri}\0{container.part}".encode()
+    return hashlib.blake2b(key, digest_size=16).hexdigest()
+
+
+def _some(things: Iterable[T], n: int) -> Iterator[list[T]]:
+    rest = iter(things)
+    while some := list(itertools.islice(rest, n)):
+        yield some
+
+
+def _of_clips(
+    refs: tuple[ClipRef, ...], n_spans: int, predict: Predict, storage: Storage, cost: Cost
+) -> tuple[Tally, list[float]]:
+    """Clips of one recording, of which there are so many in all, and the seconds of each."""
+    tally, seconds = Tally(), []
+    found = predict(head_of(refs[0], storage), refs)
+    for ref, outcome in zip(refs, found, strict=True):
+        before_s = tally.audio_s
+        tally.take(ref, outcome, cost)
+        seconds.append(tally.audio_s - before_s)
+    # A sample may have some of them; each has its share of the bytes.
+    n_bytes = found[0].n_bytes or refs[0].n_bytes or 0
+    tally.n_bytes = n_bytes * len(refs) / n_spans
+    return tally, seconds
+
+
+def _of_container(
+    container: Container, predict: Predict, storage: Storage, cost: Cost, max_clip_bytes: int
+) -> Tally:
+    tally, n_bytes = Tally(), 0
+    intake = Intake(max_clip_bytes)
+    for recording in heads_in(container, storage, intake):
+        (found,) = predict(recording, (recording.ref,))
+        tally.take(recording.ref, found, cost)
+        n_bytes += found.n_bytes
+    tally.n_bytes = n_bytes if container.n_bytes is None else container.n_bytes
+    tally.passed_over.update(intake.passed_over)
+    return tally
+
+
+def _joined(*strata: Stratum) -> Survey:
+    tally, looked = Tally(), 0
+    variances = []
+    for stratum in strata:
+        looked += round(stratum.tally.clips)
+        tally.add(stratum.tally, stratum.n / stratum.looked if stratum.looked else 1.0)
+        variances.append(stratum.variance)
+    known = [variance for variance in variances if variance is not None]
+    is_known = len(known) == len(variances)
+    error = math.sqrt(sum(known)) / tally.audio_s if tally.audio_s else 0.0
+    is_sample = any(stratum.looked < stratum.n for stratum in strata)
+    return Survey(tally, looked, is_sample, error if is_known else None)

@@ -1,0 +1,92 @@
+"""What clips come to in sum: hours, windows and errors, which can be added up and scaled."""
+
+import bisect
+import dataclasses
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
+from pipeline.planning.clip_estimate import Outcome
+
+DURATIONS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 600.0, 3600.0)
+"""Where a histogram of durations is divided; a clip of just so long is below."""
+
+Cost = Callable[[int, int], float]
+"""What a window costs: by the place of its route in the spec and its length in samples."""
+
+
+@dataclass
+class Tally:
+    """Sums over clips. Numbers are floats, as those of a sample are scaled.
+
+    Attributes:
+        clips: how many, those with errors included.
+        audio_s: seconds of those that will be embedded, at 32 kHz.
+        endings_s: these seconds by the ending of the recording's name.
+        n_bytes: of the files.
+        timestamps: rows.
+        estimated_s: seconds of audio of clips whose header does not tell the exact length.
+        estimated: how many these are, by ending.
+        windows: by route.
+        work: what the windows cost, by route.
+        rates: clips by their sample rate in Hz.
+        durations: clips by the bin of `DURATIONS_S` that they fall into.
+        errors: clips that cannot be embedded, by class.
+        passed_over: Members of tars that are no clips, by the ending of their name.
+    """
+
+    clips: float = 0.0
+    audio_s: float = 0.0
+    endings_s: Counter[str] = field(default_factory=Counter)
+    n_bytes: float = 0.0
+    timestamps: float = 0.0
+    estimated_s: float = 0.0
+    estimated: Counter[str] = field(default_factory=Counter)
+    windows: Counter[int] = field(default_factory=Counter)
+    work: Counter[int] = field(default_factory=Counter)
+    rates: Counter[int] = field(default_factory=Counter)
+    durations: Counter[int] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def embedded(self) -> float:
+        """Clips that will be embedded."""
+        return self.clips - self.errors.total()
+
+    def take(self, ref: ClipRef, outcome: Outcome, cost: Cost) -> None:
+        """Add a clip.
+
+        Args:
+            ref: the clip.
+            outcome: what will become of it.
+            cost: of a window.
+        """
+        self.clips += 1
+        if outcome.sample_rate_hz:
+            self.rates[outcome.sample_rate_hz] += 1
+        if outcome.error:
+            self.errors[outcome.error] += 1
+            return
+        duration_s = outcome.n_samples / SAMPLE_RATE_HZ
+        self.audio_s += duration_s
+        self.endings_s[ref.ending] += duration_s  # type: ignore[assignment]
+        self.durations[bisect.bisect_left(DURATIONS_S, duration_s)] += 1
+        self.windows[outcome.route] += outcome.n_windows
+        work = outcome.n_windows * cost(outcome.route, outcome.window_samples)
+        self.work[outcome.route] += work  # type: ignore[assignment]
+        self.timestamps += outcome.n_timestamps
+        if not outcome.is_exact:
+            self.estimated_s += duration_s
+            self.estimated[ref.ending] += 1
+
+    def add(self, other: "Tally", factor: float = 1.0) -> None:
+        """Add the sums of others, so many times."""
+        for each in dataclasses.fields(self):
+            ours, theirs = getattr(self, each.name), getattr(other, each.name)
+            if isinstance(ours, Counter):
+                for key, n in theirs.items():
+                    ours[key] += n if factor == 1 else n * factor
+            else:
+                setattr(self, each.name, ours + factor * theirs)

@@ -1,0 +1,1 @@
+"""Limits on what a damaged or hostile Parquet or Arrow file can make its reader allocate."""

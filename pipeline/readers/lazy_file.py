@@ -1,0 +1,149 @@
+"""A recording to read a few bytes of, wherever in it: what its header needs, and no more.
+
+A local file is opened where it lies. A remote one is asked for in blocks, each at most once while
+it is looked at. Decoders read it through C, which cannot hear of an error, so that one shows as the
+end of the file first and is raised when the file is closed.
+"""
+
+import contextlib
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import BinaryIO, cast
+
+from pipeline.clips import ClipRef
+from pipeline.errors import ClipError, StoreError
+from pipeline.io.objects import FsspecObject, part_of
+from pipeline.io.storage import Storage, is_remote
+from pipeline.io.virtual_file import SeekableBytes
+from pipeline.readers.clip_file import opened
+from pipeline.readers.download import check_size, fetched, read_tried, refuse_failed
+
+BLOCK_BYTES = 1 << 16
+"""The largest page of an Ogg file fits in, and most headers do."""
+_KEPT_BLOCKS = 64
+
+Fetch = Callable[[int, int], bytes]
+
+
+class HeadFile(SeekableBytes):
+    """A file whose bytes are fetched when they are read.
+
+    Args:
+        size: in bytes.
+        fetch: bytes from one offset to another, exactly; may raise ClipError or StoreError.
+
+    Attributes:
+        failure: what `fetch` raised; from then on the file is at its end.
+    """
+
+    def __init__(self, size: int, fetch: Fetch) -> None:
+        super().__init__(size)
+        self.failure: ClipError | StoreError | None = None
+        self._fetch = fetch
+
+    def content(self, start: int, n_bytes: int) -> bytes:
+        """What there is, up to so many bytes; none once there was a failure."""
+        end = min(start + n_bytes, self.size)
+        if end <= start or self.failure:
+            return b""
+        try:
+            return self._fetch(start, end)
+        except (ClipError, StoreError) as error:
+            self.failure = error
+            return b""
+
+
+class Blocks:
+    """Ranges of a file out of blocks, of which the last ones are kept.
+
+    Args:
+        size: of the file, in bytes.
+        fetch: bytes from one offset to another, exactly.
+    """
+
+    def __init__(self, size: int, fetch: Fetch) -> None:
+        self._size = size
+        self._fetch = fetch
+        self._kept: OrderedDict[int, bytes] = OrderedDict()
+
+    def range(self, start: int, end: int) -> bytes:
+        """Bytes from one offset to another."""
+        wanted = range(start // BLOCK_BYTES, (end - 1) // BLOCK_BYTES + 1)
+        missing = [block for block in wanted if block not in self._kept]
+        found = {block: self._kept[block] for block in wanted if block in self._kept}
+        if missing:
+            first, behind = missing[0] * BLOCK_BYTES, (missing[-1] + 1) * BLOCK_BYTES
+            content = self._fetch(first, min(behind, self._size))
+            for block in range(missing[0], missing[-1] + 1):
+                at = block * BLOCK_BYTES - first
+                found[block] = content[at : at + BLOCK_BYTES]
+        for block in wanted:
+            self._kept[block] = found[block]
+            self._kept.move_to_end(block)
+        while len(self._kept) > _KEPT_BLOCKS:
+            self._kept.popitem(last=False)
+        joined = b"".join(found[block] for block in wanted)
+        at = start - wanted[0] * BLOCK_BYTES
+        return joined[at : at + end - start]
+
+
+@contextlib.contextmanager
+def opened_head(ref: ClipRef, storage: Storage, max_bytes: int = sys.maxsize) -> Iterator[BinaryIO]:
+    """A clip's file, to look into; a remote one has no descriptor.
+
+    Args:
+        ref: the clip.
+        storage: how remote locations are reached.
+        max_bytes: largest file that is looked into.
+
+    Raises:
+        ClipError: it cannot be read, is empty, too large, or (a local one) changed since it was
+            listed.
+        StoreError: the store that it lies in is out of order.
+    """
+    refuse_failed(ref)
+    if not is_remote(ref.uri):
+        with opened(ref, storage, max_bytes) as file:
+            yield file
+        return
+    uri, size = ref.read_uri or ref.uri, ref.n_bytes
+    if size is None:
+        size = read_tried(ref.uri, storage, lambda: FsspecObject(uri, storage)).size
+    if size is None:  # a server that does not say; there is no other way to know
+        with fetched(ref, storage, partial(check_size, ref, max_bytes)) as file:
+            yield file
+        return
+    if not size:
+        raise ClipError("read", "empty", f"{ref.uri}: is empty (0 bytes)")
+    check_size(ref, max_bytes, size)
+
+    def fetch(start: int, end: int) -> bytes:
+        return read_tried(ref.uri, storage, lambda: part_of(uri, storage, size, start, end))
+
+    with looked_into(size, Blocks(size, fetch).range) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def looked_into(size: int, fetch: Fetch) -> Iterator[BinaryIO]:
+    """A `HeadFile` whose failure is raised at the end.
+
+    Args:
+        size: in bytes.
+        fetch: as that of `HeadFile`.
+
+    Raises:
+        ClipError, StoreError: what `fetch` has raised.
+    """
+    with HeadFile(size, fetch) as file:
+        try:
+            yield cast(BinaryIO, file)
+        except Exception:
+            # Who read it may have made an error of its own of it.
+            if file.failure:
+                raise file.failure from None
+            raise
+        if file.failure:
+            raise file.failure

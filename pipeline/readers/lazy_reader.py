@@ -1,0 +1,136 @@
+"""Recordings as `recordings` has them, but only to look into: what is not looked at is not read.
+
+A listed file and the members of a plain tar are read where somebody looks. A compressed tar, and
+the audio column of Parquet, can only be read from end to end.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import BinaryIO
+
+from pipeline.clips import ClipRef, Container
+from pipeline.errors import ClipError
+from pipeline.host_faults import read_fault
+from pipeline.io.decompress import compression_of
+from pipeline.io.storage import Storage
+from pipeline.readers.container_file import cannot_be_read, damaged, held, rest_of
+from pipeline.readers.intake import Intake
+from pipeline.readers.lazy_file import looked_into, opened_head
+from pipeline.readers.shard_reader import Recording, of_container
+from pipeline.readers.tar_links import HardLinks, Names
+from pipeline.readers.tar_members import DAMAGE, Member, members
+from pipeline.readers.tar_reader import check_member, kind_of_metadata
+
+
+def head_of(ref: ClipRef, storage: Storage) -> Recording:
+    """A listed file as a recording to look into."""
+    return Recording(ref, partial(opened_head, ref, storage))
+
+
+def heads_in(
+    container: Container, storage: Storage, intake: Intake | None = None
+) -> Iterator[Recording]:
+    """The recordings of a container, to look into one by one; damage as `of_container` has it.
+
+    Args:
+        container: the file.
+        storage: how remote locations are reached.
+        intake: limits of what is read; counts what is passed over.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    intake = intake or Intake()
+    if container.kind != "tar":
+        yield from of_container(container, storage, intake=intake)
+        return
+    ref = ClipRef(container.uri, container.version, n_bytes=container.n_bytes)
+    try:
+        with opened_head(ref, storage) as file:
+            if not compression_of(file):
+                yield from _plain_tar(container, file, intake)
+                return
+    except ClipError as error:
+        yield rest_of(container, error)
+        return
+    yield from of_container(container, storage, intake=intake)
+
+
+def _plain_tar(container: Container, file: BinaryIO, intake: Intake) -> Iterator[Recording]:
+    last = ""
+    names = Names()
+    links = HardLinks(names)
+    rest: ClipError | None = None
+    try:
+        for member in members(file, intake):
+            member.require_whole()
+            last = member.name
+            kind = kind_of_metadata(member) if member.is_audio else ""
+            if kind or not member.is_audio:
+                intake.pass_over(member.name, kind)
+            elif member.target:
+                links.add(member)
+            else:
+                yield _member(container, member, names.new(member.name), file)
+    except DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise read_fault(container.uri, error) from error
+        where = f"damaged after the start of member {last!r}" if last else "is not a sound tar"
+        rest = damaged(container, where, error)
+    if links:
+        yield from _linked(container, links, file)
+    if rest:
+        raise rest
+
+
+def _linked(container: Container, links: HardLinks, file: BinaryIO) -> Iterator[Recording]:
+    with contextlib.suppress(*DAMAGE):  # of which the first reading has told
+        for member, linked in links.found_in(members(file)):
+            yield from (_member(container, member, link.name, file) for link in linked)
+    for link, error in links.dangling():
+        yield cannot_be_read(ClipRef(container.uri, container.version, link.name), error)
+
+
+def _member(container: Container, member: Member, name: str, file: BinaryIO) -> Recording:
+    ref = ClipRef(container.uri, container.version, name, byte_range=member.byte_range)
+
+    @contextlib.contextmanager
+    def opened(max_bytes: int) -> Iterator[BinaryIO]:
+        if not member.size:
+            raise ClipError("read", "empty", f"{ref.name}: is empty (0 bytes)")
+        check_member(container, member, max_bytes)
+        if member.byte_range is None:
+            with held(member.pieces(), member.size) as content:
+                yield content
+            return
+        first = member.byte_range[0]
+        at = file.tell()
+
+        def fetch(start: int, end: int) -> bytes:
+            file.seek(first + start)
+            return file.read(end - start)
+
+        try:
+            with looked_into(member.size, fetch) as head:
+                yield head
+        finally:
+            file.seek(at)
+
+    return Recording(ref, opened)
+
+
+def by_recording(clips: Iterable[ClipRef]) -> Iterator[tuple[ClipRef, ...]]:
+    """Clips that are cut from one recording together, others alone; the order is kept.
+
+    Args:
+        clips: sorted by uri and version.
+    """
+    group: list[ClipRef] = []
+    for clip in clips:
+        if group and (clip.uri, clip.version) != (group[0].uri, group[0].version):
+            yield tuple(group)
+            group = []
+        group.append(clip)
+    if group:
+        yield tuple(group)

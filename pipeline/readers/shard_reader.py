@@ -1,0 +1,112 @@
+"""A shard as a stream of recordings: which clip it is, and how to open its bytes.
+
+A listed clip is opened where it lies. A container is read once, from its start to its end, by the
+reader of its kind; what cannot be read of it is a recording that cannot be opened, so that it ends
+in `errors` like any other.
+"""
+
+import dataclasses
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
+from typing import BinaryIO, NamedTuple
+
+from pipeline.clips import ClipRef, Container
+from pipeline.decode.shared_decoder import Tape
+from pipeline.io.storage import DEFAULT_STORAGE, Storage, is_remote
+from pipeline.planning.plan import Shard
+from pipeline.readers.clip_file import check_unchanged, opened
+from pipeline.readers.download import fetched
+from pipeline.readers.intake import Intake
+from pipeline.readers.prefetch import N_AHEAD, Job, Prefetcher
+
+
+class Recording(NamedTuple):
+    """One clip of a shard.
+
+    Attributes:
+        ref: the clip.
+        open: its bytes, of which there may be so many, as a file with a descriptor, for as long as
+            the stream of recordings stands at it. Raises ClipError.
+        tape: what it is cut from, where the clips beside it are cut from the same.
+    """
+
+    ref: ClipRef
+    open: Callable[[int], AbstractContextManager[BinaryIO]]
+    tape: Tape | None = None
+
+
+def recordings(
+    shard: Shard,
+    storage: Storage,
+    columns: tuple[str, ...] = (),
+    intake: Intake | None = None,
+) -> Iterator[Recording]:
+    """The recordings of a shard, in order.
+
+    Args:
+        shard: what to read.
+        storage: how remote locations are reached.
+        columns: of the table, that containers are to carry.
+        intake: limits of what is read of containers; counts what is passed over.
+    """
+    if shard.container is not None:
+        yield from of_container(shard.container, storage, columns, intake)
+    else:
+        yield from of_clips(shard.clips, storage)
+
+
+def of_container(
+    container: Container,
+    storage: Storage = DEFAULT_STORAGE,
+    columns: tuple[str, ...] = (),
+    intake: Intake | None = None,
+) -> Iterator[Recording]:
+    """The recordings of a container, by the reader of its kind."""
+    # Here, because the readers make `Recording`s.
+    from pipeline.readers.parquet_reader import parquet_recordings
+    from pipeline.readers.tar_reader import tar_recordings
+
+    readers = {"parquet": parquet_recordings, "tar": tar_recordings}
+    assert container.kind in readers, f"no reader of {container.kind!r}"
+    return readers[container.kind](container, storage, columns, intake)
+
+
+def of_clip(ref: ClipRef, storage: Storage = DEFAULT_STORAGE) -> Recording:
+    """A listed clip as a recording."""
+    return Recording(ref, partial(opened, ref, storage))
+
+
+def of_clips(clips: Iterable[ClipRef], storage: Storage = DEFAULT_STORAGE) -> Iterator[Recording]:
+    """Listed clips as recordings; remote ones are fetched some ahead, and once for all spans."""
+    prefetcher = Prefetcher(lambda ref, admit: fetched(ref, storage, admit))
+    rest = (tuple(spans) for _, spans in itertools.groupby(clips, lambda r: (r.uri, r.version)))
+    ahead = deque[tuple[tuple[ClipRef, ...], Job | None]]()
+    try:
+        while True:
+            for refs in itertools.islice(rest, N_AHEAD - len(ahead)):
+                ahead.append(
+                    (refs, prefetcher.start(_whole(refs)) if is_remote(refs[0].uri) else None)
+                )
+            if not ahead:
+                return
+            refs, job = ahead.popleft()
+            turn = (
+                prefetcher.turn(job) if job else nullcontext(partial(opened, _whole(refs), storage))
+            )
+            with turn as open_it:
+                if len(refs) == 1:
+                    yield Recording(refs[0], open_it)
+                else:
+                    check = partial(check_unchanged, refs[0])
+                    with closing(Tape(open_it, check)) as tape:
+                        yield from (Recording(ref, open_it, tape) for ref in refs)
+    finally:
+        prefetcher.close()
+
+
+def _whole(refs: tuple[ClipRef, ...]) -> ClipRef:
+    """The file that clips are spans of; a clip that shares it with none stands for itself."""
+    return refs[0] if len(refs) == 1 else dataclasses.replace(refs[0], member="", span=None)

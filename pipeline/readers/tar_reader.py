@@ -1,0 +1,261 @@
+"""A tar as recordings, in one pass from its start to its end.
+
+Members are grouped into samples by WebDataset's rule: those that follow one another and share their
+name up to the first dot of its last part. Members with an audio ending are clips, the others say
+something of them. A plain tar's clips know where they lie in it, so that one can be fetched by
+range; in a compressed tar nothing can be. Hard links come last, see `tar_links`.
+"""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import BinaryIO
+
+from pipeline.clips import ClipRef, Container
+from pipeline.errors import ClipError
+from pipeline.host_faults import host_fault
+from pipeline.io.storage import Storage
+from pipeline.readers.apple_double import APPLE_DOUBLE, APPLE_DOUBLE_KIND, is_apple_double
+from pipeline.readers.container_file import (
+    cannot_be_read,
+    damaged,
+    from_start,
+    held,
+    opened_container,
+    rest_of,
+)
+from pipeline.readers.download import check_size
+from pipeline.readers.intake import Intake
+from pipeline.readers.shard_reader import Recording
+from pipeline.readers.system_folders import system_folder
+from pipeline.readers.tar_links import HardLinks, Names
+from pipeline.readers.tar_members import DAMAGE, Member, members
+
+TAR_ENDINGS = (
+    *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz"),
+    *(".tar.zst", ".tzst"),
+)
+DEFAULT_COLUMNS = ("json", "txt", "cls")
+"""Endings of the members that are carried where they are found, if nothing else is asked for."""
+SIDECAR_BYTES = 1 << 20
+"""Most bytes of text that a row carries; longer ones are null."""
+HELD_BYTES, HELD_MEMBERS = 64 << 20, 32
+"""Audio of one sample that waits for its texts; the first of more goes on without those to come."""
+SPARSE_BYTES, SPARSE_RATIO = 1 << 30, 1000
+"""A sparse member larger than this, and that many times what is stored of it, is no recording."""
+_PEEK_MEMBERS, _PEEK_BYTES = 64, 64 << 20
+
+
+@dataclass
+class _Sample:
+    """What has been read of a sample: held audio or its error, and texts by ending."""
+
+    key: str = ""
+    audio: list[tuple[Member, BinaryIO | ClipError | None]] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_full(self) -> bool:
+        size = sum(member.size for member, _ in self.audio)
+        return size >= HELD_BYTES or len(self.audio) >= HELD_MEMBERS
+
+
+def tar_recordings(
+    container: Container,
+    storage: Storage,
+    columns: tuple[str, ...] = (),
+    intake: Intake | None = None,
+) -> Iterator[Recording]:
+    """The recordings of a tar, in its order.
+
+    Where the tar is damaged, or is not what was listed, the last recording stands for the rest.
+    A name that comes again is told apart by `#2`, `#3` and so on.
+
+    Args:
+        container: the tar.
+        storage: how remote locations are reached.
+        columns: endings of the members whose text goes with a sample's audio.
+        intake: limits of what is read; counts what is passed over.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    names = Names()
+    links = HardLinks(names)
+    intake = intake or Intake()
+    try:
+        with opened_container(container, storage, reads_on=True) as file:
+            rest: ClipError | None = None
+            try:
+                for sample in _samples(container, file, columns, intake):
+                    yield from _of_sample(container, sample, columns, names, links)
+            except ClipError as error:
+                if error.error_class != "damaged_container":
+                    raise
+                rest = error
+            if links:
+                yield from _linked(container, file, links, intake)
+            if rest:
+                raise rest
+    except ClipError as error:
+        yield rest_of(container, error)
+
+
+def _of_sample(
+    container: Container,
+    sample: _Sample,
+    columns: tuple[str, ...],
+    names: Names,
+    links: HardLinks,
+) -> Iterator[Recording]:
+    carried = tuple(sample.texts.get(ending) for ending in columns)
+    while sample.audio:
+        member, content = sample.audio.pop(0)
+        if content is None:
+            try:
+                links.add(member, carried)
+            except ValueError as error:
+                raise damaged(container, f"at member {member.name!r}", error) from error
+            continue
+        ref = _ref(container, names.new(member.name), member, carried)
+        if isinstance(content, ClipError):
+            yield cannot_be_read(ref, content)
+            continue
+        with content:
+            yield Recording(ref, partial(from_start, ref, content))
+
+
+def _linked(
+    container: Container, file: BinaryIO, links: HardLinks, intake: Intake
+) -> Iterator[Recording]:
+    """The clips that hard links are, by a second reading of the tar."""
+    try:
+        for member, linked in links.found_in(members(file)):
+            content = _content(container, member, intake)
+            refs = [_ref(container, link.name, member, link.carried) for link in linked]
+            if isinstance(content, ClipError):
+                yield from (cannot_be_read(ref, content) for ref in refs)
+                continue
+            with content:
+                for ref in refs:
+                    yield Recording(ref, partial(from_start, ref, content))
+    except DAMAGE:
+        pass  # the first reading has said so
+    for link, error in links.dangling():
+        ref = ClipRef(container.uri, container.version, link.name, carried=link.carried)
+        yield cannot_be_read(ref, error)
+
+
+def _ref(
+    container: Container, name: str, member: Member, carried: tuple[str | None, ...]
+) -> ClipRef:
+    return ClipRef(
+        container.uri, container.version, name, byte_range=member.byte_range, carried=carried
+    )
+
+
+def _content(container: Container, member: Member, intake: Intake) -> BinaryIO | ClipError:
+    """A member's bytes, held; or why they are not to be read."""
+    try:
+        check_member(container, member, intake.max_clip_bytes)
+    except ClipError as error:
+        return error
+    return held(member.pieces(), member.size)
+
+
+def check_member(container: Container, member: Member, max_bytes: int) -> None:
+    """See that a member may be read, by what its header says.
+
+    Raises:
+        ClipError: It is too large, or it is sparse and stands for far more than is stored.
+    """
+    ref = ClipRef(container.uri, container.version, member.name)
+    check_size(ref, max_bytes, member.size)
+    if member.size > SPARSE_BYTES and member.size > SPARSE_RATIO * member.stored:
+        raise ClipError(
+            "read",
+            "too_sparse",
+            f"{ref.name}: is a sparse member of {member.size} bytes, of which the tar stores "
+            f"{member.stored}; unpack the tar and look at the file",
+        )
+
+
+def text_endings(container: Container, storage: Storage) -> set[str] | None:
+    """Which of `DEFAULT_COLUMNS` the first samples of a tar have.
+
+    Returns:
+        None where no sample can be read.
+
+    Raises:
+        StoreError: the store does not answer.
+    """
+    endings, read, is_sound = set[str](), 0, False
+    try:
+        with opened_container(container, storage) as file:
+            for n, member in enumerate(members(file)):
+                is_sound = True
+                endings.add(member.ending)
+                read += member.size
+                if n >= _PEEK_MEMBERS or read >= _PEEK_BYTES:
+                    break
+    except (ClipError, *DAMAGE):
+        pass
+    return endings & set(DEFAULT_COLUMNS) if is_sound else None
+
+
+def _samples(
+    container: Container, file: BinaryIO, columns: tuple[str, ...], intake: Intake
+) -> Iterator[_Sample]:
+    """Samples with audio; the caller takes the audio out and closes it."""
+    sample, last = _Sample(), ""
+    try:
+        for member in members(file, intake):
+            last = member.name
+            if member.key != sample.key:
+                yield sample
+                sample = _Sample(member.key)
+            if member.is_audio:
+                if kind := kind_of_metadata(member):
+                    intake.pass_over(member.name, kind)
+                    continue
+                content = None if member.target else _content(container, member, intake)
+                sample.audio.append((member, content))
+                if not columns or sample.is_full:
+                    yield sample
+            elif member.ending not in columns or member.target:
+                intake.pass_over(member.name)
+            elif member.size <= SIDECAR_BYTES:
+                sample.texts[member.ending] = member.read().decode(errors="replace")
+    except ClipError:
+        yield sample
+        raise
+    except DAMAGE as error:
+        if fault := host_fault(error):
+            raise fault from error
+        # Its texts may be among what is lost; the error says that something is.
+        yield sample
+        where = f"damaged after the start of member {last!r}" if last else "is not a sound tar"
+        raise damaged(container, where, error) from error
+    else:
+        yield sample
+    finally:
+        for _, content in sample.audio:
+            if isinstance(content, io.IOBase):
+                content.close()
+
+
+def kind_of_metadata(member: Member) -> str:
+    """Return what a member with an audio ending is where it is no clip; empty where it is one.
+
+    It may lie in a folder in which an operating system keeps what it deleted, or be AppleDouble.
+
+    Raises:
+        EOFError: The tar ends at its first bytes.
+    """
+    folder, slash, base = member.name.rpartition("/")
+    if slash and (system := system_folder(folder)):
+        return f"{system}/"
+    if base.startswith("._") and is_apple_double(member.first_bytes(len(APPLE_DOUBLE))):
+        return APPLE_DOUBLE_KIND
+    return ""

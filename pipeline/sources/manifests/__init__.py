@@ -1,0 +1,1 @@
+"""Lists of recordings: CSV, JSON, Parquet, and the forms that other tools write."""

@@ -1,0 +1,1 @@
+"""A shard as a stream of events: clip decoder, windows, packets."""

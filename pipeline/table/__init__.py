@@ -1,0 +1,1 @@
+"""The table: its spec, schema, commit records and row files."""

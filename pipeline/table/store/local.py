@@ -1,0 +1,255 @@
+"""A table in a local folder, written so that a kill at any moment leaves whole files.
+
+Data files are written beside their place and renamed into it once they are on the disk; records
+that decide something (the spec, the commits) are created exclusively. One run at a time writes to
+a table: it holds a lock that the system drops when the process dies, however it dies.
+
+A table may come from a stranger, so no link among its own entries is followed: neither a folder nor
+a file that is read, written or deleted may lie elsewhere. The table's folder itself may be a link.
+"""
+
+import contextlib
+import os
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.errors import StoreError, UsageError
+from pipeline.table.store.base import TEMP_DIR, ignore, is_temp_name
+from pipeline.table.store.hold import Hold
+from pipeline.table.store.local_lock import LOCK_NAME, Lock
+from pipeline.table.store.process_id import Process
+
+
+class LocalStore:
+    """Files of one table below a folder; names are relative, with `/`.
+
+    Args:
+        root: the folder; made by `create`.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root).absolute()
+
+    @property
+    def location(self) -> str:
+        """The folder's absolute path."""
+        return str(self.root)
+
+    @property
+    def has_conditional_put(self) -> bool:
+        """True: a hard link is refused where there is a file."""
+        return True
+
+    def notes(self) -> list[str]:
+        """None."""
+        return []
+
+    def path(self, name: str) -> Path:
+        """Return the local path of a file of the table.
+
+        Raises:
+            UsageError: A folder of the table on the way to the file is a link.
+        """
+        folder = str(self.root)
+        for part in name.split("/")[:-1]:
+            folder = f"{folder}/{part}"
+            if os.path.islink(folder):
+                raise UsageError(self._refusal(folder))
+        return self.root / name
+
+    def _refusal(self, path: str) -> str:
+        target = ascii(os.readlink(path))[1:-1]
+        return (
+            f"table {self.root}: {os.path.relpath(path, self.root)} is a link (to {target}), and a "
+            "table's own files and folders must not be links; put the real one there (TABLE itself "
+            "may be a link)"
+        )
+
+    def locate(self, name: str) -> str:
+        """Local path of a file of the table, for messages."""
+        return str(self.root / name)
+
+    def create(self, folders: tuple[str, ...]) -> None:
+        """Make the table's folders; a table that is there stays as it is.
+
+        Raises:
+            UsageError: the place cannot be written to, or a file is in the way.
+        """
+        try:
+            for folder in (*folders, TEMP_DIR):
+                self.path(f"{folder}/file").parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"table {self.root}: cannot be made: {error.strerror}") from error
+
+    def entries(self) -> list[str]:
+        """Names of what lies in the folder; empty where there is none.
+
+        Raises:
+            UsageError: it is a file, or cannot be listed.
+        """
+        try:
+            return sorted(os.listdir(self.root))
+        except FileNotFoundError:
+            return []
+        except NotADirectoryError:
+            if self.root.exists():
+                raise UsageError(
+                    f"table {self.root}: is a file; name a new or empty folder"
+                ) from None
+            return []
+        except OSError as error:
+            raise UsageError(f"table {self.root}: cannot be listed: {error.strerror}") from error
+
+    def names(self, folder: str) -> dict[str, int]:
+        """Files of a folder and their sizes in bytes; empty where there is no such folder."""
+        found: dict[str, int] = {}
+        try:
+            with os.scandir(self.path(f"{folder}/file").parent) as entries:
+                for entry in entries:
+                    # Another process may delete a file at any moment.
+                    with contextlib.suppress(FileNotFoundError):
+                        status = entry.stat(follow_symlinks=False)
+                        if stat.S_ISREG(status.st_mode):
+                            found[entry.name] = status.st_size
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise StoreError(f"{self.root / folder} cannot be listed: {error.strerror}") from error
+        return found
+
+    def size(self, name: str) -> int | None:
+        """Size of a file in bytes, None where it is not there."""
+        try:
+            status = self.path(name).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def open(self, name: str) -> pa.NativeFile:
+        """A file for reading; OSError where it cannot be."""
+        path = self.path(name)
+        if path.is_symlink():
+            raise UsageError(self._refusal(str(path)))
+        return pa.OSFile(str(path))
+
+    def read(self, name: str) -> bytes | None:
+        """Content of a file, None where it is not there.
+
+        Raises:
+            UsageError: It is a link, or not a file.
+        """
+        path = self.path(name)
+        try:
+            # Without waiting for a writer, as a named pipe would have it.
+            handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            if path.is_symlink():
+                raise UsageError(self._refusal(str(path))) from None
+            raise
+        with open(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise UsageError(f"{path}: is not a file; a table has a file of this name")
+            return file.read()
+
+    def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Names with their contents, in order."""
+        return ((name, self.read(name)) for name in names)
+
+    @contextlib.contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """A path to write to; at the end of the block it becomes `name`, whole and durable.
+
+        Raises:
+            StoreError: the disk refused (full, say); `name` is as it was.
+        """
+        temp = self._temp(name)
+        try:
+            yield temp
+            _sync(temp)
+            os.replace(temp, self.path(name))
+            _sync(self.path(name).parent)
+        except OSError as error:
+            raise StoreError(f"{self.path(name)} cannot be written: {error}") from error
+        finally:
+            temp.unlink(missing_ok=True)
+
+    def put_if_absent(self, name: str, content: bytes) -> bool:
+        """Create a file with this content; False, and no change, where it is already there."""
+        temp = self._temp(name)
+        try:
+            temp.write_bytes(content)
+            _sync(temp)
+            # A hard link is the one call that creates a file whole and refuses an old one.
+            os.link(temp, self.path(name))
+            _sync(self.path(name).parent)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise StoreError(f"{self.path(name)} cannot be created: {error}") from error
+        finally:
+            temp.unlink(missing_ok=True)
+        return True
+
+    def delete(self, name: str) -> None:
+        """Remove a file, if it is there; of a link the link, and not what it leads to."""
+        self.path(name).unlink(missing_ok=True)
+
+    def _temp(self, name: str) -> Path:
+        prefix = name.replace("/", "_") + "."
+        try:
+            handle, temp = tempfile.mkstemp(prefix=prefix, dir=self.path(TEMP_DIR))
+        except OSError as error:
+            raise StoreError(f"{self.path(name)} cannot be created: {error}") from error
+        os.close(handle)
+        os.chmod(temp, 0o666 & ~_umask())
+        return Path(temp)
+
+    @contextlib.contextmanager
+    def lock(
+        self, say: Callable[[str], None] = ignore, on_lost: Callable[[], None] = ignore
+    ) -> Iterator[Hold]:
+        """Hold the table for writing; also clears what a killed run left half-written.
+
+        Args:
+            say: Not called: nothing is waited for.
+            on_lost: Not called: the lock lasts as long as the process.
+
+        Raises:
+            UsageError: Another run holds it; the message says which.
+            StoreError: The disk refused.
+        """
+        with Lock(str(self.root), self.path(LOCK_NAME)).held() as hold:
+            for leftover in filter(is_temp_name, self.names(TEMP_DIR)):
+                self.delete(f"{TEMP_DIR}/{leftover}")
+            yield hold
+
+    def taken_by(self, hold: Hold) -> str | None:
+        """Return who has the table in place of a hold; the lock's file tells."""
+        return Lock(str(self.root), self.path(LOCK_NAME)).taken_by(hold)
+
+    def writer(self) -> Process | None:
+        """Who holds the table for writing; None where nobody does, or nobody may look."""
+        return Lock(str(self.root), self.path(LOCK_NAME)).holder()
+
+
+def _umask() -> int:
+    # Linux tells the mask of a process without setting it, which is not safe among threads.
+    with contextlib.suppress(OSError), open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    return 0o022
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

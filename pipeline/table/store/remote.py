@@ -1,0 +1,254 @@
+"""A table on an object store, or on whatever else fsspec reaches.
+
+Files are written to a local temporary file first and uploaded whole. Every request is repeated
+while the store is out of order. A lease keeps a second run away, as such stores know no locks.
+"""
+
+import contextlib
+import itertools
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.errors import StoreError, UsageError
+from pipeline.io.range_file import remote_file
+from pipeline.io.signed_urls import refuse_password
+from pipeline.io.storage import Storage
+from pipeline.io.upload import S3, upload, upload_and_rename
+from pipeline.table.store import conditional_put
+from pipeline.table.store.base import META_DIR, TEMP_DIR, ignore, is_temp_name
+from pipeline.table.store.client import RemoteClient
+from pipeline.table.store.hold import Hold
+from pipeline.table.store.lease import LEASE_S, LEASES_DIR, Holder, Lease, live_holder, taken_by
+
+PROBE_NAME = f"{META_DIR}/probe"
+_READERS, _READ_AHEAD = 16, 1024
+_PROBE = b"passtream writes this once, and asks again to see that the store refuses\n"
+
+
+class RemoteStore:
+    """Files of one table below a URI.
+
+    Args:
+        uri: the folder, or the key prefix.
+        storage: how it is reached.
+        lease_s: how long a run that was killed keeps others away.
+
+    Raises:
+        UsageError: no such kind of store, or a password in the URI.
+    """
+
+    def __init__(self, uri: str, storage: Storage, lease_s: float = LEASE_S) -> None:
+        refuse_password(uri, "table")
+        self._uri = uri.rstrip("/")
+        self._client = RemoteClient(self._uri, storage)
+        self._lease_s = lease_s
+        # Such a store shows no file before it is whole, and has no folders to make.
+        self._is_object_store = self._client.protocol in conditional_put.CONDITIONAL
+
+    @property
+    def location(self) -> str:
+        """The table's URI."""
+        return self._uri
+
+    @cached_property
+    def has_conditional_put(self) -> bool:
+        """Whether the store refuses to overwrite; asked once, by creating a file that stays."""
+        return self._is_object_store and self._client.do(
+            f"{self.locate(PROBE_NAME)} cannot be created",
+            lambda: conditional_put.refuses_to_overwrite(lambda: self._create(PROBE_NAME, _PROBE)),
+        )
+
+    def notes(self) -> list[str]:
+        """That there is no conditional put, where there is none."""
+        if self.has_conditional_put:
+            return []
+        return [
+            f"table {self._uri}: this store cannot refuse to overwrite a file (it has no "
+            "conditional put); a lease file keeps a second run away, so start no two within seconds"
+        ]
+
+    def locate(self, name: str) -> str:
+        """URI of a file of the table."""
+        return f"{self._uri}/{name}"
+
+    def entries(self) -> list[str]:
+        """Names of what lies directly below the URI; empty where there is nothing.
+
+        Raises:
+            UsageError: it is a file, or there is no such bucket.
+        """
+        found = self._client.listed(self._uri)
+        root = self._client.filesystem._strip_protocol(self._uri)
+        if any(entry["name"] == root and entry["type"] == "file" for entry in found):
+            raise UsageError(f"table {self._uri}: is a file; name a new or empty folder")
+        return sorted(name for entry in found if (name := _base(entry)))
+
+    def create(self, folders: tuple[str, ...]) -> None:
+        """See that the table can be written to, and make its folders where there are any.
+
+        Raises:
+            UsageError: it cannot be.
+        """
+        try:
+            if not self._is_object_store:
+                for path in map(self.locate, (*folders, TEMP_DIR, LEASES_DIR)):
+                    self._client.do(f"{path} cannot be made", partial(self._make, path))
+            _ = self.has_conditional_put  # finds out by writing
+        except StoreError as error:
+            raise UsageError(f"table {self._uri}: cannot be made: {error}") from error
+
+    def names(self, folder: str) -> dict[str, int]:
+        """Files of a folder and their sizes in bytes; empty where there is no such folder."""
+        return {
+            name: entry["size"]
+            for entry in self._client.listed(self.locate(folder))
+            if entry["type"] == "file" and (name := _base(entry))
+        }
+
+    def size(self, name: str) -> int | None:
+        """Size of a file in bytes, None where it is not there."""
+        return self._client.size(self.locate(name))
+
+    def read(self, name: str) -> bytes | None:
+        """Content of a small file, None where it is not there."""
+        path = self.locate(name)
+        # One request; s3fs would ask for the size before, to read large files in parts.
+        options = {"max_concurrency": 1} if self._client.protocol in S3 else {}
+        try:
+            content: bytes = self._client.do(
+                f"{path} cannot be read",
+                lambda: self._client.filesystem.cat_file(path, **options),
+            )
+        except FileNotFoundError:
+            return None
+        return content
+
+    def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Names with their contents, in order; read in threads, as each takes its time."""
+        rest = iter(names)
+        with ThreadPoolExecutor(_READERS) as pool:
+            while some := list(itertools.islice(rest, _READ_AHEAD)):
+                yield from zip(some, pool.map(self.read, some), strict=True)
+
+    def open(self, name: str) -> pa.NativeFile:
+        """A file for reading; FileNotFoundError where it is not there."""
+        path = self.locate(name)
+        size = self.size(name)
+        if size is None:
+            raise FileNotFoundError(f"{path} is gone")
+        file = remote_file(size, lambda start, end: self._client.fetch(path, start, end))
+        return pa.PythonFile(file, mode="r")
+
+    @contextlib.contextmanager
+    def replacing(self, name: str) -> Iterator[Path]:
+        """A local path to write to; at the end of the block it is uploaded as `name`, whole.
+
+        Raises:
+            StoreError: the store, or the local disk, refused; `name` is as it was.
+        """
+        path = self.locate(name)
+        try:
+            with _local_file() as temp:
+                yield temp
+                self._client.do(f"{path} cannot be written", lambda: self._upload(str(temp), path))
+        except OSError as error:
+            raise StoreError(
+                f"{path} cannot be written by way of {tempfile.gettempdir()} (TMPDIR names "
+                f"another place): {error}"
+            ) from error
+
+    def put_if_absent(self, name: str, content: bytes) -> bool:
+        """Create a file; False, and no change, where one with another content is there."""
+        what = f"{self.locate(name)} cannot be created"
+        if not self.has_conditional_put:
+            found = self.read(name)
+            if found is None:
+                self._client.do(what, lambda: self._put(name, content))
+            return found in (None, content)
+        try:
+            self._client.do(what, lambda: self._create(name, content))
+        except FileExistsError:
+            # Ours all the same where the reply to an earlier try was lost.
+            return self.read(name) == content
+        return True
+
+    def delete(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        path = self.locate(name)
+        with contextlib.suppress(FileNotFoundError):
+            self._client.do(
+                f"{path} cannot be deleted", lambda: self._client.filesystem.rm_file(path)
+            )
+
+    @contextlib.contextmanager
+    def lock(
+        self, say: Callable[[str], None] = ignore, on_lost: Callable[[], None] = ignore
+    ) -> Iterator[Hold]:
+        """Hold the table for writing, by a lease; also clears half-written files.
+
+        Args:
+            say: Called with how long a lease is watched.
+            on_lost: Called from another thread where another run has taken the table.
+
+        Raises:
+            UsageError: Another run holds it; the message says which.
+            LostTableError: At the end, where another run has taken it.
+        """
+        with Lease(self, self._lease_s).held(say, on_lost) as hold:
+            for leftover in filter(is_temp_name, self.names(TEMP_DIR)):
+                self.delete(f"{TEMP_DIR}/{leftover}")
+            yield hold
+
+    def taken_by(self, hold: Hold) -> str | None:
+        """Return who has the table in place of a hold; one request while the hold counts."""
+        return taken_by(self, hold)
+
+    def writer(self) -> Holder | None:
+        """Who holds the table for writing, by its lease; None where nobody does."""
+        return live_holder(self)
+
+    def _make(self, path: str) -> None:
+        self._client.filesystem.makedirs(path, exist_ok=True)
+
+    def _create(self, name: str, content: bytes) -> None:
+        conditional_put.create(self._client.filesystem, self.locate(name), content)
+
+    def _put(self, name: str, content: bytes) -> None:
+        self._client.filesystem.pipe_file(self.locate(name), content)
+
+    def _upload(self, temp: str, path: str) -> None:
+        filesystem = self._client.filesystem
+        if self._is_object_store:
+            upload(filesystem, self._client.protocol, temp, path)
+        else:
+            beside = self.locate(f"{TEMP_DIR}/{uuid.uuid4().hex}")
+            upload_and_rename(filesystem, temp, beside, path)
+
+
+@contextlib.contextmanager
+def _local_file() -> Iterator[Path]:
+    """A file to write to; without a name where the system can, so that no kill leaves it behind."""
+    handle, temp = tempfile.mkstemp(prefix="passtream-")
+    try:
+        by_handle = Path(f"/proc/self/fd/{handle}")
+        if by_handle.exists():
+            os.unlink(temp)
+            yield by_handle
+        else:
+            yield Path(temp)
+    finally:
+        os.close(handle)
+        Path(temp).unlink(missing_ok=True)
+
+
+def _base(entry: dict[str, Any]) -> str:
+    name: str = entry["name"]
+    return name.rstrip("/").rpartition("/")[2]

@@ -1,0 +1,45 @@
+"""`jobs.plan.decode_cost`: how many cores decode as fast as a device embeds."""
+
+from collections import Counter
+
+import pytest
+
+from jobs.plan.core_speeds import of_rates
+from jobs.plan.decode_cost import decode_cost
+from pipeline.errors import UsageError
+from pipeline.planning.totals import Tally
+
+FIGURES = {"here": of_rates({".flac": 800.0, ".mp3": 400.0, ".wav": 1600.0}, "")}
+
+
+def cost_of(**hours):
+    seconds = Counter({f".{ending}": 3600 * n for ending, n in hours.items()})
+    return decode_cost(Tally(endings_s=seconds), "here", FIGURES)
+
+
+def test_audio_over_speed_is_time():
+    cost = cost_of(flac=1600, wav=1600)
+    assert [each.ending for each in cost.endings] == [".flac", ".wav"]
+    assert [each.hours for each in cost.endings] == pytest.approx([2.0, 1.0])
+    assert cost.hours == pytest.approx(3.0)
+    # 3 hours of one core in half an hour of a device.
+    assert cost.cores_for(0.5) == pytest.approx(6.0)
+    assert all(each.is_measured for each in cost.endings)
+
+
+def test_what_was_not_measured_counts_as_the_slowest():
+    cost = cost_of(opus=400, wav=1600)
+    opus, wav = cost.endings
+    assert (opus.is_measured, opus.figure.ending, opus.hours) == (False, ".mp3", 1.0)
+    assert wav.is_measured
+    assert cost.hours == pytest.approx(2.0)
+
+
+def test_nothing_to_do_needs_no_core():
+    assert cost_of().hours == 0
+    assert cost_of().cores_for(0.0) is None
+
+
+def test_a_core_without_a_figure():
+    with pytest.raises(UsageError, match="core 'there': there is no figure of it"):
+        decode_cost(Tally(), "there", FIGURES)

@@ -1,0 +1,98 @@
+"""What libraries of decoders write to standard error, and where it goes."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.support import QUICK, ROOT, passtream, tone
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Return a folder of a sound recording and two damaged ones, on which libraries comment.
+
+    libmpg123 writes to standard error what it thinks of noise in the frames of an MP3, libsndfile
+    to standard output what it thinks of the sizes of packets in a CAF.
+    """
+    folder = tmp_path_factory.mktemp("corpus")
+    soundfile.write(folder / "good.wav", tone(0.5, 32_000), 32_000)
+    file = io.BytesIO()
+    soundfile.write(file, tone(4.0, 32_000), 32_000, format="MP3")
+    damaged = np.frombuffer(file.getvalue(), np.uint8).copy()
+    places = np.random.default_rng(0).integers(2_000, len(damaged), 400)
+    damaged[places] = np.random.default_rng(1).integers(0, 255, 400)
+    (folder / "damaged.mp3").write_bytes(damaged.tobytes())
+    file = io.BytesIO()
+    soundfile.write(file, tone(0.6, 16_000), 16_000, "ALAC_16", format="CAF")
+    content = bytearray(file.getvalue())
+    sizes_end = content.index(b"pakt") + 44
+    content[sizes_end - 2 : sizes_end] = b"\x7f\x80"
+    (folder / "damaged.caf").write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize(("name", "stream", "note"), [
+    ("damaged.mp3", "stderr", "libmpg123|Note: "), ("damaged.caf", "stdout", "Ooops")
+])  # fmt: skip
+def test_libraries_have_something_to_say_about_damaged_files(corpus, name, stream, note):
+    code = """
+import soundfile, sys
+try:
+    soundfile.read(sys.argv[1])
+except soundfile.LibsndfileError:
+    pass
+"""
+    command = [sys.executable, "-c", code, corpus / name]
+    said = subprocess.run(command, capture_output=True, text=True)
+    assert re.search(note, getattr(said, stream))
+
+
+@pytest.mark.parametrize("where", ["--in-process", "--on-ray"])
+def test_notes_of_decoders_stay_out_of_a_run(where, corpus, tmp_path):
+    options = (*QUICK, where, "--max-error-ratio", 1)
+    done = passtream("embed", corpus, tmp_path / "table", *options)
+    assert done.returncode == 0, done.stderr
+    assert "libmpg123" not in done.stderr
+    assert "Note: " not in done.stderr
+    assert "Ooops" not in done.stdout + done.stderr
+    assert "embedding the first clips" in done.stderr
+
+
+def test_notes_of_decoders_stay_out_of_a_plan(corpus):
+    done = passtream("plan", corpus, "--arch", QUICK[1], "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    json.loads(done.stdout)
+
+
+def test_what_is_no_note_of_a_decoder_is_passed_on():
+    script = """
+import os, sys
+from jobs.runtime.decoder_messages import decoder_notes_hidden
+from jobs.cli.options import console
+out = console(sys.stderr)
+with decoder_notes_hidden(out):
+    os.write(2, b"Note: Trying to resync...\\n[src/libmpg123/a.c:f():1] error: bad\\n")
+    os.write(2, b"malloc failed\\n")
+    os.write(1, b"read_packets 12 : Ooops\\n")
+    print("a line of Python's on standard output")
+    out.print("a line of ours")
+    print("a line of Python", file=sys.stderr)
+os.write(2, b"Note: after the block\\n")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, env=os.environ
+    )
+    assert (done.returncode, done.stdout) == (0, "a line of Python's on standard output\n")
+    assert sorted(done.stderr.splitlines()) == [
+        "Note: after the block",
+        "a line of Python",
+        "a line of ours",
+        "malloc failed",
+    ]

@@ -1,0 +1,58 @@
+"""`jobs.settings.parsing`: texts with commas, pairs and mappings."""
+
+import pytest
+
+from jobs.settings.parsing import added_up, as_bytes, as_names, as_pairs, split_commas, with_always
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [("", ()), ("a", ("a",)), (" a, b ,c", ("a", "b", "c")), ("a,,b", ("a", "", "b"))],
+)
+def test_texts_are_split_at_commas(text, parts):
+    assert split_commas(text) == as_names(text) == parts
+
+
+@pytest.mark.parametrize("value", [["a,b"], ("a",), None, 5])
+def test_what_is_no_text_stays_for_pydantic_to_judge(value):
+    assert as_names(value) is value
+
+
+def test_pairs_are_one_text_or_a_mapping_whose_values_become_json():
+    assert as_pairs("anon=true") == ("anon=true",)
+    assert as_pairs({"anon": True, "key": "a"}) == ("anon=true", 'key="a"')
+    assert as_pairs({"client_kwargs": {"x": 1}}) == ('client_kwargs={"x": 1}',)
+    assert as_pairs(given := ["a=1", "b=2"]) is given
+
+
+def test_what_is_always_there_comes_first_and_nothing_twice():
+    assert with_always("clips")(("windows", "clips", "windows")) == ("clips", "windows")
+    assert with_always("clips")(()) == ("clips",)
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [
+        ("1000000", 10**6),
+        ("1e9", 10**9),
+        ("2GiB", 2 << 30),
+        ("1.5 GB", 1_500_000_000),
+        ("64m", 64_000_000),
+        ("512 KiB", 512 << 10),
+        (2048, 2048),
+    ],
+)
+def test_sizes_are_given_in_bytes_or_with_a_unit(text, n_bytes):
+    assert as_bytes(text) == n_bytes
+
+
+@pytest.mark.parametrize("text", ["", "GiB", "2 parsecs", "1.2.3MB", "-1GB"])
+def test_a_text_that_is_no_size_is_refused(text):
+    with pytest.raises(ValueError, match="must be a size, as 2GiB"):
+        as_bytes(text)
+
+
+def test_an_option_that_is_repeated_adds_up():
+    assert added_up(["a,b", "c", ""]) == ["a", "b", "c"]
+    assert added_up([""]) == []
+    assert added_up([]) is added_up(None) is None

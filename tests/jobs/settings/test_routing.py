@@ -1,0 +1,62 @@
+"""Which archs a run has, and where the weights of each come from."""
+
+import re
+
+import pytest
+
+from jobs.settings.routing import run_archs, weights_by_arch
+from models.archs import ARCHS, DEFAULT_ARCH
+
+ROUTED = run_archs(DEFAULT_ARCH, "route")
+
+
+def test_one_arch_sees_every_window():
+    assert run_archs("passt_20sec", "window") == (ARCHS["passt_20sec"],)
+
+
+def test_routes_are_by_length_and_of_the_same_classes():
+    assert [arch.name for arch in ROUTED] == [DEFAULT_ARCH, "passt_20sec", "passt_30sec"]
+    assert [arch.max_window_s for arch in ROUTED] == [10, 20, 30]
+    assert {arch.n_classes for arch in ROUTED} == {527}
+
+
+@pytest.mark.parametrize("arch", ["passt_20sec", "passt_30sec", "openmic", "fsd50k"])
+def test_archs_that_cannot_be_first_are_refused(arch):
+    with pytest.raises(ValueError, match=f"got '{arch}': .*leave out --arch"):
+        run_archs(arch, "route")
+
+
+@pytest.mark.parametrize("weights", ["auto", "random:7", "random"])
+def test_auto_and_random_serve_all_archs(weights):
+    assert weights_by_arch(weights, ROUTED) == dict.fromkeys([a.name for a in ROUTED], weights)
+
+
+@pytest.mark.parametrize("weights", ["auto", "a=b,c.pt", "s3://bucket/x.pt"])
+def test_one_arch_takes_the_value_as_it_is(weights):
+    assert weights_by_arch(weights, ROUTED[1:2]) == {"passt_20sec": weights}
+
+
+def test_each_arch_has_its_source_in_any_order_and_by_any_of_its_names():
+    given = "passt_30sec=s3://b/c=d.pt, passt_10sec=a.pt,passt_20sec=random:1"
+    assert weights_by_arch(given, ROUTED) == {
+        DEFAULT_ARCH: "a.pt",
+        "passt_20sec": "random:1",
+        "passt_30sec": "s3://b/c=d.pt",
+    }
+
+
+@pytest.mark.parametrize(
+    ("weights", "told"),
+    [
+        ("passt_20sec=a.pt", f"weights of {DEFAULT_ARCH}, passt_30sec are missing"),
+        ("a.pt", "weights 'a.pt': long_clips route takes ARCH=SOURCE for each of"),
+        ("passt_20sec=", "weights 'passt_20sec=': long_clips route takes"),
+        ("", "weights '': long_clips route takes"),
+        ("passt_20sec=a,passt_20sec=b", "passt_20sec is given twice"),
+        ("openmic=a.pt", "openmic is no arch of this run"),
+        ("passt_xl=a.pt", "unknown arch 'passt_xl'"),
+    ],
+)
+def test_weights_that_do_not_fit_the_routes_are_refused(weights, told):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        weights_by_arch(weights, ROUTED)

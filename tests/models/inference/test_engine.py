@@ -1,0 +1,168 @@
+"""The engine on a CPU: forwards of fixed shapes, and all windows back in their places."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.hear.factory import front_end
+from models.inference.cuda_graphs import FILLED, FixedForwards
+from models.inference.embedder import Embedder
+from models.inference.engine import Engine
+from models.inference.staging import stage
+from models.passt.preprocess import AugmentMelSTFT
+from models.passt.transformer import PaSST
+
+N_SAMPLES = 16_000
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def net(small_spec, small_state_dict):
+    return PaSST.from_state_dict(small_spec, small_state_dict).requires_grad_(False)
+
+
+@pytest.fixture(scope="module")
+def mel(small_spec):
+    return front_end(small_spec)
+
+
+@pytest.fixture(scope="module")
+def fixed(net, mel):
+    with torch.inference_mode():
+        return FixedForwards(net, mel, N_SAMPLES, 6)
+
+
+def tensors(noise, lengths):
+    return [torch.from_numpy(noise(n, seed)) for seed, n in enumerate(lengths)]
+
+
+@given(st.integers(0, 500), st.integers(1, 70))
+def test_batches_hold_every_window_and_little_else(n_windows, most):
+    sizes = [most]
+    while sizes[-1] > 1:
+        sizes.append(sizes[-1] // 2)
+    fixed = FixedForwards.__new__(FixedForwards)
+    fixed.sizes = sizes
+    counts = fixed.split(n_windows)
+    assert sum(counts) == n_windows
+    for count in counts:
+        size = fixed.size_for(count)
+        assert count <= size
+        assert count >= FILLED * size
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_sizes_are_halves(fixed):
+    assert fixed.sizes == [6, 3, 1]
+
+
+@pytest.mark.parametrize("n_windows", [1, 2, 3, 5, 6])
+def test_a_fixed_forward_is_the_windows_alone(fixed, net, mel, noise, n_windows):
+    windows = tensors(noise, [N_SAMPLES] * n_windows)
+    engine = Engine(net, mel, 1)
+    with torch.inference_mode():
+        expected = engine(windows)
+        for count in (n_windows,) if n_windows in fixed.split(n_windows) else ():
+            found = fixed(stage(windows[:count], CPU))
+            for ours, theirs in zip(found, expected, strict=True):
+                torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_outputs_of_one_batch_survive_the_next(fixed, noise):
+    with torch.inference_mode():
+        _, first = fixed(stage(tensors(noise, [N_SAMPLES]), CPU))
+        kept = first.clone()
+        fixed(stage([torch.from_numpy(noise(N_SAMPLES, 99))], CPU))
+    assert torch.equal(first, kept)
+
+
+def test_overlapping_windows_go_in_one_fixed_forward(fixed, net, mel, noise):
+    clip = torch.from_numpy(noise(N_SAMPLES * 3))
+    windows = list(clip.unfold(0, N_SAMPLES, N_SAMPLES // 2))
+    assert len(windows) == 5
+    with torch.inference_mode():
+        staged = stage(windows, CPU)
+        assert len(staged.samples) == len(clip)
+        logits, features = fixed(staged)
+        for row, window in enumerate(windows):
+            alone_logits, alone_features = net(mel(window[None]))
+            torch.testing.assert_close(logits[row], alone_logits[0], atol=1e-5, rtol=0)
+            torch.testing.assert_close(features[row], alone_features[0], atol=1e-5, rtol=0)
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    st.lists(st.just(N_SAMPLES) | st.integers(4_801, 40_000), min_size=1, max_size=12),
+    st.integers(1, 400),
+)
+def test_windows_of_all_kinds_come_back_in_their_places(
+    small_spec, small_state_dict, noise, lengths, max_tokens
+):
+    embedder = Embedder(small_spec, small_state_dict, max_tokens=max_tokens)
+    windows = [noise(n, seed) for seed, n in enumerate(lengths)]
+    alone = [embedder.embed([window]) for window in windows]
+    embedder.engine.fix(N_SAMPLES)
+    together = embedder.embed(windows)
+    for row, expected in enumerate(alone):
+        np.testing.assert_allclose(together.features[row], expected.features[0], atol=1e-5, rtol=0)
+        np.testing.assert_allclose(together.logits[row], expected.logits[0], atol=1e-5, rtol=0)
+
+
+def test_full_windows_take_the_fixed_forwards_and_others_do_not(
+    small_spec, small_state_dict, noise, monkeypatch
+):
+    embedder = Embedder(small_spec, small_state_dict, max_tokens=2 * 34 + 33)
+    embedder.engine.fix(N_SAMPLES)
+    sizes = []
+    run = FixedForwards.__call__
+
+    def counted(self, staged):
+        sizes.append(len(staged.offsets))
+        return run(self, staged)
+
+    monkeypatch.setattr(FixedForwards, "__call__", counted)
+    lengths = [N_SAMPLES] * 5 + [N_SAMPLES + 1, 9_600]
+    embedder.embed([noise(n, seed) for seed, n in enumerate(lengths)])
+    most = embedder.engine.max_tokens // small_spec.n_tokens(N_SAMPLES)
+    assert sum(sizes) == 5
+    assert max(sizes) == most
+
+
+def test_a_front_end_with_a_forward_of_its_own_is_asked(net, small_spec, noise):
+    class Louder(AugmentMelSTFT):
+        def forward(self, samples):
+            return super().forward(2 * samples)
+
+    windows = tensors(noise, [9_600, 20_000])
+    with torch.inference_mode():
+        _, features = Engine(net, Louder(hopsize=small_spec.hop_samples), 10_000)(windows)
+        _, expected = Engine(net, front_end(small_spec), 10_000)([2 * each for each in windows])
+    torch.testing.assert_close(features, expected, atol=1e-5, rtol=0)
+
+
+def test_no_windows_are_no_rows(net, mel):
+    logits, features = Engine(net, mel, 100)([])
+    assert logits.shape == (0, 527)
+    assert features.shape == (0, 768)
+
+
+def test_what_begins_is_there_on_a_cpu(small_spec, small_state_dict, noise):
+    embedder = Embedder(small_spec, small_state_dict)
+    window = noise(9_600)
+    pending = embedder.begin([window])
+    expected = pending.result()
+    assert pending.done()
+    window[:] = 0
+    np.testing.assert_array_equal(pending.result().features, expected.features)
+
+
+def test_samples_of_16_bits_would_give_other_embeddings(spec, state_dict):
+    """Why they travel as float32; 1e-4 is what two ways may differ by."""
+    seconds = np.arange(64_000, dtype=np.float32) / 32_000
+    window = 0.3 * np.sin(2 * np.pi * 440 * seconds) * np.exp(-5 * seconds)
+    rounded = (np.rint(window * 32768) / 32768).astype(np.float32)
+    embedder = Embedder(spec, state_dict)
+    exact, other = embedder.embed([window]), embedder.embed([rounded])
+    assert np.abs(exact.features - other.features).max() > 1e-4

@@ -1,0 +1,133 @@
+"""A decoder that asks for gigabytes is stopped before it has them, and the clip is the error."""
+
+import mmap
+import resource
+import subprocess
+import sys
+import textwrap
+import threading
+
+import pytest
+
+from pipeline.decode.audio_stream import CannotDecodeError
+from pipeline.decode.guards.memory_limit import limited_memory
+from tests.hostile import mp4_of_many_samples
+from tests.support import ROOT
+
+MIB = 1 << 20
+
+
+def soft_limit():
+    return resource.getrlimit(resource.RLIMIT_AS)[0]
+
+
+def allocate(n_bytes):
+    try:
+        mmap.mmap(-1, n_bytes).close()
+    except OSError as error:
+        raise MemoryError from error
+
+
+def test_what_fits_is_allowed_and_the_limit_is_taken_back():
+    before = soft_limit()
+    with limited_memory(512 * MIB):
+        assert soft_limit() != before
+        allocate(100 * MIB)
+    assert soft_limit() == before
+
+
+def test_what_does_not_fit_is_the_error_of_the_clip():
+    before = soft_limit()
+    with (
+        pytest.raises(CannotDecodeError, match=r"0\.25 GiB.*--decoder-memory") as caught,
+        limited_memory(256 * MIB),
+    ):
+        allocate(600 * MIB)
+    assert caught.value.error_class == "too_much_memory"
+    assert soft_limit() == before
+
+
+def test_memory_that_runs_out_below_an_outer_limit_is_no_fault_of_the_clip():
+    code = """
+        import mmap, resource
+        from pipeline.decode.guards.memory_limit import limited_memory
+        with open("/proc/self/statm") as file:
+            now = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + (64 << 20), resource.RLIM_INFINITY))
+        try:
+            with limited_memory(1 << 30):
+                raise MemoryError
+        except MemoryError:
+            print("not the clip's")
+    """
+    assert run(code).stdout == "not the clip's\n"
+
+
+def test_threads_that_decode_at_once_share_the_limit_and_leave_none_behind():
+    before, errors = soft_limit(), []
+
+    def decode():
+        try:
+            for _ in range(200):
+                with limited_memory(2048 * MIB):
+                    allocate(10 * MIB)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=decode) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert soft_limit() == before
+
+
+def test_an_mp4_of_a_few_hundred_bytes_does_not_take_gigabytes(tmp_path):
+    path = tmp_path / "bomb.m4a"
+    path.write_bytes(mp4_of_many_samples(60_000_000))
+    assert path.stat().st_size < 1000
+    code = f"""
+        import resource
+        from dataclasses import replace
+        from pipeline.clips import ClipRef, path_to_uri
+        from pipeline.stream.clip_decoder import ClipReader
+        from pipeline.errors import ClipError
+        from pipeline.readers.lazy_reader import head_of
+        from pipeline.limits import DEFAULT_LIMITS
+        from pipeline.decode.probe import read_header
+        from pipeline.readers.shard_reader import of_clip
+        from pipeline.decode.audio_stream import CannotDecodeError
+        from pipeline.io.versions import stat_version
+        import os
+        memory = 256 << 20
+        ref = ClipRef(path_to_uri({str(path)!r}), stat_version(os.stat({str(path)!r})))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        limits = replace(DEFAULT_LIMITS, decoder_memory_bytes=memory)
+        try:
+            for _ in ClipReader(of_clip(ref), limits).pieces():
+                pass
+        except ClipError as error:
+            print(error.error_class)
+        try:
+            with open({str(path)!r}, "rb") as file:
+                read_header(file, memory)
+        except CannotDecodeError as error:
+            print(error.error_class)
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print((after - before) >> 10)
+    """
+    embedded, planned, mib = run(code).stdout.split()
+    assert embedded == planned == "too_much_memory"
+    assert int(mib) < 400
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )

@@ -1,0 +1,167 @@
+"""`declared_length`, on the way through `ClipReader`: what damage makes of each format.
+
+A file that says how long it is, and is not, is an error; within the tolerance it is decoded short.
+One that only lacks its end is decoded short, as nobody can say how much that is.
+"""
+
+import random
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline.decode.headers.declared_length import Promise, promise_of
+from pipeline.errors import ClipError
+from pipeline.limits import Limits
+from pipeline.readers.shard_reader import of_clip
+from pipeline.stream.clip_decoder import ClipReader
+
+RATE_HZ = 32_000
+SECONDS = 20
+
+
+def encode(path, codec, pcm, **options):
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream(codec, rate=RATE_HZ, layout="mono", bit_rate=64_000)
+        to_codec = av.AudioResampler(format=stream.codec_context.format, rate=RATE_HZ)
+        frame = av.AudioFrame.from_ndarray(pcm[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = RATE_HZ, 0
+        for each in (*to_codec.resample(frame), None):
+            for packet in stream.encode(each):
+                container.mux(packet)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, noise):
+    """Twenty seconds of noise in each format: its bytes."""
+    folder = tmp_path_factory.mktemp("whole")
+    pcm = noise(SECONDS * RATE_HZ)
+    for form in ("WAV", "RF64", "AIFF", "FLAC"):
+        soundfile.write(folder / form.lower(), pcm, RATE_HZ, "PCM_16", format=form)
+    with soundfile.SoundFile(folder / "vorbis", "w", RATE_HZ, 1, "VORBIS", format="OGG") as file:
+        for second in np.split(pcm, SECONDS):
+            file.write(second)
+    with soundfile.SoundFile(folder / "opus", "w", 48_000, 1, "OPUS", format="OGG") as file:
+        for second in np.split(noise(SECONDS * 48_000), SECONDS):
+            file.write(second)
+    encode(folder / "mp3.mp3", "libmp3lame", pcm)
+    encode(folder / "plain.mp3", "libmp3lame", pcm, write_xing="0")
+    encode(folder / "m4a.m4a", "aac", pcm, movflags="faststart")
+    return {path.name.partition(".")[0]: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def outcome(tmp_path, listed):
+    """What becomes of a file of these bytes: an error's class, or `short` or `whole`."""
+
+    def of(content, tolerance=0.01):
+        path = tmp_path / "clip"
+        path.write_bytes(content)
+        reader = ClipReader(of_clip(listed(path)), Limits(short_tolerance=tolerance))
+        try:
+            n_samples = sum(map(len, reader.pieces()))
+        except ClipError as error:
+            return error.error_class
+        assert n_samples
+        return "short" if reader.decoded_short else "whole"
+
+    return of
+
+
+def cut(content, share):
+    return content[: round(share * len(content))]
+
+
+def overwritten(content, share, n_bytes, fill=None):
+    """The content with `n_bytes` from a place on replaced, by noise or by one value."""
+    at = round(share * len(content))
+    noise = random.Random(7).randbytes(n_bytes)
+    return content[:at] + (noise if fill is None else fill * n_bytes) + content[at + n_bytes :]
+
+
+FORMATS = ("wav", "rf64", "aiff", "flac", "mp3", "plain", "vorbis", "opus", "m4a")
+TELLING = ("wav", "rf64", "aiff", "flac", "mp3", "m4a")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_whole_file_is_whole(whole, outcome, name):
+    assert outcome(whole[name], tolerance=0) == "whole"
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_a_file_cut_in_half_is_truncated(whole, outcome, name):
+    assert outcome(cut(whole[name], 0.5)) == "truncated"
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_the_tolerance_says_how_much_may_be_missing(whole, outcome, name):
+    # AAC may stop at a packet that is cut, which is an error of its own.
+    kept = cut(whole[name], 0.97)
+    assert outcome(kept, tolerance=0.01) == "truncated"
+    if name != "m4a":
+        assert outcome(kept, tolerance=0.05) == "short"
+        assert outcome(cut(whole[name], 0.5), tolerance=1) == "short"
+
+
+@pytest.mark.parametrize("name", ["vorbis", "opus"])
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_an_ogg_without_its_end_is_short_by_nobody_knows_what(whole, outcome, name, share):
+    assert outcome(cut(whole[name], share), tolerance=0) == "short"
+
+
+@pytest.mark.parametrize("name", ["vorbis", "opus"])
+def test_an_ogg_with_a_hole_lacks_what_its_last_page_says(whole, outcome, name):
+    # Pages whose checksum is wrong are left out; they have about a second each.
+    assert outcome(overwritten(whole[name], 0.5, 20_000)) == "truncated"
+    assert outcome(overwritten(whole[name], 0.5, 20), tolerance=0.5) == "short"
+
+
+def test_an_ogg_recorded_from_a_running_stream_begins_where_it_begins(whole, outcome):
+    # The pages of the first ten seconds, all but the heads, are not there.
+    content = whole["vorbis"]
+    pages = [page for page in content.split(b"OggS") if page]
+    heads, audio = pages[:2], pages[2:]
+    later = b"".join(b"OggS" + page for page in (*heads, *audio[len(audio) // 2 :]))
+    assert outcome(later) == "whole"
+
+
+def test_an_mp3_that_ends_in_the_middle_lacks_the_frames_that_its_tag_counts(whole, outcome):
+    # libmpg123 gives up after a kilobyte in which no frame begins, some builds without a word.
+    assert outcome(overwritten(whole["mp3"], 0.5, 4000, b"\0")) in ("truncated", "undecodable")
+    middle = cut(whole["mp3"], 0.5) + whole["mp3"][round(0.6 * len(whole["mp3"])) :]
+    assert outcome(middle) == "truncated"
+
+
+def test_an_mp3_that_counts_nothing_and_ends_inside_a_frame_is_short(whole, outcome):
+    assert outcome(cut(whole["plain"], 0.5), tolerance=0) == "short"
+
+
+def test_an_mp3_whose_tag_counts_itself_is_whole(whole, outcome):
+    content = bytearray(whole["mp3"])
+    at = content.index(b"Info") + 8
+    content[at : at + 4] = (int.from_bytes(content[at : at + 4], "big") + 1).to_bytes(4, "big")
+    assert outcome(content, tolerance=0) == "whole"
+
+
+def test_an_mp4_without_its_index_cannot_be_decoded(whole, outcome):
+    content = whole["m4a"]
+    at = content.index(b"moov") - 4
+    assert outcome(content[:at]) == "undecodable"
+
+
+def test_promises_of_each_family(whole, tmp_path):
+    whole = dict(whole)
+
+    def promised(name):
+        (tmp_path / name).write_bytes(whole[name])
+        with open(tmp_path / name, "rb") as file:
+            return promise_of(file)
+
+    n_samples = SECONDS * RATE_HZ
+    assert promised("wav") == Promise(2 * n_samples, 2 * n_samples, "bytes of audio")
+    assert promised("mp3") == Promise(n_samples, slack=1152)
+    assert promised("vorbis") == promised("opus") == Promise(None)
+    whole["vorbis"] = whole["vorbis"][:-1]
+    assert promised("vorbis") == Promise(None, is_cut=True)
+    assert promised("flac") is promised("plain") is promised("m4a") is None

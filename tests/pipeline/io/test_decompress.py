@@ -1,0 +1,102 @@
+"""`decompress`: every kind, whole, put together, padded and cut off; in plan and embed."""
+
+import bz2
+import gzip
+import io
+import lzma
+
+import fsspec
+import pyarrow as pa
+import pytest
+
+from pipeline.io.decompress import compression_of, decompressed
+from pipeline.io.storage import DEFAULT_STORAGE
+from pipeline.planning.survey import survey
+from pipeline.sources.list_sources import list_sources
+from pipeline.sources.listing import SourceOptions
+from pipeline.table.spec import Route, TableSpec
+from tests.pipeline.readers.hostile_tars import COMPRESSIONS, both, compress, member, whole, write
+from tests.pipeline.sources.corpora import listed, wav
+
+A, B = wav(32_000), wav(16_000, seed=1)
+TAR = whole(member("a.wav", A), member("b.wav", B))
+HALF = len(TAR) // 2
+SPEC = TableSpec(
+    routes=(Route("statistics", 0.01, "random:0", "0" * 64, 320),),
+    min_samples=32,
+    embedding_dim=4,
+    n_classes=3,
+    window_s=0.01,
+    hop_s=0.005,
+)
+
+
+def zstd(content):
+    return pa.compress(content, "zstd", asbytes=True)
+
+
+def skippable(content, number=0):
+    """A frame of zstd that holds no data, as pzstd puts the size of the next frame into."""
+    return bytes([0x50 + number]) + b"\x2a\x4d\x18" + len(content).to_bytes(4, "little") + content
+
+
+PUT_TOGETHER = {
+    "pzstd.zst": b"".join(
+        skippable(len(zstd(each)).to_bytes(4, "little")) + zstd(each)
+        for each in (TAR[:HALF], TAR[HALF:])
+    ),
+    "frames.zst": zstd(TAR[:700]) + zstd(b"") + zstd(TAR[700:]),
+    "skipped.zst": skippable(bytes(3_000_000), 15)
+    + skippable(b"", 7)
+    + zstd(TAR)
+    + skippable(b"x"),
+    "members.gz": gzip.compress(TAR[:700]) + gzip.compress(b"") + gzip.compress(TAR[700:]),
+    "padded.gz": gzip.compress(TAR) + bytes(5000),
+    "streams.bz2": bz2.compress(b"") + bz2.compress(TAR[:700]) + bz2.compress(TAR[700:]),
+    "streams.xz": lzma.compress(TAR[:700]) + lzma.compress(b"") + lzma.compress(TAR[700:]),
+    "padded.xz": lzma.compress(TAR[:700]) + bytes(8) + lzma.compress(TAR[700:]) + bytes(200_000),
+}
+
+
+@pytest.mark.parametrize("name", PUT_TOGETHER)
+def test_files_of_several_streams_are_read_as_one(tmp_path, name):
+    file = io.BytesIO(PUT_TOGETHER[name])
+    compression = compression_of(file)
+    assert compression in {"gzip", "bzip2", "xz", "zstd"}
+    stream = decompressed(file, compression)
+    assert b"".join(iter(lambda: stream.read(1000), b"")) == TAR
+    path = tmp_path / f"c.tar.{name.rpartition('.')[2]}"
+    path.write_bytes(PUT_TOGETHER[name])
+    (container,) = listed(path).containers
+    assert both(container)[0] == {"a.wav": A, "b.wav": B}
+
+
+@pytest.mark.parametrize("name", PUT_TOGETHER)
+def test_what_is_cut_off_is_damage(tmp_path, name):
+    content = PUT_TOGETHER[name].rstrip(b"\0")
+    for cut in (12, len(content) // 3, 2 * len(content) // 3, len(content) - 3):
+        found, _ = both(write(tmp_path, content[:cut]))
+        if name == "skipped.zst" and cut == len(content) - 3:
+            continue  # the tar itself is whole
+        assert found.pop("").startswith("damaged_container"), cut
+        assert found.items() <= {"a.wav": A, "b.wav": B}.items()
+
+
+def test_a_flipped_bit_of_xz_is_damage(tmp_path):
+    content = bytearray(lzma.compress(TAR))
+    content[len(content) // 2] ^= 1
+    assert both(write(tmp_path, bytes(content)))[0][""].startswith("damaged_container")
+
+
+@pytest.mark.parametrize("where", ["local", "remote"])
+@pytest.mark.parametrize("kind", COMPRESSIONS)
+def test_plan_of_a_tar_of_any_compression_finds_clips_and_hours(tmp_path, kind, where):
+    container = write(tmp_path, TAR, kind)
+    source = container.uri
+    if where == "remote":
+        source = f"memory://decompress/c.tar.{kind}".rstrip(".")
+        fsspec.filesystem("memory").pipe(source, compress(TAR, kind))
+    listing = list_sources([source], SourceOptions())
+    seen = survey([], listing.containers, SPEC, DEFAULT_STORAGE, lambda *_: 1.0)
+    assert (seen.tally.clips, seen.tally.audio_s) == (2, 1.5)
+    assert not seen.tally.errors

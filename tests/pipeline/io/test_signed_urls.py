@@ -1,0 +1,125 @@
+"""`pipeline.io.signed_urls`: what stays of a URL, and which are refused."""
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.io.signed_urls import QueryRule, refuse_password, without_signature
+from pipeline.io.storage import Storage
+from pipeline.sources.list_sources import list_sources
+from pipeline.sources.listing import SourceOptions
+from tests.hosts import running_host
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://h/a.wav", "https://h/a.wav"),
+        ("https://h/a.wav?id=3&page=", "https://h/a.wav?id=3&page="),
+        ("https://h/a%20b.wav?X-Amz-Signature=1&X-Amz-Credential=k%2F2", "https://h/a%20b.wav"),
+        ("https://h/a.wav?id=3&AWSAccessKeyId=k&Signature=s&Expires=9", "https://h/a.wav?id=3"),
+        ("https://h/c/a.wav?sv=2024&se=9&sr=b&sp=r&sig=x%3D", "https://h/c/a.wav"),
+        ("https://h/a.wav?se=9&sp=r", "https://h/a.wav?se=9&sp=r"),
+        ("https://h/a.wav?X-Goog-Signature=1&x-id=GetObject", "https://h/a.wav?x-id=GetObject"),
+        ("https://h/a.wav?access_token=1&api_key=2&id=4", "https://h/a.wav?id=4"),
+        ("s3://bucket/a.wav?sig=this is a name", "s3://bucket/a.wav?sig=this is a name"),
+    ],
+)
+def test_a_signature_goes_and_the_rest_stays(url, kept):
+    assert without_signature(url) == kept
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://u:s3cret@h/a.wav", "s3://KEY:s3cret@bucket/a", "s3://KEY:a/s3cret+/@bucket/a"]
+)
+def test_a_password_is_refused_and_not_repeated(uri):
+    with pytest.raises(UsageError, match="--storage-options") as raised:
+        refuse_password(uri)
+    assert "s3cret" not in str(raised.value)
+    assert "KEY" not in str(raised.value)
+    assert "s3cret" not in Storage().redacted(f"source {uri} cannot be listed")
+
+
+@pytest.mark.parametrize("uri", ["https://h:80/a@b.wav", "s3://bucket/a:b@c", "az://c@account/a"])
+def test_what_is_no_password_is_let_through(uri):
+    refuse_password(uri)
+
+
+SECRET_NAMES = [
+    *("access_key", "AccessKeyId", "OSSAccessKeyId", "q-ak", "key", "jwt", "code", "authorization"),
+    *("credential", "sign", "auth_key", "hash", "ticket", "api-key", "pass", "pwd", "bearer"),
+    *("__token__", "hdnts", "access_token", "X-Amz-Security-Token", "x-oss-signature", "sessionid"),
+    *("client_secret", "id_token", "refresh_token", "password", "q-signature", "Key-Pair-Id"),
+    *("%6Bey", "txSecret", "wsTime", "private_key", "credentials", "aws_access_key_id"),
+]
+
+
+@pytest.mark.parametrize("name", SECRET_NAMES)
+def test_parameters_that_hold_secrets_are_neither_kept_nor_shown(name):
+    secret = "hidd3n"
+    url = f"https://h/a.wav?id=3&{name}={secret}&page=2"
+    assert without_signature(url) == "https://h/a.wav?id=3&page=2"
+    assert without_signature(f"https://h/a.wav?{name.upper()}={secret}") == "https://h/a.wav"
+    if "%" not in name:
+        assert secret not in Storage().redacted(f"GET {url}: no answer")
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://h/a.wav#access_token=abc&t=10", "https://h/a.wav#t=10"),
+        ("https://h/a.wav?id=1#t=10,20", "https://h/a.wav?id=1#t=10,20"),
+        ("https://h/a.wav?x=eyJhbGciOi.eyJzdWIi.c2ln&id=1", "https://h/a.wav?id=1"),
+        ("https://h/a.wav?x=Bearer%20abcdefgh&id=1", "https://h/a.wav?id=1"),
+        ("http://[::1/a.wav?sig=abc", "http://[::1/a.wav"),
+        ("HTTPS://H/a.wav?sig=1", "https://H/a.wav"),
+        (
+            "https://h/a.wav?keyword=x&author=y&hashtag=z",
+            "https://h/a.wav?keyword=x&author=y&hashtag=z",
+        ),
+    ],
+)
+def test_tokens_go_wherever_they_stand(url, kept):
+    assert without_signature(url) == kept
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://ghp_T0ken@h/a.wav", "https://T0ken:@h/a", "s3://T0ken@b/a"]
+)
+def test_a_token_before_the_host_is_refused_and_not_repeated(uri):
+    with pytest.raises(UsageError, match="--storage-options") as raised:
+        refuse_password(uri)
+    assert "T0ken" not in str(raised.value)
+
+
+def test_what_is_kept_and_left_out_of_a_query_can_be_said():
+    url = "https://h/a?key=1&id=2&v=3"
+    assert without_signature(url, QueryRule(keep=("key",))) == url
+    assert without_signature(url, QueryRule(strip=("v",))) == "https://h/a?id=2"
+    assert without_signature(url, QueryRule(strip=("all",))) == "https://h/a"
+    assert without_signature(url, QueryRule(keep=("id",), strip=("all",))) == "https://h/a?id=2"
+
+
+def test_recordings_that_differ_in_what_looks_like_a_secret_are_not_taken_for_one(tmp_path):
+    manifest = tmp_path / "list.csv"
+    with running_host({"/get": b"RIFF and so on"}) as host:
+        urls = [f"{host.url}/get?key=one.wav", f"{host.url}/get?key=two.wav"]
+        manifest.write_text("\n".join(["uri", *urls]))
+
+        def listed(rule):
+            return list_sources([str(manifest)], SourceOptions(query=rule)).clips
+
+        with pytest.raises(UsageError, match=r"line 2 and .*line 3 .*'key'.* --keep-query key"):
+            listed(QueryRule())
+        assert [clip.uri for clip in listed(QueryRule(keep=("key",)))] == urls
+        assert len(listed(QueryRule(strip=("key",)))) == 1
+        again = [f"{host.url}/get?id=1&sig={i}" for i in range(2)]
+        manifest.write_text("\n".join(["uri", *again]))
+        assert len(listed(QueryRule())) == 1
+
+
+def test_short_values_of_keys_are_not_hidden_in_every_text(monkeypatch):
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    storage = Storage((("key", "tests"), ("secret", "long-enough")))
+    assert storage.redacted("/tests/testing/test.wav") == "/tests/testing/test.wav"
+    assert storage.redacted("a long-enough secret") == "a *** secret"

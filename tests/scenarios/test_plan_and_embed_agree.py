@@ -1,0 +1,122 @@
+"""Plan, embed and verify agree on every damaged file of `damaged_audio`, and all are right.
+
+Each file is looked at as a local one, as a remote one (which plan reads by ranges) and as a member
+of a tar.
+"""
+
+import dataclasses
+import io
+import tarfile
+
+import pytest
+
+from pipeline.io.storage import DEFAULT_STORAGE
+from pipeline.maintenance.verify import verify_table
+from pipeline.planning.clip_estimate import Outcome, outcomes
+from pipeline.readers.lazy_file import Blocks, looked_into
+from pipeline.readers.lazy_reader import head_of, heads_in
+from pipeline.readers.shard_reader import Recording, of_clip, of_container
+from pipeline.sources.list_sources import list_sources
+from pipeline.sources.listing import Listing, SourceOptions
+from pipeline.sources.patterns import AUDIO_ENDINGS
+from pipeline.stream.events import ClipDone, ClipFailed
+from pipeline.stream.packets import clip_events
+from pipeline.table.spec import Route, TableSpec
+from tests.pipeline.decode.damaged_audio import DamagedAudio, all_damaged
+
+SPEC = TableSpec(
+    routes=(Route("statistics", 10.0, "random:0", "0" * 64, 320),),
+    min_samples=6_000,
+    embedding_dim=4,
+    n_classes=3,
+    window_s=10.0,
+    hop_s=5.0,
+)
+RATE_HZ = 32_000
+each_file = pytest.mark.parametrize("file", all_damaged(), ids=lambda file: file.name)
+
+
+def embedded(recording: Recording) -> Outcome:
+    """Return what the decode side of `embed` makes of a recording."""
+    *_, last = clip_events(recording, 0, SPEC.decode_rule)
+    if isinstance(last, ClipFailed):
+        return Outcome(last.error_class)
+    assert isinstance(last, ClipDone)
+    return Outcome(n_samples=last.n_samples, decoded_short=last.decoded_short)
+
+
+def check_embedded(file: DamagedAudio, found: Outcome) -> None:
+    assert found.error == file.error
+    assert found.decoded_short == file.decoded_short
+    if file.duration_s is not None:
+        assert found.n_samples / RATE_HZ == pytest.approx(file.duration_s, rel=0, abs=file.within_s)
+
+
+def check_plan(file: DamagedAudio, planned: Outcome, found: Outcome) -> None:
+    if file.plan_error is not None:
+        assert planned.error == file.plan_error
+        return
+    assert (planned.error, planned.decoded_short) == (found.error, found.decoded_short)
+    if planned.is_exact:
+        assert planned.n_samples == found.n_samples
+    else:
+        assert planned.n_samples == pytest.approx(found.n_samples, rel=0.1)
+
+
+@pytest.fixture
+def listed_file(tmp_path, listed, file):
+    (tmp_path / file.name).write_bytes(file.content())
+    ref = listed(tmp_path / file.name)
+    return dataclasses.replace(ref, member="t=" if file.span else "", span=file.span)
+
+
+@each_file
+def test_the_audio_is_embedded_or_its_lack_is_reported(listed_file, file):
+    check_embedded(file, embedded(of_clip(listed_file)))
+
+
+@each_file
+def test_plan_predicts_what_embed_finds(listed_file, file):
+    (planned,) = outcomes(head_of(listed_file, DEFAULT_STORAGE), (listed_file,), SPEC)
+    check_plan(file, planned, embedded(of_clip(listed_file)))
+
+
+@each_file
+def test_plan_predicts_the_same_of_a_remote_file(listed_file, file):
+    content = file.content()
+    blocks = Blocks(len(content), lambda start, end: content[start:end])
+    remote = Recording(listed_file, lambda _: looked_into(len(content), blocks.range))
+    (planned,) = outcomes(remote, (listed_file,), SPEC)
+    (local,) = outcomes(head_of(listed_file, DEFAULT_STORAGE), (listed_file,), SPEC)
+    assert planned == local
+
+
+@pytest.mark.parametrize(
+    "file", [file for file in all_damaged() if not file.span], ids=lambda file: file.name
+)
+def test_members_of_tars_are_treated_as_files_are(tmp_path, file):
+    content = file.content()
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        is_known = file.name.endswith(AUDIO_ENDINGS)
+        member = tarfile.TarInfo(file.name if is_known else f"{file.name}.wav")
+        member.size = len(content)
+        tar.addfile(member, io.BytesIO(content))
+    (container,) = list_sources([str(tmp_path / "a.tar")], SourceOptions("tar")).containers
+    (found,) = map(embedded, of_container(container))
+    check_embedded(file, found)
+    for recording in heads_in(container, DEFAULT_STORAGE):
+        (planned,) = outcomes(recording, (recording.ref,), SPEC)
+        check_plan(file, planned, found)
+
+
+def test_verify_passes_on_a_table_of_all_of_them(tmp_path, new_table, embed, listed):
+    clips = []
+    for file in all_damaged():
+        (tmp_path / file.name).write_bytes(file.content())
+        ref = listed(tmp_path / file.name)
+        clips.append(dataclasses.replace(ref, member="t=" if file.span else "", span=file.span))
+    names = ("routes", "min_samples", "window_s", "hop_s")
+    table = new_table(**{name: getattr(SPEC, name) for name in names})
+    embed(table, clips)
+    report = verify_table(table, Listing(clips))
+    assert report.passed, report.problems
