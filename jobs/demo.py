@@ -18,13 +18,13 @@ import soundfile
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from jobs.cli.verify_command import run_verify
+from jobs.cli.verify_text import run_verify
 from jobs.embed.run import run_embed
 from jobs.runtime.run_log import RunLog
 from jobs.runtime.stop_signals import stop_signals
 from jobs.settings.config import EmbedConfig
 from models.errors import WeightsUnavailableError
-from pipeline.decode.audio_stream import Samples
+from pipeline.audio import Samples
 from pipeline.sources.listing import SourceOptions
 from pipeline.table.store.local import LocalStore
 from pipeline.table.table import Table

@@ -2,11 +2,9 @@
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote_to_bytes
-
-SAMPLE_RATE_HZ = 32_000
-"""The rate that everything after decoding runs at."""
 
 _FILE_URI = "file://"
 _OUT_OF_REACH = ("host_unreachable", "server_error", "tls_error")
@@ -88,11 +86,6 @@ class Container:
     n_bytes: int | None = field(default=None, compare=False)
 
 
-def to_samples(duration_s: float) -> int:
-    """Seconds to samples at 32 kHz, to the nearest: the one rule, used everywhere."""
-    return round(duration_s * SAMPLE_RATE_HZ)
-
-
 def path_to_uri(path: str) -> str:
     """URI of a local path: the absolute path itself wherever UTF-8 can write it."""
     absolute = os.path.abspath(path)
@@ -108,3 +101,19 @@ def uri_to_path(uri: str) -> str:
     if uri.startswith(_FILE_URI):
         return os.fsdecode(unquote_to_bytes(uri.removeprefix(_FILE_URI)))
     return uri
+
+
+def by_recording(clips: Iterable[ClipRef]) -> Iterator[tuple[ClipRef, ...]]:
+    """Clips that are cut from one recording together, others alone; the order is kept.
+
+    Args:
+        clips: sorted by uri and version.
+    """
+    group: list[ClipRef] = []
+    for clip in clips:
+        if group and (clip.uri, clip.version) != (group[0].uri, group[0].version):
+            yield tuple(group)
+            group = []
+        group.append(clip)
+    if group:
+        yield tuple(group)

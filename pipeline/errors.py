@@ -61,3 +61,16 @@ class DriftError(PipelineError):
 
 class BrokenStreamError(PipelineError):
     """A shard's event stream does not account for every clip and window of the shard."""
+
+
+class CannotDecodeError(Exception):
+    """No decoder makes audio of this file.
+
+    Args:
+        error_class: short name that errors are counted by.
+        message: what is wrong, without the file's name.
+    """
+
+    def __init__(self, error_class: str, message: str) -> None:
+        super().__init__(message)
+        self.error_class = error_class

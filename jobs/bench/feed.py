@@ -26,13 +26,15 @@ from jobs.bench.benchmark import Report, cpu_name
 from jobs.bench.recordings import write_recordings
 from jobs.plan.speeds import FigureFile
 from models.archs import DEFAULT_ARCH, arch_spec
-from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, to_samples, uri_to_path
+from pipeline.audio import SAMPLE_RATE_HZ, to_samples
+from pipeline.clips import ClipRef, uri_to_path
 from pipeline.errors import UsageError
 from pipeline.readers.shard_reader import of_clips
 from pipeline.sources.list_sources import list_sources
 from pipeline.stream.clip_decoder import down_mix
+from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import ClipDone, ClipFailed
-from pipeline.stream.packets import DecodeRule, shard_packets
+from pipeline.stream.packets import shard_packets
 from pipeline.stream.windows import WindowRule
 
 MADE_ENDINGS = (".wav", ".flac", ".mp3")

@@ -35,13 +35,15 @@ from jobs.settings.table_spec import table_spec
 from jobs.worker.run_model import RunSpec, default_device
 from models.checkpoints.state_dict import load_weights
 from models.inference.embedder import Embedder
-from pipeline.clips import ClipRef, to_samples
-from pipeline.decode.audio_stream import Samples
+from pipeline.audio import Samples, to_samples
+from pipeline.clips import ClipRef
 from pipeline.errors import PipelineError, UsageError
-from pipeline.planning.plan import SHARD_BYTES, Shard, plan_shards
+from pipeline.planning.plan import SHARD_BYTES, plan_shards
 from pipeline.readers.shard_reader import of_clips
+from pipeline.shards import Shard
 from pipeline.sources.list_sources import list_sources
-from pipeline.stream.packets import DecodeRule, shard_packets
+from pipeline.stream.decode_rule import DecodeRule
+from pipeline.stream.packets import shard_packets
 from pipeline.stream.windows import WindowBlock
 from pipeline.table.spec import TableSpec
 from pipeline.table.store.local import LocalStore

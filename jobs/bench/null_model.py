@@ -13,15 +13,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.clips import SAMPLE_RATE_HZ
-from pipeline.decode.audio_stream import Samples
+from pipeline.audio import SAMPLE_RATE_HZ, Samples
 from pipeline.decode.quality import SILENCE
 from pipeline.embedding.model import Ready, Vectors
 from pipeline.io.storage import Storage
-from pipeline.planning.plan import Shard
+from pipeline.shards import Shard
 from pipeline.stopwatch import Stopwatch
+from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import ClipDone, ClipStart, Event
-from pipeline.stream.packets import PACKET_BYTES, DecodeRule, in_packets
+from pipeline.stream.packets import PACKET_BYTES, in_packets
 from pipeline.stream.windows import WindowBlock
 
 SAMPLES_COLUMN = "samples"

@@ -33,7 +33,8 @@ from jobs.runtime.run_log import RunLog
 from jobs.runtime.stop_signals import stop_signals
 from jobs.worker.run_model import Decode, RunSpec
 from models.archs import DEFAULT_ARCH, EMBED_DIM, arch_spec
-from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
+from pipeline.audio import SAMPLE_RATE_HZ
+from pipeline.clips import ClipRef
 from pipeline.embedding.model import BeginningModel
 from pipeline.errors import PipelineError, UsageError
 from pipeline.planning.plan import plan_shards

@@ -25,7 +25,8 @@ from pipeline.sources.listing import Listing
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.spec import Route, TableSpec
 from pipeline.table.store.local import LocalStore
-from pipeline.table.table import Table, commit_name
+from pipeline.table.table import Table
+from pipeline.table_layout import commit_name
 
 SHARD_CLIPS = 256
 _PER_FOLDER = 1000

@@ -1,16 +1,40 @@
-"""From the options of a command to a run of `embed` and its exit code."""
+"""`passtream embed`: the command, and how `embed` and `retry` start a run."""
 
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from jobs.cli.options import console
+from jobs.cli.settings_options import settings_options
 from jobs.runtime.run_log import RunLog, json_log
 from jobs.runtime.stop_signals import stop_signals
 from jobs.settings.load_config import load_config, wants_json
 from jobs.settings.sent_config import forget_config
+
+
+@settings_options()
+def embed(
+    settings: Mapping[str, Any],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE... TABLE",
+            help="Folders, files, globs, tars, Parquet or manifests, as paths or URIs, or -; then "
+            "the folder or URI of the table.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of these settings; given options win over it."),
+    ] = None,
+) -> None:
+    """Embed SOURCE... into TABLE, or go on where a run of the same command ended."""
+    named = {"sources": tuple(paths[:-1]), "table": paths[-1]} if paths else {}
+    raise typer.Exit(start_embed(config, {**settings, **named}))
 
 
 def start_embed(

@@ -13,8 +13,9 @@ import typer
 from rich.console import Console
 
 from jobs.cli.options import StorageOptions, StoreTimeout, console
+from jobs.runtime.error_text import class_text, error_text
 from jobs.runtime.terminal import print_line
-from pipeline.error_classes import ERROR_CLASSES, refuse_unknown_classes
+from pipeline.error_classes import refuse_unknown_classes
 from pipeline.errors import UsageError
 from pipeline.io.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 from pipeline.printable import escape_control
@@ -108,17 +109,6 @@ def show_errors(
             print_line(
                 out, f"and {count(n_rows - limit, 'further error')}; --limit {limit} is reached"
             )
-
-
-def error_text(row: ErrorRow) -> str:
-    """Return what an error says, with the clip that it is about."""
-    name = f"{row['uri']} {row['member']}" if row["member"] else row["uri"]
-    return row["message"] if row["uri"] in row["message"] else f"{name}: {row['message']}"
-
-
-def class_text(name: str, n: int) -> str:
-    """Return a class of errors with its number and its meaning."""
-    return f"{name} ({n:,}): {ERROR_CLASSES.get(name, 'A class of another version of passtream.')}"
 
 
 def _text(

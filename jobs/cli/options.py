@@ -6,11 +6,18 @@ import typer
 from rich.console import Console
 
 from jobs.settings.config import EmbedConfig
-from jobs.settings.parsing import added_up, as_seconds
+from jobs.settings.parsing import as_seconds
 from models.archs import ARCHS
 
-SOURCE, MODEL, WINDOWS, CLIPS = "Source", "Model", "Windows", "Clips"
-OUTPUT, RUN = "Table", "Where it runs"
+_PANELS = {
+    "source_format": "Source",
+    "arch": "Model",
+    "long_clips": "Windows",
+    "max_clip_s": "Clips",
+    "tables": "Table",
+    "shard_clips": "Where it runs",
+}
+"""Panels of the help, each by its first setting in the order of `EmbedConfig`."""
 _METAVARS = {
     "arch": "NAME",
     "timestamps": "KIND",
@@ -24,6 +31,9 @@ _METAVARS = {
     "include": "PATTERN,...",
     "exclude": "PATTERN,...",
     "columns": "NAME,...",
+    "allow_hosts": "HOST,...",
+    "keep_query": "NAME,...",
+    "strip_query": "NAME,...",
     "audio_column": "NAME",
     "storage_options": "NAME=VALUE",
     "max_clip_bytes": "SIZE",
@@ -37,8 +47,14 @@ _METAVARS = {
 }
 
 
-def option(field: str, flag: str, panel: str, **kwargs: Any) -> Any:
-    """An option whose help and default are those of the settings field."""
+def option(field: str, flag: str, **kwargs: Any) -> Any:
+    """Return what Typer needs to know of an option that sets a field of `EmbedConfig`.
+
+    Args:
+        field: Name of the field, which has the help and the default.
+        flag: The option as it is written, with its opposite after a slash where it is a switch.
+        kwargs: Arguments of `typer.Option`.
+    """
     info = EmbedConfig.model_fields[field]
     help_text = info.description or ""
     if info.annotation is not bool and info.default not in (None, ()):
@@ -51,7 +67,9 @@ def option(field: str, flag: str, panel: str, **kwargs: Any) -> Any:
         ]
     if field in _METAVARS or choices:
         kwargs.setdefault("metavar", _METAVARS.get(field) or "|".join(choices))
-    return typer.Option(flag, help=help_text, rich_help_panel=panel, show_default=False, **kwargs)
+    return typer.Option(
+        flag, help=help_text, rich_help_panel=_panel(field), show_default=False, **kwargs
+    )
 
 
 def positive_seconds(value: object) -> float:
@@ -69,9 +87,21 @@ def positive_seconds(value: object) -> float:
     return float(seconds)
 
 
-def names_option(field: str, flag: str, panel: str) -> Any:
-    """An option of names with commas between, which may be repeated: all that is given counts."""
-    return option(field, flag, panel, callback=added_up)
+def _panel(field: str) -> str:
+    """Return the panel of the help that a setting stands in."""
+    title = ""
+    for name in EmbedConfig.model_fields:
+        title = _PANELS.get(name, title)
+        if name == field:
+            break
+    return title
+
+
+def is_list(annotation: Any) -> bool:
+    """Return whether a setting is a list of names."""
+    parts = (annotation, *get_args(annotation))
+    bare = (get_args(part)[0] if get_origin(part) is Annotated else part for part in parts)
+    return any(get_origin(part) is tuple for part in bare)
 
 
 def _choices(annotation: Any) -> list[str]:
@@ -88,50 +118,9 @@ def _default_text(field: str, default: Any) -> str:
     return f"{default:g}" if isinstance(default, float) else str(default)
 
 
-SourceFormat = Annotated[str | None, option("source_format", "--source-format", SOURCE)]
-Include = Annotated[list[str] | None, names_option("include", "--include", SOURCE)]
-Exclude = Annotated[list[str] | None, names_option("exclude", "--exclude", SOURCE)]
-Columns = Annotated[list[str] | None, names_option("columns", "--columns", SOURCE)]
-FollowLinks = Annotated[
-    bool | None, option("follow_links", "--follow-links/--no-follow-links", SOURCE)
-]
-AudioColumn = Annotated[str | None, option("audio_column", "--audio-column", SOURCE)]
-AllowHosts = Annotated[str | None, option("allow_hosts", "--allow-hosts", SOURCE)]
-NoLocal = Annotated[bool | None, option("no_local", "--no-local/--local", SOURCE)]
-KeepQuery = Annotated[str | None, option("keep_query", "--keep-query", SOURCE)]
-StripQuery = Annotated[str | None, option("strip_query", "--strip-query", SOURCE)]
-Arch = Annotated[str | None, option("arch", "--arch", MODEL)]
-Precision = Annotated[str | None, option("precision", "--precision", MODEL)]
-LongClips = Annotated[str | None, option("long_clips", "--long-clips", WINDOWS)]
-WindowS = Annotated[str | None, option("window_s", "--window-s", WINDOWS)]
-HopS = Annotated[str | None, option("hop_s", "--hop-s", WINDOWS)]
-Padding = Annotated[str | None, option("padding", "--padding", WINDOWS)]
-PadShort = Annotated[bool | None, option("pad_short", "--pad-short/--no-pad-short", WINDOWS)]
-MaxClipS = Annotated[str | None, option("max_clip_s", "--max-clip-s", CLIPS)]
-MaxClipBytes = Annotated[str | None, option("max_clip_bytes", "--max-clip-bytes", CLIPS)]
-DecoderMemory = Annotated[str | None, option("decoder_memory", "--decoder-memory", CLIPS)]
-ShortTolerance = Annotated[str | None, option("short_tolerance", "--short-tolerance", CLIPS)]
-Tables = Annotated[list[str] | None, names_option("tables", "--tables", OUTPUT)]
-Outputs = Annotated[list[str] | None, names_option("outputs", "--outputs", OUTPUT)]
-TopK = Annotated[str | None, option("top_k", "--top-k", OUTPUT)]
-Timestamps = Annotated[str | None, option("timestamps", "--timestamps", OUTPUT)]
-MaxErrorRatio = Annotated[str | None, option("max_error_ratio", "--max-error-ratio", OUTPUT)]
-Prune = Annotated[bool | None, option("prune", "--prune/--no-prune", OUTPUT)]
-MaxPruneRatio = Annotated[str | None, option("max_prune_ratio", "--max-prune-ratio", OUTPUT)]
-Retry = Annotated[list[str] | None, names_option("retry", "--retry", OUTPUT)]
-NewSpec = Annotated[bool | None, option("new_spec", "--new-spec/--one-spec", OUTPUT)]
-ShardClips = Annotated[str | None, option("shard_clips", "--shard-clips", RUN)]
-ActorTimeoutS = Annotated[str | None, option("actor_timeout_s", "--actor-timeout-s", RUN)]
-Weights = Annotated[str | None, option("weights", "--weights", MODEL)]
-Actors = Annotated[str | None, option("actors", "--actors", RUN)]
-GpusPerActor = Annotated[str | None, option("gpus_per_actor", "--gpus-per-actor", RUN)]
-Address = Annotated[str | None, option("address", "--address", RUN)]
-InProcess = Annotated[bool | None, option("in_process", "--in-process/--on-ray", RUN)]
-LogFormat = Annotated[str | None, option("log_format", "--log-format", RUN)]
-GivenStoreTimeout = Annotated[str | None, option("store_timeout_s", "--store-timeout-s", RUN)]
-StorageOptions = Annotated[list[str] | None, option("storage_options", "--storage-options", RUN)]
+StorageOptions = Annotated[list[str] | None, option("storage_options", "--storage-options")]
 StoreTimeout = Annotated[
-    float, option("store_timeout_s", "--store-timeout-s", RUN, parser=positive_seconds)
+    float, option("store_timeout_s", "--store-timeout-s", parser=positive_seconds)
 ]
 
 

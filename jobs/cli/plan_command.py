@@ -2,48 +2,37 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from jobs.cli.options import (
-    AllowHosts,
-    Arch,
-    AudioColumn,
-    Columns,
-    DecoderMemory,
-    Exclude,
-    FollowLinks,
-    GivenStoreTimeout,
-    HopS,
-    Include,
-    KeepQuery,
-    LongClips,
-    MaxClipBytes,
-    MaxClipS,
-    NoLocal,
-    Outputs,
-    Padding,
-    PadShort,
-    Precision,
-    ShardClips,
-    ShortTolerance,
-    SourceFormat,
-    StorageOptions,
-    StripQuery,
-    Tables,
-    Timestamps,
-    TopK,
-    WindowS,
-    console,
-)
+from jobs.cli.options import console
+from jobs.cli.settings_options import settings_options
 from jobs.runtime.terminal import print_row
 
-COST = "Time and money"
+_COST = "Time and money"
+_NOT_OF_A_PLAN = (
+    "weights",
+    "max_error_ratio",
+    "prune",
+    "max_prune_ratio",
+    "retry",
+    "new_spec",
+    "actors",
+    "gpus_per_actor",
+    "actor_timeout_s",
+    "address",
+    "in_process",
+    "log_format",
+)
+"""Settings that change nothing of what there is to do."""
 
 
+@settings_options(without=_NOT_OF_A_PLAN)
 def plan(
+    settings: Mapping[str, Any],
     paths: Annotated[
         list[str] | None,
         typer.Argument(
@@ -64,65 +53,35 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
     gpu: Annotated[
         list[str] | None,
-        typer.Option(help="Hours on this device; repeatable.", rich_help_panel=COST),
+        typer.Option(help="Hours on this device; repeatable.", rich_help_panel=_COST),
     ] = None,
     price: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=PRICE",
             help="Of an hour of a device, in any money; repeatable.",
-            rich_help_panel=COST,
+            rich_help_panel=_COST,
         ),
     ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(
             help="What bench model and bench feed --figures measured; wins over what is shipped.",
-            rich_help_panel=COST,
+            rich_help_panel=_COST,
         ),
     ] = None,
     core: Annotated[
         str,
         typer.Option(
             help="The core that decodes; if not given the first of --figures, else epyc-zen4.",
-            rich_help_panel=COST,
+            rich_help_panel=_COST,
         ),
     ] = "",
-    source_format: SourceFormat = None,
-    include: Include = None,
-    exclude: Exclude = None,
-    follow_links: FollowLinks = None,
-    columns: Columns = None,
-    audio_column: AudioColumn = None,
-    allow_hosts: AllowHosts = None,
-    no_local: NoLocal = None,
-    keep_query: KeepQuery = None,
-    strip_query: StripQuery = None,
-    arch: Arch = None,
-    precision: Precision = None,
-    long_clips: LongClips = None,
-    window_s: WindowS = None,
-    hop_s: HopS = None,
-    padding: Padding = None,
-    pad_short: PadShort = None,
-    max_clip_s: MaxClipS = None,
-    max_clip_bytes: MaxClipBytes = None,
-    decoder_memory: DecoderMemory = None,
-    short_tolerance: ShortTolerance = None,
-    tables: Tables = None,
-    outputs: Outputs = None,
-    top_k: TopK = None,
-    timestamps: Timestamps = None,
-    shard_clips: ShardClips = None,
-    storage_options: StorageOptions = None,
-    store_timeout_s: GivenStoreTimeout = None,
 ) -> None:
     """Tell what embed would have to do: clips, hours, windows, and what they take. Writes nothing.
 
     Only names and headers are read. With a TABLE: what is new, changed, gone and done.
     """
-    given = {name: value for name, value in locals().items() if name not in _OWN}
-    given["storage_options"] = storage_options or None
     from jobs.plan.device_cost import parse_prices
     from jobs.plan.make_plan import Question, make_plan
     from jobs.plan.plan_text import plan_lines
@@ -132,7 +91,7 @@ def plan(
         paths=tuple(paths or ()),
         table=table,
         config=config,
-        options=given,
+        options=settings,
         sample=sample,
         gpus=tuple(gpu or ()),
         core=core,
@@ -148,6 +107,3 @@ def plan(
         return
     for name, text in plan_lines(report):
         print_row(out, name, text)
-
-
-_OWN = {"paths", "table", "config", "sample", "as_json", "gpu", "price", "figures", "core"}

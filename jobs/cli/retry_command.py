@@ -1,31 +1,35 @@
 """`passtream retry TABLE`: the last run's `embed` once more, with what failed tried again."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from jobs.cli.embed_command import start_embed
-from jobs.cli.options import (
-    Actors,
-    Address,
-    AllowHosts,
-    GivenStoreTimeout,
-    GpusPerActor,
-    InProcess,
-    KeepQuery,
-    LogFormat,
-    NoLocal,
-    StorageOptions,
-    StripQuery,
-    Weights,
-)
+from jobs.cli.settings_options import settings_options
 from jobs.settings.config import RETRY_ALL
+from jobs.settings.host_rules import RULE_NAMES
 from jobs.settings.load_config import read_config
 from jobs.settings.parsing import added_up
 
+_CHANGEABLE = (
+    *RULE_NAMES,
+    "weights",
+    "actors",
+    "gpus_per_actor",
+    "address",
+    "storage_options",
+    "store_timeout_s",
+    "in_process",
+    "log_format",
+)
+"""Settings that may differ from those of the last run without changing what a clip's row holds."""
 
+
+@settings_options(only=_CHANGEABLE)
 def retry(
+    settings: Mapping[str, Any],
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder or URI of the table.")],
     classes: Annotated[
         list[str] | None,
@@ -39,18 +43,6 @@ def retry(
         Path | None,
         typer.Option(help="YAML file of settings, which win over those of the last run."),
     ] = None,
-    allow_hosts: AllowHosts = None,
-    no_local: NoLocal = None,
-    keep_query: KeepQuery = None,
-    strip_query: StripQuery = None,
-    weights: Weights = None,
-    actors: Actors = None,
-    gpus_per_actor: GpusPerActor = None,
-    address: Address = None,
-    storage_options: StorageOptions = None,
-    store_timeout_s: GivenStoreTimeout = None,
-    in_process: InProcess = None,
-    log_format: LogFormat = None,
     yes: Annotated[
         bool,
         typer.Option(
@@ -63,19 +55,15 @@ def retry(
     What is new in the sources, or has changed, is embedded as well, as by `embed`. Where another
     user wrote the table's settings, its sources are shown first, and need a yes.
     """
-    options = {name: value for name, value in locals().items() if name not in _OWN}
-    options |= {"retry": added_up(classes) or RETRY_ALL, "storage_options": storage_options or None}
+    options = {**settings, "table": table, "retry": added_up(classes) or RETRY_ALL}
 
     def of_last_run() -> dict[str, object]:
         from jobs.settings.saved_settings import noted_settings  # imports pyarrow
         from pipeline.table.store.open_store import open_store
         from pipeline.table.table import Table
 
-        given = {"storage_options": storage_options or None, "store_timeout_s": store_timeout_s}
+        given = {name: settings[name] for name in ("storage_options", "store_timeout_s")}
         storage = read_config(None, given).storage
         return noted_settings(Table.existing(open_store(table, storage)).store, is_agreed=yes)
 
     raise typer.Exit(start_embed(config, options, of_last_run))
-
-
-_OWN = {"config", "classes", "yes"}

@@ -1,106 +1,50 @@
-"""`passtream verify`: the report of `pipeline.maintenance.verify` for people and for programs."""
+"""`passtream verify`: the command; `verify_text` runs it and prints its report."""
 
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Mapping
+from typing import Annotated, Any
 
-from rich.console import Console
+import typer
 
 from jobs.cli.options import console
-from jobs.runtime.monitor import fidelity_text
-from jobs.runtime.terminal import print_line, print_row
-from jobs.settings.host_rules import with_rules
-from pipeline.maintenance.rewrite import repair
-from pipeline.maintenance.verify import verify_table
-from pipeline.maintenance.verify_report import Report
-from pipeline.sources.list_sources import list_sources
+from jobs.cli.settings_options import settings_options
+from jobs.settings.host_rules import RULE_NAMES
+from jobs.settings.load_config import read_config
+from pipeline.io.storage import Storage, parse_options
 from pipeline.sources.listing import SourceOptions
-from pipeline.table.store.open_store import open_store
-from pipeline.table.table import Table
-from pipeline.wording import count, time_text
+
+_OF_SOURCES = ("source_format", "include", "exclude", "follow_links", "audio_column", *RULE_NAMES)
 
 
-def run_verify(
-    location: str,
-    sources: Sequence[str],
-    as_json: bool,
-    out: Console,
-    options: SourceOptions,
-    with_repair: bool = False,
-    rules: Mapping[str, Any] = MappingProxyType({}),
-) -> int:
-    """Verify a table and print the report.
+@settings_options(only=(*_OF_SOURCES, "storage_options", "store_timeout_s"))
+def verify(
+    settings: Mapping[str, Any],
+    table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder or URI of the table.")],
+    source: Annotated[
+        list[str] | None,
+        typer.Option(help="Also check that the table holds exactly this source; repeatable."),
+    ] = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="First remove what a killed run has left; commits stay as they are."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Prove that TABLE is whole: every clip once, every row sound. Exit code 0 or 1."""
+    from jobs.cli.verify_text import run_verify  # imports pyarrow
 
-    Args:
-        location: folder or URI of the table.
-        sources: that it has to hold; none are not compared.
-        as_json: print it for programs.
-        out: takes the report.
-        options: how the sources are to be taken, and remote locations reached.
-        with_repair: first remove what a killed run has left.
-        rules: What lists may name, by the names of settings; None values are as the table's.
-
-    Returns:
-        0 where it passes, 1 where it does not.
-
-    Raises:
-        UsageError: there is no table, or no such source.
-    """
-    table = Table.existing(open_store(location, options.storage))
-    options = with_rules(options, rules, table.store)
-    done = _repaired(table) if with_repair else []
-    if options.columns is None:
-        options = replace(options, table_columns=table.spec.columns)
-    listing = list_sources(sources, options) if sources else None
-    report = verify_table(table, listing)
-    report.notes = done + (listing.notes if listing else []) + report.notes
-    if as_json:
-        out.print(json.dumps(report.to_json() | _made_with(table), indent=1))
-    else:
-        _print(report, table, out)
-    return 0 if report.passed else 1
-
-
-def _repaired(table: Table) -> list[str]:
-    with table.store.lock(lambda line: print_line(console(sys.stderr), line)) as table.hold:
-        return repair(table)
-
-
-def _made_with(table: Table) -> dict[str, Any]:
-    return {
-        "routes": [asdict(route) for route in table.spec.routes],
-        "precision": table.spec.precision,
-        "fidelity": table.fidelity,
-    }
-
-
-def _print(report: Report, table: Table, out: Console) -> None:
-    for name, text in _lines(report, table):
-        print_row(out, name, text, 11)
-    for note in report.notes:
-        print_line(out, f"note: {note}", 2)
-    for problem in report.problems:
-        print_line(out, f"PROBLEM: {problem}", 2)
-    n_problems = count(len(report.problems), "problem")
-    print_line(out, "passed" if report.passed else f"FAILED: {n_problems}")
-
-
-def _lines(report: Report, table: Table) -> Iterator[tuple[str, str]]:
-    rates = ", ".join(f"{rate} Hz {n}" for rate, n in sorted(report.sample_rates_hz.items()))
-    errors = ", ".join(f"{name} {n}" for name, n in sorted(report.errors.items()))
-    yield "table", table.store.location
-    for route in table.spec.routes:
-        yield "model", f"{route.arch} to {route.up_to_s:g} s, weights {route.weights_origin}"
-    cost = f", {fidelity_text(table.fidelity)}" if table.fidelity else ""
-    yield "precision", f"{table.spec.precision}{cost}"
-    yield "shards", f"{report.shards} committed"
-    yield "clips", f"{report.clips}, {time_text(report.audio_s)} ({rates or 'none'})"
-    if "windows" in table.spec.tables:
-        yield "windows", str(report.windows)
-    if kind := table.spec.timestamps:
-        yield "timestamps", f"{report.timestamps} ({kind}, {table.spec.timestamp_dim} wide)"
-    yield "errors", f"{report.errors.total()}{f' ({errors})' if errors else ''}"
-    yield "duplicates", count(report.duplicate_vectors, "embedding")
+    config = read_config(None, settings)
+    options = SourceOptions(
+        format=config.source_format,
+        include=config.include,
+        exclude=config.exclude,
+        follow_links=config.follow_links,
+        audio_column=config.audio_column,
+        storage=Storage(parse_options(config.storage_options), config.store_timeout_s),
+    )
+    rules = {name: settings[name] for name in RULE_NAMES}
+    sources = tuple(source or ())
+    out = console(sys.stdout)
+    raise typer.Exit(run_verify(table, sources, as_json, out, options, repair, rules))

@@ -18,14 +18,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from jobs.cluster.metrics import ModelMetrics
 from jobs.cluster.node_labels import without
+from jobs.cluster.ray_errors import DecodeDiedError, SupersededError
 from jobs.settings.sent_config import forget_config
 from jobs.worker.node_fault import fault_here
 from jobs.worker.run_model import RunSpec
 from pipeline.embedding.dynamic_batching import SharedModel
 from pipeline.embedding.embed_shard import EmbeddedShard, embedded_shard
 from pipeline.errors import HostError, PipelineError
-from pipeline.planning.plan import Shard
 from pipeline.progress import Progress
+from pipeline.shards import Shard
 from pipeline.stream.events import ClipStart, Event
 from pipeline.table.commit_record import CommitRecord
 
@@ -35,27 +36,6 @@ _SWITCH_INTERVAL_S = 5e-4
 Python's, as each launch on a GPU waits for the threads that unpack audio."""
 _DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, MemoryError)
 """What may be one clip's doing. Out of memory is as good as dead, whoever notices it first."""
-
-
-class DecodeDiedError(PipelineError):
-    """The process that decoded a shard died; nobody else's did.
-
-    Args:
-        reason: as Ray tells it.
-        clip: place in the shard of the clip that it was at, where that is known.
-    """
-
-    def __init__(self, reason: str, clip: int | None) -> None:
-        super().__init__(reason, clip)
-        self.clip = clip
-
-    def __str__(self) -> str:
-        at = "" if self.clip is None else f" at clip {self.clip} of the shard"
-        return f"the decoding process died{at} ({self.args[0]})"
-
-
-class SupersededError(PipelineError):
-    """Another try of the shard was first."""
 
 
 class EmbedActor:

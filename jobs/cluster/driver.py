@@ -14,21 +14,20 @@ from typing import Any
 
 import ray
 
-from jobs.cluster.actor import DecodeDiedError
 from jobs.cluster.actor_plan import ActorPlan, actor_plan
 from jobs.cluster.actor_pool import Actor, Crew
 from jobs.cluster.connection import ClusterOptions, connected
 from jobs.cluster.metrics import RunMetrics
 from jobs.cluster.pending_calls import Answers
-from jobs.cluster.ray_errors import reason_of
+from jobs.cluster.ray_errors import DecodeDiedError, reason_of
 from jobs.cluster.scheduler import Schedule, Try
 from jobs.cluster.shard_task import Work
 from jobs.runtime.monitor import Monitor
 from jobs.runtime.stop_signals import StopRequest, grace_s
 from jobs.worker.run_model import RunSpec
 from pipeline.errors import CredentialsError, HostError, LostTableError, StoreError
-from pipeline.planning.plan import Shard
 from pipeline.progress import Progress
+from pipeline.shards import Shard
 from pipeline.wording import count
 
 POLL_S = 0.5

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from jobs.cluster.shard_task import Work
-from pipeline.planning.plan import Shard
+from pipeline.shards import Shard
 
 SLOW = 2.0
 """A try that takes so many times what its size lets expect is a straggler."""

@@ -10,7 +10,7 @@ shard as long as there are nodes that have not failed it.
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from pipeline.planning.plan import Shard
+from pipeline.shards import Shard
 
 MAX_ATTEMPTS = 3
 _FIRST_CAREFUL = 2

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 
-from jobs.cli.errors_command import class_text, error_text
 from jobs.embed.run_recorder import HURRIED_S
+from jobs.runtime.error_text import class_text, error_text
 from jobs.runtime.run_log import RunLog
 from pipeline.errors import StoreError
 from pipeline.table.commit_record import CommitRecord

@@ -8,7 +8,7 @@ from jobs.worker.run_model import RunSpec, build_model
 from models.checkpoints.state_dict import Weights
 from pipeline.embedding.embed_shard import embed_shard
 from pipeline.errors import CredentialsError, LostTableError, PipelineError
-from pipeline.planning.plan import Shard
+from pipeline.shards import Shard
 
 
 def run_in_process(

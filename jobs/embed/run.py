@@ -25,9 +25,8 @@ from jobs.runtime.decoder_messages import decoder_notes_hidden
 from jobs.runtime.download_bar import fetch_bar
 from jobs.runtime.listing_progress import listing_noted
 from jobs.runtime.monitor import Monitor, fidelity_text, summary
-from jobs.runtime.ray_job import is_ray_job
 from jobs.runtime.run_log import EXIT_FAILED, EXIT_STOPPED, Level, RunLog
-from jobs.runtime.stop_signals import Stopped, StopRequest
+from jobs.runtime.stop_signals import Stopped, StopRequest, is_ray_job
 from jobs.runtime.terminal import print_line
 from jobs.settings.config import EmbedConfig
 from jobs.settings.routing import weights_by_arch
@@ -40,6 +39,7 @@ from pipeline.readers.intake import passed_over_text
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import Listing
 from pipeline.table.commit_record import CommitRecord
+from pipeline.table.schema import refuse_own
 from pipeline.table.store.open_store import open_store
 from pipeline.table.table import Table, refuse_strange_folder
 from pipeline.wording import count, time_text
@@ -84,6 +84,7 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
     config = _on_its_cluster(config, log)
     with listing_noted(log) as on_found:
         listing = list_sources(config.sources, config.source_options, on_found)
+        refuse_own(listing.columns)
     announce_sources(listing, log)
     store = open_store(config.table, config.storage)
     refuse_strange_folder(store)

@@ -28,13 +28,15 @@ from pipeline.errors import UsageError
 from pipeline.io.storage import Storage, is_remote
 from pipeline.maintenance.carried_columns import clips_with_other_values, is_as_noted
 from pipeline.maintenance.inventory import take_inventory
-from pipeline.planning.plan import Plan, Shard, plan_run
+from pipeline.planning.plan import Plan, plan_run
 from pipeline.planning.request_counts import source_requests, table_requests
 from pipeline.planning.survey import Survey, survey
 from pipeline.planning.table_size import bytes_by_table, rows_by_table
 from pipeline.planning.totals import Tally
+from pipeline.shards import Shard
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import Listing
+from pipeline.table.schema import refuse_own
 from pipeline.table.spec import TableSpec
 from pipeline.table.store.open_store import open_store
 from pipeline.table.table import Table, refuse_strange_folder
@@ -100,6 +102,7 @@ def make_plan(question: Question) -> PlanReport:
     if table and options.columns is None:
         options = replace(options, table_columns=table.spec.columns)
     listing = list_sources(sources, options)
+    refuse_own(listing.columns)
     spec = _spec(config, listing.columns, table)
     # Refuses what has no figure before hours are spent on headers.
     core = question.core or figures.default_core

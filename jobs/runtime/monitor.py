@@ -15,10 +15,10 @@ from rich.text import Text
 from jobs.runtime.run_log import RunLog
 from jobs.runtime.time_left import TimeLeft
 from pipeline.clips import Container
-from pipeline.planning.plan import Shard
 from pipeline.printable import escape_control
 from pipeline.progress import Progress as Counts
 from pipeline.readers.intake import passed_over_text
+from pipeline.shards import Shard
 from pipeline.table.commit_record import CommitRecord
 from pipeline.wording import about_text, count, duration_text, time_text
 

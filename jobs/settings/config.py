@@ -12,7 +12,7 @@ from jobs.settings.parsing import Bytes, Names, Seconds, as_list, as_names, as_p
 from jobs.settings.routing import run_archs, weights_by_arch
 from models.archs import DEFAULT_ARCH, ArchSpec
 from models.inference.timestamp_levels import longest_window, timestamp_levels
-from pipeline.clips import to_samples
+from pipeline.audio import to_samples
 from pipeline.error_classes import refuse_unknown_classes
 from pipeline.io.http.host_rules import HostRules
 from pipeline.io.signed_urls import QueryRule
@@ -158,44 +158,6 @@ class EmbedConfig(BaseModel):
         description="What a timestamp, one each 50 ms, is made of. base: windows of 160 ms; "
         "base2level: also of 0.8 s; base2levelmel: also the raw mel. [default: base]",
     )
-    shard_clips: int = Field(default=256, ge=1, description="Clips a shard.")
-    actors: int | Literal["auto"] = Field(
-        default="auto",
-        description="Model processes; auto: one a GPU, also of nodes that join; without GPUs one a "
-        "node.",
-    )
-    gpus_per_actor: float | None = Field(
-        default=None,
-        ge=0,
-        allow_inf_nan=False,
-        description="GPUs of each; a fraction has several share one, 0 computes on CPUs. "
-        "[default: 1 where there are GPUs]",
-    )
-    actor_timeout_s: Seconds = Field(
-        default=120.0,
-        gt=0,
-        allow_inf_nan=False,
-        description="A model process that says nothing for so long is replaced.",
-    )
-    address: str = Field(
-        default="local", description="local (a Ray of its own), auto (the running one), or a URL."
-    )
-    in_process: bool = Field(default=False, description="Run without Ray, in this process.")
-    storage_options: Annotated[tuple[str, ...], BeforeValidator(as_pairs)] = Field(
-        default=(),
-        repr=False,
-        description="NAME=VALUE for the filesystem of URIs, as endpoint_url=... or anon=true, or "
-        "PREFIX:NAME=VALUE for one host or bucket; repeatable.",
-    )
-    store_timeout_s: Seconds = Field(
-        default=DEFAULT_TIMEOUT_S,
-        gt=0,
-        description="How long a store may be out of order before a shard fails.",
-    )
-    log_format: Literal["text", "json"] = Field(
-        default="text",
-        description="What standard error has: text for people, or json, an event a line.",
-    )
     max_error_ratio: float = Field(
         default=0.05,
         ge=0,
@@ -219,6 +181,44 @@ class EmbedConfig(BaseModel):
         default=False,
         description="Where TABLE was made with other settings, go on in TABLE-v2, TABLE-v3, ...: "
         "the version that has these, or a new one.",
+    )
+    shard_clips: int = Field(default=256, ge=1, description="Clips a shard.")
+    actors: int | Literal["auto"] = Field(
+        default="auto",
+        description="Model processes; auto: one a GPU, also of nodes that join; without GPUs one a "
+        "node.",
+    )
+    gpus_per_actor: float | None = Field(
+        default=None,
+        ge=0,
+        allow_inf_nan=False,
+        description="GPUs of each; a fraction has several share one, 0 computes on CPUs. "
+        "[default: 1 where there are GPUs]",
+    )
+    actor_timeout_s: Seconds = Field(
+        default=120.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="A model process that says nothing for so long is replaced.",
+    )
+    address: str = Field(
+        default="local", description="local (a Ray of its own), auto (the running one), or a URL."
+    )
+    storage_options: Annotated[tuple[str, ...], BeforeValidator(as_pairs)] = Field(
+        default=(),
+        repr=False,
+        description="NAME=VALUE for the filesystem of URIs, as endpoint_url=... or anon=true, or "
+        "PREFIX:NAME=VALUE for one host or bucket; repeatable.",
+    )
+    store_timeout_s: Seconds = Field(
+        default=DEFAULT_TIMEOUT_S,
+        gt=0,
+        description="How long a store may be out of order before a shard fails.",
+    )
+    in_process: bool = Field(default=False, description="Run without Ray, in this process.")
+    log_format: Literal["text", "json"] = Field(
+        default="text",
+        description="What standard error has: text for people, or json, an event a line.",
     )
 
     @property

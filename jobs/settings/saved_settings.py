@@ -12,7 +12,8 @@ from jobs.settings.config import EmbedConfig
 from jobs.settings.settings_seal import ask_for_settings_of_others, is_sealed, seal_of
 from pipeline.errors import UsageError
 from pipeline.io.storage import is_uri
-from pipeline.table.store.base import META_DIR, TableStore
+from pipeline.table.store.base import TableStore
+from pipeline.table_layout import META_DIR
 
 SETTINGS_NAME = f"{META_DIR}/settings.json"
 STDIN = "-"

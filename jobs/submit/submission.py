@@ -20,14 +20,14 @@ import yaml
 import jobs
 import models
 import pipeline
-from jobs.runtime.ray_job import STOP_WAIT_VARIABLE
+from jobs.runtime.stop_signals import STOP_WAIT_VARIABLE
 from jobs.settings.config import EmbedConfig
 from jobs.settings.load_config import load_config
 from jobs.settings.routing import weights_by_arch
 from jobs.settings.sent_config import CONFIG_NAME, write_config
 from pipeline.errors import UsageError
 from pipeline.io.storage import is_remote, is_uri
-from pipeline.maintenance.run_record import passtream_version
+from pipeline.version import passtream_version
 
 PACKAGES = (jobs, models, pipeline)
 METADATA = ("table", "sources", "passtream_version", "config_sha256")

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from jobs.settings.sent_config import forget_config
 from pipeline.errors import HostError
 from pipeline.io.storage import Storage
-from pipeline.planning.plan import Shard
 from pipeline.readers.intake import Intake
 from pipeline.readers.shard_reader import recordings
+from pipeline.shards import Shard
+from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import Event
-from pipeline.stream.packets import PACKET_BYTES, DecodeRule, shard_packets
+from pipeline.stream.packets import PACKET_BYTES, shard_packets
 
 
 def decode(

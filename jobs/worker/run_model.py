@@ -19,15 +19,14 @@ from models.inference.fidelity import Fidelity, combined, compare
 from models.inference.outputs import Outputs, Vectors
 from models.inference.timestamp_levels import timestamp_levels
 from models.labels import Label, class_names, top_labels
-from pipeline.clips import to_samples
-from pipeline.decode.audio_stream import Samples
+from pipeline.audio import Samples, to_samples
 from pipeline.embedding.canary import check_canary
 from pipeline.embedding.model import BeginningModel
 from pipeline.errors import PipelineError
 from pipeline.io.storage import DEFAULT_STORAGE, Storage
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
+from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import Event
-from pipeline.stream.packets import DecodeRule
 from pipeline.table.spec import TableSpec
 from pipeline.table.store.hold import Hold
 from pipeline.table.store.open_store import open_store

@@ -13,9 +13,9 @@ from torch import Tensor
 from models.archs import EMBED_DIM
 from models.inference.cuda_graphs import FixedForwards
 from models.inference.packing import DeviceOutputs, embed_staged, packs
-from models.inference.staging import small_tensor, stage
+from models.inference.staging import stage
 from models.passt.matmul_precision import fp32_products
-from models.passt.pack_layout import WindowPack
+from models.passt.pack_layout import WindowPack, small_tensor
 from models.passt.preprocess import AugmentMelSTFT
 from models.passt.transformer import PaSST
 

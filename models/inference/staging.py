@@ -14,6 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from models.passt.pack_layout import small_tensor
+
 
 class Staged(NamedTuple):
     """Windows on a device.
@@ -72,15 +74,6 @@ def distinct(windows: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
             total += n_new
             covered += n_new * width
     return pieces, offsets
-
-
-def small_tensor(
-    values: Sequence[int] | Sequence[Sequence[int]], dtype: torch.dtype, device: torch.device
-) -> Tensor:
-    """A few numbers on a device; the host does not wait until they are there."""
-    if device.type != "cuda":
-        return torch.tensor(values, dtype=dtype, device=device)
-    return torch.tensor(values, dtype=dtype, pin_memory=True).to(device, non_blocking=True)
 
 
 def _copied(pieces: Sequence[Tensor], device: torch.device) -> Tensor:

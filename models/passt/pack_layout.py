@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from models.archs import N_FFT, N_MELS, PATCH_SIZE, ArchSpec
-from models.inference.staging import small_tensor
 from models.passt.attention import Group, Sequences
 
 N_SPECIAL = 2
@@ -128,3 +127,12 @@ def _centred(n: int, device: torch.device) -> Tensor:
 def _reflected(places: Tensor, last: Tensor | int) -> Tensor:
     places = places.abs()
     return torch.minimum(places, 2 * last - places).clamp_(min=0)
+
+
+def small_tensor(
+    values: Sequence[int] | Sequence[Sequence[int]], dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """A few numbers on a device; the host does not wait until they are there."""
+    if device.type != "cuda":
+        return torch.tensor(values, dtype=dtype, device=device)
+    return torch.tensor(values, dtype=dtype, pin_memory=True).to(device, non_blocking=True)

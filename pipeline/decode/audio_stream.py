@@ -3,26 +3,11 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
+from pipeline.audio import Samples
 
-Samples = npt.NDArray[np.float32]
 PIECE_FRAMES = 1 << 17
 LIBSNDFILE = "libsndfile"
 """Name of the decoder that goes first, as `Sound.decoder` has it."""
-
-
-class CannotDecodeError(Exception):
-    """No decoder makes audio of this file.
-
-    Args:
-        error_class: short name that errors are counted by.
-        message: what is wrong, without the file's name.
-    """
-
-    def __init__(self, error_class: str, message: str) -> None:
-        super().__init__(message)
-        self.error_class = error_class
 
 
 @dataclass(frozen=True, slots=True)

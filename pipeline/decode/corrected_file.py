@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-from pipeline.decode.audio_stream import Samples, Sound
+from pipeline.audio import Samples
+from pipeline.decode.audio_stream import Sound
 from pipeline.decode.headers.declared_length import Promise, promise_of
 from pipeline.decode.headers.flat_header import au_chunk, sphere_promise
 from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY, mpeg_audio

@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
-from pipeline.decode.audio_stream import Samples, Sound
+from pipeline.audio import Samples
+from pipeline.decode.audio_stream import Sound
 from pipeline.decode.ffmpeg_frames import audio_tracks, track_frames
 from pipeline.decode.ffmpeg_input import open_ffmpeg
 from pipeline.decode.headers.mp4_length import BLOCK_FRAMES, mp4_length

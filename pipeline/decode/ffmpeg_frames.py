@@ -12,7 +12,7 @@ from typing import Any
 
 import av
 
-from pipeline.decode.audio_stream import CannotDecodeError
+from pipeline.errors import CannotDecodeError
 
 _TIMED = ("asf", "avi", "flv", "matroska", "mpc", "mpc8", "tta", "wv")
 """Containers in which the times of frames do not jump."""

@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 import soundfile
 
-from pipeline.decode.audio_stream import PIECE_FRAMES, Samples, Sound
+from pipeline.audio import Samples
+from pipeline.decode.audio_stream import PIECE_FRAMES, Sound
 from pipeline.decode.headers.flac.frame import (
     SIGNATURES,
     STREAM_BYTES,

@@ -8,7 +8,8 @@ comes later (resampling, measuring) sees the part only, as if it were a file of 
 import math
 from collections.abc import Iterator
 
-from pipeline.decode.audio_stream import Samples, Sound
+from pipeline.audio import Samples
+from pipeline.decode.audio_stream import Sound
 
 Span = tuple[float, float]
 ROUNDING_S = 0.005

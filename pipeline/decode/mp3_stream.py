@@ -12,12 +12,14 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
-from pipeline.decode.audio_stream import CannotDecodeError, Samples, Sound
+from pipeline.audio import Samples
+from pipeline.decode.audio_stream import Sound
 from pipeline.decode.headers.mp3.frame_header import HEADER_BYTES, frame_of
 from pipeline.decode.headers.mp3.frames import MpegFrames
 from pipeline.decode.headers.mp3.tag import MpegAudio
 from pipeline.decode.headers.tags import ID3V1_BYTES, after_id3
 from pipeline.decode.unbounded_file import Endless
+from pipeline.errors import CannotDecodeError
 
 _MOST_UNFOUND = 16
 """Frames that may go missing before the decoder counts as stopped by damage."""

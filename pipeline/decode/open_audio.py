@@ -11,8 +11,6 @@ read up to the last one: see `mpeg_to_the_end`.
 
 import contextlib
 import dataclasses
-import io
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, BinaryIO
@@ -20,7 +18,7 @@ from typing import Any, BinaryIO
 import av
 import soundfile
 
-from pipeline.decode.audio_stream import LIBSNDFILE, PIECE_FRAMES, CannotDecodeError, Samples, Sound
+from pipeline.decode.audio_stream import LIBSNDFILE, Sound
 from pipeline.decode.bare_stream import only_frames, with_losses
 from pipeline.decode.ffmpeg import FFMPEG, by_ffmpeg
 from pipeline.decode.flac_stream import flac_sound, flac_stream
@@ -33,7 +31,9 @@ from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY, mpeg_audio
 from pipeline.decode.headers.ogg import OggAudio, ogg_audio, ogg_end
 from pipeline.decode.headers.ogg_chain import ogg_chain
 from pipeline.decode.headers.tags import check_tags
+from pipeline.decode.libsndfile import by_libsndfile
 from pipeline.decode.mp3_stream import check_frames, to_the_end, without_first
+from pipeline.errors import CannotDecodeError
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 
 DECODER_ERRORS = (
@@ -50,11 +50,7 @@ Not MemoryError, which says nothing of the file: what was read before it would p
 file that was cut off. That FFmpeg cannot have what a damaged header asks for is an FFmpegError.
 """
 _SEARCHED_BYTES = 1 << 17
-_PIECE_SAMPLES = 8 * PIECE_FRAMES
-_UNKNOWN_LENGTH_FRAMES = 1 << 60
 _FASTER_BY_FFMPEG = ("vorbis", "opus")
-_SEEKABLE = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
-_SEEKABLE_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 
 
 @contextlib.contextmanager
@@ -134,55 +130,3 @@ def _is_for_ffmpeg(file: BinaryIO, audio: OggAudio) -> bool:
     # Where Vorbis begins and ends on a single page, FFmpeg is up to a block off.
     end = ogg_end(file, audio)
     return not (audio.codec == "vorbis" and end and end.is_one_page)
-
-
-@contextlib.contextmanager
-def by_libsndfile(file: BinaryIO, n_at_once: int = PIECE_FRAMES) -> Iterator[Sound]:
-    """A recording as libsndfile decodes it.
-
-    Args:
-        file: its position is moved.
-        n_at_once: Most frames to read at once, which are lost together where they are damaged.
-    """
-    with soundfile.SoundFile(_for_libsndfile(file), closefd=False) as sound:
-        # Of an MP3 without a count of its frames it is a guess.
-        is_exact = sound.format != "MP3" and sound.frames < _UNKNOWN_LENGTH_FRAMES
-        at_once = max(1, min(n_at_once, _PIECE_SAMPLES // sound.channels))
-        yield Sound(
-            sound.samplerate,
-            sound.channels,
-            _read(sound, at_once),
-            LIBSNDFILE,
-            sound.frames if is_exact else None,
-            seek=partial(_seek, sound) if is_exact and _begins_anywhere(sound) else None,
-            about_frames=sound.frames if sound.frames < _UNKNOWN_LENGTH_FRAMES else None,
-        )
-
-
-def _for_libsndfile(file: BinaryIO) -> int | BinaryIO:
-    """A descriptor where there is one: libsndfile then reads natively, with no calls to Python."""
-    try:
-        descriptor = file.fileno()
-    except io.UnsupportedOperation:
-        file.seek(0)
-        return file
-    # What is buffered is forgotten by this: a file that can be written to goes back by as much when
-    # it is closed, from where libsndfile has moved it.
-    file.seek(0, os.SEEK_END)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
-
-
-def _begins_anywhere(sound: soundfile.SoundFile) -> bool:
-    # In MP3 libsndfile ends up elsewhere, by up to a second, and says nothing.
-    return sound.format in _SEEKABLE and sound.subtype.startswith(_SEEKABLE_SUBTYPES)
-
-
-def _seek(sound: soundfile.SoundFile, frame: int) -> int:
-    at: int = sound.seek(min(frame, sound.frames))
-    return at
-
-
-def _read(sound: soundfile.SoundFile, at_once: int) -> Iterator[Samples]:
-    while len(frames := sound.read(at_once, dtype="float32", always_2d=True)):
-        yield frames

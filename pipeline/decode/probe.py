@@ -9,7 +9,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pipeline.decode.audio_stream import CannotDecodeError
 from pipeline.decode.corrected_file import CorrectedFile, correct_header
 from pipeline.decode.ffmpeg import FFMPEG
 from pipeline.decode.headers.declared_length import Promise
@@ -22,6 +21,7 @@ from pipeline.decode.headers.flac.length import (
 )
 from pipeline.decode.mp3_length import MpegLength, mpeg_length
 from pipeline.decode.open_audio import DECODER_ERRORS, open_sound, reason_of
+from pipeline.errors import CannotDecodeError
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import soxr
 
-from pipeline.clips import SAMPLE_RATE_HZ
-from pipeline.decode.audio_stream import Samples
+from pipeline.audio import SAMPLE_RATE_HZ, Samples
 
 
 def resampled_length(n_frames: int, sample_rate_hz: int) -> int:

@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from pipeline.decode.audio_stream import Samples, Sound
+from pipeline.audio import Samples
+from pipeline.decode.audio_stream import Sound
 from pipeline.decode.corrected_file import correct_header
 from pipeline.decode.headers.declared_length import Promise
 from pipeline.decode.open_audio import open_sound

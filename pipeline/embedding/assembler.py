@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
-from pipeline.decode.audio_stream import Samples
+from pipeline.audio import SAMPLE_RATE_HZ, Samples
+from pipeline.clips import ClipRef
 from pipeline.embedding.clip_rows import ClipRows
 from pipeline.embedding.model import Model, Vectors
 from pipeline.errors import BrokenStreamError
-from pipeline.planning.plan import Shard
 from pipeline.progress import Progress
+from pipeline.shards import Shard
 from pipeline.stream.events import (
     ClipDone,
     ClipFailed,

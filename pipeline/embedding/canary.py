@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clips import ClipRef, to_samples
-from pipeline.decode.audio_stream import Samples
+from pipeline.audio import Samples, to_samples
+from pipeline.clips import ClipRef
 from pipeline.errors import DriftError, StoreError
 from pipeline.io.versions import file_version
 from pipeline.readers.shard_reader import of_clip
 from pipeline.stream.clip_decoder import ClipReader
 from pipeline.table.spec import TableSpec
-from pipeline.table.store.base import META_DIR
 from pipeline.table.table import Table
+from pipeline.table_layout import META_DIR
 
 CANARY_NAME = f"{META_DIR}/canary.json"
 SIGNAL = Path(__file__).parents[1] / "data" / "canary.flac"

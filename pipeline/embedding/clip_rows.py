@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
+from pipeline.audio import SAMPLE_RATE_HZ
+from pipeline.clips import ClipRef
 from pipeline.embedding.model import Model, Vectors
 from pipeline.stream.events import ClipDone, ClipFailed, TimestampBlock
 from pipeline.table.row_writer import RowWriter

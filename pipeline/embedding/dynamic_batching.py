@@ -15,7 +15,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from pipeline.decode.audio_stream import Samples
+from pipeline.audio import Samples
 from pipeline.embedding.model import BeginningModel, ModelOutputs, Pending, Vectors
 
 CALLS_UNDER_WAY = 2

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pipeline.embedding.assembler import Assembler
 from pipeline.embedding.model import Model
 from pipeline.errors import LostTableError
-from pipeline.planning.plan import Shard
 from pipeline.progress import Progress
+from pipeline.shards import Shard
 from pipeline.stopwatch import STAGES, Stopwatch
 from pipeline.stream.events import Event
 from pipeline.table.commit_record import CommitRecord

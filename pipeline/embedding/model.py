@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.decode.audio_stream import Samples
+from pipeline.audio import Samples
 
 Vectors = npt.NDArray[np.float32]
 

@@ -26,8 +26,8 @@ from pipeline.table.commit_record import CommitRecord
 from pipeline.table.row_group_file import RowFile
 from pipeline.table.row_writer import GROUP_BYTES, group_rows
 from pipeline.table.schema import schemas
-from pipeline.table.store.base import META_DIR
-from pipeline.table.table import Table, commit_name, data_name
+from pipeline.table.table import Table
+from pipeline.table_layout import META_DIR, commit_name, data_name
 
 Carried = tuple[str | None, ...]
 _NOTE_NAME = f"{META_DIR}/carried.json"

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import StoreError
 from pipeline.table.schema import IDENTITY_COLUMNS
-from pipeline.table.table import Table, data_name
+from pipeline.table.table import Table
+from pipeline.table_layout import data_name
 
 ERROR_COLUMNS = ("class", "uri", "member", "message", "stage", "clip_id", "source_version")
 """Columns of an error's row, in the order in which they are shown."""

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from pipeline.maintenance.carried_columns import is_half_updated
 from pipeline.progress import Progress
 from pipeline.table.commit_record import CommitRecord
-from pipeline.table.store.base import shard_of
-from pipeline.table.table import DATA_DIRS, Table, data_name
+from pipeline.table.table import Table
+from pipeline.table_layout import DATA_DIRS, data_name, shard_of
 
 
 @dataclass(slots=True)

@@ -28,12 +28,14 @@ import pyarrow.parquet as pq
 from pipeline.errors import LostTableError, StoreError
 from pipeline.maintenance.inventory import take_inventory
 from pipeline.planning.diff import Rewrite
-from pipeline.planning.plan import Plan, shard_id
+from pipeline.planning.plan import Plan
+from pipeline.shards import shard_id
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.row_group_file import RowFile
 from pipeline.table.row_writer import GROUP_BYTES, group_rows
 from pipeline.table.schema import schemas
-from pipeline.table.table import Table, data_name
+from pipeline.table.table import Table
+from pipeline.table_layout import data_name
 from pipeline.wording import count
 
 _THREADS = 8

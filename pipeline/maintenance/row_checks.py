@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.clips import SAMPLE_RATE_HZ, to_samples
+from pipeline.audio import SAMPLE_RATE_HZ, to_samples
 from pipeline.decode.quality import FLOOR_DBFS
 from pipeline.table.schema import IDENTITY_COLUMNS
 from pipeline.table.spec import TableSpec

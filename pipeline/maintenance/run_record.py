@@ -4,7 +4,6 @@ It is for `run_status`, and decides nothing: a table is whole or not whatever st
 that holds the table writes it, twice; one that is killed leaves it without an end.
 """
 
-import importlib.metadata
 import json
 import time
 from dataclasses import asdict, dataclass, field
@@ -15,8 +14,10 @@ from pydantic import TypeAdapter
 from pipeline.errors import StoreError
 from pipeline.planning.plan import Plan
 from pipeline.table.json_record import from_json
-from pipeline.table.store.base import META_DIR, TableStore
+from pipeline.table.store.base import TableStore
 from pipeline.table.store.process_id import Process
+from pipeline.table_layout import META_DIR
+from pipeline.version import passtream_version
 
 RUN_NAME = f"{META_DIR}/run.json"
 FAILED_SHOWN = 5
@@ -114,11 +115,3 @@ def write_run(store: TableStore, run: RunState) -> None:
     """
     with store.replacing(RUN_NAME) as path:
         path.write_bytes(json.dumps(asdict(run), indent=1).encode())
-
-
-def passtream_version() -> str:
-    """The version of passtream that is installed; empty where it runs without being installed."""
-    try:
-        return importlib.metadata.version("passtream")
-    except importlib.metadata.PackageNotFoundError:
-        return ""

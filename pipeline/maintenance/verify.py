@@ -34,12 +34,12 @@ from pipeline.maintenance.row_checks import (
     window_problems,
 )
 from pipeline.maintenance.verify_report import Report
-from pipeline.planning.plan import shard_id
+from pipeline.shards import shard_id
 from pipeline.sources.listing import Listing
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.schema import VECTOR_OUTPUTS, schemas
-from pipeline.table.store.base import TEMP_DIR
-from pipeline.table.table import CLIP_COLUMNS, DATA_DIRS, Table, data_name
+from pipeline.table.table import CLIP_COLUMNS, Table
+from pipeline.table_layout import DATA_DIRS, TEMP_DIR, data_name
 from pipeline.wording import count
 
 _WAY_OUT = (

@@ -7,15 +7,14 @@ decoding shows (a FLAC file that was cut off, noise in the middle, NaN) is not k
 from dataclasses import dataclass
 
 from pipeline.clips import ClipRef
-from pipeline.decode.audio_stream import CannotDecodeError
 from pipeline.decode.frame_range import Cut
 from pipeline.decode.guards.plausible import find_implausible
 from pipeline.decode.headers.declared_length import is_truncated
 from pipeline.decode.probe import Header, read_header
 from pipeline.decode.resample import resampled_length
-from pipeline.errors import ClipError, PipelineError
+from pipeline.errors import CannotDecodeError, ClipError, PipelineError
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
-from pipeline.readers.shard_reader import Recording
+from pipeline.readers.recording import Recording
 from pipeline.stream.packets import INTERNAL
 from pipeline.table.spec import TableSpec
 

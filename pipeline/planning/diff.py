@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 
 from pipeline.clips import ClipRef, Container
 from pipeline.io.versions import MISSING
+from pipeline.shards import Rank
 
 Contents = Sequence[ClipRef] | Container
 """What a shard was made of."""
 Key = tuple[str, str]
 """Uri and member of a clip."""
-Rank = tuple[int, float, str]
-"""Order in which shards keep a clip that several have: the shard of the least rank keeps it."""
 
 
 @dataclass(frozen=True, slots=True)

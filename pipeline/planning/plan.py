@@ -9,63 +9,20 @@ up what these hold, and compared clip by clip.
 """
 
 import dataclasses
-import hashlib
-import json
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 from pipeline.clips import ClipRef, Container
-from pipeline.planning.diff import Contents, Key, Rank, Rewrite, compare
+from pipeline.planning.diff import Contents, Key, Rewrite, compare
+from pipeline.shards import Rank, Shard, shard_id
 
 SHARD_BYTES = 1 << 30
 """Most bytes of files in a shard of several: minutes of a GPU, and what a death costs."""
 _READERS = 16
 """Threads that ask what is in committed shards: a store takes its time to answer each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """The unit of work, of retry and of commit.
-
-    Attributes:
-        shard_id: 128-bit hex hash of spec and clips, or spec and container.
-        clips: in the order of their rows; none where there is a container.
-        container: what the clips are read from.
-    """
-
-    shard_id: str
-    clips: tuple[ClipRef, ...]
-    container: Container | None = None
-
-    @property
-    def n_clips(self) -> int | None:
-        """How many clips; None where only reading the container will tell."""
-        return self.container.n_clips if self.container else len(self.clips)
-
-    @property
-    def n_bytes(self) -> int | None:
-        """Size of its files, as far as the listing told; None where it told of none."""
-        if self.container:
-            return self.container.n_bytes
-        sizes = [clip.n_bytes for clip in self.clips if clip.n_bytes is not None]
-        return sum(sizes) if sizes else None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Handing a shard out is most of what a driver does. By itself each clip would be pickled
-        # in Python, field by field, at ten times the cost.
-        return _shard, (self.shard_id, list(map(_fields_of, self.clips)), self.container)
-
-
-def _shard(shard_id: str, clips: Iterable[tuple[Any, ...]], container: Container | None) -> Shard:
-    return Shard(shard_id, tuple(ClipRef(*fields) for fields in clips), container)
-
-
-_fields_of = operator.attrgetter(*(field.name for field in dataclasses.fields(ClipRef)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +60,6 @@ class Plan:
         """Clips to embed; None where that is not known."""
         counts = [shard.n_clips for shard in self.todo]
         return None if None in counts else sum(count or 0 for count in counts)
-
-
-def shard_id(spec_digest: str, contents: Iterable[ClipRef] | Container) -> str:
-    """Id of the shard that holds these clips, whatever their order, or this container."""
-    if isinstance(contents, Container):
-        key: list[object] = [spec_digest, contents.uri, contents.part, contents.version]
-    else:
-        key = [spec_digest, sorted((clip.uri, clip.member, clip.version) for clip in contents)]
-    content = json.dumps(key, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
 
 def plan_shards(

@@ -9,13 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from pipeline.clips import Container
+from pipeline.clips import Container, by_recording
 from pipeline.io.objects import PIECE_BYTES
 from pipeline.io.storage import S3_PROTOCOLS, is_remote, protocol_of
 from pipeline.io.upload import PART_BYTES
-from pipeline.planning.plan import Shard
 from pipeline.readers.container_file import REQUEST_BYTES
-from pipeline.readers.lazy_reader import by_recording
+from pipeline.shards import Shard
 
 LISTED_AT_ONCE = 1000
 _MD5 = re.compile(r"[0-9a-f]{32}")

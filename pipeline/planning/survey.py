@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from pipeline.clips import ClipRef, Container
+from pipeline.clips import ClipRef, Container, by_recording
 from pipeline.io.storage import Storage
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 from pipeline.planning.clip_estimate import Outcome, outcomes
 from pipeline.planning.totals import Cost, Tally
 from pipeline.readers.intake import Intake
-from pipeline.readers.lazy_reader import by_recording, head_of, heads_in
-from pipeline.readers.shard_reader import Recording
+from pipeline.readers.lazy_reader import head_of, heads_in
+from pipeline.readers.recording import Recording
 from pipeline.table.spec import TableSpec
 
 N_THREADS = 16

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
+from pipeline.audio import SAMPLE_RATE_HZ
+from pipeline.clips import ClipRef
 from pipeline.planning.clip_estimate import Outcome
 
 DURATIONS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 600.0, 3600.0)

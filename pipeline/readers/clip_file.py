@@ -15,7 +15,8 @@ from pipeline.errors import ClipError
 from pipeline.host_faults import read_fault
 from pipeline.io.storage import Storage, is_remote
 from pipeline.io.versions import stat_version
-from pipeline.readers.download import check_size, check_version, fetched, missing, refuse_failed
+from pipeline.readers.checks import check_size, check_version, missing
+from pipeline.readers.download import fetched, refuse_failed
 
 
 @contextlib.contextmanager

@@ -17,9 +17,10 @@ from pipeline.io.objects import FsspecObject
 from pipeline.io.range_file import remote_file
 from pipeline.io.storage import Storage, is_remote
 from pipeline.io.versions import stat_version
+from pipeline.readers.checks import check_size, check_version
 from pipeline.readers.clip_file import opened
-from pipeline.readers.download import check_size, check_version, read_tried
-from pipeline.readers.shard_reader import Recording
+from pipeline.readers.download import read_tried
+from pipeline.readers.recording import Recording
 from pipeline.readers.spool import Piece, spooled
 
 REQUEST_BYTES = 4 << 20

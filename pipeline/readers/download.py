@@ -11,12 +11,13 @@ import re
 from collections.abc import Callable
 from typing import BinaryIO, TypeVar
 
-from pipeline.clips import ClipRef, Container
+from pipeline.clips import ClipRef
 from pipeline.errors import ClipError, HostError
 from pipeline.io.named_hosts import ask_host
 from pipeline.io.objects import FsspecObject, RemoteObject
 from pipeline.io.s3_reader import FAST_ERRORS, s3_reader
 from pipeline.io.storage import HTTP_PROTOCOLS, Storage, protocol_of
+from pipeline.readers.checks import check_version, missing
 from pipeline.readers.spool import Piece, Spool
 
 MEMORY_BYTES = 64 << 20
@@ -89,47 +90,6 @@ def refuse_failed(ref: ClipRef) -> None:
     """
     if ref.failure:
         raise ClipError("read", *ref.failure)
-
-
-def check_size(ref: ClipRef, max_bytes: int, n_bytes: int) -> None:
-    """See that a clip is not larger than it may be.
-
-    Raises:
-        ClipError: it is.
-    """
-    if n_bytes > max_bytes:
-        raise ClipError(
-            "read",
-            "too_large",
-            f"{ref.name}: {n_bytes} bytes, more than the {max_bytes} that a clip may have; cut it, "
-            "or raise --max-clip-bytes",
-        )
-
-
-def check_version(listed: ClipRef | Container, version: str) -> None:
-    """See that a file is what was listed.
-
-    Raises:
-        ClipError: it is not.
-    """
-    if version != listed.version:
-        raise ClipError(
-            "read",
-            "changed",
-            f"{listed.uri}: changed since it was listed (version {listed.version}, now {version}); "
-            "the same command embeds it anew",
-        )
-
-
-def missing(uri: str, what: str = "is") -> ClipError:
-    """The error of a file that is not there, or of a link to none.
-
-    Args:
-        uri: of the file.
-        what: is not there.
-    """
-    way_out = "put it back and run the same command with --retry missing, or leave it out"
-    return ClipError("read", "missing", f"{uri}: {what} not there; {way_out}")
 
 
 def _attempt(

@@ -17,8 +17,9 @@ from pipeline.errors import ClipError, StoreError
 from pipeline.io.objects import FsspecObject, part_of
 from pipeline.io.storage import Storage, is_remote
 from pipeline.io.virtual_file import SeekableBytes
+from pipeline.readers.checks import check_size
 from pipeline.readers.clip_file import opened
-from pipeline.readers.download import check_size, fetched, read_tried, refuse_failed
+from pipeline.readers.download import fetched, read_tried, refuse_failed
 
 BLOCK_BYTES = 1 << 16
 """The largest page of an Ogg file fits in, and most headers do."""

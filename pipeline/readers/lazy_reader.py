@@ -5,7 +5,7 @@ the audio column of Parquet, can only be read from end to end.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import BinaryIO
 
@@ -17,7 +17,8 @@ from pipeline.io.storage import Storage
 from pipeline.readers.container_file import cannot_be_read, damaged, held, rest_of
 from pipeline.readers.intake import Intake
 from pipeline.readers.lazy_file import looked_into, opened_head
-from pipeline.readers.shard_reader import Recording, of_container
+from pipeline.readers.recording import Recording
+from pipeline.readers.shard_reader import of_container
 from pipeline.readers.tar_links import HardLinks, Names
 from pipeline.readers.tar_members import DAMAGE, Member, members
 from pipeline.readers.tar_reader import check_member, kind_of_metadata
@@ -118,19 +119,3 @@ def _member(container: Container, member: Member, name: str, file: BinaryIO) -> 
             file.seek(at)
 
     return Recording(ref, opened)
-
-
-def by_recording(clips: Iterable[ClipRef]) -> Iterator[tuple[ClipRef, ...]]:
-    """Clips that are cut from one recording together, others alone; the order is kept.
-
-    Args:
-        clips: sorted by uri and version.
-    """
-    group: list[ClipRef] = []
-    for clip in clips:
-        if group and (clip.uri, clip.version) != (group[0].uri, group[0].version):
-            yield tuple(group)
-            group = []
-        group.append(clip)
-    if group:
-        yield tuple(group)

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import ClipError
 from pipeline.io.storage import Storage
+from pipeline.readers.checks import check_size
 from pipeline.readers.container_file import (
     cannot_be_read,
     damaged,
@@ -27,12 +28,11 @@ from pipeline.readers.container_file import (
     opened_container,
     rest_of,
 )
-from pipeline.readers.download import check_size
 from pipeline.readers.guards.arrow_stream import MessageGuard
 from pipeline.readers.guards.parquet_footer import FooterGate
 from pipeline.readers.guards.parquet_pages import FewerRowsError, PageGuard
 from pipeline.readers.intake import Intake
-from pipeline.readers.shard_reader import Recording
+from pipeline.readers.recording import Recording
 
 PARQUET_MAGIC, ARROW_MAGIC = b"PAR1", b"ARROW1"
 _ARROW_HEAD = 8

@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import BinaryIO
 
 from pipeline.clips import ClipRef
-from pipeline.readers.download import check_size
+from pipeline.readers.checks import check_size
 
 Fetch = Callable[[ClipRef, Callable[[int], None]], BinaryIO]
 """Fetches a clip; calls the function with its size before the bytes are read."""

@@ -8,34 +8,19 @@ in `errors` like any other.
 import dataclasses
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import closing, nullcontext
 from functools import partial
-from typing import BinaryIO, NamedTuple
 
 from pipeline.clips import ClipRef, Container
 from pipeline.decode.shared_decoder import Tape
 from pipeline.io.storage import DEFAULT_STORAGE, Storage, is_remote
-from pipeline.planning.plan import Shard
 from pipeline.readers.clip_file import check_unchanged, opened
 from pipeline.readers.download import fetched
 from pipeline.readers.intake import Intake
 from pipeline.readers.prefetch import N_AHEAD, Job, Prefetcher
-
-
-class Recording(NamedTuple):
-    """One clip of a shard.
-
-    Attributes:
-        ref: the clip.
-        open: its bytes, of which there may be so many, as a file with a descriptor, for as long as
-            the stream of recordings stands at it. Raises ClipError.
-        tape: what it is cut from, where the clips beside it are cut from the same.
-    """
-
-    ref: ClipRef
-    open: Callable[[int], AbstractContextManager[BinaryIO]]
-    tape: Tape | None = None
+from pipeline.readers.recording import Recording
+from pipeline.shards import Shard
 
 
 def recordings(

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import quote
 
+from pipeline.audio import AUDIO_ENDINGS
 from pipeline.io.decompress import compression_of, decompressed
 from pipeline.readers.intake import LINK_KIND, Intake
 from pipeline.readers.tar_headers import Header, headers
-from pipeline.sources.patterns import AUDIO_ENDINGS
 
 DAMAGE = (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError)
 """What reading a tar raises where it is damaged."""

@@ -17,6 +17,7 @@ from pipeline.errors import ClipError
 from pipeline.host_faults import host_fault
 from pipeline.io.storage import Storage
 from pipeline.readers.apple_double import APPLE_DOUBLE, APPLE_DOUBLE_KIND, is_apple_double
+from pipeline.readers.checks import check_size
 from pipeline.readers.container_file import (
     cannot_be_read,
     damaged,
@@ -25,9 +26,8 @@ from pipeline.readers.container_file import (
     opened_container,
     rest_of,
 )
-from pipeline.readers.download import check_size
 from pipeline.readers.intake import Intake
-from pipeline.readers.shard_reader import Recording
+from pipeline.readers.recording import Recording
 from pipeline.readers.system_folders import system_folder
 from pipeline.readers.tar_links import HardLinks, Names
 from pipeline.readers.tar_members import DAMAGE, Member, members

@@ -10,6 +10,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.audio import AUDIO_ENDINGS
 from pipeline.errors import StoreError, UsageError
 from pipeline.io.file_uris import local_path
 from pipeline.io.schemes import check_uri
@@ -22,7 +23,6 @@ from pipeline.sources.manifests.manifest_rows import manifest_ending
 from pipeline.sources.no_audio import refuse_no_audio
 from pipeline.sources.own_tables import table_above
 from pipeline.sources.parquet import PARQUET_ENDINGS
-from pipeline.sources.patterns import AUDIO_ENDINGS
 from pipeline.sources.stdin import STDIN
 
 _LOOK_S = 10.0

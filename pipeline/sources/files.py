@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from pipeline.audio import AUDIO_ENDINGS
 from pipeline.clips import ClipRef, Container
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.locations import Locations
-from pipeline.sources.patterns import AUDIO_ENDINGS
 
 
 class FilesSource:

@@ -15,7 +15,6 @@ from pipeline.sources.parquet import ParquetSource
 from pipeline.sources.patterns import LEFT_OUT
 from pipeline.sources.stdin import StdinSource
 from pipeline.sources.tars import TarSource
-from pipeline.table.schema import refuse_own
 from pipeline.wording import count
 
 _SOURCES: dict[str, Callable[[Sequence[str], SourceOptions], Source]] = {
@@ -59,7 +58,6 @@ def list_sources(
         for name in sorted(set(listing.formats.values()))
     ]
     join_sources(made, listing, options.table_columns, on_found)
-    refuse_own(listing.columns)
     if not listing.clips and not listing.containers:
         shown = ", ".join(options.storage.redacted(without_signature(s)) for s in sources)
         if n_left_out := listing.skipped[LEFT_OUT]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from pipeline.table.store.base import META_DIR
+from pipeline.table_layout import META_DIR
 from pipeline.wording import count
 
 KIND = "of the passtream table "

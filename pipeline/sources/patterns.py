@@ -6,17 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+from pipeline.audio import AUDIO_ENDINGS
 from pipeline.readers.system_folders import system_folder
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.own_tables import KIND, table_above
 
-# fmt: off
-AUDIO_ENDINGS = (
-    ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".ape", ".au", ".bw64", ".caf",
-    ".flac", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".oga", ".ogg",
-    ".opus", ".rf64", ".snd", ".sph", ".spx", ".tta", ".w64", ".wav", ".wave", ".webm", ".wma",
-    ".wv",
-)
 # fmt: on
 
 _NO_NAME = "names that end in /"

@@ -11,8 +11,8 @@ from functools import partial
 
 import numpy as np
 
-from pipeline.clips import SAMPLE_RATE_HZ
-from pipeline.decode.audio_stream import PIECE_FRAMES, CannotDecodeError, Samples, Sound
+from pipeline.audio import SAMPLE_RATE_HZ, Samples
+from pipeline.decode.audio_stream import PIECE_FRAMES, Sound
 from pipeline.decode.frame_range import Cut
 from pipeline.decode.guards.plausible import find_implausible
 from pipeline.decode.headers.declared_length import Promise, is_truncated
@@ -20,9 +20,9 @@ from pipeline.decode.open_audio import DECODER_ERRORS, reason_of
 from pipeline.decode.quality import Quality, QualityMeter
 from pipeline.decode.resample import resampled
 from pipeline.decode.shared_decoder import playable
-from pipeline.errors import ClipError
+from pipeline.errors import CannotDecodeError, ClipError
 from pipeline.limits import DEFAULT_LIMITS, Limits
-from pipeline.readers.shard_reader import Recording
+from pipeline.readers.recording import Recording
 
 
 class ClipReader:

@@ -8,8 +8,8 @@ clip a `ShardEnd` with the totals, by which a stream that was cut off shows.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from pipeline.audio import Samples
 from pipeline.clips import ClipRef
-from pipeline.decode.audio_stream import Samples
 from pipeline.decode.quality import SILENCE, Quality
 from pipeline.stream.windows import WindowBlock
 

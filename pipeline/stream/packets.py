@@ -7,20 +7,19 @@ decoding it.
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
 import numpy as np
 
-from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
-from pipeline.decode.audio_stream import Samples
+from pipeline.audio import SAMPLE_RATE_HZ, Samples
+from pipeline.clips import ClipRef
 from pipeline.errors import BrokenStreamError, ClipError, PipelineError
-from pipeline.limits import DEFAULT_LIMITS, Limits
-from pipeline.readers.shard_reader import Recording
+from pipeline.readers.recording import Recording
 from pipeline.stopwatch import Stopwatch
 from pipeline.stream.clip_decoder import ClipReader
+from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import (
     ClipDone,
     ClipFailed,
@@ -30,7 +29,7 @@ from pipeline.stream.events import (
     ShardEnd,
     TimestampBlock,
 )
-from pipeline.stream.windows import WindowBlock, WindowCutter, WindowRule
+from pipeline.stream.windows import WindowBlock, WindowCutter
 
 PACKET_BYTES = 8 << 20
 NOTHING: Mapping[str, int] = MappingProxyType({})
@@ -40,25 +39,6 @@ INTERNAL = "internal"
 """Error class of clips that make passtream itself fail, twice."""
 POISON = "poison"
 """Error class of clips that kill the process that decodes them, or take all of its memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecodeRule:
-    """What the decode side needs to know of the table.
-
-    Attributes:
-        windows: how clips are cut.
-        min_samples: fewest samples at 32 kHz that a clip of this table may have.
-        pad_short: shorter clips are padded with zeros instead of refused.
-        timestamps: how clips are cut for their timestamps; None where there are none.
-        limits: what a clip may cost, and how much of it may be missing.
-    """
-
-    windows: WindowRule
-    min_samples: int
-    pad_short: bool = False
-    timestamps: WindowRule | None = None
-    limits: Limits = DEFAULT_LIMITS
 
 
 def clip_events(recording: Recording, clip: int, rule: DecodeRule) -> Iterator[Event]:

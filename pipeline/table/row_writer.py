@@ -16,7 +16,7 @@ from pipeline.table.row_group_file import RowFile
 from pipeline.table.schema import parquet_writer, schemas
 from pipeline.table.spec import TableSpec
 from pipeline.table.store.base import TableStore
-from pipeline.table.table import data_name
+from pipeline.table_layout import data_name
 
 ROW_GROUP_ROWS = 8192
 GROUP_BYTES = 24 << 20

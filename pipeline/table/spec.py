@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.clips import SAMPLE_RATE_HZ, to_samples
+from pipeline.audio import SAMPLE_RATE_HZ, to_samples
 from pipeline.errors import UsageError
 from pipeline.limits import (
     DEFAULT_MAX_CLIP_BYTES,
@@ -22,7 +22,7 @@ from pipeline.limits import (
     DEFAULT_SHORT_TOLERANCE,
     Limits,
 )
-from pipeline.stream.packets import DecodeRule
+from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.windows import WindowRule
 
 SCHEMA_VERSION = 3

@@ -26,18 +26,24 @@ import pyarrow.parquet as pq
 
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import LostTableError, StoreError, UsageError
-from pipeline.planning.diff import Rank
+from pipeline.shards import Rank
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.spec import TableSpec
-from pipeline.table.store.base import META_DIR, TableStore, shard_of
+from pipeline.table.store.base import TableStore
 from pipeline.table.store.hold import Hold, elapsed_s
 from pipeline.table.store.lease import lost_message
+from pipeline.table_layout import (
+    COMMITS_DIR,
+    DATA_DIRS,
+    META_DIR,
+    SPEC_NAME,
+    commit_name,
+    data_name,
+    shard_of,
+)
 
-SPEC_NAME = f"{META_DIR}/table.json"
-COMMITS_DIR = f"{META_DIR}/commits"
 CLIP_COLUMNS = ("uri", "source_version", "member")
 """The columns that a `ClipRef` is made of, in its order."""
-DATA_DIRS = ("clips", "windows", "timestamps", "errors")
 _FORMAT = "passtream table"
 _RECENT_S = 15.0
 """Seconds for which a check of the hold need not be repeated before data files are written."""
@@ -352,16 +358,6 @@ class Table:
 
 def _as_bytes(record: CommitRecord) -> bytes:
     return json.dumps(asdict(record)).encode()
-
-
-def commit_name(shard: str) -> str:
-    """Name of a shard's commit record."""
-    return f"{COMMITS_DIR}/{shard}.json"
-
-
-def data_name(table: str, shard: str) -> str:
-    """Name of a shard's file of rows."""
-    return f"{table}/{shard}.parquet"
 
 
 def refuse_strange_folder(store: TableStore) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.io.storage import Storage
-from pipeline.table.store.base import META_DIR
 from pipeline.table.store.open_store import open_store
 from pipeline.table.store.remote import RemoteStore
+from pipeline.table_layout import META_DIR
 from tests.servers import S3Server
 
 REPOSITORY = Path(__file__).parents[2]

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 
-from pipeline.clips import SAMPLE_RATE_HZ
+from pipeline.audio import SAMPLE_RATE_HZ
 from pipeline.sources.listing import FORMATS
 from tests.pipeline.sources.corpora import HF_AUDIO, write_parquet, write_tar
 

@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.table.store.base import META_DIR, TEMP_DIR
 from pipeline.table.store.lease import LEASES_DIR
 from pipeline.table.store.remote import RemoteStore
+from pipeline.table_layout import META_DIR, TEMP_DIR
 from tests.contracts.conftest import FOLDERS, fill, is_local, options_of, start
 
 LEASE_S = 2.0

@@ -22,7 +22,8 @@ from jobs.cli.main import main
 from pipeline.io.storage import DEFAULT_STORAGE, Storage
 from pipeline.readers import download
 from pipeline.table.store.open_store import open_store
-from pipeline.table.table import COMMITS_DIR, Table
+from pipeline.table.table import Table
+from pipeline.table_layout import COMMITS_DIR
 from tests.faults.aftermath import QUICK_OPTIONS as OPTIONS
 from tests.faults.aftermath import Corpus, assert_nothing_lost, write_corpus
 from tests.servers import Fault, FaultProxy, S3Server, fault_proxy, is_ci

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.clips import ClipRef
-from pipeline.decode.audio_stream import CannotDecodeError
 from pipeline.decode.mp3_length import mpeg_length
-from pipeline.errors import UsageError
+from pipeline.errors import CannotDecodeError, UsageError
 from pipeline.io.http.host_rules import HostRules
 from pipeline.io.storage import Storage
 from pipeline.planning.clip_estimate import Outcome, outcomes

@@ -17,7 +17,8 @@ import soundfile
 from hypothesis import settings
 
 from models.labels import Label, top_labels
-from pipeline.clips import SAMPLE_RATE_HZ, ClipRef, path_to_uri
+from pipeline.audio import SAMPLE_RATE_HZ
+from pipeline.clips import ClipRef, path_to_uri
 from pipeline.embedding.embed_shard import embed_shard
 from pipeline.embedding.model import Ready
 from pipeline.io.versions import file_version

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from pipeline.clips import ClipRef, path_to_uri, to_samples, uri_to_path
+from pipeline.audio import to_samples
+from pipeline.clips import ClipRef, path_to_uri, uri_to_path
 
 TEN_DAYS_MS = 10 * 24 * 3600 * 1000
 seconds = st.floats(0, 1e6)

@@ -11,7 +11,7 @@ from models.archs import DEFAULT_ARCH, arch_spec
 from models.checkpoints.state_dict import load_weights
 from models.inference.embedder import Embedder
 from models.labels import class_names
-from pipeline.table.table import SPEC_NAME
+from pipeline.table_layout import SPEC_NAME
 from tests.support import (
     ONE_BLOCK_EACH,
     QUICK,

@@ -10,15 +10,16 @@ import tarfile
 
 import pytest
 
+from pipeline.audio import AUDIO_ENDINGS
 from pipeline.io.storage import DEFAULT_STORAGE
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.clip_estimate import Outcome, outcomes
 from pipeline.readers.lazy_file import Blocks, looked_into
 from pipeline.readers.lazy_reader import head_of, heads_in
-from pipeline.readers.shard_reader import Recording, of_clip, of_container
+from pipeline.readers.recording import Recording
+from pipeline.readers.shard_reader import of_clip, of_container
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import Listing, SourceOptions
-from pipeline.sources.patterns import AUDIO_ENDINGS
 from pipeline.stream.events import ClipDone, ClipFailed
 from pipeline.stream.packets import clip_events
 from pipeline.table.spec import Route, TableSpec

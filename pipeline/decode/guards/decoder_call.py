@@ -12,8 +12,10 @@ from collections.abc import Iterator
 
 import av
 
-from pipeline.decode.audio_stream import LIBSNDFILE, CannotDecodeError, Samples, Sound
+from pipeline.audio import Samples
+from pipeline.decode.audio_stream import LIBSNDFILE, Sound
 from pipeline.decode.guards.memory_limit import limited_memory
+from pipeline.errors import CannotDecodeError
 from pipeline.host_faults import host_fault
 
 _FAILED_READS = {errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT}

@@ -12,7 +12,7 @@ import resource
 import threading
 from collections.abc import Iterator
 
-from pipeline.decode.audio_stream import CannotDecodeError
+from pipeline.errors import CannotDecodeError
 
 _PAGE_BYTES = resource.getpagesize()
 

@@ -10,7 +10,6 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pipeline.decode.audio_stream import CannotDecodeError
 from pipeline.decode.headers.ogg import (
     FIRST_PAGE,
     MOST_PAGE_BYTES,
@@ -21,6 +20,7 @@ from pipeline.decode.headers.ogg import (
     pages_in,
 )
 from pipeline.decode.headers.tags import after_id3
+from pipeline.errors import CannotDecodeError
 
 _WINDOW_BYTES = 2 * MOST_PAGE_BYTES
 _MOST_LOOKS = 200

@@ -6,7 +6,7 @@ ID3v2 stands in front, and between files that were joined; ID3v1, APEv2 and Lyri
 import os
 from typing import BinaryIO
 
-from pipeline.decode.audio_stream import CannotDecodeError
+from pipeline.errors import CannotDecodeError
 
 _ID3_HEADER = 10
 _MOST_ID3 = 16

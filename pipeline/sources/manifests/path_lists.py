@@ -4,11 +4,11 @@ import io
 import os
 from collections.abc import Callable, Iterator
 
+from pipeline.audio import AUDIO_ENDINGS
 from pipeline.errors import UsageError
 from pipeline.io.file_uris import local_path
 from pipeline.io.storage import is_remote, is_uri
 from pipeline.sources.manifests.manifest_text import is_text, not_utf8
-from pipeline.sources.patterns import AUDIO_ENDINGS
 
 _PLAYLISTS = (".m3u", ".m3u8")
 

@@ -25,9 +25,10 @@ from dataclasses import asdict, dataclass
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import LostTableError, StoreError, UsageError
-from pipeline.table.store.base import META_DIR, TableStore
+from pipeline.table.store.base import TableStore
 from pipeline.table.store.hold import Hold, elapsed_s
 from pipeline.table.store.process_id import Process
+from pipeline.table_layout import META_DIR
 
 LEASES_DIR = f"{META_DIR}/leases"
 LEASE_S = 60.0

@@ -18,10 +18,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.table.store.base import TEMP_DIR, ignore, is_temp_name
+from pipeline.table.store.base import ignore
 from pipeline.table.store.hold import Hold
 from pipeline.table.store.local_lock import LOCK_NAME, Lock
 from pipeline.table.store.process_id import Process
+from pipeline.table_layout import TEMP_DIR, is_temp_name
 
 
 class LocalStore:

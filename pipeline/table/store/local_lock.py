@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.table.store.base import META_DIR
 from pipeline.table.store.hold import Hold
 from pipeline.table.store.process_id import Process
+from pipeline.table_layout import META_DIR
 
 LOCK_NAME = f"{META_DIR}/lock"
 LOOKING_S = 0.1

@@ -23,10 +23,11 @@ from pipeline.io.signed_urls import refuse_password
 from pipeline.io.storage import Storage
 from pipeline.io.upload import S3, upload, upload_and_rename
 from pipeline.table.store import conditional_put
-from pipeline.table.store.base import META_DIR, TEMP_DIR, ignore, is_temp_name
+from pipeline.table.store.base import ignore
 from pipeline.table.store.client import RemoteClient
 from pipeline.table.store.hold import Hold
 from pipeline.table.store.lease import LEASE_S, LEASES_DIR, Holder, Lease, live_holder, taken_by
+from pipeline.table_layout import META_DIR, TEMP_DIR, is_temp_name
 
 PROBE_NAME = f"{META_DIR}/probe"
 _READERS, _READ_AHEAD = 16, 1024

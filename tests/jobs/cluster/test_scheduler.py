@@ -5,7 +5,7 @@ import pytest
 from jobs.cluster.scheduler import LEAST_SLOW_S, Schedule
 from jobs.cluster.shard_task import Work
 from pipeline.clips import ClipRef, Container
-from pipeline.planning.plan import Shard
+from pipeline.shards import Shard
 
 SHARDS = [Shard(f"{i:02}", ()) for i in range(8)]
 

@@ -1,7 +1,7 @@
 """`jobs.cluster.shard_task`: what a failure makes of a shard."""
 
 from jobs.cluster.shard_task import MAX_ATTEMPTS, Work
-from pipeline.planning.plan import Shard
+from pipeline.shards import Shard
 
 SHARDS = [Shard("00", ())]
 

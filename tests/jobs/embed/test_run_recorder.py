@@ -14,9 +14,10 @@ from jobs.runtime.stop_signals import Stopped, StopRequest
 from pipeline.errors import PipelineError, StoreError
 from pipeline.io.storage import Storage
 from pipeline.maintenance.run_record import FAILED_SHOWN, RUN_NAME, RunState, read_run, write_run
-from pipeline.planning.plan import Plan, Shard
-from pipeline.table.store.base import META_DIR
+from pipeline.planning.plan import Plan
+from pipeline.shards import Shard
 from pipeline.table.store.local import LocalStore
+from pipeline.table_layout import META_DIR
 
 SECRET = "very-secret-of-the-tests"
 STORAGE = Storage((("secret", SECRET),))

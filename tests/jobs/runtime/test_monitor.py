@@ -12,8 +12,8 @@ from jobs.runtime import monitor as monitor_module
 from jobs.runtime.monitor import Monitor, summary
 from jobs.runtime.run_log import RunLog
 from pipeline.clips import Container
-from pipeline.planning.plan import Shard
 from pipeline.progress import Progress
+from pipeline.shards import Shard
 from pipeline.table.commit_record import CommitRecord
 from tests.support import wait_until
 

@@ -8,8 +8,8 @@ import pytest
 from jobs.settings.load_config import load_config
 from jobs.settings.saved_settings import SETTINGS_NAME, note_settings, noted_settings
 from pipeline.errors import UsageError
-from pipeline.table.store.base import META_DIR
 from pipeline.table.store.local import LocalStore
+from pipeline.table_layout import META_DIR
 
 SECRET = "very-secret-of-the-tests"
 

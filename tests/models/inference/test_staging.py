@@ -6,7 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.inference.staging import distinct, small_tensor, stage
+from models.inference.staging import distinct, stage
+from models.passt.pack_layout import small_tensor
 
 CPU = torch.device("cpu")
 CUTS = st.lists(st.tuples(st.integers(0, 90), st.integers(1, 40)), min_size=1, max_size=12)

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.clips import SAMPLE_RATE_HZ
+from pipeline.audio import SAMPLE_RATE_HZ
 from pipeline.decode.probe import read_header
 from pipeline.errors import ClipError
 from pipeline.readers.shard_reader import of_clip

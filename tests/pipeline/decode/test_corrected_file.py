@@ -11,7 +11,7 @@ import pytest
 from pipeline.decode.corrected_file import correct_header
 from pipeline.decode.headers.declared_length import Promise
 from pipeline.decode.headers.riff import audio_chunk
-from pipeline.decode.open_audio import by_libsndfile
+from pipeline.decode.libsndfile import by_libsndfile
 from pipeline.decode.probe import read_header
 from pipeline.errors import ClipError
 from pipeline.limits import Limits

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.decode.audio_stream import CannotDecodeError
 from pipeline.decode.ffmpeg import by_ffmpeg
 from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY
-from pipeline.decode.open_audio import by_libsndfile, open_sound
+from pipeline.decode.libsndfile import by_libsndfile
+from pipeline.decode.open_audio import open_sound
+from pipeline.errors import CannotDecodeError
 
 RATE_HZ = 44_100
 DURATION_S = 2.5

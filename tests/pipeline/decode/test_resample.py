@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from pipeline.decode.audio_stream import PIECE_FRAMES
 from pipeline.decode.resample import resampled, resampled_length
 from pipeline.readers.shard_reader import of_clip
+from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import ClipDone
-from pipeline.stream.packets import DecodeRule, clip_events
+from pipeline.stream.packets import clip_events
 from pipeline.stream.windows import WindowBlock, WindowRule
 
 RATES_HZ = (8_000, 11_025, 22_050, 44_100, 48_000, 96_000)

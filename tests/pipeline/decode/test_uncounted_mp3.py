@@ -9,7 +9,8 @@ import soundfile
 
 from pipeline.decode.ffmpeg import by_ffmpeg
 from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY
-from pipeline.decode.open_audio import by_libsndfile, open_sound
+from pipeline.decode.libsndfile import by_libsndfile
+from pipeline.decode.open_audio import open_sound
 from pipeline.decode.probe import read_header
 from pipeline.errors import ClipError
 from pipeline.limits import Limits

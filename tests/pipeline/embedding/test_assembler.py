@@ -9,12 +9,13 @@ import soundfile
 
 import pipeline.embedding.assembler
 import pipeline.stream.windows
-from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
+from pipeline.audio import SAMPLE_RATE_HZ
+from pipeline.clips import ClipRef
 from pipeline.embedding.assembler import Assembler
 from pipeline.errors import BrokenStreamError
-from pipeline.planning.plan import Shard
 from pipeline.progress import Progress
 from pipeline.readers.shard_reader import of_clips
+from pipeline.shards import Shard
 from pipeline.stream.events import ClipDone, ClipFailed, ClipStart, ShardEnd
 from pipeline.stream.packets import shard_packets
 from pipeline.stream.windows import WindowBlock, WindowCutter

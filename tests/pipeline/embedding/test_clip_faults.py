@@ -12,8 +12,9 @@ from pipeline.clips import ClipRef, path_to_uri
 from pipeline.errors import BrokenStreamError, HostError
 from pipeline.io.versions import stat_version
 from pipeline.readers.shard_reader import of_clips
+from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import ClipDone, ClipFailed, ShardEnd
-from pipeline.stream.packets import DecodeRule, shard_packets
+from pipeline.stream.packets import shard_packets
 from pipeline.stream.windows import WindowRule
 from tests.support import tone
 

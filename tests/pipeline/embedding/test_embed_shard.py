@@ -7,7 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from pipeline.clips import SAMPLE_RATE_HZ, ClipRef
+from pipeline.audio import SAMPLE_RATE_HZ
+from pipeline.clips import ClipRef
 from pipeline.embedding.embed_shard import embed_shard, embedded_shard
 from pipeline.errors import BrokenStreamError
 from pipeline.io.versions import file_version
@@ -15,8 +16,7 @@ from pipeline.maintenance.verify import verify_table
 from pipeline.planning.plan import plan_shards
 from pipeline.readers.shard_reader import of_clips
 from pipeline.stream.packets import shard_packets
-from pipeline.table.store.base import TEMP_DIR
-from pipeline.table.table import DATA_DIRS, commit_name
+from pipeline.table_layout import DATA_DIRS, TEMP_DIR, commit_name
 from tests.pipeline.conftest import Outputs, StatisticsModel
 
 BOTH = {"tables": ("clips", "windows")}

@@ -13,7 +13,8 @@ from pipeline.planning.plan import plan_run
 from pipeline.sources.listing import Listing
 from pipeline.table.store.local import LocalStore
 from pipeline.table.store.remote import RemoteStore
-from pipeline.table.table import COMMITS_DIR, Table, commit_name, data_name
+from pipeline.table.table import Table
+from pipeline.table_layout import COMMITS_DIR, commit_name, data_name
 
 N_CLIPS, SHARD_CLIPS = 6, 2
 

@@ -17,7 +17,8 @@ from pipeline.maintenance.verify import verify_table
 from pipeline.planning.diff import Rewrite
 from pipeline.planning.plan import plan_run
 from pipeline.table.store.local import LocalStore
-from pipeline.table.table import Table, commit_name, data_name
+from pipeline.table.table import Table
+from pipeline.table_layout import commit_name, data_name
 
 TABLES = ("clips", "windows", "timestamps", "errors")
 N_CLIPS, SHARD_CLIPS = 12, 4

@@ -16,7 +16,8 @@ from pipeline.planning.plan import plan_run
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.store.process_id import Process
 from pipeline.table.store.remote import RemoteStore
-from pipeline.table.table import Table, commit_name
+from pipeline.table.table import Table
+from pipeline.table_layout import commit_name
 
 ELSEWHERE = Process("elsewhere", 7, "another machine")
 BEGAN_S = 1_800_000_000.0

@@ -13,8 +13,7 @@ from pipeline.maintenance.rewrite import repair
 from pipeline.maintenance.verify import verify_table
 from pipeline.sources.listing import Listing
 from pipeline.table.spec import Route
-from pipeline.table.store.base import TEMP_DIR
-from pipeline.table.table import COMMITS_DIR, SPEC_NAME, commit_name, data_name
+from pipeline.table_layout import COMMITS_DIR, SPEC_NAME, TEMP_DIR, commit_name, data_name
 
 SPEC = {"tables": ("clips", "windows")}
 LABELS = {"outputs": ("embedding", "labels"), "top_k": 2}

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from pipeline.clips import ClipRef, Container
 from pipeline.io.versions import MISSING
 from pipeline.planning.diff import Rewrite
-from pipeline.planning.plan import SHARD_BYTES, Shard, plan_run, plan_shards, shard_id
+from pipeline.planning.plan import SHARD_BYTES, plan_run, plan_shards
+from pipeline.shards import Shard, shard_id
 
 DIGEST = "d" * 64
 

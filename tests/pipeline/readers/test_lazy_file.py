@@ -3,9 +3,8 @@
 import pytest
 import soundfile
 
-from pipeline.decode.audio_stream import CannotDecodeError
 from pipeline.decode.probe import read_header
-from pipeline.errors import ClipError, StoreError
+from pipeline.errors import CannotDecodeError, ClipError, StoreError
 from pipeline.readers import lazy_file
 from pipeline.readers.lazy_file import BLOCK_BYTES, Blocks, looked_into, opened_head
 from pipeline.sources.list_sources import list_sources

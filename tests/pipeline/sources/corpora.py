@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 
-from pipeline.clips import SAMPLE_RATE_HZ, Container
+from pipeline.audio import SAMPLE_RATE_HZ
+from pipeline.clips import Container
 from pipeline.embedding.embed_shard import embed_shard
 from pipeline.io.storage import DEFAULT_STORAGE
 from pipeline.maintenance.rewrite import settle

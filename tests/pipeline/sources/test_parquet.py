@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.maintenance.verify import verify_table
 from pipeline.readers import parquet_layout
-from pipeline.table.table import commit_name
+from pipeline.table_layout import commit_name
 from tests.pipeline.sources.corpora import (
     corpus,
     embed_all,

@@ -7,11 +7,12 @@ import pytest
 import soundfile
 
 import pipeline.stream.windows
-from pipeline.clips import SAMPLE_RATE_HZ
+from pipeline.audio import SAMPLE_RATE_HZ
 from pipeline.decode.quality import QualityMeter
 from pipeline.readers.shard_reader import of_clip, of_clips
+from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import ClipDone, ClipFailed, ClipStart, ShardEnd, TimestampBlock
-from pipeline.stream.packets import DecodeRule, clip_events, shard_packets
+from pipeline.stream.packets import clip_events, shard_packets
 from pipeline.stream.windows import WindowBlock, WindowRule
 
 RULE = DecodeRule(WindowRule(320, 160), min_samples=32)

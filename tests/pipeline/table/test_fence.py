@@ -23,7 +23,8 @@ from pipeline.sources.listing import Listing
 from pipeline.stream.packets import shard_packets
 from pipeline.table.store.local import LOCK_NAME, LocalStore
 from pipeline.table.store.remote import RemoteStore
-from pipeline.table.table import DATA_DIRS, Table, commit_name
+from pipeline.table.table import Table
+from pipeline.table_layout import DATA_DIRS, commit_name
 from tests.pipeline.conftest import StatisticsModel
 
 N_CLIPS = 12

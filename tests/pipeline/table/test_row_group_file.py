@@ -12,9 +12,9 @@ from pipeline.errors import StoreError
 from pipeline.io.storage import Storage
 from pipeline.table import row_group_file
 from pipeline.table.row_group_file import RowFile
-from pipeline.table.store.base import TEMP_DIR
 from pipeline.table.store.local import LocalStore
 from pipeline.table.store.remote import RemoteStore
+from pipeline.table_layout import TEMP_DIR
 
 SCHEMA = pa.schema(
     [pa.field("clip_id", pa.string(), nullable=False), pa.field("n", pa.int64(), nullable=False)],

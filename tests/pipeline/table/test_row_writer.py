@@ -11,8 +11,7 @@ import pytest
 
 from pipeline.table.row_writer import GROUP_BYTES, ROW_GROUP_ROWS, RowWriter, group_rows, to_table
 from pipeline.table.schema import schemas
-from pipeline.table.store.base import TEMP_DIR
-from pipeline.table.table import DATA_DIRS
+from pipeline.table_layout import DATA_DIRS, TEMP_DIR
 
 BOTH = {"tables": ("clips", "windows"), "outputs": ("embedding", "logits")}
 

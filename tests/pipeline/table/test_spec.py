@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.limits import Limits
-from pipeline.stream.packets import DecodeRule
+from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.windows import WindowRule
 from pipeline.table.spec import SCHEMA_VERSION, Route, TableSpec
 

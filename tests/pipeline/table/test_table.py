@@ -11,9 +11,9 @@ from pipeline.clips import ClipRef
 from pipeline.errors import StoreError, UsageError
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.spec import Route
-from pipeline.table.store.base import META_DIR
 from pipeline.table.store.local import LocalStore
-from pipeline.table.table import SPEC_NAME, Table, commit_name, data_name
+from pipeline.table.table import Table
+from pipeline.table_layout import META_DIR, SPEC_NAME, commit_name, data_name
 
 SHARD = "5" * 32
 RECORD = CommitRecord(

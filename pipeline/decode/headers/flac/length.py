@@ -16,7 +16,6 @@ from typing import BinaryIO, cast
 
 import soundfile
 
-from pipeline.decode.audio_stream import CannotDecodeError
 from pipeline.decode.headers.flac.crc16 import has_valid_crc16
 from pipeline.decode.headers.flac.frame import (
     FRAME_HEAD_BYTES,
@@ -31,6 +30,7 @@ from pipeline.decode.headers.flac.frame import (
 from pipeline.decode.headers.flac.joined import flac_starts, may_be_joined
 from pipeline.decode.headers.overlay import Overlay
 from pipeline.decode.headers.tags import after_id3
+from pipeline.errors import CannotDecodeError
 
 _MOST_BLOCKS = 1000
 _FIRST_TAIL, _MOST_TAIL = 1 << 15, 1 << 22

@@ -9,8 +9,8 @@ import threading
 
 import pytest
 
-from pipeline.decode.audio_stream import CannotDecodeError
 from pipeline.decode.guards.memory_limit import limited_memory
+from pipeline.errors import CannotDecodeError
 from tests.hostile import mp4_of_many_samples
 from tests.support import ROOT
 

@@ -4,9 +4,9 @@ import io
 
 import pytest
 
-from pipeline.decode.audio_stream import CannotDecodeError
 from pipeline.decode.headers.ogg import ogg_audio
 from pipeline.decode.headers.ogg_chain import OggChain, ogg_chain
+from pipeline.errors import CannotDecodeError
 from tests.pipeline.decode.headers.test_ogg import FIRST, LAST, OPUS, VORBIS, page
 
 STEP = 16_000

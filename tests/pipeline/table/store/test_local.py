@@ -15,11 +15,11 @@ from pipeline.maintenance.rewrite import settle
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.plan import plan_run
 from pipeline.table.store import local_lock
-from pipeline.table.store.base import META_DIR, TEMP_DIR
 from pipeline.table.store.local import LocalStore
 from pipeline.table.store.local_lock import LOCK_NAME
 from pipeline.table.store.process_id import Process
 from pipeline.table.table import Table
+from pipeline.table_layout import META_DIR, TEMP_DIR
 
 HALF = f"clips_{'0' * 32}.parquet.a1_b2c3d"
 """Name of a file that a run was writing when it was killed."""

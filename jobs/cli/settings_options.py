@@ -1,0 +1,74 @@
+"""The options of a command that are settings, declared once: by the fields of `EmbedConfig`.
+
+A command takes one mapping, `settings`. The decorator puts an option per setting in its place, with
+the type, help and default of the field, and Typer reads the signature that it leaves.
+"""
+
+import inspect
+from collections.abc import Callable, Collection
+from typing import Annotated, Any, get_type_hints
+
+from jobs.cli.options import is_list, option
+from jobs.settings.config import EmbedConfig
+from jobs.settings.parsing import added_up
+
+_ARGUMENTS = ("sources", "table")
+"""Settings that commands take as arguments."""
+_NEGATIVES = {"no_local": "local", "new_spec": "one-spec", "in_process": "on-ray"}
+"""Names of the opposite of switches, where it is not `--no-` and the name."""
+
+
+def settings_options(
+    *, without: Collection[str] = (), only: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator that gives a command an option per setting.
+
+    Args:
+        without: Names of settings that the command does not have.
+        only: Names of the settings that it has; empty for all others.
+
+    Raises:
+        ValueError: No setting has such a name.
+    """
+    known = EmbedConfig.model_fields
+    if strange := {*without, *only} - known.keys():
+        raise ValueError(f"no settings: {sorted(strange)}")
+    left = only or known.keys() - {*without, *_ARGUMENTS}
+    names = [name for name in known if name in left]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, include_extras=True)
+        own = [p for p in inspect.signature(command).parameters.values() if p.name != "settings"]
+        parameters = [p.replace(annotation=hints[p.name]) for p in own]
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        parameters += [
+            inspect.Parameter(name, kind, default=None, annotation=_annotation(name))
+            for name in names
+        ]
+
+        def call(**given: Any) -> None:
+            settings = {name: given.pop(name) for name in names}
+            if not settings.get("storage_options"):
+                settings["storage_options"] = None  # Typer has an empty list where none is given
+            command(**given, settings=settings)
+
+        call.__name__, call.__doc__ = command.__name__, command.__doc__
+        call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        call.__annotations__ = {p.name: p.annotation for p in parameters}
+        return call
+
+    return decorate
+
+
+def _annotation(name: str) -> Any:
+    """Return the type of an option and what Typer needs to know of it."""
+    field = EmbedConfig.model_fields[name]
+    flag = f"--{name.replace('_', '-')}"
+    if field.annotation is bool:
+        negative = _NEGATIVES.get(name, f"no-{flag.removeprefix('--')}")
+        return Annotated[bool | None, option(name, f"{flag}/--{negative}")]
+    if name == "storage_options":
+        return Annotated[list[str] | None, option(name, flag)]  # values may hold commas
+    if is_list(field.annotation):
+        return Annotated[list[str] | None, option(name, flag, callback=added_up)]
+    return Annotated[str | None, option(name, flag)]

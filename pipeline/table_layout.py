@@ -1,0 +1,48 @@
+"""Names of a table's folders and files."""
+
+from __future__ import annotations
+
+import re
+
+META_DIR = "_passtream"
+TEMP_DIR = f"{META_DIR}/tmp"  # noqa: S108 (in the table, not in /tmp)
+_SHARD = "[0-9a-f]{32}"
+_IS_SHARD_FILE = re.compile(rf"({_SHARD})\.(?:parquet|json)")
+# As the local store and the remote ones name them.
+_IS_TEMP = re.compile(
+    rf"(?:(?:clips|windows|timestamps|errors)_{_SHARD}\.parquet|{META_DIR}_\w+\.json)\.\w{{8}}|{_SHARD}"
+)
+
+
+def shard_of(name: str) -> str | None:
+    """Return the id of the shard that a file belongs to; None for a file that is not a table's.
+
+    Args:
+        name: File name without its folder.
+    """
+    match = _IS_SHARD_FILE.fullmatch(name)
+    return match[1] if match else None
+
+
+def is_temp_name(name: str) -> bool:
+    """Return whether a file in `TEMP_DIR` has a name that only a run gives.
+
+    Args:
+        name: File name without its folder.
+    """
+    return _IS_TEMP.fullmatch(name) is not None
+
+
+SPEC_NAME = f"{META_DIR}/table.json"
+COMMITS_DIR = f"{META_DIR}/commits"
+DATA_DIRS = ("clips", "windows", "timestamps", "errors")
+
+
+def commit_name(shard: str) -> str:
+    """Name of a shard's commit record."""
+    return f"{COMMITS_DIR}/{shard}.json"
+
+
+def data_name(table: str, shard: str) -> str:
+    """Name of a shard's file of rows."""
+    return f"{table}/{shard}.parquet"
