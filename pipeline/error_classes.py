@@ -55,7 +55,7 @@ ERROR_CLASSES: Mapping[str, str] = MappingProxyType(
 """Meaning of each class, one plain sentence."""
 
 
-def refuse_unknown_classes(names: Iterable[str], also: Iterable[str] = ()) -> None:
+def check_error_classes(names: Iterable[str], also: Iterable[str] = ()) -> None:
     """Refuse a name that is no class of errors.
 
     Args:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass
-class Progress:
+class Counts:
     """What a shard, or a run, has got through.
 
     Attributes:
@@ -27,7 +27,7 @@ class Progress:
     open_windows: int = 0
     open_audio_s: float = 0.0
 
-    def add(self, other: "Progress") -> None:
+    def add(self, other: "Counts") -> None:
         """Add another's counts to this one's."""
         self.clips += other.clips
         self.windows += other.windows
@@ -37,7 +37,7 @@ class Progress:
         self.open_windows += other.open_windows
         self.open_audio_s += other.open_audio_s
 
-    def subtract(self, other: "Progress") -> None:
+    def subtract(self, other: "Counts") -> None:
         """Take another's counts, which are in this one's, away again."""
         self.clips -= other.clips
         self.windows -= other.windows

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch  # seconds to import, and not all races are of models
 
-Contestant = Callable[[], Any]
+Implementation = Callable[[], Any]
 Report = Callable[[str], None]
 """Takes the lines of what was measured."""
 
@@ -39,14 +39,14 @@ class Case:
     """
 
     name: str
-    contestants: dict[str, Contestant]
+    contestants: dict[str, Implementation]
     flops: float = 0.0
     seconds: dict[str, list[float]] = field(default_factory=dict)
     audio_s: float = 0.0
     facts: dict[str, Any] = field(default_factory=dict)
     note: str = ""
 
-    def race(self, repeats: int, device: torch.device | None = None) -> None:
+    def run(self, repeats: int, device: torch.device | None = None) -> None:
         """One unmeasured round, then `repeats` in turns; on no device where no torch is raced."""
         for turn in range(repeats + 1):
             for name, work in self.contestants.items():

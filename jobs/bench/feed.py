@@ -24,12 +24,12 @@ import soxr
 
 from jobs.bench.benchmark import Report, cpu_name
 from jobs.bench.recordings import write_recordings
-from jobs.plan.speeds import FigureFile
+from jobs.plan.speeds import SpeedFile
 from models.archs import DEFAULT_ARCH, arch_spec
 from pipeline.audio import SAMPLE_RATE_HZ, to_samples
 from pipeline.clips import ClipRef, uri_to_path
 from pipeline.errors import UsageError
-from pipeline.readers.shard_reader import of_clips
+from pipeline.readers.shard_reader import clip_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.stream.clip_decoder import down_mix
 from pipeline.stream.decode_rule import DecodeRule
@@ -71,7 +71,7 @@ def run_feed_bench(
     sources: Sequence[str],
     repeats: int,
     report: Report = print,
-    figures: FigureFile | None = None,
+    figures: SpeedFile | None = None,
 ) -> None:
     """Race the feed against the bare decoder, then one process against two; a Markdown table.
 
@@ -180,7 +180,7 @@ def _feed(clips: Sequence[ClipRef]) -> float:
     arch = arch_spec(DEFAULT_ARCH)
     windows = WindowRule(to_samples(arch.max_window_s), to_samples(arch.scene_hop_s))
     n_samples = 0
-    for packet in shard_packets(of_clips(clips), DecodeRule(windows, arch.min_samples)):
+    for packet in shard_packets(clip_recordings(clips), DecodeRule(windows, arch.min_samples)):
         for event in packet:
             if isinstance(event, ClipFailed):
                 raise UsageError(f"{event.message}; take files that can all be decoded")

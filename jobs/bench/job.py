@@ -39,7 +39,7 @@ from pipeline.audio import Samples, to_samples
 from pipeline.clips import ClipRef
 from pipeline.errors import PipelineError, UsageError
 from pipeline.planning.plan import SHARD_BYTES, plan_shards
-from pipeline.readers.shard_reader import of_clips
+from pipeline.readers.shard_reader import clip_recordings
 from pipeline.shards import Shard
 from pipeline.sources.list_sources import list_sources
 from pipeline.stream.decode_rule import DecodeRule
@@ -154,7 +154,7 @@ def _parted(clips: Sequence[ClipRef], n_windows: int) -> tuple[list[ClipRef], li
 
 
 def _windows(clips: Sequence[ClipRef], rule: DecodeRule) -> list[Samples]:
-    events = (event for packet in shard_packets(of_clips(clips), rule) for event in packet)
+    events = (event for packet in shard_packets(clip_recordings(clips), rule) for event in packet)
     blocks = (event for event in events if isinstance(event, WindowBlock))
     return [window for block in blocks for window in block.windows()]
 

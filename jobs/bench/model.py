@@ -21,13 +21,13 @@ from models.archs import arch_spec
 from models.errors import ModelError
 
 if TYPE_CHECKING:
-    from jobs.plan.speeds import FigureFile  # pydantic need not be there
+    from jobs.plan.speeds import SpeedFile  # pydantic need not be there
 
 
 def run_bench(
     options: BenchOptions,
     report: Report = print,
-    figures: FigureFile | None = None,
+    figures: SpeedFile | None = None,
     as_json: bool = False,
 ) -> None:
     """Race every case and report a Markdown table of medians, or JSON, each case when it is done.
@@ -78,7 +78,7 @@ def run_bench(
                 last += _kernel_lines(kernels)
                 continue
             for case in _cases(cases, name, options):
-                case.race(options.repeats, cases.device)
+                case.run(options.repeats, cases.device)
                 for row in _rows(case, arch):
                     rows.append(row)
                     tell(result=row)
@@ -160,13 +160,13 @@ def _line(row: dict[str, Any], note: str) -> str:
     )
 
 
-def _keep(figures: FigureFile, where: str, rows: list[dict[str, Any]]) -> None:
-    from jobs.plan.speeds import Figure
+def _keep(figures: SpeedFile, where: str, rows: list[dict[str, Any]]) -> None:
+    from jobs.plan.speeds import MeasuredSpeed
 
     for row in rows:
         if row["who"] == OURS and row["windows_per_s"]:
             figures.keep(
-                Figure(
+                MeasuredSpeed(
                     arch=row["arch"],
                     precision=row["precision"],
                     windows_per_s=round(row["windows_per_s"], 4),

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from jobs.bench.benchmark import Case, Contestant
+from jobs.bench.benchmark import Case, Implementation
 from jobs.bench.kernel_times import kernel_times
 from jobs.bench.reference import REFERENCE, hushed, reference
 from models.archs import SAMPLE_RATE_HZ, ArchSpec
@@ -24,7 +24,7 @@ from models.hear.wrapper import PasstWrapper
 from models.inference.embedder import Embedder, Samples
 from models.inference.fidelity import compare
 from models.inference.timestamp_levels import TIMESTAMP_HOP, TIMESTAMP_WINDOW
-from models.passt.matmul_precision import fp32_products
+from models.passt.matmul_precision import matmul_precision
 from models.passt.precision import convert
 from models.passt.transformer import PaSST
 
@@ -230,7 +230,9 @@ class ModelCases:
         for start in range(0, len(windows), n):
             rival(torch.from_numpy(np.stack(windows[start : start + n])).to(self.device))
 
-    def _rivals(self, work: Callable[[Any], Any], name: str = REFERENCE) -> dict[str, Contestant]:
+    def _rivals(
+        self, work: Callable[[Any], Any], name: str = REFERENCE
+    ) -> dict[str, Implementation]:
         if self._rival is None:
             return {}
 
@@ -247,7 +249,7 @@ def noise(n_samples: int, seed: int) -> Samples:
     return 0.1 * drawn
 
 
-def gemms(flops: float, device: torch.device, precision: str) -> Contestant:
+def gemms(flops: float, device: torch.device, precision: str) -> Implementation:
     """Square products of random matrices, of so many FLOPs in all; in fp32 where it is int8."""
     size = min(_LARGEST_GEMM, round((flops / 2) ** (1 / 3)))
     times = max(1, round(flops / (2 * size**3)))
@@ -259,7 +261,7 @@ def gemms(flops: float, device: torch.device, precision: str) -> Contestant:
     products = "tf32" if precision == "tf32" else "ieee"
 
     def run() -> None:
-        with fp32_products(products, device):
+        with matmul_precision(products, device):
             for _ in range(times):
                 torch.mm(left, right, out=out)
 
@@ -283,7 +285,7 @@ def _told(facts: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _peak_bytes(device: torch.device, work: Contestant) -> int | None:
+def _peak_bytes(device: torch.device, work: Implementation) -> int | None:
     """Most of a GPU's memory that is taken during some work, all weights included."""
     if device.type != "cuda":
         return None

@@ -15,13 +15,13 @@ import numpy as np
 
 from pipeline.audio import SAMPLE_RATE_HZ, Samples
 from pipeline.decode.quality import SILENCE
-from pipeline.embedding.model import Ready, Vectors
+from pipeline.embedding.model import CompletedOutputs, Vectors
 from pipeline.io.storage import Storage
 from pipeline.shards import Shard
 from pipeline.stopwatch import Stopwatch
 from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import ClipDone, ClipStart, Event
-from pipeline.stream.packets import PACKET_BYTES, in_packets
+from pipeline.stream.packets import PACKET_BYTES, pack_events
 from pipeline.stream.windows import WindowBlock
 
 SAMPLES_COLUMN = "samples"
@@ -46,14 +46,14 @@ class Call(NamedTuple):
     n_views: int
 
 
-class Answers(NamedTuple):
+class NullOutputs(NamedTuple):
     """What a hollow model says; see `pipeline.embedding.model.ModelOutputs`."""
 
     features: Vectors
     logits: Vectors
 
 
-class HollowModel:
+class NullModel:
     """A `Model` whose answers are the first samples of the windows, and zeros.
 
     Args:
@@ -73,7 +73,7 @@ class HollowModel:
         """None: it computes nothing."""
         return None
 
-    def embed(self, windows: Sequence[Samples]) -> Answers:
+    def embed(self, windows: Sequence[Samples]) -> NullOutputs:
         """Answer, and note the call."""
         began_s = time.time()
         features, logits = (np.zeros((len(windows), width), np.float32) for width in self._widths)
@@ -84,11 +84,11 @@ class HollowModel:
             file.write(json.dumps(call) + "\n")
         if self._window_s:
             time.sleep(self._window_s * len(windows))
-        return Answers(features, logits)
+        return NullOutputs(features, logits)
 
-    def begin(self, windows: Sequence[Samples]) -> Ready:
+    def begin(self, windows: Sequence[Samples]) -> CompletedOutputs:
         """As `embed`."""
-        return Ready(self.embed(windows))
+        return CompletedOutputs(self.embed(windows))
 
     @property
     def warm_up(self) -> None:
@@ -108,12 +108,12 @@ class HollowModel:
         raise NotImplementedError
 
 
-def noted_calls(calls: Path) -> list[Call]:
-    """The calls of a `HollowModel`, in order."""
+def record_calls(calls: Path) -> list[Call]:
+    """The calls of a `NullModel`, in order."""
     return [Call(*json.loads(line)) for line in calls.read_text().splitlines()]
 
 
-def hollow_decode(
+def synthetic_packets(
     shard: Shard,
     rule: DecodeRule,
     columns: tuple[str, ...],
@@ -134,7 +134,7 @@ def hollow_decode(
     clips = (
         _clip_events(shard, clip, int(ref.carried[0] or 0)) for clip, ref in enumerate(shard.clips)
     )
-    yield from in_packets(clips, 0 if one_by_one else PACKET_BYTES, Stopwatch())
+    yield from pack_events(clips, 0 if one_by_one else PACKET_BYTES, Stopwatch())
 
 
 def _clip_events(shard: Shard, clip: int, n_samples: int) -> Iterator[Event]:

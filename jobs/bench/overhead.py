@@ -25,7 +25,7 @@ from typing import TextIO
 from rich.console import Console
 
 from jobs.bench.benchmark import Report, machine
-from jobs.bench.null_model import SAMPLES_COLUMN, Call, HollowModel, hollow_decode, noted_calls
+from jobs.bench.null_model import SAMPLES_COLUMN, Call, NullModel, record_calls, synthetic_packets
 from jobs.cluster.connection import ClusterOptions
 from jobs.cluster.driver import run_on_ray
 from jobs.runtime.monitor import Monitor
@@ -35,7 +35,7 @@ from jobs.worker.run_model import Decode, RunSpec
 from models.archs import DEFAULT_ARCH, EMBED_DIM, arch_spec
 from pipeline.audio import SAMPLE_RATE_HZ
 from pipeline.clips import ClipRef
-from pipeline.embedding.model import BeginningModel
+from pipeline.embedding.model import AsyncModel
 from pipeline.errors import PipelineError, UsageError
 from pipeline.planning.plan import plan_shards
 from pipeline.table.spec import Route, TableSpec
@@ -59,7 +59,7 @@ _SPEC = TableSpec(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HollowRun(RunSpec):
+class NullRun(RunSpec):
     """A run without decoders and model.
 
     Attributes:
@@ -73,12 +73,12 @@ class HollowRun(RunSpec):
     @property
     def decode(self) -> Decode:
         """Makes packets out of nothing."""
-        return hollow_decode
+        return synthetic_packets
 
-    def model(self, n_threads: int) -> BeginningModel:
+    def model(self, n_threads: int) -> AsyncModel:
         """Answers at once, or after `window_s` for each window."""
         spec = self.spec
-        return HollowModel(spec.embedding_dim, spec.n_classes, self.window_s, Path(self.calls))
+        return NullModel(spec.embedding_dim, spec.n_classes, self.window_s, Path(self.calls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ def _run(
     with tempfile.TemporaryDirectory() as folder:
         table = Table.open_or_create(LocalStore(Path(folder) / "table"), _SPEC)
         calls = Path(folder) / "calls"
-        run = HollowRun(table.store.location, _SPEC, {}, window_s=window_s, calls=str(calls))
+        run = NullRun(table.store.location, _SPEC, {}, window_s=window_s, calls=str(calls))
         with (
             stop_signals() as stop,
             Monitor(
@@ -220,7 +220,7 @@ def _run(
         if monitor.failed:
             raise PipelineError(monitor.failed[0][1])
         ended_s = max(record.finished_s or 0.0 for record in table.records(table.committed()))
-        return _Done(noted_calls(calls), ended_s, commits)
+        return _Done(record_calls(calls), ended_s, commits)
 
 
 def _now() -> _Moment:

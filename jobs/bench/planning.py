@@ -19,7 +19,7 @@ from jobs.bench.benchmark import Report, cpu_name
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
 from pipeline.planning.plan import Plan, plan_run, plan_shards
-from pipeline.progress import Progress
+from pipeline.progress import Counts
 from pipeline.sources.list_sources import join_sources
 from pipeline.sources.listing import Listing
 from pipeline.table.commit_record import CommitRecord
@@ -82,11 +82,11 @@ def run_plan_bench(n_objects: int, n_records: int, report: Report = print) -> No
     report("|---|---|---|")
     with _timed(f"list {n_objects:,} objects and plan them", report):
         listing, plan = _planned(_MadeUpSource(n_objects), SHARD_CLIPS, set())
-    ids = [shard.shard_id for shard in plan.todo]
+    ids = [shard.shard_id for shard in plan.pending]
     del listing, plan
     with _timed("the same in another order", report):
         _, plan = _planned(_MadeUpSource(n_objects, seed=0), SHARD_CLIPS, set())
-    is_same = ids == [shard.shard_id for shard in plan.todo]
+    is_same = ids == [shard.shard_id for shard in plan.pending]
     del plan, ids
     with tempfile.TemporaryDirectory() as folder:
         _resume(Path(folder) / "table", n_objects, n_records, report)
@@ -115,7 +115,7 @@ def _resume(root: Path, n_objects: int, n_records: int, report: Report) -> None:
         Path(table.store.locate(commit_name(shard.shard_id))).write_text(
             json.dumps(dataclasses.asdict(record))
         )
-    counts = Progress()
+    counts = Counts()
     with _timed(f"resume: find {n_records:,} commit records", report):
         committed = table.committed()
     with _timed(f"resume: list and plan {n_objects:,} objects around them", report):

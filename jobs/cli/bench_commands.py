@@ -46,10 +46,10 @@ def bench_model(
     """
     from jobs.bench.model import run_bench  # imports torch, which takes seconds
     from jobs.bench.model_options import parsed
-    from jobs.plan.speeds import figure_file
+    from jobs.plan.speeds import speed_file
 
     options = parsed(arch, device, against, cases, precisions, lengths, repeats, sounds)
-    file = figure_file(figures, name)
+    file = speed_file(figures, name)
     run_bench(options, partial(print, flush=True), file, as_json)
 
 
@@ -75,9 +75,9 @@ def bench_feed(
     Contestants take turns; printed are medians and ratios, as a Markdown table.
     """
     from jobs.bench.feed import run_feed_bench
-    from jobs.plan.speeds import figure_file
+    from jobs.plan.speeds import speed_file
 
-    file = figure_file(figures, name)
+    file = speed_file(figures, name)
     run_feed_bench(tuple(source or ()), repeats, partial(print, flush=True), file)
 
 

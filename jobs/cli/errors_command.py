@@ -15,7 +15,7 @@ from rich.console import Console
 from jobs.cli.options import StorageOptions, StoreTimeout, console
 from jobs.runtime.error_text import class_text, error_text
 from jobs.runtime.terminal import print_line
-from pipeline.error_classes import refuse_unknown_classes
+from pipeline.error_classes import check_error_classes
 from pipeline.errors import UsageError
 from pipeline.io.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 from pipeline.printable import escape_control
@@ -85,7 +85,7 @@ def show_errors(
 
     table = Table.existing(open_store(location, storage))
     counts = count_errors(table)
-    refuse_unknown_classes(classes, also=counts.classes)
+    check_error_classes(classes, also=counts.classes)
     rows = read_errors(table, counts, frozenset(classes))
     n_rows = sum(n for name, n in counts.classes.items() if not classes or name in classes)
     if n_rows <= SORTED_MOST:
@@ -130,4 +130,4 @@ def _text(
 
 
 def _safe(row: ErrorRow, name: str, storage: Storage) -> str:
-    return storage.redacted(row[name] or "")
+    return storage.redact(row[name] or "")

@@ -17,7 +17,7 @@ from jobs.runtime.run_log import EXIT_STOPPED
 from jobs.runtime.terminal import print_line, print_row
 from jobs.submit.submission import METADATA, STOP_WAIT_S, parse_env, submission
 from pipeline.errors import PipelineError, UsageError
-from pipeline.io.redaction import redacted
+from pipeline.io.redaction import redact
 
 if TYPE_CHECKING:
     # Not before it is needed: Ray takes seconds to import, and a bad setting is told at once.
@@ -195,11 +195,11 @@ def _client(address: str | None) -> "JobClient":
 def _follow(client: "JobClient", job: str) -> None:
     """Show a job's log to its end, and exit as it did."""
     from jobs.submit.job_client import ClusterLostError
-    from jobs.submit.log_follower import end_text, exit_code_of, follow
+    from jobs.submit.log_follower import end_text, exit_code_of, follow_log
 
     err = console(sys.stderr)
     try:
-        details = follow(client, job, _show, err.print)
+        details = follow_log(client, job, _show, err.print)
     except KeyboardInterrupt:
         err.print(f"job {job} goes on without being watched")
         _tell_how_to_go_on(job, client)
@@ -237,8 +237,8 @@ def _described(job: "JobDetails") -> dict[str, Any]:
         "began": _moment(job.start_time),
         "ended": _moment(job.end_time),
         "exit_code": exit_code_of(job) if has_ended else None,
-        "message": redacted(told or "", {}),
-        "entrypoint": redacted(job.entrypoint, {}),
+        "message": redact(told or "", {}),
+        "entrypoint": redact(job.entrypoint, {}),
         **{name: value for name, value in (job.metadata or {}).items() if name in METADATA},
     }
 

@@ -28,7 +28,7 @@ from models.archs import (
     ArchSpec,
     arch_spec,
 )
-from models.checkpoints.published import Whereabouts, source_of, whereabouts
+from models.checkpoints.published import CheckpointLocation, locate_checkpoints, source_of
 from models.hear.registry import HEAR_MODULES
 
 models_app = typer.Typer(
@@ -43,7 +43,7 @@ _ROW = "{:<31} {:<8} {:>6} {:>8} {:>8} {:>6} {:>5}  {}"
 @models_app.command("list", epilog=examples("models list"))
 def list_models(as_json: _AsJson = False) -> None:
     """One line an arch; `tokens` are those of its longest window, `weights` where they are now."""
-    found = whereabouts()
+    found = locate_checkpoints()
     if as_json:
         _print_json([described(spec, found[name]) for name, spec in ARCHS.items()])
         return
@@ -72,7 +72,7 @@ def show_model(
 ) -> None:
     """Everything about one arch."""
     spec = arch_spec(arch)
-    facts = described(spec, whereabouts()[spec.name])
+    facts = described(spec, locate_checkpoints()[spec.name])
     if as_json:
         _print_json(facts)
         return
@@ -104,7 +104,7 @@ def pull_models(
         print(f"{pulled.location}  {pulled.n_bytes} bytes  sha256 {pulled.sha256}", flush=True)
 
 
-def described(spec: ArchSpec, found: Whereabouts) -> dict[str, Any]:
+def described(spec: ArchSpec, found: CheckpointLocation) -> dict[str, Any]:
     """What `show` tells of an arch, and `list --json` of each."""
     longest = _longest(spec)
     return {

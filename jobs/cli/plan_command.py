@@ -83,11 +83,11 @@ def plan(
     Only names and headers are read. With a TABLE: what is new, changed, gone and done.
     """
     from jobs.plan.device_cost import parse_prices
-    from jobs.plan.make_plan import Question, make_plan
+    from jobs.plan.make_plan import PlanRequest, make_plan
     from jobs.plan.plan_text import plan_lines
-    from jobs.runtime.decoder_messages import decoder_notes_hidden
+    from jobs.runtime.decoder_messages import hide_decoder_messages
 
-    question = Question(
+    question = PlanRequest(
         paths=tuple(paths or ()),
         table=table,
         config=config,
@@ -98,7 +98,7 @@ def plan(
         figures=figures,
         prices=parse_prices(price or []),
     )
-    with decoder_notes_hidden(console(sys.stderr)):
+    with hide_decoder_messages(console(sys.stderr)):
         report = make_plan(question)
     out = console(sys.stdout)
     if as_json:

@@ -11,7 +11,7 @@ from jobs.cli.settings_options import settings_options
 from jobs.settings.config import RETRY_ALL
 from jobs.settings.host_rules import RULE_NAMES
 from jobs.settings.load_config import read_config
-from jobs.settings.parsing import added_up
+from jobs.settings.parsing import join_names
 
 _CHANGEABLE = (
     *RULE_NAMES,
@@ -55,15 +55,15 @@ def retry(
     What is new in the sources, or has changed, is embedded as well, as by `embed`. Where another
     user wrote the table's settings, its sources are shown first, and need a yes.
     """
-    options = {**settings, "table": table, "retry": added_up(classes) or RETRY_ALL}
+    options = {**settings, "table": table, "retry": join_names(classes) or RETRY_ALL}
 
     def of_last_run() -> dict[str, object]:
-        from jobs.settings.saved_settings import noted_settings  # imports pyarrow
+        from jobs.settings.saved_settings import load_settings  # imports pyarrow
         from pipeline.table.store.open_store import open_store
         from pipeline.table.table import Table
 
         given = {name: settings[name] for name in ("storage_options", "store_timeout_s")}
         storage = read_config(None, given).storage
-        return noted_settings(Table.existing(open_store(table, storage)).store, is_agreed=yes)
+        return load_settings(Table.existing(open_store(table, storage)).store, is_agreed=yes)
 
     raise typer.Exit(start_embed(config, options, of_last_run))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 from jobs.cli.options import is_list, option
 from jobs.settings.config import EmbedConfig
-from jobs.settings.parsing import added_up
+from jobs.settings.parsing import join_names
 
 _ARGUMENTS = ("sources", "table")
 """Settings that commands take as arguments."""
@@ -70,5 +70,5 @@ def _annotation(name: str) -> Any:
     if name == "storage_options":
         return Annotated[list[str] | None, option(name, flag)]  # values may hold commas
     if is_list(field.annotation):
-        return Annotated[list[str] | None, option(name, flag, callback=added_up)]
+        return Annotated[list[str] | None, option(name, flag, callback=join_names)]
     return Annotated[str | None, option(name, flag)]

@@ -10,7 +10,7 @@ from rich.console import Console
 from jobs.runtime.terminal import print_row
 from pipeline.io.storage import Storage
 from pipeline.maintenance.run_record import RunState
-from pipeline.maintenance.run_status import RunStatus, Speed, run_status
+from pipeline.maintenance.run_status import RunStatus, Throughput, run_status
 from pipeline.table.store.lease import Holder
 from pipeline.table.store.open_store import open_store
 from pipeline.table.table import Table
@@ -130,9 +130,9 @@ def _renewal(status: RunStatus) -> str:
     return f", its lease renewed {ago} by its clock"
 
 
-def _rates(speed: Speed) -> str:
+def _rates(speed: Throughput) -> str:
     return f"{speed.x_real_time:.1f} x real time, {speed.clips_per_s:.2f} clips/s"
 
 
-def _length(speed: Speed) -> str:
+def _length(speed: Throughput) -> str:
     return f"{duration_text(speed.wall_s)} to the last commit"

@@ -22,10 +22,10 @@ from jobs.cluster.ray_errors import DecodeDiedError, SupersededError
 from jobs.settings.sent_config import forget_config
 from jobs.worker.node_fault import fault_here
 from jobs.worker.run_model import RunSpec
-from pipeline.embedding.dynamic_batching import SharedModel
-from pipeline.embedding.embed_shard import EmbeddedShard, embedded_shard
+from pipeline.embedding.dynamic_batching import DynamicBatcher
+from pipeline.embedding.embed_shard import EmbeddedShard, embed_uncommitted
 from pipeline.errors import HostError, PipelineError
-from pipeline.progress import Progress
+from pipeline.progress import Counts
 from pipeline.shards import Shard
 from pipeline.stream.events import ClipStart, Event
 from pipeline.table.commit_record import CommitRecord
@@ -53,10 +53,10 @@ class EmbedActor:
         forget_config()
         self._run = run
         self._n_threads = n_threads
-        self._model: SharedModel
+        self._model: DynamicBatcher
         self._table = run.table
         self._lock = threading.Lock()
-        self._progress: dict[str, Progress] = {}
+        self._progress: dict[str, Counts] = {}
         self._embedded: dict[str, EmbeddedShard] = {}
         self._superseded: set[str] = set()
         # Audio had better not cross the network; but a full node must not hold the model up.
@@ -77,7 +77,7 @@ class EmbedActor:
         if torch.cuda.is_available():
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
         model = self._run.model(self._n_threads)
-        self._model = SharedModel(
+        self._model = DynamicBatcher(
             model,
             partial(torch.set_num_threads, self._n_threads),
             ModelMetrics().answered,
@@ -105,10 +105,10 @@ class EmbedActor:
             SupersededError: it was dropped.
             PipelineError: as `pipeline.embedding.embed_shard.embedded_shard`.
         """
-        self._note(shard, Progress())
+        self._note(shard, Counts())
         try:
             packets = self._packets(shard, poison, one_by_one, avoided)
-            embedded = embedded_shard(
+            embedded = embed_uncommitted(
                 shard, packets, self._model, self._table, partial(self._note, shard)
             )
         except HostError as error:
@@ -144,7 +144,7 @@ class EmbedActor:
             if shard.shard_id in self._progress:
                 self._superseded.add(shard.shard_id)
 
-    def progress(self) -> dict[str, Progress]:
+    def progress(self) -> dict[str, Counts]:
         """How far the open shards are, by their ids."""
         with self._lock:
             return copy.deepcopy(self._progress)
@@ -189,7 +189,7 @@ class EmbedActor:
             reason = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
             raise DecodeDiedError(reason, clip) from None
 
-    def _note(self, shard: Shard, progress: Progress) -> None:
+    def _note(self, shard: Shard, progress: Counts) -> None:
         with self._lock:
             if shard.shard_id in self._superseded:
                 raise SupersededError(f"shard {shard.shard_id} has been committed by another")

@@ -7,7 +7,7 @@ from typing import Any
 import ray
 
 from jobs.cluster.connection import ClusterOptions
-from jobs.cluster.pool_size import FleetSize
+from jobs.cluster.pool_size import PoolLimits
 from pipeline.errors import UsageError
 from pipeline.wording import count
 
@@ -28,7 +28,7 @@ class ActorPlan:
         timeout_s: how long one may say nothing before it is taken for dead.
     """
 
-    size: FleetSize
+    size: PoolLimits
     options: dict[str, Any]
     gpus: float
     n_threads: int
@@ -91,7 +91,7 @@ def actor_plan(options: ClusterOptions, n_shards: int, precision: str = "fp32") 
         "scheduling_strategy": "SPREAD",
     }
     n_threads = max(1, min(cpus) // math.ceil(at_first / len(cpus)))
-    size = FleetSize(at_first, grows)
+    size = PoolLimits(at_first, grows)
     return ActorPlan(size, actor_options, gpus, n_threads, options.actor_timeout_s)
 
 

@@ -15,9 +15,9 @@ import ray
 from jobs.cluster.actor import EmbedActor
 from jobs.cluster.actor_plan import ActorPlan
 from jobs.cluster.node_labels import only, without
-from jobs.cluster.pending_calls import Answers
-from jobs.cluster.pool_size import Fleet
-from jobs.cluster.ray_errors import reason_of
+from jobs.cluster.pending_calls import PendingCalls
+from jobs.cluster.pool_size import PoolSizer
+from jobs.cluster.ray_errors import describe_ray_error
 from jobs.cluster.shard_task import MAX_ATTEMPTS
 from jobs.runtime.run_log import RunLog
 from jobs.worker.run_model import RunSpec
@@ -46,7 +46,7 @@ class Actor:
     is_ready: bool = False
 
 
-class Crew:
+class ActorPool:
     """The actors of a run.
 
     Args:
@@ -61,7 +61,7 @@ class Crew:
         self,
         run: RunSpec,
         plan: ActorPlan,
-        answers: Answers,
+        answers: PendingCalls,
         on_ready: Callable[[Actor], None],
         log: RunLog,
     ) -> None:
@@ -70,7 +70,7 @@ class Crew:
         self._answers = answers
         self._on_ready = on_ready
         self._log = log
-        self._fleet = Fleet(plan.size)
+        self._fleet = PoolSizer(plan.size)
         self._class: Any = ray.remote(EmbedActor)
         self._actors: set[Actor] = set()
         self._failed_starts = 0
@@ -102,8 +102,8 @@ class Crew:
         Args:
             n_waiting: shards that nobody has begun.
         """
-        self._tell_of_no_room()
-        resting = self._fleet.resting(time.monotonic())
+        self._report_unschedulable()
+        resting = self._fleet.excluded_nodes(time.monotonic())
         unplaced = [actor for actor in self.starting if not actor.node]
         there = self._plan.nodes() if any(actor.target for actor in unplaced) else {}
         for actor in unplaced:
@@ -139,13 +139,13 @@ class Crew:
     def lose(self, actor: Actor, reason: str) -> None:
         """Do without one that died, or is taken for dead."""
         self.end(actor)  # it may be out of reach only, and still at work
-        self._fleet.died(actor.node, time.monotonic())
+        self._fleet.record_death(actor.node, time.monotonic())
         line = f"a model's process is lost: {reason}"
         self._log.detail("actor_lost", line, "warning", node=actor.node, reason=reason)
 
-    def did_well(self, actor: Actor) -> None:
+    def record_success(self, actor: Actor) -> None:
         """An actor has committed a shard."""
-        self._fleet.did_well(actor.node)
+        self._fleet.record_commit(actor.node)
 
     def is_broken(self, node: str) -> bool:
         """Whether a node rests because of a fault of its own."""
@@ -167,7 +167,7 @@ class Crew:
         if not self.is_broken(node):
             self._fleet.record_fault(node, time.monotonic())
             line = f"node {node} is left alone for a while: {reason}"
-            self._log.tell("node_failed", line, "warning", node=node, reason=reason)
+            self._log.report("node_failed", line, "warning", node=node, reason=reason)
         fit = frozenset(name for name, has_room in self._plan.nodes().items() if has_room)
         if self._fleet.is_hopeless(fit):
             raise HostError(
@@ -198,7 +198,7 @@ class Crew:
         except ray.exceptions.RayError as error:
             self._fail(actor, error)
             return
-        if actor.node in self._fleet.resting(time.monotonic()):
+        if actor.node in self._fleet.excluded_nodes(time.monotonic()):
             self.end(actor)  # Ray had found a place for it before it was told
         else:
             self._answers.expect(actor.handle.load.remote(), actor, self._admit)
@@ -217,7 +217,7 @@ class Crew:
             self._on_ready(actor)
 
     def _fail(self, actor: Actor, error: ray.exceptions.RayError) -> None:
-        reason = reason_of(error)
+        reason = describe_ray_error(error)
         self.lose(actor, reason)
         self._failed_starts += 1
         if isinstance(getattr(error, "cause", None), HostError) and actor.node:
@@ -231,9 +231,9 @@ class Crew:
         if self._failed_starts >= MAX_ATTEMPTS and not any(each.node for each in self._actors):
             raise PipelineError(f"{told} ({self._failed_starts} times)") from error
         line = f"{told}; trying again"
-        self._log.tell("actor_not_started", line, "warning", node=actor.node, reason=reason)
+        self._log.report("actor_not_started", line, "warning", node=actor.node, reason=reason)
 
-    def _tell_of_no_room(self) -> None:
+    def _report_unschedulable(self) -> None:
         if not self._actors or any(actor.node for actor in self._actors):
             self._no_room_since_s = None
         elif self._no_room_since_s is None:
@@ -242,4 +242,4 @@ class Crew:
             self._no_room_since_s = 0.0  # it is said once
             what = f"{self._plan.gpus:g} GPU (--gpus-per-actor)" if self._plan.gpus else "CPUs"
             line = f"no node has room for an actor with {what} yet; waiting for one"
-            self._log.tell("no_room", line, "warning", gpus=self._plan.gpus)
+            self._log.report("no_room", line, "warning", gpus=self._plan.gpus)

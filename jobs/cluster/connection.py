@@ -76,17 +76,17 @@ def _hide_credentials(storage: Storage) -> None:
     Ray keeps that of a driver in its list of jobs, and tells it with those of all large processes
     of a node that runs out of memory.
     """
-    if hide_more(storage.redacted):
+    if hide_more(storage.redact):
         return
     told = os.fsencode(" ".join(sys.orig_argv)).decode(errors="replace")
-    shown = storage.redacted(told)
+    shown = storage.redact(told)
     if shown != told:
         # As long as before: what is left over of the old line would be read as empty arguments.
         setproctitle(shown.replace("***", "***" + "*" * (len(told) - len(shown)), 1))
 
 
 @contextlib.contextmanager
-def connected(
+def ray_session(
     options: ClusterOptions, storage: Storage, tell: Callable[[str], None] = lambda _: None
 ) -> Iterator[None]:
     """Ray, within the block.

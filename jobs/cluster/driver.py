@@ -15,18 +15,18 @@ from typing import Any
 import ray
 
 from jobs.cluster.actor_plan import ActorPlan, actor_plan
-from jobs.cluster.actor_pool import Actor, Crew
-from jobs.cluster.connection import ClusterOptions, connected
+from jobs.cluster.actor_pool import Actor, ActorPool
+from jobs.cluster.connection import ClusterOptions, ray_session
 from jobs.cluster.metrics import RunMetrics
-from jobs.cluster.pending_calls import Answers
-from jobs.cluster.ray_errors import DecodeDiedError, reason_of
-from jobs.cluster.scheduler import Schedule, Try
-from jobs.cluster.shard_task import Work
+from jobs.cluster.pending_calls import PendingCalls
+from jobs.cluster.ray_errors import DecodeDiedError, describe_ray_error
+from jobs.cluster.scheduler import Attempt, Scheduler
+from jobs.cluster.shard_task import ShardTask
 from jobs.runtime.monitor import Monitor
 from jobs.runtime.stop_signals import StopRequest, grace_s
 from jobs.worker.run_model import RunSpec
 from pipeline.errors import CredentialsError, HostError, LostTableError, StoreError
-from pipeline.progress import Progress
+from pipeline.progress import Counts
 from pipeline.shards import Shard
 from pipeline.wording import count
 
@@ -58,10 +58,10 @@ def run_on_ray(
         LostTableError: Another run has the table now.
         PipelineError: the actors cannot start.
     """
-    tell = partial(monitor.log.tell, "ray_settings", level="warning")
+    tell = partial(monitor.log.report, "ray_settings", level="warning")
     where = "starting Ray" if options.address == "local" else f"joining Ray at {options.address}"
     monitor.start_phase("starting_ray", where)
-    with connected(options, run.storage, tell):
+    with ray_session(options, run.storage, tell):
         stop.install()  # ray.init has taken SIGTERM
         plan = actor_plan(options, len(shards), run.spec.precision)
         with stop.deferred():
@@ -83,18 +83,18 @@ class _Driver:
         stop: StopRequest,
         plan: ActorPlan,
     ) -> None:
-        self._schedule = Schedule[Actor](shards)
+        self._schedule = Scheduler[Actor](shards)
         self._monitor = monitor
         self._stop = stop
         self._plan = plan
-        self._answers = Answers()
-        self._crew = Crew(run, plan, self._answers, self._welcome, monitor.log)
+        self._answers = PendingCalls()
+        self._crew = ActorPool(run, plan, self._answers, self._welcome, monitor.log)
         self._n_slots = 0
         n_actors = count(plan.size.at_first, "process", "processes")
         monitor.start_phase("loading_model", f"loading the model in {n_actors}")
         self._polls: dict[Actor, tuple[Any, float]] = {}  # the question, and when it was asked
         self._next_look_s = 0.0
-        self._progress: dict[str, Progress] = {}
+        self._progress: dict[str, Counts] = {}
         self._metrics = RunMetrics()
 
     def work(self) -> None:
@@ -118,13 +118,13 @@ class _Driver:
 
     def _staff(self) -> None:
         """Have as many actors as there is work for, and none of them idle that need not be."""
-        idle = [actor for actor in self._crew.ready if not self._schedule.tries_of(actor)]
+        idle = [actor for actor in self._crew.ready if not self._schedule.attempts_of(actor)]
         if self._schedule.n_waiting:
             self._crew.grow(self._schedule.n_waiting)
         else:
             # What is still open may prove slow, and is then for one of the idle ones as well.
             spare = [*(a for a in self._crew.starting if not a.node), *idle]
-            for actor in spare[: max(0, len(spare) - self._schedule.n_without_second)]:
+            for actor in spare[: max(0, len(spare) - self._schedule.n_without_backup)]:
                 self._crew.end(actor)
                 idle = [each for each in idle if each is not actor]
         for actor in idle:
@@ -157,7 +157,7 @@ class _Driver:
             ref = actor.handle.embed.remote(work.shard, work.poison, work.one_by_one, avoided)
             self._answers.expect(ref, actor, self._embedded, taken)
 
-    def _embedded(self, actor: Actor, done: Try[Actor], ref: Any) -> None:
+    def _embedded(self, actor: Actor, done: Attempt[Actor], ref: Any) -> None:
         """A try is through: let it commit, if no other one has been let."""
         if not self._came_through(actor, done, ref):
             return
@@ -169,25 +169,25 @@ class _Driver:
             actor.handle.drop.remote(done.work.shard)
             self._hand_out(actor)
 
-    def _committed(self, actor: Actor, done: Try[Actor], ref: Any) -> None:
+    def _committed(self, actor: Actor, done: Attempt[Actor], ref: Any) -> None:
         if not self._came_through(actor, done, ref):
             return
         record = ray.get(ref)
         for other in self._schedule.committed(done, time.monotonic()):
             other.actor.handle.drop.remote(done.work.shard)
-        self._crew.did_well(actor)
+        self._crew.record_success(actor)
         self._progress.pop(done.work.shard.shard_id, None)
         self._monitor.shard_done(record)
         self._monitor.in_flight(self._progress.values())  # those of the other shards
         self._metrics.committed(record)
         self._hand_out(actor)
 
-    def _came_through(self, actor: Actor, asked: Try[Actor], ref: Any) -> bool:
+    def _came_through(self, actor: Actor, asked: Attempt[Actor], ref: Any) -> bool:
         """Whether a try did what it was asked; what follows is seen to where it did not."""
         try:
             ray.get(ref)
         except ray.exceptions.RayActorError as error:
-            self._lose(actor, reason_of(error))
+            self._lose(actor, describe_ray_error(error))
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
             if isinstance(cause, LostTableError | CredentialsError):
@@ -196,13 +196,15 @@ class _Driver:
                 after = asked.work.decoder_died(cause.clip)
             elif isinstance(cause, HostError):
                 node = getattr(cause, "node", actor.node)
-                after = asked.work.failed_on(node, self._crew.node_failed(node, reason_of(error)))
+                after = asked.work.failed_on(
+                    node, self._crew.node_failed(node, describe_ray_error(error))
+                )
             elif isinstance(cause, StoreError):
                 after = None  # it has been tried for as long as --store-timeout-s says
             else:
                 after = asked.work.failed()
             if self._schedule.ended(asked):
-                self._retry(asked.work, after, reason_of(error))
+                self._retry(asked.work, after, describe_ray_error(error))
             self._hand_out(actor)
         else:
             return True
@@ -212,18 +214,18 @@ class _Driver:
         """Do without an actor: its shards are for others."""
         self._crew.lose(actor, reason)
         self._polls.pop(actor, None)
-        tries = self._schedule.tries_of(actor)
+        tries = self._schedule.attempts_of(actor)
         for lost in tries:
             work = lost.work
             if self._schedule.ended(lost):
                 after = work.died_among_others() if len(tries) > 1 else work.failed()
                 self._retry(work, after, reason)
 
-    def _retry(self, work: Work, after: Work | None, reason: str) -> None:
+    def _retry(self, work: ShardTask, after: ShardTask | None, reason: str) -> None:
         self._progress.pop(work.shard.shard_id, None)
         if self._stop.requested:
             return
-        self._metrics.failed_try()
+        self._metrics.attempt_failed()
         if after is None:
             self._monitor.shard_failed(work.shard, reason)
         else:

@@ -44,7 +44,7 @@ class RunMetrics:
             if seconds:
                 self._stages.inc(seconds, {"stage": stage})
 
-    def failed_try(self) -> None:
+    def attempt_failed(self) -> None:
         """A try of a shard failed."""
         self._failed_tries.inc(1)
 
@@ -73,7 +73,7 @@ class ModelMetrics:
         )
 
     def answered(self, n_windows: int, idle_s: float, compute_s: float) -> None:
-        """A model has answered; see `SharedModel`."""
+        """A model has answered; see `DynamicBatcher`."""
         if n_windows:
             self._windows.observe(n_windows)
         for state, seconds in (("idle", idle_s), ("compute", compute_s)):

@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 
-class Answers:
+class PendingCalls:
     """Waits for many answers in one place."""
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ _FORGIVEN = 1
 
 
 @dataclass(frozen=True, slots=True)
-class FleetSize:
+class PoolLimits:
     """How many actors a run is to have.
 
     Attributes:
@@ -31,14 +31,14 @@ class FleetSize:
     grows: bool = False
 
 
-class Fleet:
+class PoolSizer:
     """Counts deaths by node, and says how many actors to start.
 
     Args:
         size: of the fleet.
     """
 
-    def __init__(self, size: FleetSize) -> None:
+    def __init__(self, size: PoolLimits) -> None:
         self._size = size
         self._deaths: dict[str, int] = {}
         self._rests_until_s: dict[str, float] = {}
@@ -58,7 +58,7 @@ class Fleet:
             wanted = max(wanted, n_ready, 1)
         return max(0, min(wanted, n_waiting) - n_starting)
 
-    def died(self, node: str, now_s: float) -> None:
+    def record_death(self, node: str, now_s: float) -> None:
         """An actor died on a node; empty where it had not told yet which."""
         if not node:
             return
@@ -83,7 +83,7 @@ class Fleet:
         """Whether all nodes had faults, again and again, and nothing was committed between."""
         return bool(nodes) and all(self._faults.get(node, 0) >= MOST_FAULTS for node in nodes)
 
-    def did_well(self, node: str) -> None:
+    def record_commit(self, node: str) -> None:
         """An actor on a node has committed a shard."""
         self._deaths.pop(node, None)
         self._rests_until_s.pop(node, None)
@@ -93,7 +93,7 @@ class Fleet:
         """The nodes that rest because of a fault of their own: no shard is to go there."""
         return frozenset(node for node, until in self._broken_until_s.items() if until > now_s)
 
-    def resting(self, now_s: float) -> frozenset[str]:
+    def excluded_nodes(self, now_s: float) -> frozenset[str]:
         """The nodes to keep away from."""
         resting = {node for node, until in self._rests_until_s.items() if until > now_s}
         return self.broken(now_s) | resting

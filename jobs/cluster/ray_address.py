@@ -8,7 +8,7 @@ from ray._common.utils import get_ray_address_file
 from ray._private import services
 
 from pipeline.errors import UsageError
-from pipeline.io.redaction import redacted
+from pipeline.io.redaction import redact
 from pipeline.io.storage import first_line
 
 ANSWER_TIMEOUT_S = 10.0
@@ -26,7 +26,7 @@ def check_answers(address: str) -> None:
     """
     if "://" in address and not address.startswith("ray://"):
         raise UsageError(
-            f"address {redacted(address, {})!r} must be local, auto, HOST:PORT or ray://HOST:PORT; "
+            f"address {redact(address, {})!r} must be local, auto, HOST:PORT or ray://HOST:PORT; "
             "the URL of a dashboard is for `passtream submit`"
         )
     named, whence, way_out = address, "no Ray cluster", ""

@@ -5,7 +5,7 @@ import ray
 from pipeline.errors import PipelineError
 
 
-def reason_of(error: ray.exceptions.RayError) -> str:
+def describe_ray_error(error: ray.exceptions.RayError) -> str:
     """What went wrong, in one line, without Ray's stack."""
     cause: BaseException | None = getattr(error, "cause", None)
     lines = str(cause or error).strip().splitlines() or [""]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, KeysView, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from jobs.cluster.shard_task import Work
+from jobs.cluster.shard_task import ShardTask
 from pipeline.shards import Shard
 
 SLOW = 2.0
@@ -24,7 +24,7 @@ A = TypeVar("A", bound=Hashable)
 
 
 @dataclass(frozen=True, eq=False)
-class Try(Generic[A]):
+class Attempt(Generic[A]):
     """A shard that an actor is at.
 
     Attributes:
@@ -34,11 +34,11 @@ class Try(Generic[A]):
     """
 
     actor: A
-    work: Work
+    work: ShardTask
     started_s: float
 
 
-class Schedule(Generic[A]):
+class Scheduler(Generic[A]):
     """The shards of a run, waiting or given out.
 
     Args:
@@ -47,10 +47,10 @@ class Schedule(Generic[A]):
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         ordered = sorted(shards, key=lambda shard: -(shard.n_bytes or 0))
-        self._waiting = deque(Work(shard) for shard in ordered)
-        self._tries: dict[str, list[Try[A]]] = {}
-        self._of_actor: dict[A, list[Try[A]]] = {}
-        self._committing: dict[str, Try[A]] = {}
+        self._waiting = deque(ShardTask(shard) for shard in ordered)
+        self._tries: dict[str, list[Attempt[A]]] = {}
+        self._of_actor: dict[A, list[Attempt[A]]] = {}
+        self._committing: dict[str, Attempt[A]] = {}
         self._pace = _Pace()
 
     @property
@@ -64,7 +64,7 @@ class Schedule(Generic[A]):
         return len(self._tries)
 
     @property
-    def n_without_second(self) -> int:
+    def n_without_backup(self) -> int:
         """Of these, those that one actor has: so many idle ones may yet be of use."""
         return sum(len(tries) == 1 for tries in self._tries.values())
 
@@ -78,7 +78,7 @@ class Schedule(Generic[A]):
         """The actors that have shards open."""
         return self._of_actor.keys()
 
-    def tries_of(self, actor: A) -> list[Try[A]]:
+    def attempts_of(self, actor: A) -> list[Attempt[A]]:
         """What an actor is at."""
         return list(self._of_actor.get(actor, ()))
 
@@ -90,7 +90,7 @@ class Schedule(Generic[A]):
         now_s: float,
         node: str = "",
         others: Callable[[], frozenset[str]] = frozenset,
-    ) -> Try[A] | None:
+    ) -> Attempt[A] | None:
         """The next shard for an actor; None where it has enough.
 
         Args:
@@ -102,28 +102,28 @@ class Schedule(Generic[A]):
             others: Returns the nodes that have actors: where none of them is better, it does.
         """
 
-        def suits(work: Work) -> bool:
+        def suits(work: ShardTask) -> bool:
             return node not in work.failed_nodes or others() <= work.failed_nodes
 
-        open_ = [each.work for each in self.tries_of(actor)]
+        open_ = [each.work for each in self.attempts_of(actor)]
         work = self._next(open_, n_slots, n_actors, suits) or (
             None if open_ or self._waiting else self._straggler(actor, now_s, suits)
         )
         if work is None:
             return None
-        taken = Try(actor, work, now_s)
+        taken = Attempt(actor, work, now_s)
         self._tries.setdefault(work.shard.shard_id, []).append(taken)
         self._of_actor.setdefault(actor, []).append(taken)
         return taken
 
-    def may_commit(self, finished: Try[A]) -> bool:
+    def may_commit(self, finished: Attempt[A]) -> bool:
         """Whether a try that is through may write its rows; no other may from then on."""
         shard = finished.work.shard.shard_id
         if shard not in self._tries:
             return False  # another one has committed it
         return self._committing.setdefault(shard, finished) is finished
 
-    def committed(self, finished: Try[A], now_s: float) -> list[Try[A]]:
+    def committed(self, finished: Attempt[A], now_s: float) -> list[Attempt[A]]:
         """A shard is done; the other tries of it, which are in vain and end by themselves."""
         shard = finished.work.shard
         self._pace.add(shard, now_s - finished.started_s)
@@ -132,7 +132,7 @@ class Schedule(Generic[A]):
         self._drop(finished)
         return others
 
-    def ended(self, failed: Try[A]) -> bool:
+    def ended(self, failed: Attempt[A]) -> bool:
         """A try came to nothing; whether its shard is left without one, and not done."""
         self._drop(failed)
         shard = failed.work.shard.shard_id
@@ -145,13 +145,17 @@ class Schedule(Generic[A]):
             del self._tries[shard]
         return not tries
 
-    def put(self, work: Work) -> None:
+    def put(self, work: ShardTask) -> None:
         """Have a shard done once more, after the rest."""
         self._waiting.append(work)
 
     def _next(
-        self, open_: Sequence[Work], n_slots: int, n_actors: int, suits: Callable[[Work], bool]
-    ) -> Work | None:
+        self,
+        open_: Sequence[ShardTask],
+        n_slots: int,
+        n_actors: int,
+        suits: Callable[[ShardTask], bool],
+    ) -> ShardTask | None:
         share = math.ceil((len(self._waiting) + len(self._tries)) / n_actors)
         if len(open_) >= min(n_slots, share) or any(work.alone for work in open_):
             return None
@@ -161,9 +165,11 @@ class Schedule(Generic[A]):
                 return work
         return None
 
-    def _straggler(self, actor: A, now_s: float, suits: Callable[[Work], bool]) -> Work | None:
+    def _straggler(
+        self, actor: A, now_s: float, suits: Callable[[ShardTask], bool]
+    ) -> ShardTask | None:
         """The work of the slowest try that has no second one, if it is slow enough."""
-        found: tuple[float, Work] | None = None
+        found: tuple[float, ShardTask] | None = None
         for tries in self._tries.values():
             first = tries[0]
             took_s = now_s - first.started_s
@@ -177,7 +183,7 @@ class Schedule(Generic[A]):
                 found = slowness, first.work
         return found[1] if found else None
 
-    def _drop(self, ended: Try[A]) -> None:
+    def _drop(self, ended: Attempt[A]) -> None:
         tries = self._of_actor[ended.actor]
         tries.remove(ended)
         if not tries:

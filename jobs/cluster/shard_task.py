@@ -18,7 +18,7 @@ _FIRST_CAREFUL = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ShardTask:
     """A shard to embed.
 
     Attributes:
@@ -44,11 +44,11 @@ class Work:
         """Whether no other shard is to be in the same process."""
         return self.deaths > 1
 
-    def failed(self) -> "Work | None":
+    def failed(self) -> "ShardTask | None":
         """What follows a try that failed; None where it was the last."""
         return replace(self, attempt=self.attempt + 1) if self.attempt < MAX_ATTEMPTS else None
 
-    def failed_on(self, node: str, nodes: Collection[str]) -> "Work | None":
+    def failed_on(self, node: str, nodes: Collection[str]) -> "ShardTask | None":
         """Return what follows a fault of a node; None where all nodes have failed it too often.
 
         Args:
@@ -63,11 +63,11 @@ class Work:
         after = self.failed()
         return after and replace(after, failed_nodes=frozenset())
 
-    def died_among_others(self) -> "Work":
+    def died_among_others(self) -> "ShardTask":
         """What follows the death of a process that had other shards as well."""
         return replace(self, deaths=self.deaths + 1)
 
-    def decoder_died(self, clip: int | None) -> "Work | None":
+    def decoder_died(self, clip: int | None) -> "ShardTask | None":
         """What follows the death of its decoder.
 
         Args:

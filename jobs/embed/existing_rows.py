@@ -17,7 +17,7 @@ from pipeline.errors import UsageError
 from pipeline.io.storage import Storage
 from pipeline.maintenance.carried_columns import update_carried
 from pipeline.maintenance.inventory import Inventory
-from pipeline.maintenance.rewrite import clear_orphans, settle
+from pipeline.maintenance.rewrite import apply_removals, clear_orphans
 from pipeline.planning.diff import Key
 from pipeline.planning.plan import Plan
 from pipeline.sources.listing import Listing
@@ -31,7 +31,7 @@ _READERS = 16
 _MOST_VERSIONS = 1000
 
 
-def store_for(location: str, storage: Storage, spec: TableSpec) -> TableStore:
+def resolve_table_version(location: str, storage: Storage, spec: TableSpec) -> TableStore:
     """The place of a table's version with this spec: TABLE, TABLE-v2, ..., the first that is free.
 
     The same command finds the same place again.
@@ -79,7 +79,7 @@ def clips_to_retry(
     if not shards:
         there = ", ".join(f"{name} {n}" for name, n in sorted(found.items())) or "none"
         line = f"nothing to try again of class {', '.join(classes)}; the table's errors: {there}"
-        log.tell("nothing_to_retry", line, classes=list(classes), errors=dict(found))
+        log.report("nothing_to_retry", line, classes=list(classes), errors=dict(found))
     return {
         (row["uri"], row["member"])
         for row in _error_rows(table, iter(shards))
@@ -100,17 +100,17 @@ def check_prune(plan: Plan, config: EmbedConfig) -> None:
     Raises:
         UsageError: too much is gone.
     """
-    n_gone = len(plan.gone) if config.prune else 0
+    n_gone = len(plan.removed) if config.prune else 0
     if n_gone > config.max_prune_ratio * plan.n_committed:
         raise UsageError(
             f"prune: {n_gone:,} of the table's {count(plan.n_committed, 'clip')} are gone from the "
-            f"source, {plan.gone[0].uri!r} among them: more than max_prune_ratio "
+            f"source, {plan.removed[0].uri!r} among them: more than max_prune_ratio "
             f"{config.max_prune_ratio:g}. Nothing was dropped. See that all of the source is "
             "there; where it is, raise --max-prune-ratio"
         )
 
 
-def keep_what_holds(table: Table, plan: Plan, found: Inventory, log: RunLog) -> Plan:
+def drop_stale_rows(table: Table, plan: Plan, found: Inventory, log: RunLog) -> Plan:
     """Drop the rows that do not hold any more, and what a killed run has left.
 
     Args:
@@ -126,13 +126,13 @@ def keep_what_holds(table: Table, plan: Plan, found: Inventory, log: RunLog) -> 
         StoreError: the store refused; what is done is done, and the same command goes on.
     """
     if not (plan.rewrites or plan.superseded or plan.damaged):
-        known = {*plan.done, *(shard.shard_id for shard in plan.todo)}
+        known = {*plan.done, *(shard.shard_id for shard in plan.pending)}
         clear_orphans(table, known, found.files)
         return plan
-    return settle(table, plan, _Count(log, len(plan.rewrites)).add)
+    return apply_removals(table, plan, _Count(log, len(plan.rewrites)).add)
 
 
-def keep_values(table: Table, plan: Plan, listing: Listing, log: RunLog) -> None:
+def update_carried_columns(table: Table, plan: Plan, listing: Listing, log: RunLog) -> None:
     """Update the rows of clips of which the sources say something else by now.
 
     Args:
@@ -145,7 +145,7 @@ def keep_values(table: Table, plan: Plan, listing: Listing, log: RunLog) -> None
         StoreError: the store refused; what is done is done, and the same command goes on.
     """
     if n_clips := update_carried(table, plan.done, listing):
-        log.tell(
+        log.report(
             "columns_updated",
             f"{count(n_clips, 'clip')} had other values of {', '.join(listing.columns)} in the "
             "table than in the source: their rows are updated, nothing is embedded again",
@@ -166,4 +166,4 @@ class _Count:
             return
         self._next_s = time.monotonic() + LINE_EVERY_S
         line = f"shards rewritten without what changed or is gone: {self._n_done}/{self._n_shards}"
-        self._log.tell("shards_rewritten", line, shards=self._n_shards, shards_done=self._n_done)
+        self._log.report("shards_rewritten", line, shards=self._n_shards, shards_done=self._n_done)

@@ -26,7 +26,7 @@ CLIPS_SHOWN = 3
 """Clips of each class that people are shown at the end of a run."""
 
 
-class FailedClips:
+class FailedClipLog:
     """Tells of the clips that failed.
 
     Args:

@@ -13,35 +13,35 @@ from rich.console import Console
 from jobs.embed.existing_rows import (
     check_prune,
     clips_to_retry,
-    keep_values,
-    keep_what_holds,
-    store_for,
+    drop_stale_rows,
+    resolve_table_version,
+    update_carried_columns,
 )
-from jobs.embed.failed_clip_log import FailedClips
-from jobs.embed.run_recorder import run_noted
-from jobs.embed.start_summary import announce, announce_sources
+from jobs.embed.failed_clip_log import FailedClipLog
+from jobs.embed.run_recorder import record_run
+from jobs.embed.start_summary import log_sources, log_start
 from jobs.embed.table_totals import TableTotals
-from jobs.runtime.decoder_messages import decoder_notes_hidden
+from jobs.runtime.decoder_messages import hide_decoder_messages
 from jobs.runtime.download_bar import fetch_bar
-from jobs.runtime.listing_progress import listing_noted
+from jobs.runtime.listing_progress import log_listing_progress
 from jobs.runtime.monitor import Monitor, fidelity_text, summary
 from jobs.runtime.run_log import EXIT_FAILED, EXIT_STOPPED, Level, RunLog
 from jobs.runtime.stop_signals import Stopped, StopRequest, is_ray_job
 from jobs.runtime.terminal import print_line
 from jobs.settings.config import EmbedConfig
 from jobs.settings.routing import weights_by_arch
-from jobs.settings.saved_settings import note_settings
+from jobs.settings.saved_settings import save_settings
 from jobs.settings.table_spec import table_spec
 from pipeline.maintenance.inventory import Inventory, take_inventory
 from pipeline.planning.plan import Plan, plan_run
-from pipeline.progress import Progress as Counts
+from pipeline.progress import Counts as Counts
 from pipeline.readers.intake import passed_over_text
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import Listing
 from pipeline.table.commit_record import CommitRecord
-from pipeline.table.schema import refuse_own
+from pipeline.table.schema import check_carried_columns
 from pipeline.table.store.open_store import open_store
-from pipeline.table.table import Table, refuse_strange_folder
+from pipeline.table.table import Table, check_is_table_or_empty
 from pipeline.wording import count, time_text
 
 if TYPE_CHECKING:
@@ -75,49 +75,49 @@ def run_embed(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest)
 
 def _stopped(log: RunLog, **fields: Any) -> int:
     line = "stopped; what is committed stays. The same command goes on from there"
-    log.tell("run_ended", line, "warning", outcome="stopped", exit_code=EXIT_STOPPED, **fields)
+    log.report("run_ended", line, "warning", outcome="stopped", exit_code=EXIT_STOPPED, **fields)
     return EXIT_STOPPED
 
 
 def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> int:
     log.storage = config.storage
     config = _on_its_cluster(config, log)
-    with listing_noted(log) as on_found:
+    with log_listing_progress(log) as on_found:
         listing = list_sources(config.sources, config.source_options, on_found)
-        refuse_own(listing.columns)
-    announce_sources(listing, log)
+        check_carried_columns(listing.columns)
+    log_sources(listing, log)
     store = open_store(config.table, config.storage)
-    refuse_strange_folder(store)
+    check_is_table_or_empty(store)
     _check_precision(config)
     weights = _load_weights(config, log)
     spec = table_spec(config, weights, listing.columns)
     if config.new_spec:
-        store = store_for(config.table, config.storage, spec)
+        store = resolve_table_version(config.table, config.storage, spec)
     table = Table.open_or_create(store, spec)
     for note in table.store.notes():
-        log.tell("table_note", note, "warning")
-    waiting = partial(log.tell, "waiting_for_table")
+        log.report("table_note", note, "warning")
+    waiting = partial(log.report, "waiting_for_table")
     with table.store.lock(waiting, stop.table_lost) as table.hold:
         found = take_inventory(table)
         plan = _plan(config, listing, table, found, log)
         check_prune(plan, config)
-        announce(listing, plan, table, log, config.prune)
+        log_start(listing, plan, table, log, config.prune)
         totals = TableTotals(table, found, plan)
-        plan = keep_what_holds(table, plan, found, log)
-        keep_values(table, plan, listing, log)
-        note_settings(table.store, config)
+        plan = drop_stale_rows(table, plan, found, log)
+        update_carried_columns(table, plan, listing, log)
+        save_settings(table.store, config)
         _catch_up_fidelity(table)
-        failed_clips = FailedClips(log, table)
+        failed_clips = FailedClipLog(log, table)
 
         def on_commit(record: CommitRecord) -> None:
             table.note_fidelity(record)
             totals.add(record)
             failed_clips.tell(record)
 
-        monitor = Monitor(log, len(plan.todo), plan.n_clips, on_commit)
+        monitor = Monitor(log, len(plan.pending), plan.n_clips, on_commit)
         try:
-            with monitor, run_noted(table.store, plan, monitor, config.storage, stop):
-                if plan.todo:
+            with monitor, record_run(table.store, plan, monitor, config.storage, stop):
+                if plan.pending:
                     _execute(config, table, weights, plan, monitor, stop)
         except Stopped:
             return _stopped(log, **monitor.totals(), table=table.store.location)
@@ -130,7 +130,9 @@ def _on_its_cluster(config: EmbedConfig, log: RunLog) -> EmbedConfig:
     """A Ray job runs on the cluster that it was submitted to, unless it is told otherwise."""
     if not is_ray_job() or config.in_process or "address" in config.model_fields_set:
         return config
-    log.tell("joining", "this is a Ray job: its actors run on this cluster, as with --address auto")
+    log.report(
+        "joining", "this is a Ray job: its actors run on this cluster, as with --address auto"
+    )
     return config.model_copy(update={"address": "auto"})
 
 
@@ -153,7 +155,7 @@ def _check_precision(config: EmbedConfig) -> None:
 def _load_weights(config: EmbedConfig, log: RunLog) -> dict[str, Weights]:
     """The weights of each of the run's archs."""
     shown = " and ".join(arch.name for arch in config.archs)
-    log.tell("phase", f"loading the weights of {shown}", phase="loading_weights")
+    log.report("phase", f"loading the weights of {shown}", phase="loading_weights")
     from models.checkpoints.published import source_of  # imports torch, which takes seconds
     from models.checkpoints.state_dict import load_weights
 
@@ -215,9 +217,11 @@ def _execute(
     if config.in_process:
         from jobs.embed.in_process import run_in_process
 
-        hidden = nullcontext() if monitor.log.as_json else decoder_notes_hidden(monitor.log.console)
+        hidden = (
+            nullcontext() if monitor.log.as_json else hide_decoder_messages(monitor.log.console)
+        )
         with hidden:
-            run_in_process(run, weights, plan.todo, monitor)
+            run_in_process(run, weights, plan.pending, monitor)
     else:
         from jobs.cluster.connection import ClusterOptions
         from jobs.cluster.driver import run_on_ray
@@ -227,7 +231,7 @@ def _execute(
             config.address, config.actors, config.gpus_per_actor, config.actor_timeout_s
         )
         try:
-            run_on_ray(run, plan.todo, monitor, options, stop)
+            run_on_ray(run, plan.pending, monitor, options, stop)
         except SystemExit:
             # Ray's answer to a SIGTERM that comes between its start and our taking the signal back.
             raise Stopped from None
@@ -238,7 +242,7 @@ def _conclude(
     table: Table,
     monitor: Monitor,
     in_all: Counts,
-    failed_clips: FailedClips,
+    failed_clips: FailedClipLog,
     out: Console,
     log: RunLog,
     stop: StopRequest,
@@ -252,7 +256,7 @@ def _conclude(
         if monitor.passed_over:
             print_line(out, f"passed over {passed_over_text(monitor.passed_over)}")
         for text, indent in failed_clips.lines():
-            print_line(out, log.storage.redacted(text), indent)
+            print_line(out, log.storage.redact(text), indent)
     else:
         print_line(out, "nothing to do: all clips of the source are in the table")
     if table.fidelity:

@@ -17,7 +17,7 @@ from pipeline.errors import PipelineError
 from pipeline.io.storage import Storage, first_line
 from pipeline.maintenance.run_record import (
     FAILED_SHOWN,
-    Outcome,
+    RunOutcome,
     RunState,
     read_run,
     shortened,
@@ -31,7 +31,7 @@ HURRIED_S = 2.0
 
 
 @contextlib.contextmanager
-def run_noted(
+def record_run(
     store: TableStore, plan: Plan, monitor: Monitor, storage: Storage, stop: StopRequest
 ) -> Iterator[None]:
     """Around a run's work: that it begins, and how it ends.
@@ -71,8 +71,8 @@ def _end(
         ended_s=round(time.time(), 3),
         outcome=outcome,
         n_failed=len(monitor.failed),
-        failed={s.shard_id: shortened(storage.redacted(reason)) for s, reason in failed},
-        error=shortened(storage.redacted(_told(error))) if error and outcome == "error" else "",
+        failed={s.shard_id: shortened(storage.redact(reason)) for s, reason in failed},
+        error=shortened(storage.redact(_told(error))) if error and outcome == "error" else "",
     )
     with contextlib.suppress(Exception):
         if outcome in ("stopped", "error"):
@@ -83,7 +83,7 @@ def _end(
             write_run(store, ended)
 
 
-def _outcome(monitor: Monitor, stop: StopRequest, error: BaseException | None) -> Outcome:
+def _outcome(monitor: Monitor, stop: StopRequest, error: BaseException | None) -> RunOutcome:
     if stop.requested or isinstance(error, Stopped):
         return "stopped"
     if error:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from jobs.runtime.run_log import RunLog
 from pipeline.clips import ClipRef, Container
-from pipeline.io.signed_urls import without_signature
+from pipeline.io.signed_urls import strip_signature
 from pipeline.planning.plan import Plan
 from pipeline.sources.listing import Listing
 from pipeline.table.table import Table
@@ -16,16 +16,16 @@ from pipeline.wording import count
 SOURCES_SHOWN = 5
 
 
-def announce_sources(listing: Listing, log: RunLog) -> None:
+def log_sources(listing: Listing, log: RunLog) -> None:
     """What each source was taken for; of many, the first ones."""
     for source, format_ in itertools.islice(listing.formats.items(), SOURCES_SHOWN):
-        shown = without_signature(source)
-        log.tell("source", f"{shown}: {format_}", source=shown, format=format_)
+        shown = strip_signature(source)
+        log.report("source", f"{shown}: {format_}", source=shown, format=format_)
     if (n_more := len(listing.formats) - SOURCES_SHOWN) > 0:
-        log.tell("more_sources", f"and {count(n_more, 'more source')}", sources=n_more)
+        log.report("more_sources", f"and {count(n_more, 'more source')}", sources=n_more)
 
 
-def announce(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: bool) -> None:
+def log_start(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: bool) -> None:
     """Say what is going to be done.
 
     Args:
@@ -36,15 +36,15 @@ def announce(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: boo
         prune: whether the rows of what is gone are dropped.
     """
     for note in listing.notes:
-        log.tell("source_note", note, "warning")
+        log.report("source_note", note, "warning")
     spec = table.spec
     archs = "; ".join(
         f"arch {route.arch} to {route.up_to_s:g} s, "
         f"weights {route.weights_origin} ({route.weights_digest[:12]})"
         for route in spec.routes
     )
-    n_done, n_todo = len(plan.done), len(plan.todo)
-    log.tell(
+    n_done, n_todo = len(plan.done), len(plan.pending)
+    log.report(
         "run_started",
         f"{listing.text()}; {archs}",
         table=table.store.location,
@@ -58,9 +58,9 @@ def announce(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: boo
     )
     if any(route.weights_origin.startswith("random") for route in spec.routes):
         line = "RANDOM WEIGHTS: these embeddings are for trials and mean nothing"
-        log.tell("random_weights", line, "warning")
+        log.report("random_weights", line, "warning")
     if plan.done:
-        log.tell(
+        log.report(
             "resuming",
             f"resuming: {count(n_done, 'shard')} found done, {n_todo:,} to do"
             + (f" ({count(plan.n_clips, 'clip')})" if plan.n_clips is not None else ""),
@@ -75,21 +75,21 @@ def announce(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: boo
             plan.changed,
             "changed since they were embedded, and will be embedded again",
         ),
-        ("errors_retried", plan.again, "will be tried again"),
+        ("errors_retried", plan.to_retry, "will be tried again"),
         (
             "clips_twice",
-            plan.twice,
+            plan.duplicated,
             "will lose all rows but one: two runs that wrote at once have left several of each",
         ),
         (
             "sources_gone",
-            plan.gone,
+            plan.removed,
             "cannot be found in the source any more, and will "
             + ("be dropped" if prune else "stay in the table (--prune drops them)"),
         ),
     ):
         if found:
-            log.tell(
+            log.report(
                 event,
                 f"{len(found):,} of the table's {_kinds(found)} {what}, such as {found[0].uri!r}",
                 clips=len(found),
@@ -105,7 +105,7 @@ def _announce_damage(plan: Plan, log: RunLog) -> None:
             f"{count(len(plan.damaged), 'committed shard')} without sound data files ({reason}): "
             "those of the clips that no other shard has are embedded again"
         )
-        log.tell("shards_damaged", line, "warning", shards=len(plan.damaged), shard=shard)
+        log.report("shards_damaged", line, "warning", shards=len(plan.damaged), shard=shard)
 
 
 def _kinds(found: Sequence[ClipRef | Container]) -> str:

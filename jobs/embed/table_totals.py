@@ -9,7 +9,7 @@ from jobs.runtime.run_log import RunLog
 from pipeline.maintenance.inventory import Inventory
 from pipeline.maintenance.rewrite import repair
 from pipeline.planning.plan import Plan
-from pipeline.progress import Progress
+from pipeline.progress import Counts
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.table import Table
 from pipeline.wording import count
@@ -40,7 +40,7 @@ class TableTotals:
             self._made.add(record.shard)
             self._counts.add(record.counts)
 
-    def final(self, plan: Plan, log: RunLog) -> Progress:
+    def final(self, plan: Plan, log: RunLog) -> Counts:
         """Return the counts of the table at the end of the run.
 
         Args:
@@ -62,9 +62,9 @@ class TableTotals:
                 f"the records of {count(len(gone), 'committed shard')} are gone: something else "
                 "deletes files of the table; the same command embeds their clips again"
             )
-            log.tell("shards_gone", line, "error", shards=len(gone))
+            log.report("shards_gone", line, "error", shards=len(gone))
         if strange or gone or not self._is_counted:
-            self._counts = Progress()
+            self._counts = Counts()
             for record in self._table.records(sorted(self._table.committed()), or_gone=True):
                 self._counts.add(record.counts)
         return self._counts
@@ -76,4 +76,4 @@ class TableTotals:
             f"another run, which had lost this table, committed {count(n_shards, 'shard')} "
             "meanwhile; each clip has one row again"
         )
-        log.tell("table_shared", line, "warning", shards=n_shards, done=done)
+        log.report("table_shared", line, "warning", shards=n_shards, done=done)

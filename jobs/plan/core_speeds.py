@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class CoreFigure(BaseModel):
+class CoreSpeed(BaseModel):
     """One measurement.
 
     Attributes:
@@ -22,11 +22,11 @@ class CoreFigure(BaseModel):
     measured_on: str = ""
 
 
-CoreFigures = Mapping[str, Sequence[CoreFigure]]
+CoreSpeeds = Mapping[str, Sequence[CoreSpeed]]
 """By the core's name."""
 
 
-def of_rates(rates: Mapping[str, float], measured_on: str) -> list[CoreFigure]:
+def of_rates(rates: Mapping[str, float], measured_on: str) -> list[CoreSpeed]:
     """Figures of what was measured.
 
     Args:
@@ -34,6 +34,6 @@ def of_rates(rates: Mapping[str, float], measured_on: str) -> list[CoreFigure]:
         measured_on: the processor, and what it decoded.
     """
     return [
-        CoreFigure(ending=ending, audio_s_per_core_s=float(f"{rate:.4g}"), measured_on=measured_on)
+        CoreSpeed(ending=ending, audio_s_per_core_s=float(f"{rate:.4g}"), measured_on=measured_on)
         for ending, rate in rates.items()
     ]

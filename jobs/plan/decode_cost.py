@@ -6,9 +6,9 @@ is decoded once. What both take is divided, so neither has to know of the other.
 
 from dataclasses import dataclass
 
-from jobs.plan.core_speeds import CoreFigure, CoreFigures
+from jobs.plan.core_speeds import CoreSpeed, CoreSpeeds
 from pipeline.errors import UsageError
-from pipeline.planning.totals import Tally
+from pipeline.planning.totals import ListingTotals
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class EndingCost:
 
     ending: str
     audio_s: float
-    figure: CoreFigure
+    figure: CoreSpeed
 
     @property
     def hours(self) -> float:
@@ -65,7 +65,7 @@ class DecodeCost:
         return self.hours / device_hours if device_hours else None
 
 
-def decode_cost(tally: Tally, core: str, figures: CoreFigures) -> DecodeCost:
+def decode_cost(tally: ListingTotals, core: str, figures: CoreSpeeds) -> DecodeCost:
     """What decoding takes of a core.
 
     An ending without a figure is counted as the slowest that has one: a core too many idles, a core

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from jobs.plan.speeds import WINDOW_SAMPLES, Figure
+from jobs.plan.speeds import WINDOW_SAMPLES, MeasuredSpeed
 from models.archs import ArchSpec, arch_spec
 from models.inference.timestamp_levels import timestamp_levels
 from pipeline.errors import UsageError
-from pipeline.planning.totals import Tally
+from pipeline.planning.totals import ListingTotals
 from pipeline.table.spec import TableSpec
 
-Figures = Mapping[str, Sequence[Figure]]
+Figures = Mapping[str, Sequence[MeasuredSpeed]]
 """By the device's name."""
 
 
@@ -23,7 +23,7 @@ class Speed:
         is_measured: it was measured with this arch; else it is converted by FLOPs.
     """
 
-    figure: Figure
+    figure: MeasuredSpeed
     is_measured: bool
 
     def seconds(self, flops: float) -> float:
@@ -88,7 +88,7 @@ def timestamp_flops(spec: TableSpec) -> float:
 
 
 def device_costs(
-    tally: Tally,
+    tally: ListingTotals,
     spec: TableSpec,
     names: Sequence[str],
     figures: Figures,
@@ -128,7 +128,9 @@ def device_costs(
     return costs
 
 
-def default_cost(tally: Tally, spec: TableSpec, figures: Figures, name: str) -> DeviceCost | None:
+def default_cost(
+    tally: ListingTotals, spec: TableSpec, figures: Figures, name: str
+) -> DeviceCost | None:
     """Return what work takes of the device that is taken where none is asked for.
 
     Args:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from jobs.plan.decode_cost import decode_cost
 from jobs.plan.device_cost import default_cost, device_costs, window_cost
 from jobs.plan.plan_report import PlanReport, changes
-from jobs.plan.speeds import all_figures
+from jobs.plan.speeds import all_speeds
 from jobs.settings.config import EmbedConfig
 from jobs.settings.host_rules import rules_of_table
 from jobs.settings.load_config import read_config
@@ -26,27 +26,27 @@ from jobs.settings.table_spec import settings_of, table_spec
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
 from pipeline.io.storage import Storage, is_remote
-from pipeline.maintenance.carried_columns import clips_with_other_values, is_as_noted
+from pipeline.maintenance.carried_columns import clips_with_other_values, is_up_to_date
 from pipeline.maintenance.inventory import take_inventory
 from pipeline.planning.plan import Plan, plan_run
 from pipeline.planning.request_counts import source_requests, table_requests
 from pipeline.planning.survey import Survey, survey
 from pipeline.planning.table_size import bytes_by_table, rows_by_table
-from pipeline.planning.totals import Tally
+from pipeline.planning.totals import ListingTotals
 from pipeline.shards import Shard
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import Listing
-from pipeline.table.schema import refuse_own
+from pipeline.table.schema import check_carried_columns
 from pipeline.table.spec import TableSpec
 from pipeline.table.store.open_store import open_store
-from pipeline.table.table import Table, refuse_strange_folder
+from pipeline.table.table import Table, check_is_table_or_empty
 from pipeline.wording import count
 
 _SHOW_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
-class Question:
+class PlanRequest:
     """What is asked.
 
     Attributes:
@@ -80,7 +80,7 @@ class _NoWeights(NamedTuple):
     digest: str
 
 
-def make_plan(question: Question) -> PlanReport:
+def make_plan(question: PlanRequest) -> PlanReport:
     """Answer it.
 
     Raises:
@@ -90,7 +90,7 @@ def make_plan(question: Question) -> PlanReport:
     """
     config = read_config(question.config, question.options)
     sources, location = _places(question, config)
-    figures = all_figures(question.figures)
+    figures = all_speeds(question.figures)
     table = _table(location, config.storage)
     if table:
         # What is not given is the table's, so that these two words are enough: plan, and where.
@@ -102,14 +102,14 @@ def make_plan(question: Question) -> PlanReport:
     if table and options.columns is None:
         options = replace(options, table_columns=table.spec.columns)
     listing = list_sources(sources, options)
-    refuse_own(listing.columns)
+    check_carried_columns(listing.columns)
     spec = _spec(config, listing.columns, table)
     # Refuses what has no figure before hours are spent on headers.
     core = question.core or figures.default_core
-    device_costs(Tally(), spec, question.gpus, figures.devices, question.prices)
-    decode_cost(Tally(), core, figures.cores)
+    device_costs(ListingTotals(), spec, question.gpus, figures.devices, question.prices)
+    decode_cost(ListingTotals(), core, figures.cores)
     run = _run(table, listing, spec, config.shard_clips)
-    if table and not is_as_noted(table, listing):
+    if table and not is_up_to_date(table, listing):
         others = clips_with_other_values(table, run.done, listing)
         if others:
             listing.notes.append(
@@ -131,7 +131,7 @@ def make_plan(question: Question) -> PlanReport:
             config.decoder_memory,
         )
     rows = rows_by_table(spec, seen.tally)
-    sizes = bytes_by_table(spec, rows, len(run.todo))
+    sizes = bytes_by_table(spec, rows, len(run.pending))
     return PlanReport(
         listing=listing,
         spec=spec,
@@ -139,11 +139,11 @@ def make_plan(question: Question) -> PlanReport:
         changes=changes(listing, run) if table else None,
         survey=seen,
         n_bytes=_bytes(clips, containers, seen),
-        n_shards=len(run.todo),
+        n_shards=len(run.pending),
         rows=rows,
         output_bytes=sizes,
-        source_requests=source_requests(run.todo, _n_remote(listing)),
-        table_requests=_table_requests(location, run.todo, rows, sizes),
+        source_requests=source_requests(run.pending, _n_remote(listing)),
+        table_requests=_table_requests(location, run.pending, rows, sizes),
         costs=device_costs(seen.tally, spec, question.gpus, figures.devices, question.prices),
         decoding=decode_cost(seen.tally, core, figures.cores),
         default_cost=None
@@ -152,7 +152,7 @@ def make_plan(question: Question) -> PlanReport:
     )
 
 
-def _places(question: Question, config: EmbedConfig) -> tuple[tuple[str, ...], str]:
+def _places(question: PlanRequest, config: EmbedConfig) -> tuple[tuple[str, ...], str]:
     """The sources and the table, of which there may be none."""
     paths, table = question.paths, question.table
     if not table and len(paths) > 1 and _may_be_table(paths[-1], config.storage):
@@ -178,7 +178,7 @@ def _table(location: str, storage: Storage) -> Table | None:
     if not location:
         return None
     store = open_store(location, storage)
-    refuse_strange_folder(store)
+    check_is_table_or_empty(store)
     return Table.read(store)
 
 
@@ -221,8 +221,8 @@ def _run(table: Table | None, listing: Listing, spec: TableSpec, shard_clips: in
 
 
 def _todo(run: Plan) -> tuple[list[ClipRef], list[Container]]:
-    clips = [clip for shard in run.todo for clip in shard.clips]
-    return clips, [shard.container for shard in run.todo if shard.container]
+    clips = [clip for shard in run.pending for clip in shard.clips]
+    return clips, [shard.container for shard in run.pending if shard.container]
 
 
 def _bytes(clips: Iterable[ClipRef], containers: Iterable[Container], seen: Survey) -> float:

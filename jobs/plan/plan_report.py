@@ -7,7 +7,7 @@ from typing import Any
 from jobs.plan.decode_cost import DecodeCost
 from jobs.plan.device_cost import DeviceCost
 from pipeline.clips import ClipRef, Container
-from pipeline.io.signed_urls import without_signature
+from pipeline.io.signed_urls import strip_signature
 from pipeline.planning.plan import Plan
 from pipeline.planning.survey import Survey
 from pipeline.planning.totals import DURATIONS_S
@@ -49,18 +49,18 @@ def changes(listing: Listing, run: Plan) -> Changes:
     """
     older_clips = {(e.uri, e.member) for e in run.changed if isinstance(e, ClipRef)}
     older_files = {e.uri for e in run.changed if isinstance(e, Container)}
-    clips = [clip for shard in run.todo for clip in shard.clips]
-    containers = [shard.container for shard in run.todo if shard.container]
+    clips = [clip for shard in run.pending for clip in shard.clips]
+    containers = [shard.container for shard in run.pending if shard.container]
     changed = Count(
         sum((clip.uri, clip.member) in older_clips for clip in clips),
         # A file that was written anew may be divided anew.
         sum(container.uri in older_files for container in containers),
     )
-    n_gone = sum(isinstance(each, ClipRef) for each in run.gone)
+    n_gone = sum(isinstance(each, ClipRef) for each in run.removed)
     return Changes(
         Count(len(clips) - changed.clips, len(containers) - changed.containers),
         changed,
-        Count(n_gone, len(run.gone) - n_gone),
+        Count(n_gone, len(run.removed) - n_gone),
         Count(len(listing.clips) - len(clips), len(listing.containers) - len(containers)),
     )
 
@@ -106,7 +106,7 @@ class PlanReport:
         """For programs; numbers of a sample are scaled up, and rounded where they count things."""
         tally = self.survey.tally
         return {
-            "sources": {without_signature(s): f for s, f in self.listing.formats.items()},
+            "sources": {strip_signature(s): f for s, f in self.listing.formats.items()},
             "notes": self.listing.notes,
             "skipped_files": dict(sorted(self.listing.skipped.items())),
             "table": self.table or None,

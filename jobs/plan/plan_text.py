@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from jobs.plan.decode_cost import DecodeCost
 from jobs.plan.device_cost import DeviceCost
 from jobs.plan.plan_report import Count, PlanReport
-from pipeline.io.signed_urls import without_signature
+from pipeline.io.signed_urls import strip_signature
 from pipeline.planning.clip_estimate import UNKNOWN_LENGTH
 from pipeline.planning.totals import DURATIONS_S
 from pipeline.readers.intake import passed_over_text
@@ -20,7 +20,7 @@ def plan_lines(report: PlanReport) -> Iterator[tuple[str, str]]:
     """What was found, line by line."""
     sources = list(report.listing.formats.items())
     for source, format_ in sources[:SOURCES_SHOWN]:
-        yield "source", f"{without_signature(source)}: {format_}"
+        yield "source", f"{strip_signature(source)}: {format_}"
     if len(sources) > SOURCES_SHOWN:
         yield "", f"and {len(sources) - SOURCES_SHOWN:,} more"
     yield "listed", report.listing.text()

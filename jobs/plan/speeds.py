@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jobs.plan.core_speeds import CoreFigure, of_rates
+from jobs.plan.core_speeds import CoreSpeed, of_rates
 from models.archs import SAMPLE_RATE_HZ, arch_spec
 from pipeline.errors import UsageError
 
@@ -24,7 +24,7 @@ WINDOW_SAMPLES = 10 * SAMPLE_RATE_HZ
 SHIPPED = "figures.json"
 
 
-class Figure(BaseModel):
+class MeasuredSpeed(BaseModel):
     """One measurement of a device.
 
     Attributes:
@@ -52,7 +52,7 @@ class Figure(BaseModel):
         return self.windows_per_s * arch_spec(self.arch).flops(n_samples)
 
 
-class FigureSet(BaseModel):
+class Speeds(BaseModel):
     """What a file of figures has.
 
     Attributes:
@@ -62,8 +62,8 @@ class FigureSet(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    devices: dict[str, list[Figure]] = {}
-    cores: dict[str, Annotated[list[CoreFigure], Field(min_length=1)]] = {}
+    devices: dict[str, list[MeasuredSpeed]] = {}
+    cores: dict[str, Annotated[list[CoreSpeed], Field(min_length=1)]] = {}
 
     @property
     def default_device(self) -> str:
@@ -75,7 +75,7 @@ class FigureSet(BaseModel):
         """The one that decodes where nobody names another: the first."""
         return next(iter(self.cores))
 
-    def updated(self, others: "FigureSet") -> "FigureSet":
+    def updated(self, others: "Speeds") -> "Speeds":
         """These and others, which win.
 
         Of the same are figures of one device, arch, precision and length of windows, or of one core
@@ -86,10 +86,10 @@ class FigureSet(BaseModel):
             devices[name] = _merged(devices.get(name, []), figures)
         for name, measured in others.cores.items():
             cores[name] = _merged_cores(cores.get(name, []), measured)
-        return FigureSet(devices=devices, cores=cores)
+        return Speeds(devices=devices, cores=cores)
 
 
-def read_figures(path: Path) -> FigureSet:
+def read_speeds(path: Path) -> Speeds:
     """The figures of a file.
 
     Raises:
@@ -101,13 +101,13 @@ def read_figures(path: Path) -> FigureSet:
         raise UsageError(f"figures {str(path)!r} cannot be read: {error}") from error
 
 
-def shipped_figures() -> FigureSet:
+def shipped_speeds() -> Speeds:
     """Those that come with the package."""
     file = resources.files("jobs") / "data" / SHIPPED
     return _parsed(file.read_text(), SHIPPED)
 
 
-def all_figures(own: Path | None) -> FigureSet:
+def all_speeds(own: Path | None) -> Speeds:
     """A person's figures, and those shipped where these have none of the same.
 
     Args:
@@ -116,14 +116,14 @@ def all_figures(own: Path | None) -> FigureSet:
     Raises:
         UsageError: it cannot be read.
     """
-    shipped, found = shipped_figures(), read_figures(own) if own else FigureSet()
+    shipped, found = shipped_speeds(), read_speeds(own) if own else Speeds()
     figures = shipped.updated(found)
     # Who has measured something means that: theirs come first, and the first is the default.
     devices = found.devices | figures.devices
-    return FigureSet(devices=devices, cores=found.cores | figures.cores)
+    return Speeds(devices=devices, cores=found.cores | figures.cores)
 
 
-def add_figures(path: Path, measured: FigureSet) -> None:
+def add_speeds(path: Path, measured: Speeds) -> None:
     """Write figures into a file, in place of those of the same.
 
     Args:
@@ -133,7 +133,7 @@ def add_figures(path: Path, measured: FigureSet) -> None:
     Raises:
         UsageError: the file is something else, or cannot be written.
     """
-    figures = read_figures(path).updated(measured) if path.exists() else measured
+    figures = read_speeds(path).updated(measured) if path.exists() else measured
     content = json.dumps(figures.model_dump(mode="json", exclude_none=True), indent=1)
     try:
         path.write_text(content + "\n")
@@ -142,7 +142,7 @@ def add_figures(path: Path, measured: FigureSet) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class FigureFile:
+class SpeedFile:
     """Where a bench keeps its figures.
 
     Attributes:
@@ -170,20 +170,20 @@ class FigureFile:
             UsageError: there is none.
         """
         if self.path.exists():
-            read_figures(self.path)
+            read_speeds(self.path)
         elif not self.path.parent.is_dir():
             raise UsageError(f"figures {str(self.path)!r}: there is no folder {self.path.parent}")
 
-    def keep(self, measured: "Figure") -> None:
+    def keep(self, measured: "MeasuredSpeed") -> None:
         """Add what was measured of the device."""
-        add_figures(self.path, FigureSet(devices={self.name: [measured]}))
+        add_speeds(self.path, Speeds(devices={self.name: [measured]}))
 
     def keep_core(self, machine: str, rates: Mapping[str, float]) -> None:
         """Add what was measured: seconds of audio a second of processor time, by ending."""
-        add_figures(self.path, FigureSet(cores={self.name: of_rates(rates, machine)}))
+        add_speeds(self.path, Speeds(cores={self.name: of_rates(rates, machine)}))
 
 
-def figure_file(path: Path | None, name: str) -> FigureFile | None:
+def speed_file(path: Path | None, name: str) -> SpeedFile | None:
     """Where a bench is to keep its figures; None for nowhere.
 
     Raises:
@@ -196,12 +196,12 @@ def figure_file(path: Path | None, name: str) -> FigureFile | None:
             "figures need a file and a name of what is measured, without commas and =: "
             f"--figures FILE --name H100 (got {str(path) if path else None!r} and {name!r})"
         )
-    return FigureFile(path, name)
+    return SpeedFile(path, name)
 
 
-def _parsed(text: str, name: str) -> FigureSet:
+def _parsed(text: str, name: str) -> Speeds:
     try:
-        figures = FigureSet.model_validate_json(text)
+        figures = Speeds.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
@@ -223,13 +223,13 @@ def _check_arch(arch: str, where: str) -> None:
         raise UsageError(f"{where}: {error}") from error
 
 
-def _merged(before: list[Figure], after: list[Figure]) -> list[Figure]:
+def _merged(before: list[MeasuredSpeed], after: list[MeasuredSpeed]) -> list[MeasuredSpeed]:
     """Both, less those of before that are measured anew."""
     anew = {(figure.arch, figure.precision, figure.window_s) for figure in after}
     return [*(f for f in before if (f.arch, f.precision, f.window_s) not in anew), *after]
 
 
-def _merged_cores(before: list[CoreFigure], after: list[CoreFigure]) -> list[CoreFigure]:
+def _merged_cores(before: list[CoreSpeed], after: list[CoreSpeed]) -> list[CoreSpeed]:
     """Both, less those of before that are measured anew."""
     anew = {figure.ending for figure in after}
     return [*(figure for figure in before if figure.ending not in anew), *after]

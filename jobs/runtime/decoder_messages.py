@@ -24,7 +24,7 @@ _DRAIN_S = 1.0
 
 
 @contextlib.contextmanager
-def decoder_notes_hidden(console: Console) -> Iterator[None]:
+def hide_decoder_messages(console: Console) -> Iterator[None]:
     """Drop within the block what libraries of decoders write to standard output and error.
 
     Args:

@@ -32,7 +32,7 @@ def fetch_bar(source: str, log: RunLog) -> Iterator[Callable[[int, int | None], 
 
     def show(done: int, total: int | None) -> None:
         if not bar.tasks[task].visible:
-            log.tell("downloading", f"downloading {source}", source=source)
+            log.report("downloading", f"downloading {source}", source=source)
         bar.update(task, completed=done, total=total, visible=True)
 
     with bar:

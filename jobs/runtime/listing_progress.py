@@ -12,7 +12,7 @@ EVERY_S = 10.0
 
 
 @contextlib.contextmanager
-def listing_noted(log: RunLog) -> Iterator[Callable[[], None]]:
+def log_listing_progress(log: RunLog) -> Iterator[Callable[[], None]]:
     """Say within the block how many clips have been found, unless it ends soon.
 
     Args:
@@ -33,7 +33,7 @@ def listing_noted(log: RunLog) -> Iterator[Callable[[], None]]:
         pause_s = FIRST_S
         while not ended.wait(pause_s):
             line = f"listing the sources: {count(n_found, 'clip')} found so far"
-            log.tell("phase", line, phase="listing", clips=n_found)
+            log.report("phase", line, phase="listing", clips=n_found)
             pause_s = EVERY_S
 
     thread = threading.Thread(target=tell, daemon=True)

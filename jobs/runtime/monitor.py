@@ -16,7 +16,7 @@ from jobs.runtime.run_log import RunLog
 from jobs.runtime.time_left import TimeLeft
 from pipeline.clips import Container
 from pipeline.printable import escape_control
-from pipeline.progress import Progress as Counts
+from pipeline.progress import Counts as Counts
 from pipeline.readers.intake import passed_over_text
 from pipeline.shards import Shard
 from pipeline.table.commit_record import CommitRecord
@@ -86,7 +86,7 @@ class Monitor:
             text: What the run does, for people, such as `loading the model`.
         """
         self._phase = text, time.monotonic()
-        self.log.tell("phase", text, phase=name)
+        self.log.report("phase", text, phase=name)
 
     def in_flight(self, counts: Iterable[Counts]) -> None:
         """The counts of the shards under way."""
@@ -121,7 +121,7 @@ class Monitor:
         if self.without_clips > NO_CLIPS_SHOWN:
             return
         found = f"; passed over {passed_over_text(passed_over)}" if passed_over else ""
-        self.log.tell(
+        self.log.report(
             "no_clips",
             f"{container.uri}: holds no clip{found}",
             "warning",
@@ -131,7 +131,7 @@ class Monitor:
 
     def shard_retried(self, shard: Shard, attempt: int, reason: str) -> None:
         """A try of a shard failed, another follows."""
-        self.log.tell(
+        self.log.report(
             "shard_retried",
             f"shard {shard.shard_id}: try {attempt} failed, trying again: {reason}",
             "warning",
@@ -144,7 +144,7 @@ class Monitor:
         """A shard is given up."""
         self._running = Counts()
         self.failed.append((shard, reason))
-        self.log.tell(
+        self.log.report(
             "shard_failed",
             f"shard {shard.shard_id}: given up: {reason}",
             "error",
@@ -228,7 +228,7 @@ class Monitor:
                 self._live.update(rows, refresh=True)
             else:
                 left_s = None if left_s is None else round(left_s)
-                self.log.tell("progress", line, **self.totals(counts), left_s=left_s)
+                self.log.report("progress", line, **self.totals(counts), left_s=left_s)
 
 
 def _fields(counts: Counts) -> dict[str, Any]:

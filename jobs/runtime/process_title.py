@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from pipeline.io.redaction import redacted
+from pipeline.io.redaction import redact
 
 _SECRET_OPTIONS = ("--storage-options", "--env")
 """Options whose values are NAME=VALUE, where the value may be a credential."""
@@ -47,7 +47,7 @@ def _shown(arguments: Sequence[str]) -> list[str]:
             # A pair without `=` may be a credential that is given in a wrong way.
             shown.append(f"{kept}{name}=***" if has_value else f"{kept}***")
         else:
-            shown.append(redacted(each, {}))
+            shown.append(redact(each, {}))
         is_value = each in _SECRET_OPTIONS and not is_value
     return shown
 

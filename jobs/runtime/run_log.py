@@ -54,7 +54,7 @@ class RunLog:
         is_clever = self.console.is_terminal and not self.console.is_dumb_terminal
         return is_clever and not self.as_json
 
-    def tell(self, event: str, message: str, level: Level = "info", **fields: Any) -> None:
+    def report(self, event: str, message: str, level: Level = "info", **fields: Any) -> None:
         """Something that people are told as well.
 
         Args:
@@ -66,14 +66,14 @@ class RunLog:
         if self.as_json:
             self.detail(event, message, level, **fields)
         else:
-            print_line(self.console, self.storage.redacted(message), 2)
+            print_line(self.console, self.storage.redact(message), 2)
 
     def detail(self, event: str, message: str, level: Level = "info", **fields: Any) -> None:
         """Something that only programs are told; as `tell`."""
         if not self.as_json:
             return
         told = {"time": _now(), "level": level, "event": event, "message": message, **fields}
-        # ASCII, as a path need not be text; `redacted` may be slow, and is not for numbers.
+        # ASCII, as a path need not be text; `redact` may be slow, and is not for numbers.
         line = json.dumps({k: self._redacted(v) for k, v in told.items() if v is not None})
         with self._lock:
             self.console.file.write(line + "\n")
@@ -81,7 +81,7 @@ class RunLog:
 
     def _redacted(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self.storage.redacted(value)
+            return self.storage.redact(value)
         if isinstance(value, Mapping):
             return {name: self._redacted(each) for name, each in value.items()}
         return [self._redacted(each) for each in value] if isinstance(value, list) else value

@@ -13,7 +13,7 @@ from jobs.settings.routing import run_archs, weights_by_arch
 from models.archs import DEFAULT_ARCH, ArchSpec
 from models.inference.timestamp_levels import longest_window, timestamp_levels
 from pipeline.audio import to_samples
-from pipeline.error_classes import refuse_unknown_classes
+from pipeline.error_classes import check_error_classes
 from pipeline.io.http.host_rules import HostRules
 from pipeline.io.signed_urls import QueryRule
 from pipeline.io.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
@@ -270,7 +270,7 @@ class EmbedConfig(BaseModel):
         known = (AUTO, *FORMATS)
         if self.source_format not in known:
             raise ValueError(unknown_name("source_format", self.source_format, known, "formats"))
-        refuse_unknown_classes(self.retry, also=(RETRY_ALL,))
+        check_error_classes(self.retry, also=(RETRY_ALL,))
         parse_options(self.storage_options)
         weights_by_arch(self.weights, self.archs)
         self._check_windows(self.archs[0])

@@ -19,7 +19,7 @@ def as_names(value: object) -> object:
     return split_commas(value) if isinstance(value, str) else value
 
 
-def added_up(given: Sequence[str] | None) -> list[str] | None:
+def join_names(given: Sequence[str] | None) -> list[str] | None:
     """Return all names of an option that was given any number of times.
 
     Args:

@@ -25,7 +25,7 @@ _OF_THE_PLACE = {
 }
 
 
-def note_settings(store: TableStore, config: EmbedConfig) -> None:
+def save_settings(store: TableStore, config: EmbedConfig) -> None:
     """Keep a run's settings, where the table does not have the same ones already.
 
     Args:
@@ -44,7 +44,7 @@ def note_settings(store: TableStore, config: EmbedConfig) -> None:
             path.write_bytes(content)
 
 
-def noted_settings(store: TableStore, is_agreed: bool = False) -> dict[str, Any]:
+def load_settings(store: TableStore, is_agreed: bool = False) -> dict[str, Any]:
     """The settings of the last run into a table.
 
     Args:
@@ -86,7 +86,7 @@ def _noted(config: EmbedConfig) -> dict[str, Any]:
 
 def _may_be_kept(value: Any, config: EmbedConfig) -> bool:
     text = json.dumps(value)
-    is_secret = config.storage.redacted(text) != text
+    is_secret = config.storage.redact(text) != text
     return not is_secret and len(text) <= _MOST_BYTES and value != [STDIN]
 
 

@@ -12,7 +12,7 @@ from ray.job_submission import JobDetails, JobSubmissionClient
 
 from jobs.submit.submission import Submission
 from pipeline.errors import PipelineError, UsageError
-from pipeline.io.redaction import redacted
+from pipeline.io.redaction import redact
 from pipeline.io.storage import first_line
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
@@ -61,7 +61,7 @@ def dashboard_url(address: str | None) -> str:
     url = address if "://" in address else f"http://{address}"
     if not re.fullmatch(r"https?://[^\s/]+\S*", url) or address in ("auto", "local"):
         raise UsageError(
-            f"address {redacted(address, {})!r}: must be the URL of a cluster's dashboard, as "
+            f"address {redact(address, {})!r}: must be the URL of a cluster's dashboard, as "
             "http://HOST:8265"
         )
     return url.rstrip("/")
@@ -82,7 +82,7 @@ class JobClient:
 
     def __init__(self, address: str | None) -> None:
         url = dashboard_url(address)
-        self.address = redacted(url, {})
+        self.address = redact(url, {})
         # Ray's variable would win over the address that its client is given.
         os.environ[ADDRESS_VARIABLES[0]] = url
         for name in _TALKATIVE:
@@ -167,7 +167,7 @@ class JobClient:
             told = "asks for a token" if is_missing else "does not take this token"
             raise UsageError(f"address {self.address} {told}; {_HOW_TO_IDENTIFY}") from error
         except (OSError, ValueError) as error:  # those of requests are among them
-            raise ClusterLostError(redacted(first_line(error), {})) from error
+            raise ClusterLostError(redact(first_line(error), {})) from error
         except RuntimeError as error:
             found = _STATUS_CODE.search(str(error))
             code = int(found[1]) if found else 0
@@ -176,7 +176,7 @@ class JobClient:
                     f"job {job!r}: {self.address} has none of that name; `passtream job list "
                     f"--address {self.address}` tells those that it has"
                 ) from error
-            reason = redacted(_reason(error), {})
+            reason = redact(_reason(error), {})
             if code >= _SERVER_ERROR:
                 raise ClusterLostError(reason) from error
             raise _NotUnderstoodError(f"address {self.address}: {reason}") from error

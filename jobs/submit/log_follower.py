@@ -48,7 +48,7 @@ def end_text(job: JobDetails) -> str:
     return f"failed: {reason[:_MOST_SHOWN]}; the same submit goes on from what is committed"
 
 
-def follow(
+def follow_log(
     client: JobClient, job: str, show: Callable[[str], None], note: Callable[[str], None]
 ) -> JobDetails:
     """Show a job's log until the job has ended.

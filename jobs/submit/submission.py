@@ -155,7 +155,7 @@ def _notes(config: EmbedConfig) -> Iterator[str]:
 
 
 def _metadata(config: EmbedConfig, given: Mapping[str, object]) -> dict[str, str]:
-    redacted = config.storage.redacted
+    redacted = config.storage.redact
     shown = ", ".join(map(redacted, config.sources[:_MOST_SHOWN_SOURCES]))
     if (n_more := len(config.sources) - _MOST_SHOWN_SOURCES) > 0:
         shown += f" and {n_more} more"

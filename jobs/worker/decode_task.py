@@ -10,7 +10,7 @@ from jobs.settings.sent_config import forget_config
 from pipeline.errors import HostError
 from pipeline.io.storage import Storage
 from pipeline.readers.intake import Intake
-from pipeline.readers.shard_reader import recordings
+from pipeline.readers.shard_reader import shard_recordings
 from pipeline.shards import Shard
 from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import Event
@@ -40,7 +40,7 @@ def decode(
     """
     intake = Intake(rule.limits.max_clip_bytes)
     yield from shard_packets(
-        recordings(shard, storage, columns, intake),
+        shard_recordings(shard, storage, columns, intake),
         rule,
         packet_bytes=0 if one_by_one else PACKET_BYTES,
         poison=poison,

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from models.archs import EMBED_DIM
-from models.inference.outputs import Outputs, Pending, Vectors
+from models.inference.outputs import Outputs, PendingOutputs, Vectors
 
 
-class Begun(NamedTuple):
+class BegunBatch(NamedTuple):
     """Windows of one route, under way.
 
     Attributes:
@@ -19,11 +19,11 @@ class Begun(NamedTuple):
     """
 
     rows: list[int]
-    pending: Pending
+    pending: PendingOutputs
     measure: Callable[[Vectors], None]
 
 
-class RoutedPending:
+class RoutedOutputs:
     """Outputs of windows of several routes; see `models.inference.outputs.Pending`.
 
     Args:
@@ -32,7 +32,7 @@ class RoutedPending:
         n_classes: of the archs.
     """
 
-    def __init__(self, begun: Sequence[Begun], n_windows: int, n_classes: int) -> None:
+    def __init__(self, begun: Sequence[BegunBatch], n_windows: int, n_classes: int) -> None:
         self._begun = begun
         self._shape = n_windows, n_classes
 

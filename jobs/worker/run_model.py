@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from jobs.worker.decode_task import decode_on_node
-from jobs.worker.routed_outputs import Begun, RoutedPending
+from jobs.worker.routed_outputs import BegunBatch, RoutedOutputs
 from models.archs import arch_spec
 from models.checkpoints.state_dict import Weights, load_weights
 from models.inference.embedder import Embedder, WarmUp
@@ -21,7 +21,7 @@ from models.inference.timestamp_levels import timestamp_levels
 from models.labels import Label, class_names, top_labels
 from pipeline.audio import Samples, to_samples
 from pipeline.embedding.canary import check_canary
-from pipeline.embedding.model import BeginningModel
+from pipeline.embedding.model import AsyncModel
 from pipeline.errors import PipelineError
 from pipeline.io.storage import DEFAULT_STORAGE, Storage
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
@@ -75,7 +75,7 @@ class RunSpec:
         """What makes the packets of a shard; a function of a module without torch."""
         return decode_on_node
 
-    def model(self, n_threads: int) -> BeginningModel:
+    def model(self, n_threads: int) -> AsyncModel:
         """The model that an actor holds.
 
         Args:
@@ -145,7 +145,7 @@ class RunModel:
         """Embed float32 windows of any lengths, in order; each goes the route of its length."""
         return self.begin(windows).result()
 
-    def begin(self, windows: Sequence[Samples]) -> RoutedPending:
+    def begin(self, windows: Sequence[Samples]) -> RoutedOutputs:
         """`embed`, which a GPU may still be at when this returns."""
         routes = [self._spec.route_index(len(window)) for window in windows]
         begun = []
@@ -153,8 +153,8 @@ class RunModel:
             rows = [row for row, each in enumerate(routes) if each == route]
             ours = [windows[row] for row in rows]
             measure = self._measurement(self._spec.routes[route].arch, ours)
-            begun.append(Begun(rows, self._embedders[route].begin(ours), measure))
-        return RoutedPending(begun, len(windows), self._spec.n_classes)
+            begun.append(BegunBatch(rows, self._embedders[route].begin(ours), measure))
+        return RoutedOutputs(begun, len(windows), self._spec.n_classes)
 
     def embed_one(self, arch: str, window: Samples) -> Vectors:
         """Embed a window by one of the archs, (dim,); it does not count for the fidelity."""

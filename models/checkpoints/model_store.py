@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from models.errors import WeightsError, first_line
 
-Progress = Callable[[int, int | None], None]
+OnProgress = Callable[[int, int | None], None]
 """Called with bytes done and bytes in all (None where the host does not say)."""
 
 CHUNK_BYTES = 1 << 20
@@ -137,7 +137,7 @@ class RemoteStore:
         return None
 
     def fetch(
-        self, name: str, recorded: str, path: Path, on_progress: Progress | None = None
+        self, name: str, recorded: str, path: Path, on_progress: OnProgress | None = None
     ) -> None:
         """Copy a file to `path`, which appears whole and with the recorded sha256, or not at all.
 

@@ -18,7 +18,7 @@ from models.archs import ARCHS, ArchSpec
 from models.checkpoints.model_store import (
     CHUNK_BYTES,
     FolderStore,
-    Progress,
+    OnProgress,
     Store,
     check_digest,
     file_digest,
@@ -33,7 +33,7 @@ _TRIAL = "for a trial, take random ones: --weights random:0"
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class CheckpointLocation:
     """Where a checkpoint would be taken from.
 
     Attributes:
@@ -64,7 +64,7 @@ def model_store() -> Store | None:
     return open_store(configured) if configured else None
 
 
-def fetch_published(spec: ArchSpec, on_progress: Progress | None = None) -> Path:
+def fetch_published(spec: ArchSpec, on_progress: OnProgress | None = None) -> Path:
     """Local path of the arch's checkpoint, fetched into the cache if need be.
 
     Args:
@@ -86,7 +86,7 @@ def source_of(spec: ArchSpec) -> str:
     return store.locate(spec.file_name) if store else spec.url
 
 
-def whereabouts() -> dict[str, Whereabouts]:
+def locate_checkpoints() -> dict[str, CheckpointLocation]:
     """Where the checkpoint of each arch is; the files themselves are not read.
 
     Raises:
@@ -101,13 +101,13 @@ def whereabouts() -> dict[str, Whereabouts]:
         recorded = place.recorded(name) if record_name(name) in names else None
         # In a store the record is written last, so a file without one is not there yet.
         here = name in names and (store is None or recorded is not None)
-        found[arch] = Whereabouts(
+        found[arch] = CheckpointLocation(
             "absent" if not here else "store" if store else "cached", place.locate(name), recorded
         )
     return found
 
 
-def _from_store(spec: ArchSpec, store: Store, on_progress: Progress | None) -> Path:
+def _from_store(spec: ArchSpec, store: Store, on_progress: OnProgress | None) -> Path:
     name = spec.file_name
     recorded = store.recorded(name)
     if recorded is None:
@@ -141,7 +141,7 @@ def _not_in(store: Store, spec: ArchSpec, name: str) -> WeightsUnavailableError:
     )
 
 
-def fetch_to_cache(spec: ArchSpec, on_progress: Progress | None = None) -> Path:
+def fetch_to_cache(spec: ArchSpec, on_progress: OnProgress | None = None) -> Path:
     """Path of the arch's checkpoint in the cache, downloaded if it is not there yet.
 
     Raises:
@@ -164,7 +164,7 @@ def fetch_to_cache(spec: ArchSpec, on_progress: Progress | None = None) -> Path:
     return path
 
 
-def _download(spec: ArchSpec, path: Path, on_progress: Progress | None) -> None:
+def _download(spec: ArchSpec, path: Path, on_progress: OnProgress | None) -> None:
     try:
         with (
             urllib.request.urlopen(spec.url, timeout=CONNECT_TIMEOUT_S) as response,  # noqa: S310

@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 
 from models.archs import ArchSpec
-from models.checkpoints.model_store import Progress, Store, open_store, record_name
+from models.checkpoints.model_store import OnProgress, Store, open_store, record_name
 from models.checkpoints.published import fetch_published, fetch_to_cache
 from models.checkpoints.state_dict import fit_state_dict, parse_state_dict
 from models.errors import WeightsError
@@ -31,7 +31,7 @@ class Pulled:
     sha256: str
 
 
-def pull(spec: ArchSpec, to: str | None = None, on_progress: Progress | None = None) -> Pulled:
+def pull(spec: ArchSpec, to: str | None = None, on_progress: OnProgress | None = None) -> Pulled:
     """Put an arch's checkpoint where later runs find it; what is there already stays.
 
     Args:

@@ -18,7 +18,7 @@ from safetensors import torch as safetensors_torch
 from torch import Tensor
 
 from models.archs import ArchSpec
-from models.checkpoints.model_store import Progress, is_uri
+from models.checkpoints.model_store import OnProgress, is_uri
 from models.checkpoints.published import fetch_published
 from models.errors import WeightsError, first_line
 from models.passt.transformer import PaSST
@@ -60,7 +60,7 @@ def check_weights_name(weights: str) -> None:
         )
 
 
-def load_weights(weights: str, spec: ArchSpec, on_progress: Progress | None = None) -> Weights:
+def load_weights(weights: str, spec: ArchSpec, on_progress: OnProgress | None = None) -> Weights:
     """Load and check the weights that `--weights` names.
 
     Args:

@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 from models.archs import EMBED_DIM, SAMPLE_RATE_HZ
 from models.errors import ModelError
 from models.inference.engine import Engine
-from models.inference.input_checks import check_length, checked_batch, checked_clips
+from models.inference.input_checks import check_batch, check_clips, check_length
 from models.inference.packing import pack_tokens
 from models.inference.staging import stage
 from models.inference.timestamp_levels import (
@@ -26,7 +26,7 @@ from models.inference.timestamp_levels import (
     timestamp_levels,
     timestamp_size,
 )
-from models.inference.timestamp_windows import embed_moments, padded_blocks
+from models.inference.timestamp_windows import embed_timestamp_windows, padded_blocks
 from models.passt.preprocess import AugmentMelSTFT, check_front_end
 from models.passt.transformer import PaSST
 
@@ -136,7 +136,7 @@ class PasstWrapper(nn.Module):
         Raises:
             ModelError: the front end is not the net's, or the audio is not what it takes.
         """
-        audio = checked_batch(audio)
+        audio = check_batch(audio)
         check_length(audio.shape[1], self.net.spec)
         check_front_end(self.mel, self.net.spec)
         return self._passt(audio.to(self.device))
@@ -157,7 +157,7 @@ class PasstWrapper(nn.Module):
         Raises:
             ModelError: as `forward`.
         """
-        clips = checked_clips(audio, sample_rate)
+        clips = check_clips(audio, sample_rate)
         windows = [self._scene_windows(clip) for clip in clips]
         flat = [window for of_clip in windows for window in of_clip]
         with self._evaluating():
@@ -191,7 +191,7 @@ class PasstWrapper(nn.Module):
         Raises:
             ModelError: as `forward`, or too short to be reflected by half the longest window.
         """
-        audio = checked_batch(audio, sample_rate)
+        audio = check_batch(audio, sample_rate)
         if not len(audio):
             size = timestamp_size(self.levels(timestamps), self.scene_embedding_size)
             return torch.empty(0, 0, size), torch.empty(0, 0)
@@ -221,13 +221,13 @@ class PasstWrapper(nn.Module):
             ModelError: as `get_timestamp_embeddings`.
         """
         levels = self.levels(timestamps)
-        checked = (checked_batch(piece, sample_rate) for piece in pieces)
+        checked = (check_batch(piece, sample_rate) for piece in pieces)
         block_moments = max(1, STREAM_BLOCK_S * self.sample_rate // self.timestamp_hop)
         done = 0
         window, hop = longest_window(levels), self.timestamp_hop
         for stream in padded_blocks(checked, window, hop, block_moments):
             with self._evaluating():
-                embeddings = embed_moments(
+                embeddings = embed_timestamp_windows(
                     _staged(stream, self.device),
                     levels,
                     self._passt,

@@ -28,7 +28,7 @@ FILLED = 0.75
 _REHEARSALS = 2
 
 
-class FixedForwards:
+class GraphedForwards:
     """Forwards for batches of windows of one length.
 
     Args:
@@ -56,7 +56,7 @@ class FixedForwards:
             staged = Staged(self._samples, self._offsets[:size])
             forward = _Forward(net, mel, staged, pack)
             if self._device.type == "cuda":
-                recorded = _Recorded(forward, self._device, memory)
+                recorded = _CapturedGraph(forward, self._device, memory)
                 self._forwards[size], memory = recorded, recorded.memory
             else:
                 self._forwards[size] = forward
@@ -98,7 +98,7 @@ class _Forward:
         return embed_staged(self._staged, self._pack, self._net, self._mel)
 
 
-class _Recorded:
+class _CapturedGraph:
     """A forward as a CUDA graph; its outputs lie in the same place each time."""
 
     def __init__(self, forward: _Forward, device: torch.device, memory: Any) -> None:

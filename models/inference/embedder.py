@@ -28,12 +28,12 @@ from models.inference.batch_size import (
 )
 from models.inference.engine import Engine
 from models.inference.input_checks import check_length
-from models.inference.outputs import Outputs, Pending, Vectors
+from models.inference.outputs import Outputs, PendingOutputs, Vectors
 from models.inference.packing import pack_tokens
 from models.inference.staging import stage
 from models.inference.timestamp_levels import TIMESTAMP_HOP, Level, longest_window
-from models.inference.timestamp_windows import embed_moments
-from models.passt.matmul_precision import fp32_products
+from models.inference.timestamp_windows import embed_timestamp_windows
+from models.passt.matmul_precision import matmul_precision
 from models.passt.precision import check_precision, convert
 from models.passt.preprocess import AugmentMelSTFT
 from models.passt.transformer import PaSST
@@ -129,7 +129,7 @@ class Embedder:
         """`begin`, and its result."""
         return self.begin(windows).result()
 
-    def begin(self, windows: Sequence[Samples]) -> Pending:
+    def begin(self, windows: Sequence[Samples]) -> PendingOutputs:
         """Logits and features of windows of any lengths the arch takes.
 
         Args:
@@ -146,7 +146,7 @@ class Embedder:
             self._check(window)
         with torch.inference_mode():
             tensors = [_tensor(window) for window in windows]
-            return self._within_memory(lambda: Pending(*self.engine(tensors)))
+            return self._within_memory(lambda: PendingOutputs(*self.engine(tensors)))
 
     def embed_timestamps(self, levels: Sequence[Level], stream: Samples, n: int) -> Vectors:
         """HEAR timestamp embeddings (logits, features; raw log-mel) of consecutive moments.
@@ -166,10 +166,10 @@ class Embedder:
         needed = (n - 1) * TIMESTAMP_HOP + longest_window(levels)
         if stream.shape != (needed,):
             raise WindowError(f"{n} moments take {needed} samples, got shape {stream.shape}")
-        with torch.inference_mode(), fp32_products(self._products, self.device):
+        with torch.inference_mode(), matmul_precision(self._products, self.device):
             samples = stage([_tensor(stream)], self.device).samples[None]
             moments = self._within_memory(
-                lambda: embed_moments(
+                lambda: embed_timestamp_windows(
                     samples,
                     levels,
                     lambda windows: torch.cat(self.net(self.mel(windows)), dim=1),
@@ -186,7 +186,7 @@ class Embedder:
 
     def _record(self, n_samples: int) -> bool:
         try:
-            self._within_memory(lambda: self.engine.fix(n_samples))
+            self._within_memory(lambda: self.engine.capture(n_samples))
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

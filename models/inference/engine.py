@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from models.archs import EMBED_DIM
-from models.inference.cuda_graphs import FixedForwards
+from models.inference.cuda_graphs import GraphedForwards
 from models.inference.packing import DeviceOutputs, embed_staged, packs
 from models.inference.staging import stage
-from models.passt.matmul_precision import fp32_products
+from models.passt.matmul_precision import matmul_precision
 from models.passt.pack_layout import WindowPack, small_tensor
 from models.passt.preprocess import AugmentMelSTFT
 from models.passt.transformer import PaSST
@@ -47,17 +47,17 @@ class Engine:
         self._products = products
         self._under_way: deque[torch.cuda.Event] = deque()
         self.max_tokens = max_tokens
-        self.fixed: FixedForwards | None = None
+        self.fixed: GraphedForwards | None = None
 
-    def fix(self, n_samples: int) -> FixedForwards:
+    def capture(self, n_samples: int) -> GraphedForwards:
         """Prepare for many windows of one length; see `models.inference.cuda_graphs`.
 
         Args:
             n_samples: of these windows.
         """
         most = max(1, self.max_tokens // self._net.spec.n_tokens(n_samples))
-        with torch.inference_mode(), fp32_products(self._products, self._device):
-            self.fixed = FixedForwards(self._net, self._mel, n_samples, most)
+        with torch.inference_mode(), matmul_precision(self._products, self._device):
+            self.fixed = GraphedForwards(self._net, self._mel, n_samples, most)
         return self.fixed
 
     def __call__(self, windows: Sequence[Tensor]) -> DeviceOutputs:
@@ -98,7 +98,7 @@ class Engine:
         if is_fixed and self.fixed:
             return self.fixed(staged)
         pack = WindowPack([len(window) for window in windows], self._net.spec, self._device)
-        with fp32_products(self._products, self._device):
+        with matmul_precision(self._products, self._device):
             return embed_staged(staged, pack, self._net, self._mel)
 
     def _in_order(self, outputs: Sequence[DeviceOutputs], order: Sequence[int]) -> DeviceOutputs:

@@ -12,7 +12,7 @@ from models.archs import SAMPLE_RATE_HZ, ArchSpec
 from models.errors import WindowError
 
 
-def checked_clips(audio: Tensor | Sequence[Tensor], sample_rate: int | None = None) -> list[Tensor]:
+def check_clips(audio: Tensor | Sequence[Tensor], sample_rate: int | None = None) -> list[Tensor]:
     """Clips as float32 (n_samples,) each.
 
     Args:
@@ -23,11 +23,11 @@ def checked_clips(audio: Tensor | Sequence[Tensor], sample_rate: int | None = No
         WindowError: wrong rank, type, rate or values; the message says how to make it right.
     """
     if isinstance(audio, list | tuple):
-        return [checked(clip, 1, "a clip in a list", sample_rate) for clip in audio]
-    return list(checked_batch(audio, sample_rate))  # type: ignore[arg-type]
+        return [check_samples(clip, 1, "a clip in a list", sample_rate) for clip in audio]
+    return list(check_batch(audio, sample_rate))  # type: ignore[arg-type]
 
 
-def checked_batch(audio: Tensor, sample_rate: int | None = None) -> Tensor:
+def check_batch(audio: Tensor, sample_rate: int | None = None) -> Tensor:
     """A batch as float32 (n_sounds, n_samples).
 
     Args:
@@ -35,16 +35,16 @@ def checked_batch(audio: Tensor, sample_rate: int | None = None) -> Tensor:
         sample_rate: of the audio in Hz, where the caller knows it.
 
     Raises:
-        WindowError: as `checked_clips`.
+        WindowError: as `check_clips`.
     """
-    return checked(audio, 2, "audio", sample_rate)
+    return check_samples(audio, 2, "audio", sample_rate)
 
 
-def checked(audio: Tensor, rank: int, what: str, sample_rate: int | None) -> Tensor:
+def check_samples(audio: Tensor, rank: int, what: str, sample_rate: int | None) -> Tensor:
     """Float32 audio of one rank.
 
     Raises:
-        WindowError: as `checked_clips`.
+        WindowError: as `check_clips`.
     """
     if not isinstance(audio, Tensor):
         raise WindowError(

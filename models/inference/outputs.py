@@ -21,7 +21,7 @@ class Outputs(NamedTuple):
     """(n, n_classes), before the sigmoid"""
 
 
-class Pending:
+class PendingOutputs:
     """Outputs that a device may still be computing.
 
     Args:

@@ -13,7 +13,7 @@ from models.errors import WindowError
 from models.inference.timestamp_levels import TIMESTAMP_HOP, Level, longest_window
 
 
-def embed_moments(
+def embed_timestamp_windows(
     stream: Tensor,
     levels: Sequence[Level],
     passt: Callable[[Tensor], Tensor],

@@ -11,7 +11,7 @@ import torch
 
 
 @contextlib.contextmanager
-def fp32_products(precision: str | None, device: torch.device) -> Iterator[None]:
+def matmul_precision(precision: str | None, device: torch.device) -> Iterator[None]:
     """Products of fp32 matrices in this precision, on a GPU; a CPU knows no other than its own.
 
     Args:

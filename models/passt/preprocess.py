@@ -26,7 +26,7 @@ from models.archs import (
 )
 from models.errors import FrontEndError
 from models.passt.fused import can_fuse
-from models.passt.matmul_precision import fp32_products
+from models.passt.matmul_precision import matmul_precision
 from models.passt.pack_layout import FrameSlots
 
 PRE_EMPHASIS = 0.97
@@ -244,7 +244,7 @@ class AugmentMelSTFT(nn.Module):
 @contextlib.contextmanager
 def _fp32(device: torch.device) -> Iterator[None]:
     """All bits of fp32, whatever the caller has set for its own work."""
-    with torch.autocast(device.type, enabled=False), fp32_products("ieee", device):
+    with torch.autocast(device.type, enabled=False), matmul_precision("ieee", device):
         yield
 
 

@@ -11,7 +11,7 @@ LIBSNDFILE = "libsndfile"
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class AudioStream:
     """An open recording.
 
     Attributes:
@@ -38,9 +38,9 @@ class Sound:
     pieces: Iterator[Samples]
     decoder: str
     n_frames: int | None = None
-    slack: int = 0
+    tolerance_frames: int = 0
     seek: Callable[[int], int] | None = None
-    about_frames: int | None = None
+    estimated_frames: int | None = None
     losses: list[str] = field(default_factory=list)
     is_cut: bool = False
     is_doubtful: bool = False

@@ -5,15 +5,15 @@ import os
 from collections.abc import Callable
 from typing import Any, BinaryIO, cast
 
-from pipeline.decode.audio_stream import Sound
+from pipeline.decode.audio_stream import AudioStream
 from pipeline.decode.headers.bare_frames import BareFrames
 from pipeline.decode.headers.overlay import Overlay
-from pipeline.decode.unbounded_file import Endless
+from pipeline.decode.unbounded_file import UnboundedFile
 
 Decoder = Callable[[BinaryIO], Any]
 
 
-def only_frames(
+def limit_to_frames(
     frames: BareFrames, by_libsndfile: Decoder, by_ffmpeg: Decoder
 ) -> tuple[Decoder, Decoder]:
     """Return the decoders of both libraries, for a file of which they are to see the frames only.
@@ -27,7 +27,7 @@ def only_frames(
     def first(file: BinaryIO) -> Any:
         if file.seek(0, os.SEEK_END) == frames.end:
             return by_libsndfile(file)
-        return by_libsndfile(cast(BinaryIO, Endless(file, frames.end, frames.start)))
+        return by_libsndfile(cast(BinaryIO, UnboundedFile(file, frames.end, frames.start)))
 
     def second(file: BinaryIO) -> Any:
         if not frames.start and file.seek(0, os.SEEK_END) == frames.end:
@@ -37,7 +37,7 @@ def only_frames(
     return first, second
 
 
-def with_losses(sound: Sound, frames: BareFrames) -> Sound:
+def report_losses(sound: AudioStream, frames: BareFrames) -> AudioStream:
     """Return a sound that knows how long it is and what is missing.
 
     Args:
@@ -49,4 +49,4 @@ def with_losses(sound: Sound, frames: BareFrames) -> Sound:
     n_samples = frames.n_samples
     if frames.rate_hz:
         n_samples = n_samples * sound.sample_rate_hz // frames.rate_hz
-    return dataclasses.replace(sound, about_frames=n_samples, is_cut=frames.is_cut)
+    return dataclasses.replace(sound, estimated_frames=n_samples, is_cut=frames.is_cut)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import BinaryIO, cast
 
 from pipeline.audio import Samples
-from pipeline.decode.audio_stream import Sound
-from pipeline.decode.headers.declared_length import Promise, promise_of
-from pipeline.decode.headers.flat_header import au_chunk, sphere_promise
-from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY, mpeg_audio
+from pipeline.decode.audio_stream import AudioStream
+from pipeline.decode.headers.declared_length import DeclaredLength, read_declared_length
+from pipeline.decode.headers.flat_header import find_au_chunk, read_sphere_length
+from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY, read_mp3_info
 from pipeline.decode.headers.overlay import Overlay
-from pipeline.decode.headers.riff import AudioChunk, audio_chunk
-from pipeline.decode.headers.unread import Behind, what_is_behind
+from pipeline.decode.headers.riff import AudioChunk, find_audio_chunk
+from pipeline.decode.headers.unread import TrailingData, find_trailing_data
 
 _UNIT = "bytes of audio"
 _MOST_HEAD_BYTES = 16 << 20
@@ -43,7 +43,7 @@ class CorrectedFile:
     """
 
     file: BinaryIO
-    promise: Promise | None = None
+    promise: DeclaredLength | None = None
     mp3_samples: int | None = None
 
     def most_frames(self, n_frames: int | None) -> int | None:
@@ -59,13 +59,13 @@ class CorrectedFile:
         end = declared if declared <= n_frames else declared - UNTOLD_DELAY
         return end if end > 0 and 0 <= n_frames - end <= _MOST_FILLING else None
 
-    def ended(self, sound: Sound) -> Sound:
+    def ended(self, sound: AudioStream) -> AudioStream:
         """Return a sound without what fills its last block.
 
         Args:
             sound: The sound that the decoder makes of the file.
         """
-        about = sound.about_frames
+        about = sound.estimated_frames
         end = self.most_frames(None if about is None else about - UNTOLD_DELAY)
         if sound.n_frames is not None or end is None:
             return sound
@@ -78,22 +78,24 @@ def correct_header(file: BinaryIO) -> CorrectedFile:
     Args:
         file: File opened for reading; its position is moved. It stays open.
     """
-    chunk = audio_chunk(file) or au_chunk(file)
+    chunk = find_audio_chunk(file) or find_au_chunk(file)
     if chunk is None:
-        sizes = sphere_promise(file)
-        return CorrectedFile(file, Promise(*sizes, _UNIT) if sizes else promise_of(file))
+        sizes = read_sphere_length(file)
+        return CorrectedFile(
+            file, DeclaredLength(*sizes, _UNIT) if sizes else read_declared_length(file)
+        )
     declared = chunk.there if chunk.size is None else chunk.size
-    behind = Behind() if chunk.size is None else what_is_behind(file, chunk)
+    behind = TrailingData() if chunk.size is None else find_trailing_data(file, chunk)
     present = min(declared, chunk.there) + behind.uncounted
     promise = None
     if behind.unread:
-        promise = Promise(present + behind.unread, present, _UNIT, unread=behind.what)
+        promise = DeclaredLength(present + behind.unread, present, _UNIT, unread=behind.what)
     elif chunk.size:
-        promise = Promise(chunk.size, present, _UNIT)
+        promise = DeclaredLength(chunk.size, present, _UNIT)
     if chunk.layout.name in _WAVE and _codec(file, chunk) == _MP3:
         end = chunk.start + present
         mp3 = cast(BinaryIO, Overlay(file, b"", chunk.start, end))
-        mpeg = mpeg_audio(mp3)  # whose own count, where it has one, is better
+        mpeg = read_mp3_info(mp3)  # whose own count, where it has one, is better
         has_count = mpeg is not None and mpeg.has_tag
         return CorrectedFile(mp3, promise, None if has_count else _declared_samples(file, chunk))
     is_right = not (behind.uncounted or behind.unread)
@@ -103,7 +105,7 @@ def correct_header(file: BinaryIO) -> CorrectedFile:
     if head is None:
         what = f"the header of {chunk.layout.name} cannot count more than {_MOST_32_BITS} bytes"
         known = min(declared, chunk.there)
-        return CorrectedFile(file, Promise(present, known, _UNIT, unread=what))
+        return CorrectedFile(file, DeclaredLength(present, known, _UNIT, unread=what))
     view = Overlay(file, head, chunk.start, chunk.start + present)
     return CorrectedFile(cast(BinaryIO, view), promise)
 

@@ -12,11 +12,11 @@ import av
 import numpy as np
 
 from pipeline.audio import Samples
-from pipeline.decode.audio_stream import Sound
+from pipeline.decode.audio_stream import AudioStream
 from pipeline.decode.ffmpeg_frames import audio_tracks, track_frames
-from pipeline.decode.ffmpeg_input import open_ffmpeg
-from pipeline.decode.headers.mp4_length import BLOCK_FRAMES, mp4_length
-from pipeline.decode.headers.ogg import ogg_audio, ogg_end
+from pipeline.decode.ffmpeg_input import open_ffmpeg_container
+from pipeline.decode.headers.mp4_length import BLOCK_FRAMES, read_mp4_length
+from pipeline.decode.headers.ogg import find_ogg_end, read_ogg_header
 from pipeline.decode.headers.ogg_chain import OggChain
 
 FFMPEG = "FFmpeg"
@@ -29,7 +29,7 @@ _MOST_FILLING = 8192
 
 
 @contextlib.contextmanager
-def by_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[Sound]:
+def open_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[AudioStream]:
     """A recording, or the default audio track of a video, as FFmpeg decodes it.
 
     Args:
@@ -39,21 +39,23 @@ def by_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[Sound]:
     Raises:
         CannotDecodeError: it has no audio stream.
     """
-    audio = ogg_audio(file)
-    end = ogg_end(file, audio) if audio and not chain else None
+    audio = read_ogg_header(file)
+    end = find_ogg_end(file, audio) if audio and not chain else None
     with contextlib.ExitStack() as stack:
         losses: list[str] = []
         container, track, frames = _opened_track(file, stack, losses)
         stream = container.streams[track]
         first = next(frames, None)
         if first is None:
-            yield Sound(stream.sample_rate, stream.channels, iter(()), FFMPEG, about_frames=0)
+            yield AudioStream(
+                stream.sample_rate, stream.channels, iter(()), FFMPEG, estimated_frames=0
+            )
             return
         # The header of some AAC has half the rate that comes out.
         rate_hz, channels = first.sample_rate, first.layout.nb_channels
         n_frames, is_doubtful = None, False
         family = container.format.name.partition(",")[0]
-        mp4 = mp4_length(stream, rate_hz) if family == "mov" else None
+        mp4 = read_mp4_length(stream, rate_hz) if family == "mov" else None
         if mp4:
             n_frames, is_doubtful = mp4.n_frames, mp4.is_doubtful
         elif family == "flac" and stream.duration and stream.time_base:
@@ -81,7 +83,7 @@ def by_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[Sound]:
         elif mp4 and not mp4.is_doubtful:
             pieces = _told_if_fewer(pieces, mp4.n_frames, losses)
         is_vorbis = audio is not None and audio.codec == "vorbis"
-        yield Sound(
+        yield AudioStream(
             rate_hz,
             channels,
             pieces,
@@ -145,7 +147,7 @@ def _container(file: BinaryIO) -> Any:
     # What is buffered is forgotten by this alone: libsndfile has moved the descriptor below it.
     file.seek(0, os.SEEK_END)
     file.seek(0)
-    return open_ffmpeg(file)
+    return open_ffmpeg_container(file)
 
 
 class _Decoded:

@@ -24,7 +24,7 @@ _OPTIONS = {
 }
 
 
-def open_ffmpeg(file: BinaryIO) -> Any:
+def open_ffmpeg_container(file: BinaryIO) -> Any:
     """Open a recording with FFmpeg, as a PyAV container.
 
     Args:

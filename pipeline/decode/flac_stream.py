@@ -15,7 +15,7 @@ from typing import BinaryIO
 import soundfile
 
 from pipeline.audio import Samples
-from pipeline.decode.audio_stream import PIECE_FRAMES, Sound
+from pipeline.decode.audio_stream import PIECE_FRAMES, AudioStream
 from pipeline.decode.headers.flac.frame import (
     SIGNATURES,
     STREAM_BYTES,
@@ -28,30 +28,30 @@ from pipeline.decode.headers.flac.length import (
     check_fits,
     check_whole,
     counted,
-    flac_audio,
+    find_flac_audio,
     other_parts,
 )
-from pipeline.decode.headers.tags import after_id3
+from pipeline.decode.headers.tags import skip_id3
 
-Opener = Callable[[BinaryIO, int], AbstractContextManager[Sound]]
+Opener = Callable[[BinaryIO, int], AbstractContextManager[AudioStream]]
 DAMAGE = (soundfile.SoundFileError, RuntimeError)
 """What libsndfile raises where the audio ends before the header says so, or is damaged."""
 _TAIL_BYTES = 1 << 15
 """Twice as many as libFLAC reads more than it decodes."""
 
 
-def flac_stream(file: BinaryIO) -> FlacStream | None:
+def find_flac_stream(file: BinaryIO) -> FlacStream | None:
     """Return what the header of a FLAC says; None where the file is none.
 
     Args:
         file: File opened for reading; its position is moved.
     """
-    file.seek(after_id3(file))
+    file.seek(skip_id3(file))
     return read_stream(file.read(STREAM_BYTES))
 
 
 @contextlib.contextmanager
-def flac_sound(file: BinaryIO, stream: FlacStream, opener: Opener) -> Iterator[Sound]:
+def open_flac(file: BinaryIO, stream: FlacStream, opener: Opener) -> Iterator[AudioStream]:
     """Open a FLAC, to be decoded to its end.
 
     Args:
@@ -74,11 +74,11 @@ class _Flac:
         self._stream = stream
         self._opener = opener
         self._stack = stack
-        self._sound: Sound
+        self._sound: AudioStream
         self._audio: FlacAudio | None = None  # where the whole file had to be searched
         self._at = self._skip = 0
 
-    def open(self) -> Sound:
+    def open(self) -> AudioStream:
         """Open the FLAC, or the first one of the file."""
         if self._stream.n_samples:
             self._sound = self._stack.enter_context(self._opener(self._file, PIECE_FRAMES))
@@ -91,7 +91,7 @@ class _Flac:
         if self._sound.seek is None:
             return 0
         at = self._descriptor_at()
-        audio = flac_audio(self._file)
+        audio = find_flac_audio(self._file)
         if audio is None or audio.first or audio.others:
             # libsndfile looks for samples by the numbers that frames have.
             if at is not None:
@@ -111,7 +111,7 @@ class _Flac:
             self._reopen(self._at)
             yield from self._rest()
         if self._audio is None and self._is_more_behind():
-            self._audio = flac_audio(self._file, is_searched=True)
+            self._audio = find_flac_audio(self._file, is_searched=True)
             if self._audio and self._audio.n_samples and self._audio.n_samples > self._at:
                 self._reopen(self._at)
                 yield from self._rest()
@@ -137,12 +137,12 @@ class _Flac:
 
     def _reopen(self, at: int) -> None:
         """Open the FLAC under a header that is right, at a sample; damage ends a read soon."""
-        self._audio = audio = self._audio or flac_audio(self._file)
+        self._audio = audio = self._audio or find_flac_audio(self._file)
         if audio is None or audio.n_samples is None:
             raise ValueError("has no whole frame")
         stream = self._stream
         if not audio.n_samples:
-            self._sound = Sound(stream.sample_rate_hz, stream.channels, iter(()), "", 0)
+            self._sound = AudioStream(stream.sample_rate_hz, stream.channels, iter(()), "", 0)
             return
         n_at_once = stream.most_block if at or stream.n_samples else PIECE_FRAMES
         file = counted(self._file, audio)

@@ -9,14 +9,14 @@ import math
 from collections.abc import Iterator
 
 from pipeline.audio import Samples
-from pipeline.decode.audio_stream import Sound
+from pipeline.decode.audio_stream import AudioStream
 
 Span = tuple[float, float]
 ROUNDING_S = 0.005
 """By so much the end of a span may lie after the recording's, as manifests round their times."""
 
 
-class Cut:
+class FrameRange:
     """A clip's frames of one recording.
 
     Args:
@@ -33,7 +33,7 @@ class Cut:
         start_s, end_s = span or (0.0, math.inf)
         self.first = round(start_s * sample_rate_hz)
         self.end = round(end_s * sample_rate_hz) if end_s < math.inf else math.inf
-        self.at = 0
+        self.position = 0
         self._rounding = round(ROUNDING_S * sample_rate_hz)
 
     @property
@@ -53,18 +53,18 @@ class Cut:
         """How many frames the clip has in a recording of `n_frames`."""
         return max(0, int(min(self.end, n_frames)) - self.first)
 
-    def pieces(self, sound: Sound) -> Iterator[Samples]:
+    def pieces(self, sound: AudioStream) -> Iterator[Samples]:
         """Float32 (frames, channels) of the clip; may raise `DECODER_ERRORS`.
 
         Where the span ends first, the end of the recording is not looked at: `at` is then `end` or
         more.
         """
-        self.at = sound.seek(self.first) if self.first and sound.seek else 0
+        self.position = sound.seek(self.first) if self.first and sound.seek else 0
         for frames in sound.pieces:
-            start = max(0, self.first - self.at)
-            part = frames[start : int(min(len(frames), max(0, self.end - self.at)))]
-            self.at += len(frames)
+            start = max(0, self.first - self.position)
+            part = frames[start : int(min(len(frames), max(0, self.end - self.position)))]
+            self.position += len(frames)
             if len(part):
                 yield part
-            if self.at >= self.end:
+            if self.position >= self.end:
                 return

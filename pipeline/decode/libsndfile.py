@@ -10,7 +10,7 @@ from typing import BinaryIO
 import soundfile
 
 from pipeline.audio import Samples
-from pipeline.decode.audio_stream import LIBSNDFILE, PIECE_FRAMES, Sound
+from pipeline.decode.audio_stream import LIBSNDFILE, PIECE_FRAMES, AudioStream
 
 _PIECE_SAMPLES = 8 * PIECE_FRAMES
 _UNKNOWN_LENGTH_FRAMES = 1 << 60
@@ -19,7 +19,7 @@ _SEEKABLE_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 
 
 @contextlib.contextmanager
-def by_libsndfile(file: BinaryIO, n_at_once: int = PIECE_FRAMES) -> Iterator[Sound]:
+def open_libsndfile(file: BinaryIO, n_at_once: int = PIECE_FRAMES) -> Iterator[AudioStream]:
     """A recording as libsndfile decodes it.
 
     Args:
@@ -30,14 +30,14 @@ def by_libsndfile(file: BinaryIO, n_at_once: int = PIECE_FRAMES) -> Iterator[Sou
         # Of an MP3 without a count of its frames it is a guess.
         is_exact = sound.format != "MP3" and sound.frames < _UNKNOWN_LENGTH_FRAMES
         at_once = max(1, min(n_at_once, _PIECE_SAMPLES // sound.channels))
-        yield Sound(
+        yield AudioStream(
             sound.samplerate,
             sound.channels,
             _read(sound, at_once),
             LIBSNDFILE,
             sound.frames if is_exact else None,
             seek=partial(_seek, sound) if is_exact and _begins_anywhere(sound) else None,
-            about_frames=sound.frames if sound.frames < _UNKNOWN_LENGTH_FRAMES else None,
+            estimated_frames=sound.frames if sound.frames < _UNKNOWN_LENGTH_FRAMES else None,
         )
 
 

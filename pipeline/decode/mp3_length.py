@@ -9,18 +9,18 @@ import os
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pipeline.decode.headers.declared_length import Promise
+from pipeline.decode.headers.declared_length import DeclaredLength
 from pipeline.decode.headers.mp3.count import is_count_doubtful
 from pipeline.decode.headers.mp3.frame_header import (
     HEAD_BYTES,
     HEADER_BYTES,
-    MpegFrame,
-    frame_of,
-    frames_in,
+    Mp3FrameHeader,
+    parse_frame_header,
+    read_frame_headers,
 )
-from pipeline.decode.headers.mp3.frames import MpegFrames, mpeg_frames
-from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY, MpegAudio, mpeg_audio
-from pipeline.decode.headers.tags import after_id3
+from pipeline.decode.headers.mp3.frames import Mp3Frames, count_mp3_frames
+from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY, Mp3Info, read_mp3_info
+from pipeline.decode.headers.tags import skip_id3
 from pipeline.decode.mp3_stream import check_frames, is_joined
 
 _WALKED_BYTES = 2 * HEAD_BYTES
@@ -29,7 +29,7 @@ _LONGEST_FRAME = 1441
 
 
 @dataclass(frozen=True, slots=True)
-class MpegLength:
+class Mp3Length:
     """The length of an MP3.
 
     Attributes:
@@ -45,11 +45,11 @@ class MpegLength:
     channels: int
     n_samples: int
     is_exact: bool
-    promise: Promise | None
+    promise: DeclaredLength | None
     has_gaps: bool = False
 
 
-def mpeg_length(file: BinaryIO) -> MpegLength | None:
+def estimate_mp3_length(file: BinaryIO) -> Mp3Length | None:
     """The length of an MP3; None where the file is none, or not one frame after another.
 
     Args:
@@ -58,21 +58,21 @@ def mpeg_length(file: BinaryIO) -> MpegLength | None:
     Raises:
         CannotDecodeError: It holds a tag and no frames.
     """
-    told = mpeg_audio(file)
+    told = read_mp3_info(file)
     if told is None:
         return None
-    start = after_id3(file)
+    start = skip_id3(file)
     size = file.seek(0, os.SEEK_END)
     file.seek(start)
-    frames = frames_in(file.read(HEAD_BYTES), is_all=size - start <= HEAD_BYTES)
+    frames = read_frame_headers(file.read(HEAD_BYTES), is_all=size - start <= HEAD_BYTES)
     if not frames:
         return None
     first = frames[0]
     if not is_count_doubtful(file, told):
         assert told.n_samples is not None
         promise = _promise(told, size - start)
-        return MpegLength(first.sample_rate_hz, first.channels, told.n_samples, True, promise)
-    if size - start <= _WALKED_BYTES and (walk := mpeg_frames(file)):
+        return Mp3Length(first.sample_rate_hz, first.channels, told.n_samples, True, promise)
+    if size - start <= _WALKED_BYTES and (walk := count_mp3_frames(file)):
         check_frames(told, walk)
         return _of_walk(first, told, walk)
     end, is_cut = _end_of_frames(file, start, first)
@@ -85,31 +85,33 @@ def mpeg_length(file: BinaryIO) -> MpegLength | None:
         n_samples = round(told.n_samples * n_bytes / told.n_bytes)
     else:
         n_samples, is_exact = told.n_samples, True
-    return MpegLength(first.sample_rate_hz, first.channels, n_samples, is_exact, promise)
+    return Mp3Length(first.sample_rate_hz, first.channels, n_samples, is_exact, promise)
 
 
-def _promise(told: MpegAudio, n_bytes: int, is_cut: bool = False) -> Promise | None:
+def _promise(told: Mp3Info, n_bytes: int, is_cut: bool = False) -> DeclaredLength | None:
     if told.n_bytes is None:
-        return Promise(None, is_cut=True) if is_cut else None
-    return Promise(told.n_bytes, n_bytes, "bytes", _LONGEST_FRAME, is_cut)
+        return DeclaredLength(None, is_cut=True) if is_cut else None
+    return DeclaredLength(told.n_bytes, n_bytes, "bytes", _LONGEST_FRAME, is_cut)
 
 
-def _of_walk(first: MpegFrame, told: MpegAudio, walk: MpegFrames) -> MpegLength:
+def _of_walk(first: Mp3FrameHeader, told: Mp3Info, walk: Mp3Frames) -> Mp3Length:
     in_tag = told.frame_samples - told.n_in_tag
     n_samples = walk.n_samples - (in_tag if told.has_tag else UNTOLD_DELAY)
-    promise = Promise(None, is_cut=True) if walk.is_cut else None
+    promise = DeclaredLength(None, is_cut=True) if walk.is_cut else None
     if told.n_samples is not None:
         n_samples = max(0, n_samples - told.n_before)
         if not is_joined(told, walk):
-            promise = Promise(told.n_samples, n_samples, "frames", told.frame_samples, walk.is_cut)
+            promise = DeclaredLength(
+                told.n_samples, n_samples, "frames", told.frame_samples, walk.is_cut
+            )
             n_samples = min(n_samples, told.n_samples)
     has_gaps = walk.n_gaps > 0
-    return MpegLength(
+    return Mp3Length(
         first.sample_rate_hz, first.channels, max(0, n_samples), False, promise, has_gaps
     )
 
 
-def _end_of_frames(file: BinaryIO, start: int, like: MpegFrame) -> tuple[int, bool]:
+def _end_of_frames(file: BinaryIO, start: int, like: Mp3FrameHeader) -> tuple[int, bool]:
     """Return where the last frame ends, as blocks of the file tell, and whether it is cut.
 
     What follows the audio may be long: the last block with frames is searched from the end, in
@@ -139,12 +141,12 @@ def _end_of_frames(file: BinaryIO, start: int, like: MpegFrame) -> tuple[int, bo
     return min(end, size), end > size
 
 
-def _last_run(block: bytes, like: MpegFrame) -> int | None:
+def _last_run(block: bytes, like: Mp3FrameHeader) -> int | None:
     """Return the end of the last frame of a run of three in a block; None if there is no run."""
     at, end = 0, None
     while (at := block.find(b"\xff", at)) >= 0:
         n, to = 0, at
-        while (frame := frame_of(block[to : to + HEADER_BYTES])) and (
+        while (frame := parse_frame_header(block[to : to + HEADER_BYTES])) and (
             frame.sample_rate_hz == like.sample_rate_hz
         ):
             n, to = n + 1, to + frame.n_bytes
@@ -155,7 +157,7 @@ def _last_run(block: bytes, like: MpegFrame) -> int | None:
     return end
 
 
-def _guess(frames: list[MpegFrame], n_bytes: int, has_tag: bool) -> int:
+def _guess(frames: list[Mp3FrameHeader], n_bytes: int, has_tag: bool) -> int:
     """How many samples so many bytes of frames like these decode to."""
     n_samples = frames[0].n_samples
     if has_tag:  # the frame that it stands in has no audio

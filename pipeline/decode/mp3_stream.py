@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
 from pipeline.audio import Samples
-from pipeline.decode.audio_stream import Sound
-from pipeline.decode.headers.mp3.frame_header import HEADER_BYTES, frame_of
-from pipeline.decode.headers.mp3.frames import MpegFrames
-from pipeline.decode.headers.mp3.tag import MpegAudio
-from pipeline.decode.headers.tags import ID3V1_BYTES, after_id3
-from pipeline.decode.unbounded_file import Endless
+from pipeline.decode.audio_stream import AudioStream
+from pipeline.decode.headers.mp3.frame_header import HEADER_BYTES, parse_frame_header
+from pipeline.decode.headers.mp3.frames import Mp3Frames
+from pipeline.decode.headers.mp3.tag import Mp3Info
+from pipeline.decode.headers.tags import ID3V1_BYTES, skip_id3
+from pipeline.decode.unbounded_file import UnboundedFile
 from pipeline.errors import CannotDecodeError
 
 _MOST_UNFOUND = 16
@@ -30,7 +30,7 @@ _FEW_UNFOUND = 2
 Decoder = Callable[[BinaryIO], Any]
 
 
-def check_frames(mpeg: MpegAudio, frames: MpegFrames) -> None:
+def check_frames(mpeg: Mp3Info, frames: Mp3Frames) -> None:
     """See that there are frames besides the one that the tag stands in.
 
     Args:
@@ -51,9 +51,9 @@ def check_frames(mpeg: MpegAudio, frames: MpegFrames) -> None:
 
 
 @contextlib.contextmanager
-def to_the_end(
-    file: BinaryIO, mpeg: MpegAudio, frames: MpegFrames, by_libsndfile: Decoder
-) -> Iterator[Sound]:
+def open_mp3_to_end(
+    file: BinaryIO, mpeg: Mp3Info, frames: Mp3Frames, by_libsndfile: Decoder
+) -> Iterator[AudioStream]:
     """Open an MP3 whose frames were counted.
 
     Args:
@@ -69,44 +69,46 @@ def to_the_end(
         raise ValueError("stops where the sample rate or the channels change")
     n_samples = frames.n_samples
     with contextlib.ExitStack() as stack:
-        sound: Sound | None = None
+        sound: AudioStream | None = None
         if is_joined(mpeg, frames):
             # Without its tag the file counts nothing, and so no part of it only.
-            start = after_id3(file)
+            start = skip_id3(file)
             file.seek(start)
-            tag = frame_of(file.read(HEADER_BYTES))
+            tag = parse_frame_header(file.read(HEADER_BYTES))
             assert tag
-            view = Endless(file, frames.end, start + tag.n_bytes)
+            view = UnboundedFile(file, frames.end, start + tag.n_bytes)
             sound = stack.enter_context(by_libsndfile(cast(BinaryIO, view)))
             n_samples -= mpeg.frame_samples + mpeg.n_before
-            sound = dataclasses.replace(sound, pieces=without_first(sound.pieces, mpeg.n_before))
+            sound = dataclasses.replace(
+                sound, pieces=drop_first_frames(sound.pieces, mpeg.n_before)
+            )
         elif mpeg.n_frames is not None:
             sound = stack.enter_context(by_libsndfile(file))
             yield dataclasses.replace(sound, losses=_gaps(frames), is_cut=frames.is_cut)
             return
         elif _is_followed_by_nothing(file, frames):
             sound = stack.enter_context(by_libsndfile(file))
-            if sound.about_frames is not None and sound.about_frames < n_samples:
+            if sound.estimated_frames is not None and sound.estimated_frames < n_samples:
                 stack.close()
                 sound = None
         if sound is None:
-            view = Endless(file, frames.end)
+            view = UnboundedFile(file, frames.end)
             sound = stack.enter_context(by_libsndfile(cast(BinaryIO, view)))
         losses = _gaps(frames)
         pieces = _no_fewer(sound.pieces, n_samples, mpeg.frame_samples, frames.n_gaps, losses)
         yield dataclasses.replace(
-            sound, pieces=pieces, about_frames=n_samples, losses=losses, is_cut=frames.is_cut
+            sound, pieces=pieces, estimated_frames=n_samples, losses=losses, is_cut=frames.is_cut
         )
 
 
-def is_joined(mpeg: MpegAudio, frames: MpegFrames) -> bool:
+def is_joined(mpeg: Mp3Info, frames: Mp3Frames) -> bool:
     """Return whether there are more frames than the tag counts."""
     if mpeg.n_frames is None:
         return False
     return frames.n_samples > (mpeg.n_frames + _FEW_UNFOUND) * mpeg.frame_samples
 
 
-def without_first(pieces: Iterator[Samples], n_frames: int) -> Iterator[Samples]:
+def drop_first_frames(pieces: Iterator[Samples], n_frames: int) -> Iterator[Samples]:
     """Leave out the first samples.
 
     Args:
@@ -119,7 +121,7 @@ def without_first(pieces: Iterator[Samples], n_frames: int) -> Iterator[Samples]
         n_frames = max(0, n_frames - len(piece))
 
 
-def _is_followed_by_nothing(file: BinaryIO, frames: MpegFrames) -> bool:
+def _is_followed_by_nothing(file: BinaryIO, frames: Mp3Frames) -> bool:
     """Return whether at most an ID3v1 tag, which libsndfile knows, follows the last frame."""
     if frames.is_cut:
         return False
@@ -128,7 +130,7 @@ def _is_followed_by_nothing(file: BinaryIO, frames: MpegFrames) -> bool:
     return n_bytes == 0 or (n_bytes == ID3V1_BYTES and file.read(3) == b"TAG")
 
 
-def _gaps(frames: MpegFrames) -> list[str]:
+def _gaps(frames: Mp3Frames) -> list[str]:
     if not frames.n_gaps:
         return []
     return [f"something that is not MP3 lies between its frames, in {frames.n_gaps} places"]

@@ -18,21 +18,21 @@ from typing import Any, BinaryIO
 import av
 import soundfile
 
-from pipeline.decode.audio_stream import LIBSNDFILE, Sound
-from pipeline.decode.bare_stream import only_frames, with_losses
-from pipeline.decode.ffmpeg import FFMPEG, by_ffmpeg
-from pipeline.decode.flac_stream import flac_sound, flac_stream
-from pipeline.decode.guards.decoder_call import decoder_step, guard_sound
-from pipeline.decode.guards.error_text import in_plain_words
-from pipeline.decode.headers.bare_frames import bare_frames
+from pipeline.decode.audio_stream import LIBSNDFILE, AudioStream
+from pipeline.decode.bare_stream import limit_to_frames, report_losses
+from pipeline.decode.ffmpeg import FFMPEG, open_ffmpeg
+from pipeline.decode.flac_stream import find_flac_stream, open_flac
+from pipeline.decode.guards.decoder_call import decoder_call, guard_stream
+from pipeline.decode.guards.error_text import explain_decoder_error
+from pipeline.decode.headers.bare_frames import find_bare_frames
 from pipeline.decode.headers.mp3.count import is_count_doubtful
-from pipeline.decode.headers.mp3.frames import mpeg_frames
-from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY, mpeg_audio
-from pipeline.decode.headers.ogg import OggAudio, ogg_audio, ogg_end
-from pipeline.decode.headers.ogg_chain import ogg_chain
+from pipeline.decode.headers.mp3.frames import count_mp3_frames
+from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY, read_mp3_info
+from pipeline.decode.headers.ogg import OggAudio, find_ogg_end, read_ogg_header
+from pipeline.decode.headers.ogg_chain import find_ogg_chain
 from pipeline.decode.headers.tags import check_tags
-from pipeline.decode.libsndfile import by_libsndfile
-from pipeline.decode.mp3_stream import check_frames, to_the_end, without_first
+from pipeline.decode.libsndfile import open_libsndfile
+from pipeline.decode.mp3_stream import check_frames, drop_first_frames, open_mp3_to_end
 from pipeline.errors import CannotDecodeError
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 
@@ -54,12 +54,12 @@ _FASTER_BY_FFMPEG = ("vorbis", "opus")
 
 
 @contextlib.contextmanager
-def open_sound(
+def open_audio(
     file: BinaryIO,
     memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES,
     *,
     is_to_decode: bool = True,
-) -> Iterator[Sound]:
+) -> Iterator[AudioStream]:
     """Open a recording with the first decoder that makes frames of it.
 
     Args:
@@ -73,54 +73,54 @@ def open_sound(
         HostError: This machine has no space, descriptors or memory left.
     """
     check_tags(file)
-    mpeg = mpeg_audio(file)
-    first: Callable[[BinaryIO], Any] = by_libsndfile
-    if mpeg and is_count_doubtful(file, mpeg) and (frames := mpeg_frames(file)):
+    mpeg = read_mp3_info(file)
+    first: Callable[[BinaryIO], Any] = open_libsndfile
+    if mpeg and is_count_doubtful(file, mpeg) and (frames := count_mp3_frames(file)):
         check_frames(mpeg, frames)
-        first = partial(to_the_end, mpeg=mpeg, frames=frames, by_libsndfile=by_libsndfile)
-    second: Callable[[BinaryIO], Any] = by_ffmpeg
-    flac = flac_stream(file)
+        first = partial(open_mp3_to_end, mpeg=mpeg, frames=frames, by_libsndfile=open_libsndfile)
+    second: Callable[[BinaryIO], Any] = open_ffmpeg
+    flac = find_flac_stream(file)
     bare = None
     if not mpeg and not flac:
-        bare = bare_frames(file, None if is_to_decode else _SEARCHED_BYTES)
-    ogg = None if mpeg or flac or bare else ogg_audio(file)
-    chain = ogg_chain(file, ogg) if ogg else None
+        bare = find_bare_frames(file, None if is_to_decode else _SEARCHED_BYTES)
+    ogg = None if mpeg or flac or bare else read_ogg_header(file)
+    chain = find_ogg_chain(file, ogg) if ogg else None
     if chain:
-        second = partial(by_ffmpeg, chain=chain)
+        second = partial(open_ffmpeg, chain=chain)
     if bare:
-        first, second = only_frames(bare, by_libsndfile, by_ffmpeg)
+        first, second = limit_to_frames(bare, open_libsndfile, open_ffmpeg)
     decoders: list[tuple[str, Callable[[BinaryIO], Any]]] = [
         (LIBSNDFILE, first),
         (FFMPEG, second),
     ]
     if flac:
-        decoders[0] = (LIBSNDFILE, partial(flac_sound, stream=flac, opener=by_libsndfile))
+        decoders[0] = (LIBSNDFILE, partial(open_flac, stream=flac, opener=open_libsndfile))
     elif chain or (ogg and _is_for_ffmpeg(file, ogg)):
         decoders.reverse()
     reasons = []
     with contextlib.ExitStack() as stack:
         for name, decoder in decoders:
             try:
-                with decoder_step(memory_bytes):
+                with decoder_call(memory_bytes):
                     sound = stack.enter_context(decoder(file))
                 break
             except DECODER_ERRORS as error:
-                reasons.append(f"{name}: {reason_of(error)}")
+                reasons.append(f"{name}: {describe_error(error)}")
         else:
             raise CannotDecodeError("undecodable", "; ".join(reasons))
         if mpeg and not mpeg.has_tag:
-            sound = dataclasses.replace(sound, pieces=without_first(sound.pieces, UNTOLD_DELAY))
+            sound = dataclasses.replace(sound, pieces=drop_first_frames(sound.pieces, UNTOLD_DELAY))
         if bare:
-            sound = with_losses(sound, bare)
-        yield guard_sound(sound, memory_bytes)
+            sound = report_losses(sound, bare)
+        yield guard_stream(sound, memory_bytes)
 
 
-def reason_of(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """What a decoder says, without the descriptor number that it knows the file by."""
     if isinstance(error, soundfile.LibsndfileError):
-        return in_plain_words(str(error.error_string).rstrip("."))
+        return explain_decoder_error(str(error.error_string).rstrip("."))
     if isinstance(error, av.FFmpegError):
-        return in_plain_words(str(error.strerror))
+        return explain_decoder_error(str(error.strerror))
     return str(error) or type(error).__name__
 
 
@@ -128,5 +128,5 @@ def _is_for_ffmpeg(file: BinaryIO, audio: OggAudio) -> bool:
     if audio.codec not in _FASTER_BY_FFMPEG:
         return False
     # Where Vorbis begins and ends on a single page, FFmpeg is up to a block off.
-    end = ogg_end(file, audio)
+    end = find_ogg_end(file, audio)
     return not (audio.codec == "vorbis" and end and end.is_one_page)

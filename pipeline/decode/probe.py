@@ -11,22 +11,22 @@ from typing import BinaryIO
 
 from pipeline.decode.corrected_file import CorrectedFile, correct_header
 from pipeline.decode.ffmpeg import FFMPEG
-from pipeline.decode.headers.declared_length import Promise
+from pipeline.decode.headers.declared_length import DeclaredLength
 from pipeline.decode.headers.flac.length import (
     FlacAudio,
     check_fits,
     check_whole,
-    flac_audio,
+    find_flac_audio,
     other_parts,
 )
-from pipeline.decode.mp3_length import MpegLength, mpeg_length
-from pipeline.decode.open_audio import DECODER_ERRORS, open_sound, reason_of
+from pipeline.decode.mp3_length import Mp3Length, estimate_mp3_length
+from pipeline.decode.open_audio import DECODER_ERRORS, describe_error, open_audio
 from pipeline.errors import CannotDecodeError
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
+class ProbeResult:
     """A recording as its header has it.
 
     Attributes:
@@ -42,11 +42,11 @@ class Header:
     channels: int
     n_frames: int | None
     is_exact: bool
-    promise: Promise | None = None
+    promise: DeclaredLength | None = None
     has_gaps: bool = False
 
 
-def read_header(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES) -> Header:
+def probe_audio(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES) -> ProbeResult:
     """The header of a recording.
 
     Args:
@@ -56,23 +56,23 @@ def read_header(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES
     Raises:
         CannotDecodeError: no decoder knows it.
     """
-    if mpeg := mpeg_length(file):
+    if mpeg := estimate_mp3_length(file):
         return _of_mpeg(mpeg)
     try:
-        if (flac := flac_audio(file)) and flac.n_samples is not None:
+        if (flac := find_flac_audio(file)) and flac.n_samples is not None:
             return _of_flac(file, flac, flac.n_samples)
         corrected = correct_header(file)
-        if corrected.file is not file and (mpeg := mpeg_length(corrected.file)):
+        if corrected.file is not file and (mpeg := estimate_mp3_length(corrected.file)):
             return _of_mpeg_in_wav(mpeg, corrected)
         promise = corrected.promise
-        with open_sound(corrected.file, memory_bytes, is_to_decode=False) as sound:
+        with open_audio(corrected.file, memory_bytes, is_to_decode=False) as sound:
             is_known = sound.n_frames is not None
             if sound.is_cut and promise is None:
-                promise = Promise(None, is_cut=True)
-            return Header(
+                promise = DeclaredLength(None, is_cut=True)
+            return ProbeResult(
                 sound.sample_rate_hz,
                 sound.channels,
-                sound.n_frames if is_known else sound.about_frames,
+                sound.n_frames if is_known else sound.estimated_frames,
                 is_known
                 and not sound.is_doubtful
                 and not (sound.decoder == FFMPEG and _is_partly_missing(promise)),
@@ -80,10 +80,10 @@ def read_header(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES
                 bool(sound.losses),
             )
     except DECODER_ERRORS as error:
-        raise CannotDecodeError("undecodable", reason_of(error)) from error
+        raise CannotDecodeError("undecodable", describe_error(error)) from error
 
 
-def _of_flac(file: BinaryIO, flac: FlacAudio, n_samples: int) -> Header:
+def _of_flac(file: BinaryIO, flac: FlacAudio, n_samples: int) -> ProbeResult:
     stream, present = flac.stream, n_samples
     if flac.others:
         check_whole(flac)
@@ -91,25 +91,25 @@ def _of_flac(file: BinaryIO, flac: FlacAudio, n_samples: int) -> Header:
         check_fits(other, stream)
         check_whole(other)
         present += other.n_samples or 0
-    promise = Promise(stream.n_samples, n_samples) if stream.n_samples > n_samples else None
-    return Header(stream.sample_rate_hz, stream.channels, present, True, promise)
+    promise = DeclaredLength(stream.n_samples, n_samples) if stream.n_samples > n_samples else None
+    return ProbeResult(stream.sample_rate_hz, stream.channels, present, True, promise)
 
 
-def _of_mpeg_in_wav(mpeg: MpegLength, corrected: CorrectedFile) -> Header:
+def _of_mpeg_in_wav(mpeg: Mp3Length, corrected: CorrectedFile) -> ProbeResult:
     header = dataclasses.replace(_of_mpeg(mpeg), promise=corrected.promise)
     end = None if header.is_exact else corrected.most_frames(header.n_frames)
     return header if end is None else dataclasses.replace(header, n_frames=end)
 
 
-def _is_partly_missing(promise: Promise | None) -> bool:
+def _is_partly_missing(promise: DeclaredLength | None) -> bool:
     """Return whether the file is smaller than it declares, which FFmpeg does not look at."""
-    if promise is None or promise.promised is None or promise.present is None:
+    if promise is None or promise.declared is None or promise.present is None:
         return False
-    return promise.present < promise.promised
+    return promise.present < promise.declared
 
 
-def _of_mpeg(mpeg: MpegLength) -> Header:
-    return Header(
+def _of_mpeg(mpeg: Mp3Length) -> ProbeResult:
+    return ProbeResult(
         mpeg.sample_rate_hz,
         mpeg.channels,
         mpeg.n_samples,

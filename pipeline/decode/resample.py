@@ -14,7 +14,7 @@ from pipeline.audio import SAMPLE_RATE_HZ, Samples
 
 
 def resampled_length(n_frames: int, sample_rate_hz: int) -> int:
-    """How many samples at 32 kHz `resampled` makes of so many frames, by soxr's own arithmetic.
+    """How many samples at 32 kHz `resample` makes of so many frames, by soxr's own arithmetic.
 
     Raises:
         ValueError, RuntimeError: soxr does not take the rate.
@@ -31,7 +31,7 @@ def _check_rate(sample_rate_hz: int) -> None:
     soxr.ResampleStream(sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
 
 
-def resampled(pieces: Iterator[Samples], sample_rate_hz: int, most: int) -> Iterator[Samples]:
+def resample(pieces: Iterator[Samples], sample_rate_hz: int, most: int) -> Iterator[Samples]:
     """The pieces at 32 kHz; at that rate already, as they are.
 
     Args:

@@ -13,20 +13,20 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from pipeline.audio import Samples
-from pipeline.decode.audio_stream import Sound
+from pipeline.decode.audio_stream import AudioStream
 from pipeline.decode.corrected_file import correct_header
-from pipeline.decode.headers.declared_length import Promise
-from pipeline.decode.open_audio import open_sound
+from pipeline.decode.headers.declared_length import DeclaredLength
+from pipeline.decode.open_audio import open_audio
 from pipeline.errors import ClipError
 from pipeline.limits import Limits
 
 KEPT_BYTES = 32 << 20
 """Of decoded frames: a minute and a half of stereo at 48 kHz."""
 
-Open = Callable[[int], contextlib.AbstractContextManager[BinaryIO]]
+OpenFile = Callable[[int], contextlib.AbstractContextManager[BinaryIO]]
 
 
-class Playable(NamedTuple):
+class OpenStream(NamedTuple):
     """A recording that is open and ready to be decoded.
 
     Attributes:
@@ -35,13 +35,13 @@ class Playable(NamedTuple):
         n_bytes: Size of the file.
     """
 
-    sound: Sound
-    promise: Promise | None
+    stream: AudioStream
+    declared: DeclaredLength | None
     n_bytes: int
 
 
 @contextlib.contextmanager
-def playable(open_file: Open, limits: Limits) -> Iterator[Playable]:
+def open_stream(open_file: OpenFile, limits: Limits) -> Iterator[OpenStream]:
     """A recording ready to be decoded, and what its file promises.
 
     Args:
@@ -55,11 +55,11 @@ def playable(open_file: Open, limits: Limits) -> Iterator[Playable]:
     with open_file(limits.max_clip_bytes) as file:
         n_bytes = file.seek(0, os.SEEK_END)
         corrected = correct_header(file)
-        with open_sound(corrected.file, limits.decoder_memory_bytes) as sound:
-            yield Playable(corrected.ended(sound), corrected.promise, n_bytes)
+        with open_audio(corrected.file, limits.decoder_memory_bytes) as sound:
+            yield OpenStream(corrected.ended(sound), corrected.promise, n_bytes)
 
 
-class Tape:
+class SharedDecoder:
     """One open recording; clips take their frames from it in turn. Close it.
 
     Args:
@@ -69,16 +69,16 @@ class Tape:
     """
 
     def __init__(
-        self, open_file: Open, check: Callable[[BinaryIO], None], kept_bytes: int = KEPT_BYTES
+        self, open_file: OpenFile, check: Callable[[BinaryIO], None], kept_bytes: int = KEPT_BYTES
     ) -> None:
         self._open_file = open_file
         self._check = check
         self._kept_bytes = kept_bytes
         self._stack = contextlib.ExitStack()
-        self._playable: Playable | None = None
+        self._open_stream: OpenStream | None = None
         self._file: BinaryIO | None = None
-        self._kept: deque[tuple[int, Samples]] = deque()  # each with its first frame
-        self._at = 0
+        self._buffer: deque[tuple[int, Samples]] = deque()  # each with its first frame
+        self._position = 0
         self._error: Exception | None = None
 
     def close(self) -> None:
@@ -86,16 +86,16 @@ class Tape:
         # What becomes of the file after the last clip was checked is nobody's error.
         with contextlib.suppress(ClipError):
             self._stack.close()
-        self._playable, self._error, self._at = None, None, 0
-        self._kept.clear()
+        self._open_stream, self._error, self._position = None, None, 0
+        self._buffer.clear()
 
     @contextlib.contextmanager
-    def playable(self, limits: Limits) -> Iterator[Playable]:
+    def open_stream(self, limits: Limits) -> Iterator[OpenStream]:
         """As the function of this name; for one clip at a time."""
         ready = self._ready(limits)
-        sound = ready.sound
+        sound = ready.stream
         try:
-            yield ready if sound.seek else ready._replace(sound=self._wound(sound, limits))
+            yield ready if sound.seek else ready._replace(stream=self._make_seekable(sound, limits))
         except Exception:
             self._check_file()  # what went wrong may come of it
             raise
@@ -105,10 +105,10 @@ class Tape:
             if sound.seek:
                 self.close()  # it can be begun anywhere, but once
 
-    def _ready(self, limits: Limits) -> Playable:
-        if self._playable is None:
-            self._playable = self._stack.enter_context(playable(self._opened, limits))
-        return self._playable
+    def _ready(self, limits: Limits) -> OpenStream:
+        if self._open_stream is None:
+            self._open_stream = self._stack.enter_context(open_stream(self._opened, limits))
+        return self._open_stream
 
     @contextlib.contextmanager
     def _opened(self, max_bytes: int) -> Iterator[BinaryIO]:
@@ -120,46 +120,46 @@ class Tape:
         assert self._file
         self._check(self._file)
 
-    def _wound(self, sound: Sound, limits: Limits) -> Sound:
+    def _make_seekable(self, sound: AudioStream, limits: Limits) -> AudioStream:
         """A sound that begins where the tape stands, or where it is wound to."""
         at: int | None = None
 
         def seek(frame: int) -> int:
             nonlocal at
-            at = self._wind(frame, limits)
+            at = self._seek(frame, limits)
             return at
 
         def pieces() -> Iterator[Samples]:
-            yield from self._played(seek(0) if at is None else at)
+            yield from self._frames_from(seek(0) if at is None else at)
 
         return dataclasses.replace(sound, pieces=pieces(), seek=seek)
 
-    def _wind(self, frame: int, limits: Limits) -> int:
+    def _seek(self, frame: int, limits: Limits) -> int:
         """Make ready to play from a frame or before it; from where."""
-        if starts := [start for start, _ in self._kept if start <= frame]:
+        if starts := [start for start, _ in self._buffer if start <= frame]:
             return starts[-1]
-        if self._at:
+        if self._position:
             self.close()
             self._ready(limits)
         return 0
 
-    def _played(self, at: int) -> Iterator[Samples]:
-        yield from [frames for start, frames in self._kept if start >= at]
-        while (frames := self._next()) is not None:
+    def _frames_from(self, at: int) -> Iterator[Samples]:
+        yield from [frames for start, frames in self._buffer if start >= at]
+        while (frames := self._next_frames()) is not None:
             yield frames
 
-    def _next(self) -> Samples | None:
+    def _next_frames(self) -> Samples | None:
         if self._error is not None:
             raise self._error
-        assert self._playable
+        assert self._open_stream
         try:
-            frames = next(self._playable.sound.pieces, None)
+            frames = next(self._open_stream.stream.pieces, None)
         except Exception as error:
             self._error = error
             raise
         if frames is not None:
-            self._kept.append((self._at, frames))
-            self._at += len(frames)
-            while sum(each.nbytes for _, each in self._kept) > self._kept_bytes:
-                self._kept.popleft()
+            self._buffer.append((self._position, frames))
+            self._position += len(frames)
+            while sum(each.nbytes for _, each in self._buffer) > self._kept_bytes:
+                self._buffer.popleft()
         return frames

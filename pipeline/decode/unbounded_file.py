@@ -8,14 +8,14 @@ is nothing more.
 import os
 from typing import BinaryIO
 
-from pipeline.io.virtual_file import SeekableBytes
+from pipeline.io.virtual_file import VirtualFile
 
 _FAR_BYTES = 1 << 40
 _LAST_BYTES = 128
 """At the end of its file libmpg123 looks for a tag of this size, and gives up where it cannot."""
 
 
-class Endless(SeekableBytes):
+class UnboundedFile(VirtualFile):
     """A file without its end; it has no descriptor.
 
     Args:

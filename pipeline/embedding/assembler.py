@@ -17,7 +17,7 @@ from pipeline.clips import ClipRef
 from pipeline.embedding.clip_rows import ClipRows
 from pipeline.embedding.model import Model, Vectors
 from pipeline.errors import BrokenStreamError
-from pipeline.progress import Progress
+from pipeline.progress import Counts
 from pipeline.shards import Shard
 from pipeline.stream.events import (
     ClipDone,
@@ -76,9 +76,9 @@ class Assembler:
         spec: TableSpec,
         model: Model,
         writer: RowWriter,
-        on_progress: Callable[[Progress], None] = lambda _: None,
+        on_progress: Callable[[Counts], None] = lambda _: None,
     ) -> None:
-        self.progress = Progress()
+        self.progress = Counts()
         self._shard = shard
         self._n_started = 0
         self._spec = spec

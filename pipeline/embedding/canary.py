@@ -21,7 +21,7 @@ from pipeline.audio import Samples, to_samples
 from pipeline.clips import ClipRef
 from pipeline.errors import DriftError, StoreError
 from pipeline.io.versions import file_version
-from pipeline.readers.shard_reader import of_clip
+from pipeline.readers.shard_reader import clip_recording
 from pipeline.stream.clip_decoder import ClipReader
 from pipeline.table.spec import TableSpec
 from pipeline.table.table import Table
@@ -74,7 +74,7 @@ def check_canary(table: Table, embed: EmbedOne, device: str) -> None:
 def _windows(spec: TableSpec) -> list[Samples]:
     """For each route the signal, repeated until it is too long for the routes before."""
     ref = ClipRef(str(SIGNAL), file_version(str(SIGNAL)))
-    signal = np.concatenate(list(ClipReader(of_clip(ref)).pieces()))
+    signal = np.concatenate(list(ClipReader(clip_recording(ref)).pieces()))
     windows, shortest = [], 0
     for route in spec.routes:
         repeated = np.tile(signal, shortest // len(signal) + 1)

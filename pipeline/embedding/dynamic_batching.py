@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 from pipeline.audio import Samples
-from pipeline.embedding.model import BeginningModel, ModelOutputs, Pending, Vectors
+from pipeline.embedding.model import AsyncModel, ModelOutputs, PendingOutputs, Vectors
 
 CALLS_UNDER_WAY = 2
 _LOOK_S = 0.0005
@@ -44,11 +44,11 @@ class _UnderWay(NamedTuple):
     """A call that the model has begun."""
 
     asked: Sequence[_Windows]
-    pending: Pending
+    pending: PendingOutputs
     began: float
 
 
-class SharedModel:
+class DynamicBatcher:
     """A `Model` for several threads.
 
     Args:
@@ -60,7 +60,7 @@ class SharedModel:
 
     def __init__(
         self,
-        model: BeginningModel,
+        model: AsyncModel,
         prepare: Callable[[], None] = lambda: None,
         on_answer: Callable[[int, float, float], None] = lambda *_: None,
     ) -> None:

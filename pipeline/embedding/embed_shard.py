@@ -10,7 +10,7 @@ from dataclasses import replace
 from pipeline.embedding.assembler import Assembler
 from pipeline.embedding.model import Model
 from pipeline.errors import LostTableError
-from pipeline.progress import Progress
+from pipeline.progress import Counts
 from pipeline.shards import Shard
 from pipeline.stopwatch import STAGES, Stopwatch
 from pipeline.stream.events import Event
@@ -64,12 +64,12 @@ class EmbeddedShard:
         self._writer.abandon()
 
 
-def embedded_shard(
+def embed_uncommitted(
     shard: Shard,
     packets: Iterable[list[Event]],
     model: Model,
     table: Table,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[Counts], None] = lambda _: None,
 ) -> EmbeddedShard:
     """Embed a shard's clips.
 
@@ -116,11 +116,11 @@ def embed_shard(
     packets: Iterable[list[Event]],
     model: Model,
     table: Table,
-    on_progress: Callable[[Progress], None] = lambda _: None,
+    on_progress: Callable[[Counts], None] = lambda _: None,
 ) -> CommitRecord:
     """Embed a shard's clips, write its files and commit it, where nobody else is at it.
 
-    Takes and raises what `embedded_shard` and `EmbeddedShard.commit` do; returns the record that
+    Takes and raises what `embed_uncommitted` and `EmbeddedShard.commit` do; returns the record that
     stands in the table.
     """
-    return embedded_shard(shard, packets, model, table, on_progress).commit()
+    return embed_uncommitted(shard, packets, model, table, on_progress).commit()

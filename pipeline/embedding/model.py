@@ -25,7 +25,7 @@ class ModelOutputs(Protocol):
         ...
 
 
-class Pending(Protocol):
+class PendingOutputs(Protocol):
     """What a model will say of windows that it is at."""
 
     def done(self) -> bool:
@@ -37,7 +37,7 @@ class Pending(Protocol):
         ...
 
 
-class Ready:
+class CompletedOutputs:
     """What a model that computes at once has said.
 
     Args:
@@ -94,7 +94,7 @@ class Model(Protocol):
         ...
 
 
-class BeginningModel(Model, Protocol):
+class AsyncModel(Model, Protocol):
     """A model whose caller may go on while it computes."""
 
     @property
@@ -107,6 +107,6 @@ class BeginningModel(Model, Protocol):
         """Samples of the windows that fill a batch; more at a time are not faster."""
         ...
 
-    def begin(self, windows: Sequence[Samples]) -> Pending:
+    def begin(self, windows: Sequence[Samples]) -> PendingOutputs:
         """`embed`, which may still be going on when this returns."""
         ...

@@ -16,7 +16,7 @@ from enum import Enum
 from urllib.parse import urlsplit
 
 
-class Trouble(Enum):
+class CredentialsProblem(Enum):
     """What is wrong with the credentials."""
 
     NONE = "none"
@@ -27,39 +27,39 @@ class Trouble(Enum):
 
 
 WAYS_OUT = {
-    Trouble.EXPIRED: "the credentials have expired; renew the credentials, and run the same "
-    "command again: what is committed stays",
-    Trouble.UNKNOWN: "the store does not know these credentials, or not any more; renew the "
-    "credentials, or set others, and run the same command again",
-    Trouble.CLOCK: "the clock of this machine is off, so that its requests count as expired; set "
-    "the clock, and run the same command again",
+    CredentialsProblem.EXPIRED: "the credentials have expired; renew the credentials, and run the "
+    "same command again: what is committed stays",
+    CredentialsProblem.UNKNOWN: "the store does not know these credentials, or not any more; renew "
+    "the credentials, or set others, and run the same command again",
+    CredentialsProblem.CLOCK: "the clock of this machine is off, so that its requests count as "
+    "expired; set the clock, and run the same command again",
 }
 """What a person can do where a store rejects the credentials."""
 
 # Asked by HEAD, a server says 403 to these as it does to a file that one may not read.
 _CODES = {
-    "ExpiredToken": Trouble.EXPIRED,
-    "ExpiredTokenException": Trouble.EXPIRED,
-    "RequestExpired": Trouble.EXPIRED,
-    "TokenRefreshRequired": Trouble.EXPIRED,
-    "InvalidAccessKeyId": Trouble.UNKNOWN,
-    "InvalidClientTokenId": Trouble.UNKNOWN,
-    "InvalidToken": Trouble.UNKNOWN,
-    "SignatureDoesNotMatch": Trouble.UNKNOWN,
-    "UnrecognizedClientException": Trouble.UNKNOWN,
-    "RequestTimeTooSkewed": Trouble.CLOCK,
+    "ExpiredToken": CredentialsProblem.EXPIRED,
+    "ExpiredTokenException": CredentialsProblem.EXPIRED,
+    "RequestExpired": CredentialsProblem.EXPIRED,
+    "TokenRefreshRequired": CredentialsProblem.EXPIRED,
+    "InvalidAccessKeyId": CredentialsProblem.UNKNOWN,
+    "InvalidClientTokenId": CredentialsProblem.UNKNOWN,
+    "InvalidToken": CredentialsProblem.UNKNOWN,
+    "SignatureDoesNotMatch": CredentialsProblem.UNKNOWN,
+    "UnrecognizedClientException": CredentialsProblem.UNKNOWN,
+    "RequestTimeTooSkewed": CredentialsProblem.CLOCK,
 }
 _NAMES = {
-    "NoCredentialsError": Trouble.MISSING,
-    "PartialCredentialsError": Trouble.MISSING,
-    "ProfileNotFound": Trouble.MISSING,
-    "AuthenticationRequired": Trouble.MISSING,
-    "CredentialRetrievalError": Trouble.MISSING,
-    "MetadataRetrievalError": Trouble.MISSING,
-    "RefreshError": Trouble.EXPIRED,  # of google-auth
-    "SSOTokenLoadError": Trouble.EXPIRED,
-    "TokenRetrievalError": Trouble.EXPIRED,
-    "UnauthorizedSSOTokenError": Trouble.EXPIRED,
+    "NoCredentialsError": CredentialsProblem.MISSING,
+    "PartialCredentialsError": CredentialsProblem.MISSING,
+    "ProfileNotFound": CredentialsProblem.MISSING,
+    "AuthenticationRequired": CredentialsProblem.MISSING,
+    "CredentialRetrievalError": CredentialsProblem.MISSING,
+    "MetadataRetrievalError": CredentialsProblem.MISSING,
+    "RefreshError": CredentialsProblem.EXPIRED,  # of google-auth
+    "SSOTokenLoadError": CredentialsProblem.EXPIRED,
+    "TokenRetrievalError": CredentialsProblem.EXPIRED,
+    "UnauthorizedSSOTokenError": CredentialsProblem.EXPIRED,
 }
 _OF_SERVICES = ("CredentialRetrievalError", "MetadataRetrievalError")
 _NEVER = ("ProfileNotFound", "PartialCredentialsError")
@@ -75,7 +75,7 @@ _renewal_lock = threading.Lock()
 _renewed_s = float("-inf")
 
 
-def trouble_of(error: BaseException | None) -> Trouble:
+def diagnose_credentials(error: BaseException | None) -> CredentialsProblem:
     """Return what an error of a store says of the credentials.
 
     Args:
@@ -89,7 +89,7 @@ def trouble_of(error: BaseException | None) -> Trouble:
             code = str(response.get("Error", {}).get("Code", ""))
             if found := _CODES.get(code):
                 return found
-    return Trouble.NONE
+    return CredentialsProblem.NONE
 
 
 def may_come(error: BaseException) -> bool:

@@ -36,7 +36,7 @@ def compression_of(file: BinaryIO) -> str:
     return "zstd" if _ZSTD.match(magic) else ""
 
 
-def decompressed(file: BinaryIO, compression: str) -> Any:
+def open_decompressed(file: BinaryIO, compression: str) -> Any:
     """Return a stream of what a compressed file holds; only its `read` is for use.
 
     Args:

@@ -146,7 +146,7 @@ def ask_host(
         _MEMORY.note_answer(origin, is_sound=True)
         return outcome
 
-    return storage.tried(what, attempt)
+    return storage.retry(what, attempt)
 
 
 def _clip_error(shown: str, fault: ServerError) -> ClipError:

@@ -145,10 +145,10 @@ class FsspecObject:
             raise OSError(f"is of version {version} by now")
 
     def _asked(self, call: Callable[[], T]) -> T:
-        return asked(self._protocol, call)
+        return translate_errors(self._protocol, call)
 
 
-def part_of(uri: str, storage: Storage, size: int, start: int, end: int) -> bytes:
+def split_part(uri: str, storage: Storage, size: int, start: int, end: int) -> bytes:
     """Bytes of an object of whatever version it is by now, in one request.
 
     Args:
@@ -166,12 +166,14 @@ def part_of(uri: str, storage: Storage, size: int, start: int, end: int) -> byte
     if protocol in HTTP_PROTOCOLS:
         return http_range(files, uri, start, min(end, size), storage.timeout_s)
     with guard_of(protocol):
-        content: bytes = asked(protocol, lambda: files.cat_file(uri, start=start, end=end))
+        content: bytes = translate_errors(
+            protocol, lambda: files.cat_file(uri, start=start, end=end)
+        )
     _check_length(content, start, min(end, size))
     return content
 
 
-def asked(protocol: str, call: Callable[[], T]) -> T:
+def translate_errors(protocol: str, call: Callable[[], T]) -> T:
     """Do something; say in a usual way what s3fs fails to say.
 
     Args:

@@ -9,15 +9,15 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from pipeline.io.virtual_file import SeekableBytes
+from pipeline.io.virtual_file import VirtualFile
 
 BUFFER_BYTES = 1 << 20
 
-Fetch = Callable[[int, int], bytes]
+FetchRange = Callable[[int, int], bytes]
 
 
-def remote_file(
-    size: int, fetch: Fetch, buffer_bytes: int = BUFFER_BYTES, reads_on: bool = False
+def open_range_file(
+    size: int, fetch: FetchRange, buffer_bytes: int = BUFFER_BYTES, reads_on: bool = False
 ) -> io.BufferedReader:
     """A file for reading.
 
@@ -30,8 +30,8 @@ def remote_file(
     return io.BufferedReader(_Ranges(size, fetch, buffer_bytes if reads_on else 0), buffer_bytes)
 
 
-class _Ranges(SeekableBytes):
-    def __init__(self, size: int, fetch: Fetch, most_ahead: int) -> None:
+class _Ranges(VirtualFile):
+    def __init__(self, size: int, fetch: FetchRange, most_ahead: int) -> None:
         super().__init__(size)
         self._fetch = fetch
         self._most_ahead = most_ahead

@@ -25,7 +25,7 @@ _TOKEN = re.compile(
 )
 
 
-def redacted(text: str, options: Mapping[str, Any]) -> str:
+def redact(text: str, options: Mapping[str, Any]) -> str:
     """A text without the credentials that this process knows, and without those in URIs.
 
     Args:

@@ -61,7 +61,7 @@ class _Parts(NamedTuple):
     fragment: list[str]
 
 
-def without_signature(uri: str, rule: QueryRule = DEFAULT_QUERY_RULE) -> str:
+def strip_signature(uri: str, rule: QueryRule = DEFAULT_QUERY_RULE) -> str:
     """A URI as it may be shown and kept: an http(s) one without the signature in its query.
 
     Args:
@@ -126,6 +126,6 @@ def refuse_password(uri: str, what: str = "source") -> None:
         if pattern.match(uri):
             shown = pattern.sub(lambda _: f"{protocol_of(uri)}://***@", uri, count=1)
             raise UsageError(
-                f"{what} {without_signature(shown)!r}: has a {secret} in it; give it by "
+                f"{what} {strip_signature(shown)!r}: has a {secret} in it; give it by "
                 "--storage-options, as key=... and secret=..., or username=... and password=..."
             )

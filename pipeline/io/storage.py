@@ -17,9 +17,16 @@ from typing import Any, TypeVar
 import fsspec
 
 from pipeline.errors import ClipError, CredentialsError, HostError, StoreError, UsageError
-from pipeline.io.credentials import WAYS_OUT, Trouble, may_come, on_renewal, renew, trouble_of
+from pipeline.io.credentials import (
+    WAYS_OUT,
+    CredentialsProblem,
+    diagnose_credentials,
+    may_come,
+    on_renewal,
+    renew,
+)
 from pipeline.io.http.host_rules import DEFAULT_RULES, HostRules
-from pipeline.io.redaction import redacted
+from pipeline.io.redaction import redact
 from pipeline.io.storage_options import options_of, parse_options, scoped_options_of
 
 DEFAULT_TIMEOUT_S = 120.0
@@ -135,9 +142,7 @@ class Storage:
             try:
                 _FILESYSTEMS[key] = fsspec.filesystem(protocol, **settings)
             except (ImportError, ValueError, TypeError) as error:
-                raise UsageError(
-                    f"{self.redacted(uri)}: {self.redacted(first_line(error))}"
-                ) from error
+                raise UsageError(f"{self.redact(uri)}: {self.redact(first_line(error))}") from error
             if protocol in S3_PROTOCOLS:
                 # s3fs repeats what botocore has repeated already; the budget here is for both.
                 _FILESYSTEMS[key].retries = 1
@@ -165,7 +170,7 @@ class Storage:
             "skip_instance_cache": True,
         }
 
-    def tried(self, what: str, call: Callable[[], T]) -> T:
+    def retry(self, what: str, call: Callable[[], T]) -> T:
         """Do something remote, again and again while the store is out of order.
 
         Args:
@@ -188,12 +193,12 @@ class Storage:
             except (FileNotFoundError, FileExistsError, ClipError):
                 raise
             except Exception as error:
-                trouble = trouble_of(error)
-                if isinstance(error, PermissionError) and trouble is Trouble.NONE:
+                trouble = diagnose_credentials(error)
+                if isinstance(error, PermissionError) and trouble is CredentialsProblem.NONE:
                     raise
-                reason = f"{self.redacted(what)}: {self.redacted(first_line(error))}"
+                reason = f"{self.redact(what)}: {self.redact(first_line(error))}"
                 left_s = deadline - time.monotonic()
-                if trouble is Trouble.MISSING:
+                if trouble is CredentialsProblem.MISSING:
                     may_wait = may_wait or self.awaits_credentials or may_come(error)
                     if not may_wait or left_s <= 0:
                         raise HostError(f"{reason}; {_NO_CREDENTIALS}") from error
@@ -214,9 +219,9 @@ class Storage:
             time.sleep(min(pause_s * random.uniform(0.5, 1), left_s))  # noqa: S311 (no secret)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
-    def redacted(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """A text without the credentials that this process knows, and without those in URIs."""
-        return redacted(text, dict(self.options))
+        return redact(text, dict(self.options))
 
 
 _NO_CREDENTIALS = (
@@ -248,7 +253,7 @@ def take_keys_literally(s3fs: Any) -> None:
 
 def is_credential_error(error: BaseException) -> bool:
     """Whether there are no credentials, or the store knows none like them."""
-    return trouble_of(error) is not Trouble.NONE
+    return diagnose_credentials(error) is not CredentialsProblem.NONE
 
 
 def _forget_credentials() -> None:

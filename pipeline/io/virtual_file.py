@@ -4,7 +4,7 @@ import abc
 import io
 
 
-class SeekableBytes(io.RawIOBase, abc.ABC):
+class VirtualFile(io.RawIOBase, abc.ABC):
     """A file to be read, without a descriptor.
 
     Args:

@@ -41,7 +41,7 @@ def values_of(listing: Listing) -> dict[Key, Carried]:
     return {(clip.uri, clip.member): clip.carried or nothing for clip in listing.clips}
 
 
-def is_as_noted(table: Table, listing: Listing) -> bool:
+def is_up_to_date(table: Table, listing: Listing) -> bool:
     """Return whether the last run found the same values in its sources and in the table's rows.
 
     Args:
@@ -102,7 +102,7 @@ def update_carried(table: Table, shards: Sequence[str], listing: Listing) -> int
         StoreError: Rows cannot be read or written. What is done is done.
         LostTableError: Another run has the table now.
     """
-    if is_as_noted(table, listing):
+    if is_up_to_date(table, listing):
         return 0
     values = values_of(listing)
     n_changed, is_noted = 0, True

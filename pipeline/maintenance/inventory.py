@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.maintenance.carried_columns import is_half_updated
-from pipeline.progress import Progress
+from pipeline.progress import Counts
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.table import Table
 from pipeline.table_layout import DATA_DIRS, data_name, shard_of
@@ -35,7 +35,7 @@ class Inventory:
     damaged: dict[str, str] = field(default_factory=dict)
     superseded: set[str] = field(default_factory=set)
     files: dict[str, dict[str, int]] = field(default_factory=dict)
-    counts: Progress = field(default_factory=Progress)
+    counts: Counts = field(default_factory=Counts)
 
 
 def take_inventory(table: Table, read_records: bool = True) -> Inventory:

@@ -42,7 +42,7 @@ _THREADS = 8
 _READERS = 16
 
 
-def settle(table: Table, plan: Plan, on_done: Callable[[], None] = lambda: None) -> Plan:
+def apply_removals(table: Table, plan: Plan, on_done: Callable[[], None] = lambda: None) -> Plan:
     """Take away what a plan says is superseded, gone or of older versions, and all orphans.
 
     Args:
@@ -69,7 +69,7 @@ def settle(table: Table, plan: Plan, on_done: Callable[[], None] = lambda: None)
                 done[new] = None
     finally:
         pool.shutdown(cancel_futures=True)
-    clear_orphans(table, {*done, *(shard.shard_id for shard in plan.todo)})
+    clear_orphans(table, {*done, *(shard.shard_id for shard in plan.pending)})
     return replace(plan, done=tuple(sorted(done)), superseded=(), rewrites=(), damaged={})
 
 
@@ -97,7 +97,7 @@ def repair(table: Table) -> list[str]:
         table.remove(shard)
         done.append(f"shard {shard}: removed, as another one has replaced it")
     committed = found.committed - found.superseded
-    for rewrite, lost in clips_twice(table, committed):
+    for rewrite, lost in find_duplicate_clips(table, committed):
         new = rewrite_shard(table, rewrite)
         committed = (committed - {rewrite.shard}) | ({new} if new else set())
         done.append(
@@ -108,7 +108,7 @@ def repair(table: Table) -> list[str]:
     return done
 
 
-def clips_twice(table: Table, shards: AbstractSet[str]) -> list[tuple[Rewrite, int]]:
+def find_duplicate_clips(table: Table, shards: AbstractSet[str]) -> list[tuple[Rewrite, int]]:
     """Return what each shard has to lose so that each clip stands once, with the number of clips.
 
     Args:

@@ -23,7 +23,7 @@ RUN_NAME = f"{META_DIR}/run.json"
 FAILED_SHOWN = 5
 _LONGEST_REASON = 1000
 
-Outcome = Literal["finished", "stopped", "shards_failed", "error"]
+RunOutcome = Literal["finished", "stopped", "shards_failed", "error"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class RunState:
     shards_done: int
     clips_todo: int | None
     ended_s: float | None = None
-    outcome: Outcome | None = None
+    outcome: RunOutcome | None = None
     n_failed: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     error: str = ""
@@ -69,7 +69,7 @@ class RunState:
             started_s=round(time.time(), 3),
             process=Process.this(),
             version=passtream_version(),
-            shards=n_done + len(plan.todo),
+            shards=n_done + len(plan.pending),
             shards_done=n_done,
             clips_todo=plan.n_clips,
         )

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pipeline.errors import StoreError
-from pipeline.maintenance.run_record import Outcome, RunState, read_run
-from pipeline.progress import Progress
+from pipeline.maintenance.run_record import RunOutcome, RunState, read_run
+from pipeline.progress import Counts
 from pipeline.table.store.lease import Holder
 from pipeline.table.store.process_id import Process
 from pipeline.table.table import Table
@@ -22,11 +22,11 @@ RECENT_S = 300.0
 SILENT_S = 300.0
 """How long a run that holds no table may show no sign before it is taken for dead."""
 
-Standing = Outcome | Literal["running", "perhaps_running", "not_running", "unknown"]
+RunCondition = RunOutcome | Literal["running", "perhaps_running", "not_running", "unknown"]
 
 
 @dataclass(frozen=True)
-class Speed:
+class Throughput:
     """What was committed in a time.
 
     Attributes:
@@ -73,15 +73,15 @@ class RunStatus:
     """
 
     now_s: float
-    standing: Standing = "unknown"
+    standing: RunCondition = "unknown"
     run: RunState | None = None
     writer: Process | None = None
     shards: int = 0
-    counts: Progress = field(default_factory=Progress)
+    counts: Counts = field(default_factory=Counts)
     stage_s: dict[str, float] = field(default_factory=dict)
     last_commit_s: float | None = None
-    recent: Speed | None = None
-    overall: Speed | None = None
+    recent: Throughput | None = None
+    overall: Throughput | None = None
     left_s: float | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -163,7 +163,7 @@ def _count(table: Table, status: RunStatus) -> list[_Commit]:
     return sorted(commits, key=lambda commit: commit.at_s)
 
 
-def _standing(run: RunState, status: RunStatus) -> Standing:
+def _standing(run: RunState, status: RunStatus) -> RunCondition:
     if run.outcome is not None:
         return run.outcome
     writer = status.writer
@@ -186,14 +186,14 @@ def _recent_since(commits: Sequence[_Commit], run: RunState | None) -> float:
     return max((each for each in moments if each <= until_s), default=moments[0])
 
 
-def _speed(commits: Sequence[_Commit], since_s: float) -> Speed | None:
+def _speed(commits: Sequence[_Commit], since_s: float) -> Throughput | None:
     """Of what was committed after a moment, up to the last commit."""
     counted = [commit for commit in commits if commit.at_s > since_s]
     if not counted:
         return None
     audio_s = sum(commit.audio_s for commit in counted)
     n_clips = sum(commit.clips for commit in counted)
-    return Speed(commits[-1].at_s - since_s, len(counted), n_clips, audio_s)
+    return Throughput(commits[-1].at_s - since_s, len(counted), n_clips, audio_s)
 
 
 def _left(run: RunState, status: RunStatus, commits: Sequence[_Commit]) -> float | None:

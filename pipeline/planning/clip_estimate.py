@@ -7,10 +7,10 @@ decoding shows (a FLAC file that was cut off, noise in the middle, NaN) is not k
 from dataclasses import dataclass
 
 from pipeline.clips import ClipRef
-from pipeline.decode.frame_range import Cut
+from pipeline.decode.frame_range import FrameRange
 from pipeline.decode.guards.plausible import find_implausible
 from pipeline.decode.headers.declared_length import is_truncated
-from pipeline.decode.probe import Header, read_header
+from pipeline.decode.probe import ProbeResult, probe_audio
 from pipeline.decode.resample import resampled_length
 from pipeline.errors import CannotDecodeError, ClipError, PipelineError
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
@@ -23,7 +23,7 @@ UNKNOWN_LENGTH = "unknown_length"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ClipEstimate:
     """What a clip will be.
 
     Attributes:
@@ -51,12 +51,12 @@ class Outcome:
     decoded_short: bool = False
 
 
-def outcomes(
+def estimate_clips(
     recording: Recording,
     refs: tuple[ClipRef, ...],
     spec: TableSpec,
     memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES,
-) -> list[Outcome]:
+) -> list[ClipEstimate]:
     """What will become of clips that are cut from one recording, or of the one that is a whole.
 
     Args:
@@ -72,20 +72,20 @@ def outcomes(
     try:
         with recording.open(spec.max_clip_bytes) as file:
             n_bytes = file.seek(0, 2)
-            header = read_header(file, memory_bytes)
+            header = probe_audio(file, memory_bytes)
     except ClipError as error:
-        return [Outcome(error.error_class, n_bytes)] * len(refs)
+        return [ClipEstimate(error.error_class, n_bytes)] * len(refs)
     except CannotDecodeError as error:
-        return [Outcome(error.error_class, n_bytes)] * len(refs)
+        return [ClipEstimate(error.error_class, n_bytes)] * len(refs)
     except (PipelineError, MemoryError):
         raise
     except Exception:
         # As the decode side has it: what nobody foresaw is the clip's error.
-        return [Outcome(INTERNAL, n_bytes)] * len(refs)
-    return [outcome(ref, header, n_bytes, spec) for ref in refs]
+        return [ClipEstimate(INTERNAL, n_bytes)] * len(refs)
+    return [estimate_clip(ref, header, n_bytes, spec) for ref in refs]
 
 
-def outcome(ref: ClipRef, header: Header, n_bytes: int, spec: TableSpec) -> Outcome:
+def estimate_clip(ref: ClipRef, header: ProbeResult, n_bytes: int, spec: TableSpec) -> ClipEstimate:
     """What will become of a clip.
 
     Args:
@@ -96,21 +96,21 @@ def outcome(ref: ClipRef, header: Header, n_bytes: int, spec: TableSpec) -> Outc
     """
     rate_hz = header.sample_rate_hz
     if header.n_frames is None:
-        return Outcome(UNKNOWN_LENGTH, n_bytes, rate_hz)
-    cut = Cut(ref.span, rate_hz)
+        return ClipEstimate(UNKNOWN_LENGTH, n_bytes, rate_hz)
+    cut = FrameRange(ref.span, rate_hz)
     n_frames = cut.frames_within(header.n_frames)
     if error := _error(header, cut, n_frames, n_bytes, spec):
-        return Outcome(error, n_bytes, rate_hz, is_exact=header.is_exact)
+        return ClipEstimate(error, n_bytes, rate_hz, is_exact=header.is_exact)
     try:
         n_samples = resampled_length(n_frames, rate_hz)
     except (ValueError, RuntimeError):
-        return Outcome("undecodable", n_bytes, rate_hz)
+        return ClipEstimate("undecodable", n_bytes, rate_hz)
     if not n_samples:
-        return Outcome("empty", n_bytes, rate_hz)
+        return ClipEstimate("empty", n_bytes, rate_hz)
     if n_samples < spec.shortest_clip and not spec.pad_short:
-        return Outcome("too_short", n_bytes, rate_hz, is_exact=header.is_exact)
+        return ClipEstimate("too_short", n_bytes, rate_hz, is_exact=header.is_exact)
     rule, padded = spec.window_rule, max(n_samples, spec.shortest_clip)
-    return Outcome(
+    return ClipEstimate(
         n_bytes=n_bytes,
         sample_rate_hz=rate_hz,
         n_samples=n_samples,
@@ -123,32 +123,34 @@ def outcome(ref: ClipRef, header: Header, n_bytes: int, spec: TableSpec) -> Outc
     )
 
 
-def _is_short(header: Header, cut: Cut) -> bool:
+def _is_short(header: ProbeResult, cut: FrameRange) -> bool:
     """Return whether audio that the file declares is missing from the clip."""
     in_all, promise = header.n_frames or 0, header.promise
     if cut.is_short(in_all):
         return True
     if promise is None or cut.end <= in_all:
         return False
-    if promise.is_cut or promise.promised is None:
+    if promise.is_cut or promise.declared is None:
         return promise.is_cut
     present = in_all if promise.present is None else promise.present
-    return present < promise.promised - promise.slack
+    return present < promise.declared - promise.tolerance
 
 
-def _error(header: Header, cut: Cut, n_frames: int, n_bytes: int, spec: TableSpec) -> str:
+def _error(
+    header: ProbeResult, cut: FrameRange, n_frames: int, n_bytes: int, spec: TableSpec
+) -> str:
     """Class of the error that a clip of so many frames ends in; empty for none."""
     in_all = header.n_frames or 0
     promise = header.promise
-    declared = promise.promised if promise and promise.unit == "frames" else None
+    declared = promise.declared if promise and promise.unit == "frames" else None
     if implausible := find_implausible(header.sample_rate_hz, max(in_all, declared or 0), n_bytes):
         return implausible[0]
     longest = max(n_frames, cut.frames_within(declared or 0))
     if longest / max(1, header.sample_rate_hz) > spec.max_clip_s:
         return "too_long"
-    if cut.end > in_all and promise and promise.promised is not None:
+    if cut.end > in_all and promise and promise.declared is not None:
         present = in_all if promise.present is None else promise.present
-        if is_truncated(promise.promised - promise.slack, present, spec.short_tolerance):
+        if is_truncated(promise.declared - promise.tolerance, present, spec.short_tolerance):
             return "unread_audio" if promise.unread else "truncated"
     if not n_frames:
         return "empty_span" if in_all > 0 else "empty"

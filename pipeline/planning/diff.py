@@ -35,7 +35,7 @@ class Rewrite:
 
 
 @dataclass(slots=True)
-class Difference:
+class Diff:
     """What `compare` found.
 
     Attributes:
@@ -53,9 +53,9 @@ class Difference:
     containers: set[Container] = field(default_factory=set)
     rewrites: list[Rewrite] = field(default_factory=list)
     changed: list[ClipRef | Container] = field(default_factory=list)
-    again: list[ClipRef | Container] = field(default_factory=list)
-    gone: list[ClipRef | Container] = field(default_factory=list)
-    twice: list[ClipRef | Container] = field(default_factory=list)
+    to_retry: list[ClipRef | Container] = field(default_factory=list)
+    removed: list[ClipRef | Container] = field(default_factory=list)
+    duplicated: list[ClipRef | Container] = field(default_factory=list)
     n_committed: int = 0
 
 
@@ -66,7 +66,7 @@ def compare(
     prune: bool,
     again: AbstractSet[Key],
     ranks: Callable[[Iterable[str]], Mapping[str, Rank]] = lambda _: {},
-) -> Difference:
+) -> Diff:
     """Compare what is committed with a listing.
 
     Args:
@@ -81,7 +81,7 @@ def compare(
     """
     clips, containers = list(clips), list(containers)
     found = _compare(sorted(contents), contents, clips, containers, prune, again)
-    if found.twice:
+    if found.duplicated:
         known = ranks(sorted(contents))
         last: Rank = (1, 0.0, "")
         ordered = sorted(contents, key=lambda shard: (known.get(shard, last), shard))
@@ -96,9 +96,9 @@ def _compare(
     containers: Iterable[Container],
     prune: bool,
     again: AbstractSet[Key],
-) -> Difference:
+) -> Diff:
     """Compare in an order: of the shards that have a clip, the first keeps it."""
-    found = Difference()
+    found = Diff()
     comparison = _Comparison(found, clips, containers, prune, again)
     for shard in shards:
         content = contents[shard]
@@ -117,7 +117,7 @@ def _compare(
 class _Comparison:
     def __init__(
         self,
-        found: Difference,
+        found: Diff,
         clips: Collection[ClipRef],
         containers: Iterable[Container],
         prune: bool,
@@ -138,19 +138,19 @@ class _Comparison:
         version = self._versions.get(key)
         if version == clip.version:
             if key in self._again:
-                self._found.again.append(clip)
+                self._found.to_retry.append(clip)
                 return False
         elif key in self._unknown:
             pass
         elif version in (None, MISSING):
-            self._found.gone.append(clip)
+            self._found.removed.append(clip)
             if self._prune:
                 return False
         else:
             self._found.changed.append(clip)
             return False
         if key in self._found.clips:
-            self._found.twice.append(clip)
+            self._found.duplicated.append(clip)
             return False
         self._found.clips.add(key)
         return True
@@ -158,10 +158,10 @@ class _Comparison:
     def container_stays(self, container: Container) -> bool:
         if container in self._containers:
             if container.uri in self._files_again:
-                self._found.again.append(container)
+                self._found.to_retry.append(container)
                 return False
         elif self._files.get(container.uri, MISSING) == MISSING:
-            self._found.gone.append(container)
+            self._found.removed.append(container)
             if self._prune:
                 return False
         else:
@@ -169,7 +169,7 @@ class _Comparison:
             self._found.changed.append(container)
             return False
         if container in self._found.containers:
-            self._found.twice.append(container)
+            self._found.duplicated.append(container)
             return False
         self._found.containers.add(container)
         return True

@@ -44,21 +44,21 @@ class Plan:
         twice: Clips and containers whose rows stand in several shards; one shard keeps them.
     """
 
-    todo: tuple[Shard, ...]
+    pending: tuple[Shard, ...]
     done: tuple[str, ...]
     superseded: tuple[str, ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
     changed: tuple[ClipRef | Container, ...] = ()
-    again: tuple[ClipRef | Container, ...] = ()
-    gone: tuple[ClipRef | Container, ...] = ()
+    to_retry: tuple[ClipRef | Container, ...] = ()
+    removed: tuple[ClipRef | Container, ...] = ()
     n_committed: int = 0
     damaged: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    twice: tuple[ClipRef | Container, ...] = ()
+    duplicated: tuple[ClipRef | Container, ...] = ()
 
     @property
     def n_clips(self) -> int | None:
         """Clips to embed; None where that is not known."""
-        counts = [shard.n_clips for shard in self.todo]
+        counts = [shard.n_clips for shard in self.pending]
         return None if None in counts else sum(count or 0 for count in counts)
 
 
@@ -151,11 +151,11 @@ def plan_run(
         tuple(sorted(dead)),
         tuple(found.rewrites),
         tuple(found.changed),
-        tuple(found.again),
-        tuple(found.gone),
+        tuple(found.to_retry),
+        tuple(found.removed),
         found.n_committed,
         damaged,
-        tuple(found.twice),
+        tuple(found.duplicated),
     )
 
 

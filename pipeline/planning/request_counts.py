@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from pipeline.clips import Container, by_recording
+from pipeline.clips import Container, group_by_recording
 from pipeline.io.objects import PIECE_BYTES
 from pipeline.io.storage import S3_PROTOCOLS, is_remote, protocol_of
 from pipeline.io.upload import PART_BYTES
@@ -38,7 +38,7 @@ def source_requests(shards: Iterable[Shard], n_listed: int) -> Counter[str]:
     for shard in shards:
         if shard.container and is_remote(shard.container.uri):
             asked.update(_of_container(shard.container))
-        for refs in by_recording(shard.clips):
+        for refs in group_by_recording(shard.clips):
             first = refs[0]
             if is_remote(first.uri):
                 asked["GET"] += max(1, math.ceil((first.n_bytes or 0) / PIECE_BYTES))

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from pipeline.clips import ClipRef, Container, by_recording
+from pipeline.clips import ClipRef, Container, group_by_recording
 from pipeline.io.storage import Storage
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
-from pipeline.planning.clip_estimate import Outcome, outcomes
-from pipeline.planning.totals import Cost, Tally
+from pipeline.planning.clip_estimate import ClipEstimate, estimate_clips
+from pipeline.planning.totals import Cost, ListingTotals
 from pipeline.readers.intake import Intake
-from pipeline.readers.lazy_reader import head_of, heads_in
+from pipeline.readers.lazy_reader import lazy_recording, lazy_recordings
 from pipeline.readers.recording import Recording
 from pipeline.table.spec import TableSpec
 
@@ -31,9 +31,9 @@ _AT_ONCE = 1024
 _CONTAINERS_AT_ONCE = 8
 
 T = TypeVar("T")
-Predict = Callable[[Recording, tuple[ClipRef, ...]], list[Outcome]]
+EstimateClips = Callable[[Recording, tuple[ClipRef, ...]], list[ClipEstimate]]
 """Says what will become of the clips that are cut from a recording."""
-Progress = Callable[[int], None]
+OnProgress = Callable[[int], None]
 """Told how many clips have been looked at so far."""
 
 
@@ -51,10 +51,10 @@ class Stratum:
 
     n: int
     looked: int = 0
-    tally: Tally = field(default_factory=Tally)
+    tally: ListingTotals = field(default_factory=ListingTotals)
     squares: float = 0.0
 
-    def take(self, tally: Tally, units_s: Iterable[float]) -> None:
+    def take(self, tally: ListingTotals, units_s: Iterable[float]) -> None:
         """Add what was found in some, of so many seconds each."""
         self.tally.add(tally)
         for audio_s in units_s:
@@ -85,7 +85,7 @@ class Survey:
             looked at, None where the sample is too small to tell.
     """
 
-    tally: Tally
+    tally: ListingTotals
     looked: int
     is_sample: bool
     relative_error: float | None
@@ -98,7 +98,7 @@ def survey(
     storage: Storage,
     cost: Cost,
     sample: int | None = None,
-    on_progress: Progress = lambda _: None,
+    on_progress: OnProgress = lambda _: None,
     decoder_memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES,
 ) -> Survey:
     """Look into a listing.
@@ -116,7 +116,7 @@ def survey(
     Raises:
         StoreError: a store is out of order.
     """
-    predict = partial(outcomes, spec=spec, memory_bytes=decoder_memory_bytes)
+    predict = partial(estimate_clips, spec=spec, memory_bytes=decoder_memory_bytes)
     listed, held = Stratum(len(clips)), Stratum(len(containers))
     spans = Counter(map(_recording_of, clips))
     n_held = math.inf
@@ -129,14 +129,14 @@ def survey(
             clips = sorted(drawn, key=lambda clip: (clip.uri, clip.version, clip.member))
         containers = sorted(containers, key=_drawn_by)
 
-    def look(refs: tuple[ClipRef, ...]) -> tuple[Tally, list[float]]:
+    def look(refs: tuple[ClipRef, ...]) -> tuple[ListingTotals, list[float]]:
         return _of_clips(refs, spans[_recording_of(refs[0])], predict, storage, cost)
 
-    def look_into(container: Container) -> Tally:
+    def look_into(container: Container) -> ListingTotals:
         return _of_container(container, predict, storage, cost, spec.max_clip_bytes)
 
     with ThreadPoolExecutor(N_THREADS) as pool:
-        for groups in _some(by_recording(clips), _AT_ONCE):
+        for groups in _some(group_by_recording(clips), _AT_ONCE):
             for tally, seconds in pool.map(look, groups):
                 listed.take(tally, seconds)
                 on_progress(round(listed.tally.clips))
@@ -165,11 +165,11 @@ def _some(things: Iterable[T], n: int) -> Iterator[list[T]]:
 
 
 def _of_clips(
-    refs: tuple[ClipRef, ...], n_spans: int, predict: Predict, storage: Storage, cost: Cost
-) -> tuple[Tally, list[float]]:
+    refs: tuple[ClipRef, ...], n_spans: int, predict: EstimateClips, storage: Storage, cost: Cost
+) -> tuple[ListingTotals, list[float]]:
     """Clips of one recording, of which there are so many in all, and the seconds of each."""
-    tally, seconds = Tally(), []
-    found = predict(head_of(refs[0], storage), refs)
+    tally, seconds = ListingTotals(), []
+    found = predict(lazy_recording(refs[0], storage), refs)
     for ref, outcome in zip(refs, found, strict=True):
         before_s = tally.audio_s
         tally.take(ref, outcome, cost)
@@ -181,11 +181,11 @@ def _of_clips(
 
 
 def _of_container(
-    container: Container, predict: Predict, storage: Storage, cost: Cost, max_clip_bytes: int
-) -> Tally:
-    tally, n_bytes = Tally(), 0
+    container: Container, predict: EstimateClips, storage: Storage, cost: Cost, max_clip_bytes: int
+) -> ListingTotals:
+    tally, n_bytes = ListingTotals(), 0
     intake = Intake(max_clip_bytes)
-    for recording in heads_in(container, storage, intake):
+    for recording in lazy_recordings(container, storage, intake):
         (found,) = predict(recording, (recording.ref,))
         tally.take(recording.ref, found, cost)
         n_bytes += found.n_bytes
@@ -195,7 +195,7 @@ def _of_container(
 
 
 def _joined(*strata: Stratum) -> Survey:
-    tally, looked = Tally(), 0
+    tally, looked = ListingTotals(), 0
     variances = []
     for stratum in strata:
         looked += round(stratum.tally.clips)

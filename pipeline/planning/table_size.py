@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from pipeline.planning.totals import Tally
+from pipeline.planning.totals import ListingTotals
 from pipeline.table.schema import schemas
 from pipeline.table.spec import TableSpec
 
@@ -20,7 +20,7 @@ _FILE_BYTES = 7000
 _COMMIT_BYTES = 700
 
 
-def rows_by_table(spec: TableSpec, tally: Tally) -> dict[str, float]:
+def rows_by_table(spec: TableSpec, tally: ListingTotals) -> dict[str, float]:
     """How many rows each table of the spec will have, and `errors`."""
     counts = {
         "clips": tally.embedded,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pipeline.audio import SAMPLE_RATE_HZ
 from pipeline.clips import ClipRef
-from pipeline.planning.clip_estimate import Outcome
+from pipeline.planning.clip_estimate import ClipEstimate
 
 DURATIONS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 600.0, 3600.0)
 """Where a histogram of durations is divided; a clip of just so long is below."""
@@ -18,7 +18,7 @@ Cost = Callable[[int, int], float]
 
 
 @dataclass
-class Tally:
+class ListingTotals:
     """Sums over clips. Numbers are floats, as those of a sample are scaled.
 
     Attributes:
@@ -56,7 +56,7 @@ class Tally:
         """Clips that will be embedded."""
         return self.clips - self.errors.total()
 
-    def take(self, ref: ClipRef, outcome: Outcome, cost: Cost) -> None:
+    def take(self, ref: ClipRef, outcome: ClipEstimate, cost: Cost) -> None:
         """Add a clip.
 
         Args:
@@ -82,7 +82,7 @@ class Tally:
             self.estimated_s += duration_s
             self.estimated[ref.ending] += 1
 
-    def add(self, other: "Tally", factor: float = 1.0) -> None:
+    def add(self, other: "ListingTotals", factor: float = 1.0) -> None:
         """Add the sums of others, so many times."""
         for each in dataclasses.fields(self):
             ours, theirs = getattr(self, each.name), getattr(other, each.name)

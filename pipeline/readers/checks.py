@@ -34,7 +34,7 @@ def check_version(listed: ClipRef | Container, version: str) -> None:
         )
 
 
-def missing(uri: str, what: str = "is") -> ClipError:
+def missing_file(uri: str, what: str = "is") -> ClipError:
     """The error of a file that is not there, or of a link to none.
 
     Args:

@@ -15,12 +15,12 @@ from pipeline.errors import ClipError
 from pipeline.host_faults import read_fault
 from pipeline.io.storage import Storage, is_remote
 from pipeline.io.versions import stat_version
-from pipeline.readers.checks import check_size, check_version, missing
-from pipeline.readers.download import fetched, refuse_failed
+from pipeline.readers.checks import check_size, check_version, missing_file
+from pipeline.readers.download import check_listed, download
 
 
 @contextlib.contextmanager
-def opened(ref: ClipRef, storage: Storage, max_bytes: int) -> Iterator[BinaryIO]:
+def open_clip(ref: ClipRef, storage: Storage, max_bytes: int) -> Iterator[BinaryIO]:
     """A clip's file, positioned at its start; it has a descriptor.
 
     At the end it must still be what was listed: a local file that is written into meanwhile gives
@@ -35,9 +35,9 @@ def opened(ref: ClipRef, storage: Storage, max_bytes: int) -> Iterator[BinaryIO]
         ClipError: it cannot be read, is empty, too large, or not of the version that was listed.
         StoreError: the store that it lies in, or this machine, is out of order.
     """
-    refuse_failed(ref)
+    check_listed(ref)
     if is_remote(ref.uri):
-        with fetched(ref, storage, partial(check_size, ref, max_bytes)) as file:
+        with download(ref, storage, partial(check_size, ref, max_bytes)) as file:
             yield file
         return
     path = uri_to_path(ref.uri)
@@ -45,7 +45,7 @@ def opened(ref: ClipRef, storage: Storage, max_bytes: int) -> Iterator[BinaryIO]
         opened = open(path, "rb", opener=_open_without_waiting)  # noqa: SIM115 (closed below)
     except FileNotFoundError as error:
         what = f"links to {os.readlink(path)!r}, which is" if os.path.islink(path) else "is"
-        raise missing(ref.uri, what) from error
+        raise missing_file(ref.uri, what) from error
     except PermissionError as error:
         raise ClipError("read", "forbidden", f"{ref.uri}: no permission to read it") from error
     except IsADirectoryError as error:

@@ -14,14 +14,14 @@ from pipeline.clips import ClipRef, Container
 from pipeline.errors import ClipError, StoreError
 from pipeline.host_faults import read_fault
 from pipeline.io.objects import FsspecObject
-from pipeline.io.range_file import remote_file
+from pipeline.io.range_file import open_range_file
 from pipeline.io.storage import Storage, is_remote
 from pipeline.io.versions import stat_version
 from pipeline.readers.checks import check_size, check_version
-from pipeline.readers.clip_file import opened
-from pipeline.readers.download import read_tried
+from pipeline.readers.clip_file import open_clip
+from pipeline.readers.download import retry_read
 from pipeline.readers.recording import Recording
-from pipeline.readers.spool import Piece, spooled
+from pipeline.readers.spool import Piece, spool
 
 REQUEST_BYTES = 4 << 20
 """Of a remote container, read at once."""
@@ -32,7 +32,7 @@ _Ranges = Callable[[int, int], bytes]
 
 
 @contextlib.contextmanager
-def opened_container(
+def open_container(
     container: Container, storage: Storage, reads_on: bool = False
 ) -> Iterator[BinaryIO]:
     """A container, to be read and seeked; every byte is of the version that was listed.
@@ -59,7 +59,7 @@ def opened_container(
                 failures.append(error)
                 raise
 
-        with remote_file(size, fetch, REQUEST_BYTES, reads_on) as file:
+        with open_range_file(size, fetch, REQUEST_BYTES, reads_on) as file:
             try:
                 yield file
             except Exception:
@@ -73,7 +73,7 @@ def opened_container(
 def _local_ranges(container: Container, storage: Storage) -> Iterator[tuple[int, _Ranges]]:
     """Size of a local file, and its bytes from one offset to another, of the listed version."""
     ref = ClipRef(container.uri, container.version)
-    with opened(ref, storage, max_bytes=sys.maxsize) as file:
+    with open_clip(ref, storage, max_bytes=sys.maxsize) as file:
         descriptor = file.fileno()
 
         def ranges(start: int, end: int) -> bytes:
@@ -108,7 +108,7 @@ def _remote_ranges(container: Container, storage: Storage) -> Iterator[tuple[int
             raise
 
     def ranges(start: int, end: int) -> bytes:
-        outcome = read_tried(container.uri, storage, lambda: attempt(start, end))
+        outcome = retry_read(container.uri, storage, lambda: attempt(start, end))
         if isinstance(outcome, ClipError):
             raise outcome
         return outcome
@@ -119,10 +119,10 @@ def _remote_ranges(container: Container, storage: Storage) -> Iterator[tuple[int
 
 def _looked_at(uri: str, storage: Storage) -> FsspecObject:
     storage.filesystem(uri).invalidate_cache()
-    return read_tried(uri, storage, lambda: FsspecObject(uri, storage))
+    return retry_read(uri, storage, lambda: FsspecObject(uri, storage))
 
 
-def held(pieces: Iterable[Piece], size: int) -> BinaryIO:
+def spool_to_file(pieces: Iterable[Piece], size: int) -> BinaryIO:
     """Bytes as a file with a descriptor, for its reader to seek in; at its start.
 
     Args:
@@ -132,11 +132,11 @@ def held(pieces: Iterable[Piece], size: int) -> BinaryIO:
     Raises:
         HostError: there is no space for them, say.
     """
-    return spooled(pieces, size, _MEMORY_BYTES)
+    return spool(pieces, size, _MEMORY_BYTES)
 
 
 @contextlib.contextmanager
-def from_start(ref: ClipRef, file: BinaryIO, max_bytes: int) -> Iterator[BinaryIO]:
+def rewound(ref: ClipRef, file: BinaryIO, max_bytes: int) -> Iterator[BinaryIO]:
     """A held file as `Recording.open` gives it.
 
     Raises:
@@ -150,7 +150,7 @@ def from_start(ref: ClipRef, file: BinaryIO, max_bytes: int) -> Iterator[BinaryI
     yield file
 
 
-def cannot_be_read(ref: ClipRef, error: ClipError) -> Recording:
+def unreadable_clip(ref: ClipRef, error: ClipError) -> Recording:
     """A recording that ends in `errors`."""
 
     def fail(_: int) -> NoReturn:
@@ -159,12 +159,12 @@ def cannot_be_read(ref: ClipRef, error: ClipError) -> Recording:
     return Recording(ref, fail)
 
 
-def rest_of(container: Container, error: ClipError) -> Recording:
+def unreadable_part(container: Container, error: ClipError) -> Recording:
     """What could not be read of a container, as the one recording that stands for it."""
-    return cannot_be_read(ClipRef(container.uri, container.version, container.part), error)
+    return unreadable_clip(ClipRef(container.uri, container.version, container.part), error)
 
 
-def damaged(container: Container, what: str, error: Exception | None = None) -> ClipError:
+def damage_error(container: Container, what: str, error: Exception | None = None) -> ClipError:
     """The error of a container that ends early or makes no sense.
 
     Args:

@@ -17,7 +17,7 @@ from pipeline.io.named_hosts import ask_host
 from pipeline.io.objects import FsspecObject, RemoteObject
 from pipeline.io.s3_reader import FAST_ERRORS, s3_reader
 from pipeline.io.storage import HTTP_PROTOCOLS, Storage, protocol_of
-from pipeline.readers.checks import check_version, missing
+from pipeline.readers.checks import check_version, missing_file
 from pipeline.readers.spool import Piece, Spool
 
 MEMORY_BYTES = 64 << 20
@@ -30,7 +30,7 @@ _MD5 = re.compile(r"[0-9a-f]{32}")
 _OTHER_ETAGS = set[str]()
 
 
-def fetched(
+def download(
     ref: ClipRef, storage: Storage, admit: Callable[[int], None] = lambda _: None
 ) -> BinaryIO:
     """A remote clip as a local file without a name, positioned at its start.
@@ -47,15 +47,15 @@ def fetched(
         StoreError: the store is out of order; or it knows no such credentials.
         HostError: there is no space for its bytes, say.
     """
-    refuse_failed(ref)
+    check_listed(ref)
     storage.filesystem(ref.uri)  # a UsageError is not to be tried again
-    outcome = read_tried(ref.uri, storage, lambda: _attempt(ref, storage, admit))
+    outcome = retry_read(ref.uri, storage, lambda: _attempt(ref, storage, admit))
     if isinstance(outcome, ClipError | HostError):
         raise outcome
     return outcome
 
 
-def read_tried(uri: str, storage: Storage, call: Callable[[], T]) -> T:
+def retry_read(uri: str, storage: Storage, call: Callable[[], T]) -> T:
     """Read of a remote file, again and again while the store is out of order.
 
     Args:
@@ -71,15 +71,15 @@ def read_tried(uri: str, storage: Storage, call: Callable[[], T]) -> T:
     try:
         if protocol_of(uri) in HTTP_PROTOCOLS:
             return ask_host(what, uri, uri, storage, call, is_listing=False)
-        return storage.tried(what, call)
+        return storage.retry(what, call)
     except FileNotFoundError as error:
-        raise missing(uri) from error
+        raise missing_file(uri) from error
     except PermissionError as error:
-        said = storage.redacted(str(error))
+        said = storage.redact(str(error))
         raise ClipError("read", "forbidden", f"{uri}: no permission to read it ({said})") from error
 
 
-def refuse_failed(ref: ClipRef) -> None:
+def check_listed(ref: ClipRef) -> None:
     """Raise the error that the listing has found already.
 
     Args:

@@ -14,21 +14,21 @@ from typing import BinaryIO, cast
 
 from pipeline.clips import ClipRef
 from pipeline.errors import ClipError, StoreError
-from pipeline.io.objects import FsspecObject, part_of
+from pipeline.io.objects import FsspecObject, split_part
 from pipeline.io.storage import Storage, is_remote
-from pipeline.io.virtual_file import SeekableBytes
+from pipeline.io.virtual_file import VirtualFile
 from pipeline.readers.checks import check_size
-from pipeline.readers.clip_file import opened
-from pipeline.readers.download import fetched, read_tried, refuse_failed
+from pipeline.readers.clip_file import open_clip
+from pipeline.readers.download import check_listed, download, retry_read
 
 BLOCK_BYTES = 1 << 16
 """The largest page of an Ogg file fits in, and most headers do."""
 _KEPT_BLOCKS = 64
 
-Fetch = Callable[[int, int], bytes]
+ReadRange = Callable[[int, int], bytes]
 
 
-class HeadFile(SeekableBytes):
+class LazyFile(VirtualFile):
     """A file whose bytes are fetched when they are read.
 
     Args:
@@ -39,7 +39,7 @@ class HeadFile(SeekableBytes):
         failure: what `fetch` raised; from then on the file is at its end.
     """
 
-    def __init__(self, size: int, fetch: Fetch) -> None:
+    def __init__(self, size: int, fetch: ReadRange) -> None:
         super().__init__(size)
         self.failure: ClipError | StoreError | None = None
         self._fetch = fetch
@@ -64,7 +64,7 @@ class Blocks:
         fetch: bytes from one offset to another, exactly.
     """
 
-    def __init__(self, size: int, fetch: Fetch) -> None:
+    def __init__(self, size: int, fetch: ReadRange) -> None:
         self._size = size
         self._fetch = fetch
         self._kept: OrderedDict[int, bytes] = OrderedDict()
@@ -91,7 +91,9 @@ class Blocks:
 
 
 @contextlib.contextmanager
-def opened_head(ref: ClipRef, storage: Storage, max_bytes: int = sys.maxsize) -> Iterator[BinaryIO]:
+def open_clip_lazily(
+    ref: ClipRef, storage: Storage, max_bytes: int = sys.maxsize
+) -> Iterator[BinaryIO]:
     """A clip's file, to look into; a remote one has no descriptor.
 
     Args:
@@ -104,16 +106,16 @@ def opened_head(ref: ClipRef, storage: Storage, max_bytes: int = sys.maxsize) ->
             listed.
         StoreError: the store that it lies in is out of order.
     """
-    refuse_failed(ref)
+    check_listed(ref)
     if not is_remote(ref.uri):
-        with opened(ref, storage, max_bytes) as file:
+        with open_clip(ref, storage, max_bytes) as file:
             yield file
         return
     uri, size = ref.read_uri or ref.uri, ref.n_bytes
     if size is None:
-        size = read_tried(ref.uri, storage, lambda: FsspecObject(uri, storage)).size
+        size = retry_read(ref.uri, storage, lambda: FsspecObject(uri, storage)).size
     if size is None:  # a server that does not say; there is no other way to know
-        with fetched(ref, storage, partial(check_size, ref, max_bytes)) as file:
+        with download(ref, storage, partial(check_size, ref, max_bytes)) as file:
             yield file
         return
     if not size:
@@ -121,24 +123,24 @@ def opened_head(ref: ClipRef, storage: Storage, max_bytes: int = sys.maxsize) ->
     check_size(ref, max_bytes, size)
 
     def fetch(start: int, end: int) -> bytes:
-        return read_tried(ref.uri, storage, lambda: part_of(uri, storage, size, start, end))
+        return retry_read(ref.uri, storage, lambda: split_part(uri, storage, size, start, end))
 
-    with looked_into(size, Blocks(size, fetch).range) as file:
+    with open_lazily(size, Blocks(size, fetch).range) as file:
         yield file
 
 
 @contextlib.contextmanager
-def looked_into(size: int, fetch: Fetch) -> Iterator[BinaryIO]:
-    """A `HeadFile` whose failure is raised at the end.
+def open_lazily(size: int, fetch: ReadRange) -> Iterator[BinaryIO]:
+    """A `LazyFile` whose failure is raised at the end.
 
     Args:
         size: in bytes.
-        fetch: as that of `HeadFile`.
+        fetch: as that of `LazyFile`.
 
     Raises:
         ClipError, StoreError: what `fetch` has raised.
     """
-    with HeadFile(size, fetch) as file:
+    with LazyFile(size, fetch) as file:
         try:
             yield cast(BinaryIO, file)
         except Exception:

@@ -1,4 +1,4 @@
-"""Recordings as `recordings` has them, but only to look into: what is not looked at is not read.
+"""Recordings as `shard_recordings` has them, but only to look into: what is not looked at is not read.
 
 A listed file and the members of a plain tar are read where somebody looks. A compressed tar, and
 the audio column of Parquet, can only be read from end to end.
@@ -14,25 +14,30 @@ from pipeline.errors import ClipError
 from pipeline.host_faults import read_fault
 from pipeline.io.decompress import compression_of
 from pipeline.io.storage import Storage
-from pipeline.readers.container_file import cannot_be_read, damaged, held, rest_of
+from pipeline.readers.container_file import (
+    damage_error,
+    spool_to_file,
+    unreadable_clip,
+    unreadable_part,
+)
 from pipeline.readers.intake import Intake
-from pipeline.readers.lazy_file import looked_into, opened_head
+from pipeline.readers.lazy_file import open_clip_lazily, open_lazily
 from pipeline.readers.recording import Recording
-from pipeline.readers.shard_reader import of_container
+from pipeline.readers.shard_reader import container_recordings
 from pipeline.readers.tar_links import HardLinks, Names
 from pipeline.readers.tar_members import DAMAGE, Member, members
 from pipeline.readers.tar_reader import check_member, kind_of_metadata
 
 
-def head_of(ref: ClipRef, storage: Storage) -> Recording:
+def lazy_recording(ref: ClipRef, storage: Storage) -> Recording:
     """A listed file as a recording to look into."""
-    return Recording(ref, partial(opened_head, ref, storage))
+    return Recording(ref, partial(open_clip_lazily, ref, storage))
 
 
-def heads_in(
+def lazy_recordings(
     container: Container, storage: Storage, intake: Intake | None = None
 ) -> Iterator[Recording]:
-    """The recordings of a container, to look into one by one; damage as `of_container` has it.
+    """The recordings of a container, to look into one by one; damage as `container_recordings` has it.
 
     Args:
         container: the file.
@@ -44,18 +49,18 @@ def heads_in(
     """
     intake = intake or Intake()
     if container.kind != "tar":
-        yield from of_container(container, storage, intake=intake)
+        yield from container_recordings(container, storage, intake=intake)
         return
     ref = ClipRef(container.uri, container.version, n_bytes=container.n_bytes)
     try:
-        with opened_head(ref, storage) as file:
+        with open_clip_lazily(ref, storage) as file:
             if not compression_of(file):
                 yield from _plain_tar(container, file, intake)
                 return
     except ClipError as error:
-        yield rest_of(container, error)
+        yield unreadable_part(container, error)
         return
-    yield from of_container(container, storage, intake=intake)
+    yield from container_recordings(container, storage, intake=intake)
 
 
 def _plain_tar(container: Container, file: BinaryIO, intake: Intake) -> Iterator[Recording]:
@@ -78,7 +83,7 @@ def _plain_tar(container: Container, file: BinaryIO, intake: Intake) -> Iterator
         if isinstance(error, OSError) and error.errno is not None:
             raise read_fault(container.uri, error) from error
         where = f"damaged after the start of member {last!r}" if last else "is not a sound tar"
-        rest = damaged(container, where, error)
+        rest = damage_error(container, where, error)
     if links:
         yield from _linked(container, links, file)
     if rest:
@@ -90,7 +95,7 @@ def _linked(container: Container, links: HardLinks, file: BinaryIO) -> Iterator[
         for member, linked in links.found_in(members(file)):
             yield from (_member(container, member, link.name, file) for link in linked)
     for link, error in links.dangling():
-        yield cannot_be_read(ClipRef(container.uri, container.version, link.name), error)
+        yield unreadable_clip(ClipRef(container.uri, container.version, link.name), error)
 
 
 def _member(container: Container, member: Member, name: str, file: BinaryIO) -> Recording:
@@ -102,7 +107,7 @@ def _member(container: Container, member: Member, name: str, file: BinaryIO) -> 
             raise ClipError("read", "empty", f"{ref.name}: is empty (0 bytes)")
         check_member(container, member, max_bytes)
         if member.byte_range is None:
-            with held(member.pieces(), member.size) as content:
+            with spool_to_file(member.pieces(), member.size) as content:
                 yield content
             return
         first = member.byte_range[0]
@@ -113,7 +118,7 @@ def _member(container: Container, member: Member, name: str, file: BinaryIO) -> 
             return file.read(end - start)
 
         try:
-            with looked_into(member.size, fetch) as head:
+            with open_lazily(member.size, fetch) as head:
                 yield head
         finally:
             file.seek(at)

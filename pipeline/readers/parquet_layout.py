@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 from pipeline.clips import Container
 from pipeline.errors import ClipError, UsageError
 from pipeline.io.storage import Storage
-from pipeline.readers.container_file import damaged, opened_container
+from pipeline.readers.container_file import damage_error, open_container
 from pipeline.readers.parquet_reader import (
     ARROW_DAMAGE,
     PARQUET_MAGIC,
     Part,
     arrow_schema,
-    opened_parquet,
+    open_parquet,
 )
 
 GROUP_ROWS, GROUP_BYTES = 256, 64 << 20
@@ -52,7 +52,7 @@ def layout(whole: Container, storage: Storage, audio_column: str | None) -> Layo
         StoreError: the store does not answer.
     """
     try:
-        with opened_container(whole, storage) as file:
+        with open_container(whole, storage) as file:
             schema, footer = _schema(file)
             column = audio_column or find_audio(whole.uri, schema)
             _check_audio(whole.uri, schema, column)
@@ -60,7 +60,7 @@ def layout(whole: Container, storage: Storage, audio_column: str | None) -> Layo
     except ClipError as error:
         return Layout((whole,), problem=error.message)
     except ARROW_DAMAGE as error:
-        problem = damaged(whole, "is neither Parquet nor Arrow", error).message
+        problem = damage_error(whole, "is neither Parquet nor Arrow", error).message
         return Layout((whole,), problem=problem)
 
 
@@ -69,7 +69,7 @@ def _schema(file: BinaryIO) -> tuple[pa.Schema, pq.FileMetaData | None]:
     file.seek(0)
     if magic != PARQUET_MAGIC:
         return arrow_schema(file), None
-    parquet = opened_parquet(file)
+    parquet = open_parquet(file)
     return parquet.schema_arrow, parquet.metadata
 
 

@@ -21,12 +21,12 @@ from pipeline.errors import ClipError
 from pipeline.io.storage import Storage
 from pipeline.readers.checks import check_size
 from pipeline.readers.container_file import (
-    cannot_be_read,
-    damaged,
-    from_start,
-    held,
-    opened_container,
-    rest_of,
+    damage_error,
+    open_container,
+    rewound,
+    spool_to_file,
+    unreadable_clip,
+    unreadable_part,
 )
 from pipeline.readers.guards.arrow_stream import MessageGuard
 from pipeline.readers.guards.parquet_footer import FooterGate
@@ -102,9 +102,9 @@ def parquet_recordings(
     """
     intake = intake or Intake()
     try:
-        with opened_container(container, storage) as file:
+        with open_container(container, storage) as file:
             if not container.part:
-                raise damaged(container, "could not be read when it was listed")
+                raise damage_error(container, "could not be read when it was listed")
             part = Part.parse(container.part)
             row = part.first_row
             for batch in _slices(_batches(container, file, part, columns), columns):
@@ -120,7 +120,7 @@ def parquet_recordings(
                     yield from _recording(ref, value, intake)
                     row += 1
     except ClipError as error:
-        yield rest_of(container, error)
+        yield unreadable_part(container, error)
 
 
 def _batches(
@@ -134,7 +134,7 @@ def _batches(
             yield batch
             row += batch.num_rows
     except ARROW_DAMAGE as error:
-        raise damaged(container, f"damaged at or after row {row}", error) from error
+        raise damage_error(container, f"damaged at or after row {row}", error) from error
 
 
 def _opened_batches(
@@ -162,7 +162,7 @@ def guarded_batches(
             than its content can need.
     """
     guard = PageGuard(file)
-    parquet = opened_parquet(guard)
+    parquet = open_parquet(guard)
     wanted = [name for name in columns if name in parquet.schema_arrow.names]
     groups = range(parquet.num_row_groups) if groups is None else groups
     rows, done = _batch_rows(parquet.metadata, groups), 0
@@ -202,7 +202,7 @@ def _rows_from(
             yield batch.slice(n_before)
 
 
-def opened_parquet(file: PageGuard | BinaryIO) -> pq.ParquetFile:
+def open_parquet(file: PageGuard | BinaryIO) -> pq.ParquetFile:
     """A Parquet file whose footer cannot ask for much memory.
 
     Args:
@@ -293,16 +293,16 @@ def _recording(ref: ClipRef, value: pa.Scalar, intake: Intake) -> Iterator[Recor
         value = value["bytes"]
     if not value.is_valid:
         what = f"{ref.name}: holds no bytes{path}; embed the files it names themselves"
-        yield cannot_be_read(ref, ClipError("read", "no_bytes", what))
+        yield unreadable_clip(ref, ClipError("read", "no_bytes", what))
         return
     content = value.as_buffer()
     try:
         check_size(ref, intake.max_clip_bytes, content.size)
     except ClipError as error:
-        yield cannot_be_read(ref, error)
+        yield unreadable_clip(ref, error)
         return
-    with held([memoryview(content)], content.size) as file:
-        yield Recording(ref, partial(from_start, ref, file))
+    with spool_to_file([memoryview(content)], content.size) as file:
+        yield Recording(ref, partial(rewound, ref, file))
 
 
 def _texts(batch: pa.RecordBatch, name: str) -> list[str | None]:

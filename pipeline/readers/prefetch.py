@@ -17,10 +17,10 @@ from typing import BinaryIO
 from pipeline.clips import ClipRef
 from pipeline.readers.checks import check_size
 
-Fetch = Callable[[ClipRef, Callable[[int], None]], BinaryIO]
+Download = Callable[[ClipRef, Callable[[int], None]], BinaryIO]
 """Fetches a clip; calls the function with its size before the bytes are read."""
 
-Open = Callable[[int], contextlib.AbstractContextManager[BinaryIO]]
+OpenDownload = Callable[[int], contextlib.AbstractContextManager[BinaryIO]]
 """Opens a file of at most so many bytes."""
 
 N_THREADS = 8
@@ -53,7 +53,7 @@ class Prefetcher:
     """
 
     def __init__(
-        self, fetch: Fetch, n_threads: int = N_THREADS, bytes_ahead: int = BYTES_AHEAD
+        self, fetch: Download, n_threads: int = N_THREADS, bytes_ahead: int = BYTES_AHEAD
     ) -> None:
         self._fetch = fetch
         self._n_threads = n_threads
@@ -76,7 +76,7 @@ class Prefetcher:
         return job
 
     @contextlib.contextmanager
-    def turn(self, job: Job) -> Iterator[Open]:
+    def turn(self, job: Job) -> Iterator[OpenDownload]:
         """While it is a job's turn: what opens its file, which is gone afterwards."""
         try:
             yield lambda max_bytes: self._opened(job, max_bytes)

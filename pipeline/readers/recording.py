@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import BinaryIO, NamedTuple
 
 from pipeline.clips import ClipRef
-from pipeline.decode.shared_decoder import Tape
+from pipeline.decode.shared_decoder import SharedDecoder
 
 
 class Recording(NamedTuple):
@@ -20,4 +20,4 @@ class Recording(NamedTuple):
 
     ref: ClipRef
     open: Callable[[int], AbstractContextManager[BinaryIO]]
-    tape: Tape | None = None
+    tape: SharedDecoder | None = None

@@ -13,17 +13,17 @@ from contextlib import closing, nullcontext
 from functools import partial
 
 from pipeline.clips import ClipRef, Container
-from pipeline.decode.shared_decoder import Tape
+from pipeline.decode.shared_decoder import SharedDecoder
 from pipeline.io.storage import DEFAULT_STORAGE, Storage, is_remote
-from pipeline.readers.clip_file import check_unchanged, opened
-from pipeline.readers.download import fetched
+from pipeline.readers.clip_file import check_unchanged, open_clip
+from pipeline.readers.download import download
 from pipeline.readers.intake import Intake
 from pipeline.readers.prefetch import N_AHEAD, Job, Prefetcher
 from pipeline.readers.recording import Recording
 from pipeline.shards import Shard
 
 
-def recordings(
+def shard_recordings(
     shard: Shard,
     storage: Storage,
     columns: tuple[str, ...] = (),
@@ -38,12 +38,12 @@ def recordings(
         intake: limits of what is read of containers; counts what is passed over.
     """
     if shard.container is not None:
-        yield from of_container(shard.container, storage, columns, intake)
+        yield from container_recordings(shard.container, storage, columns, intake)
     else:
-        yield from of_clips(shard.clips, storage)
+        yield from clip_recordings(shard.clips, storage)
 
 
-def of_container(
+def container_recordings(
     container: Container,
     storage: Storage = DEFAULT_STORAGE,
     columns: tuple[str, ...] = (),
@@ -59,14 +59,16 @@ def of_container(
     return readers[container.kind](container, storage, columns, intake)
 
 
-def of_clip(ref: ClipRef, storage: Storage = DEFAULT_STORAGE) -> Recording:
+def clip_recording(ref: ClipRef, storage: Storage = DEFAULT_STORAGE) -> Recording:
     """A listed clip as a recording."""
-    return Recording(ref, partial(opened, ref, storage))
+    return Recording(ref, partial(open_clip, ref, storage))
 
 
-def of_clips(clips: Iterable[ClipRef], storage: Storage = DEFAULT_STORAGE) -> Iterator[Recording]:
+def clip_recordings(
+    clips: Iterable[ClipRef], storage: Storage = DEFAULT_STORAGE
+) -> Iterator[Recording]:
     """Listed clips as recordings; remote ones are fetched some ahead, and once for all spans."""
-    prefetcher = Prefetcher(lambda ref, admit: fetched(ref, storage, admit))
+    prefetcher = Prefetcher(lambda ref, admit: download(ref, storage, admit))
     rest = (tuple(spans) for _, spans in itertools.groupby(clips, lambda r: (r.uri, r.version)))
     ahead = deque[tuple[tuple[ClipRef, ...], Job | None]]()
     try:
@@ -79,14 +81,16 @@ def of_clips(clips: Iterable[ClipRef], storage: Storage = DEFAULT_STORAGE) -> It
                 return
             refs, job = ahead.popleft()
             turn = (
-                prefetcher.turn(job) if job else nullcontext(partial(opened, _whole(refs), storage))
+                prefetcher.turn(job)
+                if job
+                else nullcontext(partial(open_clip, _whole(refs), storage))
             )
             with turn as open_it:
                 if len(refs) == 1:
                     yield Recording(refs[0], open_it)
                 else:
                     check = partial(check_unchanged, refs[0])
-                    with closing(Tape(open_it, check)) as tape:
+                    with closing(SharedDecoder(open_it, check)) as tape:
                         yield from (Recording(ref, open_it, tape) for ref in refs)
     finally:
         prefetcher.close()

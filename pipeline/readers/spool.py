@@ -72,7 +72,7 @@ class Spool:
         os.close(self._descriptor)
 
 
-def spooled(pieces: Iterable[Piece], size: int | None, memory_bytes: int) -> BinaryIO:
+def spool(pieces: Iterable[Piece], size: int | None, memory_bytes: int) -> BinaryIO:
     """Return bytes as a file with a descriptor, positioned at its start.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from urllib.parse import quote
 
 from pipeline.audio import AUDIO_ENDINGS
-from pipeline.io.decompress import compression_of, decompressed
+from pipeline.io.decompress import compression_of, open_decompressed
 from pipeline.readers.intake import LINK_KIND, Intake
 from pipeline.readers.tar_headers import Header, headers
 
@@ -40,7 +40,7 @@ class TarStream:
         self.is_plain = not compression
         self._size = file.seek(0, os.SEEK_END) if self.is_plain else None
         file.seek(0)
-        self._file: Any = decompressed(file, compression)
+        self._file: Any = open_decompressed(file, compression)
 
     def read(self, n_bytes: int) -> bytes:
         """Return so many bytes, fewer at the end alone."""

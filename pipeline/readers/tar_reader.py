@@ -19,12 +19,12 @@ from pipeline.io.storage import Storage
 from pipeline.readers.apple_double import APPLE_DOUBLE, APPLE_DOUBLE_KIND, is_apple_double
 from pipeline.readers.checks import check_size
 from pipeline.readers.container_file import (
-    cannot_be_read,
-    damaged,
-    from_start,
-    held,
-    opened_container,
-    rest_of,
+    damage_error,
+    open_container,
+    rewound,
+    spool_to_file,
+    unreadable_clip,
+    unreadable_part,
 )
 from pipeline.readers.intake import Intake
 from pipeline.readers.recording import Recording
@@ -85,7 +85,7 @@ def tar_recordings(
     links = HardLinks(names)
     intake = intake or Intake()
     try:
-        with opened_container(container, storage, reads_on=True) as file:
+        with open_container(container, storage, reads_on=True) as file:
             rest: ClipError | None = None
             try:
                 for sample in _samples(container, file, columns, intake):
@@ -99,7 +99,7 @@ def tar_recordings(
             if rest:
                 raise rest
     except ClipError as error:
-        yield rest_of(container, error)
+        yield unreadable_part(container, error)
 
 
 def _of_sample(
@@ -116,14 +116,14 @@ def _of_sample(
             try:
                 links.add(member, carried)
             except ValueError as error:
-                raise damaged(container, f"at member {member.name!r}", error) from error
+                raise damage_error(container, f"at member {member.name!r}", error) from error
             continue
         ref = _ref(container, names.new(member.name), member, carried)
         if isinstance(content, ClipError):
-            yield cannot_be_read(ref, content)
+            yield unreadable_clip(ref, content)
             continue
         with content:
-            yield Recording(ref, partial(from_start, ref, content))
+            yield Recording(ref, partial(rewound, ref, content))
 
 
 def _linked(
@@ -135,16 +135,16 @@ def _linked(
             content = _content(container, member, intake)
             refs = [_ref(container, link.name, member, link.carried) for link in linked]
             if isinstance(content, ClipError):
-                yield from (cannot_be_read(ref, content) for ref in refs)
+                yield from (unreadable_clip(ref, content) for ref in refs)
                 continue
             with content:
                 for ref in refs:
-                    yield Recording(ref, partial(from_start, ref, content))
+                    yield Recording(ref, partial(rewound, ref, content))
     except DAMAGE:
         pass  # the first reading has said so
     for link, error in links.dangling():
         ref = ClipRef(container.uri, container.version, link.name, carried=link.carried)
-        yield cannot_be_read(ref, error)
+        yield unreadable_clip(ref, error)
 
 
 def _ref(
@@ -161,7 +161,7 @@ def _content(container: Container, member: Member, intake: Intake) -> BinaryIO |
         check_member(container, member, intake.max_clip_bytes)
     except ClipError as error:
         return error
-    return held(member.pieces(), member.size)
+    return spool_to_file(member.pieces(), member.size)
 
 
 def check_member(container: Container, member: Member, max_bytes: int) -> None:
@@ -192,7 +192,7 @@ def text_endings(container: Container, storage: Storage) -> set[str] | None:
     """
     endings, read, is_sound = set[str](), 0, False
     try:
-        with opened_container(container, storage) as file:
+        with open_container(container, storage) as file:
             for n, member in enumerate(members(file)):
                 is_sound = True
                 endings.add(member.ending)
@@ -236,7 +236,7 @@ def _samples(
         # Its texts may be among what is lost; the error says that something is.
         yield sample
         where = f"damaged after the start of member {last!r}" if last else "is not a sound tar"
-        raise damaged(container, where, error) from error
+        raise damage_error(container, where, error) from error
     else:
         yield sample
     finally:

@@ -29,7 +29,7 @@ _LOOK_S = 10.0
 _CONTAINER_ENDINGS = {"tar": TAR_ENDINGS, "parquet": PARQUET_ENDINGS}
 
 
-def format_of(source: str, options: SourceOptions) -> str:
+def detect_format(source: str, options: SourceOptions) -> str:
     """The format that a source is taken for: by its ending, or by what a folder holds.
 
     Raises:
@@ -104,9 +104,9 @@ def _names_in_store(folder: str, storage: Storage) -> list[str]:
 
     # What is wrong there is for the listing to say.
     with contextlib.suppress(FileNotFoundError, PermissionError, StoreError):
-        if not briefly.tried(folder, is_folder):
+        if not briefly.retry(folder, is_folder):
             return []
-        names = briefly.tried(folder, lambda: filesystem.ls(folder, detail=False))
+        names = briefly.retry(folder, lambda: filesystem.ls(folder, detail=False))
         return [name for name in names if not name.rpartition("/")[2].startswith("._")]
     return []
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
-from pipeline.io.signed_urls import without_signature
-from pipeline.sources.detect_format import format_of
+from pipeline.io.signed_urls import strip_signature
+from pipeline.sources.detect_format import detect_format
 from pipeline.sources.files import FilesSource
 from pipeline.sources.listing import Listing, Source, SourceOptions, skipped_note
 from pipeline.sources.manifests.manifest import ManifestSource
@@ -51,7 +51,7 @@ def list_sources(
             that goes by the name of one of the table's own.
     """
     options = dataclasses.replace(options, storage=options.storage.owning(sources))
-    listing = Listing(formats={source: format_of(source, options) for source in sources})
+    listing = Listing(formats={source: detect_format(source, options) for source in sources})
     made = [
         # Sorted: nothing may depend on which source was named first.
         _SOURCES[name]([s for s, f in listing.formats.items() if f == name], options)
@@ -59,7 +59,7 @@ def list_sources(
     ]
     join_sources(made, listing, options.table_columns, on_found)
     if not listing.clips and not listing.containers:
-        shown = ", ".join(options.storage.redacted(without_signature(s)) for s in sources)
+        shown = ", ".join(options.storage.redact(strip_signature(s)) for s in sources)
         if n_left_out := listing.skipped[LEFT_OUT]:
             raise UsageError(
                 f"--include and --exclude leave nothing of {shown}: they keep out "

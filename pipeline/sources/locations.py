@@ -28,7 +28,7 @@ from pipeline.readers.system_folders import system_folder
 from pipeline.sources.braces import expand_braces
 from pipeline.sources.links import LEAVING, Boundary
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.patterns import Sieve, folder_of_glob
+from pipeline.sources.patterns import FileFilter, folder_of_glob
 from pipeline.sources.remote_files import RemoteFile, find_remote
 
 _THREADS = 16
@@ -68,7 +68,7 @@ class Locations:
         self._storage = options.storage
         self._follow_links = options.follow_links
         self._query = options.query
-        self._sieve = Sieve(options, endings)
+        self._sieve = FileFilter(options, endings)
 
     @property
     def skipped(self) -> Counter[str]:
@@ -94,7 +94,7 @@ class Locations:
                 self._sieve.skipped[LEAVING] += 1
             elif os.path.isdir(path):
                 folders.append(path)
-            elif self._sieve.takes(below, is_named=True):
+            elif self._sieve.accepts(below, is_named=True):
                 paths.add(os.path.abspath(path))
         paths.update(_walk(folders, self._sieve, boundary))
         for path in paths:
@@ -104,7 +104,7 @@ class Locations:
             yield FoundFile(path_to_uri(path), *file_version_and_size(path))
         doubtful = list[FoundFile]()
         for file in self._remote([each for each in self._locations if is_remote(each)]):
-            if self._sieve.takes(file.below, file.is_named):
+            if self._sieve.accepts(file.below, file.is_named):
                 found = FoundFile(file.uri, file.version, file.n_bytes, file.read_uri)
                 if file.below.rpartition("/")[2].startswith("._"):
                     doubtful.append(found)
@@ -134,7 +134,7 @@ class Locations:
                 yield from found
 
 
-def found_containers(locations: Locations, kind: str) -> list[Container]:
+def find_containers(locations: Locations, kind: str) -> list[Container]:
     """The files of locations as containers of a kind, each once, in order.
 
     Raises:
@@ -165,7 +165,7 @@ def _is_remote_apple_double(file: FoundFile, storage: Storage) -> bool:
         return False
     files = storage.filesystem(uri)
     with contextlib.suppress(FileNotFoundError, PermissionError):
-        start = storage.tried(
+        start = storage.retry(
             f"looking at {file.uri}", lambda: files.cat_file(uri, start=0, end=end)
         )
         return is_apple_double(start)
@@ -211,7 +211,7 @@ def _named(location: str) -> list[_Named]:
     return found
 
 
-def _walk(roots: Sequence[str], sieve: Sieve, boundary: Boundary) -> Iterator[str]:
+def _walk(roots: Sequence[str], sieve: FileFilter, boundary: Boundary) -> Iterator[str]:
     walked: set[tuple[int, int]] = set()
     # All roots in one walk, sorted: a clip's name must not depend on which was named first.
     # Each with its root, below which the patterns look.
@@ -239,13 +239,13 @@ def _walk(roots: Sequence[str], sieve: Sieve, boundary: Boundary) -> Iterator[st
         below: list[tuple[str, str]] = []
         for entry in entries:
             if entry.is_symlink() and not boundary.lets_through(entry.path):
-                if _is_folder(entry) or sieve.takes(os.path.relpath(entry.path, root)):
+                if _is_folder(entry) or sieve.accepts(os.path.relpath(entry.path, root)):
                     sieve.skipped[LEAVING] += 1
                 continue
             if _is_folder(entry):
                 (linked_folders if entry.is_symlink() else below).append((entry.path, root))
                 continue
-            if sieve.takes(os.path.relpath(entry.path, root)):
+            if sieve.accepts(os.path.relpath(entry.path, root)):
                 yield os.path.abspath(entry.path)
         real_folders.extend(reversed(below))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.locations import Locations, found_containers
+from pipeline.sources.locations import Locations, find_containers
 
 if TYPE_CHECKING:
     # Not before it is needed: the command line asks for the formats alone, and pyarrow is slow.
@@ -77,7 +77,7 @@ class ParquetSource:
     def _layouts(self) -> "list[Layout]":
         from pipeline.readers.parquet_layout import layout
 
-        files = list(found_containers(self._locations, KIND))
+        files = list(find_containers(self._locations, KIND))
         storage, column = self._options.storage, self._options.audio_column
         with ThreadPoolExecutor(_THREADS) as pool:
             layouts = list(pool.map(lambda file: layout(file, storage, column), files))

@@ -20,7 +20,7 @@ LEFT_OUT = "left out by --include or --exclude"
 """Kind under which files are counted that only the patterns keep out."""
 
 
-class Sieve:
+class FileFilter:
     """Takes files and counts those that it passes over, by ending.
 
     A pattern with a `/` is held against the path below the source, one without against the name
@@ -38,7 +38,7 @@ class Sieve:
         self.skipped: Counter[str] = Counter()
         self._system_folders: dict[str, str] = {}
 
-    def takes(self, below: str, is_named: bool = False) -> bool:
+    def accepts(self, below: str, is_named: bool = False) -> bool:
         """Whether a file is taken; it is counted where it is not.
 
         Args:

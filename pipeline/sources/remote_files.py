@@ -12,7 +12,7 @@ from pipeline.io.signed_urls import (
     DEFAULT_QUERY_RULE,
     QueryRule,
     refuse_password,
-    without_signature,
+    strip_signature,
 )
 from pipeline.io.storage import (
     HTTP_PROTOCOLS,
@@ -119,7 +119,7 @@ def _infos(
         return [(info, is_file) for info in in_folder], located
 
     try:
-        infos, root = storage.tried(f"source {source!r} cannot be listed", listed)
+        infos, root = storage.retry(f"source {source!r} cannot be listed", listed)
     except FileNotFoundError as error:
         raise _refused(source, storage, "no such file, folder or bucket") from error
     except PermissionError as error:
@@ -141,7 +141,7 @@ def _infos(
 
 
 def _by_http(url: str, storage: Storage, rule: QueryRule) -> RemoteFile:
-    shown = without_signature(url, rule)
+    shown = strip_signature(url, rule)
     if not origin_of(url):
         raise _refused(shown, storage, "is no URL that can be asked for; correct it")
     if shown.endswith("/"):
@@ -149,7 +149,7 @@ def _by_http(url: str, storage: Storage, rule: QueryRule) -> RemoteFile:
             shown, storage, "folders cannot be listed over http; name files, or a manifest of them"
         )
     try:
-        found = storage.tried(f"source {shown!r}", lambda: FsspecObject(url, storage))
+        found = storage.retry(f"source {shown!r}", lambda: FsspecObject(url, storage))
     except FileNotFoundError as error:
         raise _refused(
             shown, storage, "no such file (404); over http each file is named, without globs"
@@ -177,4 +177,4 @@ def _is_file(info: dict[str, Any]) -> bool:
 
 
 def _refused(source: str, storage: Storage, reason: str) -> UsageError:
-    return UsageError(f"source {storage.redacted(source)!r}: {storage.redacted(reason)}")
+    return UsageError(f"source {storage.redact(source)!r}: {storage.redact(reason)}")

@@ -9,7 +9,12 @@ from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.manifests.manifest_text import as_utf8, is_utf16
-from pipeline.sources.version_lookup import Located, located, look_at, refuse_hidden_difference
+from pipeline.sources.version_lookup import (
+    ResolvedUri,
+    look_up_versions,
+    refuse_hidden_difference,
+    resolve_uri,
+)
 
 STDIN = "-"
 
@@ -43,21 +48,21 @@ class StdinSource:
             )
         found = dict[str, str]()
         for here in self._located():
-            before = Located(here.uri, found.setdefault(here.uri, here.read_uri))
+            before = ResolvedUri(here.uri, found.setdefault(here.uri, here.read_uri))
             where = "two lines of standard input"
             refuse_hidden_difference(before, here, self._options.query, where)
-        versions, failures = look_at(found, self._options.storage)
+        versions, failures = look_up_versions(found, self._options.storage)
         return (
             ClipRef(uri, versions[uri], read_uri=found[uri], failure=failures.get(uri))
             for uri in found
         )
 
-    def _located(self) -> Iterator[Located]:
+    def _located(self) -> Iterator[ResolvedUri]:
         folder = os.getcwd()
         for number, line in enumerate(_lines(sys.stdin.buffer.read()), 1):
             if line.strip():
                 try:
-                    yield located(os.fsdecode(line), folder, self._options.query)
+                    yield resolve_uri(os.fsdecode(line), folder, self._options.query)
                 except UsageError as error:
                     raise UsageError(f"standard input, line {number}: {error}") from error
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pipeline.clips import ClipRef, Container
 from pipeline.readers.tar_reader import DEFAULT_COLUMNS, TAR_ENDINGS, text_endings
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.locations import Locations, found_containers
+from pipeline.sources.locations import Locations, find_containers
 
 KIND = "tar"
 _PEEKED_TARS = 8
@@ -37,7 +37,7 @@ class TarSource:
             StoreError: a store does not answer.
         """
         if self._found is None:
-            self._found = tuple(found_containers(self._locations, KIND))
+            self._found = tuple(find_containers(self._locations, KIND))
         return self._found
 
     def columns(self) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from pipeline.io.signed_urls import (
     QueryRule,
     hidden_difference,
     refuse_password,
-    without_signature,
+    strip_signature,
 )
 from pipeline.io.storage import (
     HTTP_PROTOCOLS,
@@ -44,7 +44,7 @@ _LISTED_FROM = 20
 _N_THREADS = 16
 
 
-class Located(NamedTuple):
+class ResolvedUri(NamedTuple):
     """Where a recording lies.
 
     Attributes:
@@ -56,7 +56,7 @@ class Located(NamedTuple):
     read_uri: str = ""
 
 
-def located(location: str, folder: str, rule: QueryRule = DEFAULT_QUERY_RULE) -> Located:
+def resolve_uri(location: str, folder: str, rule: QueryRule = DEFAULT_QUERY_RULE) -> ResolvedUri:
     """A location as somebody wrote it.
 
     Args:
@@ -72,9 +72,9 @@ def located(location: str, folder: str, rule: QueryRule = DEFAULT_QUERY_RULE) ->
         if ":" in location and is_uri(location):
             found = _located_uri(location, rule)
         elif is_remote(folder) and not location.startswith("/"):
-            found = Located(_joined(folder, location))
+            found = ResolvedUri(_joined(folder, location))
         else:
-            found = Located(path_to_uri(os.path.join(folder, location)))
+            found = ResolvedUri(path_to_uri(os.path.join(folder, location)))
         found.uri.encode()  # JSON can write halves of characters, which no name has
     except UnicodeEncodeError as error:
         raise UsageError(f"{brief(location)} cannot be the name of a file") from error
@@ -83,18 +83,20 @@ def located(location: str, folder: str, rule: QueryRule = DEFAULT_QUERY_RULE) ->
     return found
 
 
-def _located_uri(location: str, rule: QueryRule) -> Located:
+def _located_uri(location: str, rule: QueryRule) -> ResolvedUri:
     check_uri(location)
     if not is_remote(location):
-        return Located(path_to_uri(local_path(location)))
+        return ResolvedUri(path_to_uri(local_path(location)))
     refuse_password(location)
     scheme, _, path = location.partition("://")
     uri = f"{SAME_PROTOCOLS.get(scheme.lower(), scheme.lower())}://{path}"
-    shown = without_signature(uri, rule)
-    return Located(shown, uri if uri != shown else "")
+    shown = strip_signature(uri, rule)
+    return ResolvedUri(shown, uri if uri != shown else "")
 
 
-def refuse_hidden_difference(one: Located, other: Located, rule: QueryRule, where: str) -> None:
+def refuse_hidden_difference(
+    one: ResolvedUri, other: ResolvedUri, rule: QueryRule, where: str
+) -> None:
     """See that two entries of a list that name one recording do so under one URL.
 
     Args:
@@ -133,11 +135,11 @@ def _joined(folder: str, location: str) -> str:
     return f"{scheme}://{'/'.join(parts)}"
 
 
-class Looks(NamedTuple):
+class VersionLookups(NamedTuple):
     """What was found of recordings that a list names.
 
     Attributes:
-        versions: By uri; `missing` for what is not there or could not be looked at.
+        versions: By uri; `missing_file` for what is not there or could not be looked at.
         failures: By uri, class and message of the error of each that could not be asked for.
     """
 
@@ -145,11 +147,11 @@ class Looks(NamedTuple):
     failures: dict[str, tuple[str, str]]
 
 
-def look_at(found: Mapping[str, str], storage: Storage) -> Looks:
+def look_up_versions(found: Mapping[str, str], storage: Storage) -> VersionLookups:
     """Find the version of each recording; what cannot be had is told with its reason.
 
     Args:
-        found: The `read_uri` of each `uri`, as `located` returns them.
+        found: The `read_uri` of each `uri`, as `resolve_uri` returns them.
         storage: How remote ones are reached, and what a list may name.
 
     Raises:
@@ -193,7 +195,7 @@ def look_at(found: Mapping[str, str], storage: Storage) -> Looks:
             threads.shutdown(wait=False, cancel_futures=True)
             raise
     _check_network(versions, failures, began_s)
-    return Looks(versions, failures)
+    return VersionLookups(versions, failures)
 
 
 def _check_network(
@@ -223,7 +225,7 @@ def _listed(folder: str, uris: list[str], storage: Storage) -> dict[str, str] | 
     if len(uris) < _LISTED_FROM or protocol_of(folder) in HTTP_PROTOCOLS:
         return None
     try:
-        infos = storage.tried(f"listing {folder}", lambda: files.ls(folder, detail=True))
+        infos = storage.retry(f"listing {folder}", lambda: files.ls(folder, detail=True))
     except PermissionError:
         return None
     except FileNotFoundError:
@@ -238,7 +240,7 @@ def _version(shown: str, uri: str, storage: Storage) -> str:
         if protocol_of(uri) in HTTP_PROTOCOLS:
             ask = partial(FsspecObject, uri, storage)
             return ask_host(what, uri, shown, storage, ask, is_listing=True).version
-        return storage.tried(what, lambda: FsspecObject(uri, storage)).version
+        return storage.retry(what, lambda: FsspecObject(uri, storage)).version
     except FileNotFoundError:
         return MISSING
     except PermissionError:

@@ -12,14 +12,14 @@ from functools import partial
 import numpy as np
 
 from pipeline.audio import SAMPLE_RATE_HZ, Samples
-from pipeline.decode.audio_stream import PIECE_FRAMES, Sound
-from pipeline.decode.frame_range import Cut
+from pipeline.decode.audio_stream import PIECE_FRAMES, AudioStream
+from pipeline.decode.frame_range import FrameRange
 from pipeline.decode.guards.plausible import find_implausible
-from pipeline.decode.headers.declared_length import Promise, is_truncated
-from pipeline.decode.open_audio import DECODER_ERRORS, reason_of
+from pipeline.decode.headers.declared_length import DeclaredLength, is_truncated
+from pipeline.decode.open_audio import DECODER_ERRORS, describe_error
 from pipeline.decode.quality import Quality, QualityMeter
-from pipeline.decode.resample import resampled
-from pipeline.decode.shared_decoder import playable
+from pipeline.decode.resample import resample
+from pipeline.decode.shared_decoder import open_stream
 from pipeline.errors import CannotDecodeError, ClipError
 from pipeline.limits import DEFAULT_LIMITS, Limits
 from pipeline.readers.recording import Recording
@@ -63,7 +63,7 @@ class ClipReader:
             ClipError: the clip cannot be read or decoded, is damaged, or is beyond the limits.
         """
         tape = self._recording.tape
-        ready = tape.playable if tape else partial(playable, self._recording.open)
+        ready = tape.open_stream if tape else partial(open_stream, self._recording.open)
         try:
             with ready(self._limits) as (sound, promise, n_bytes):
                 self.sample_rate_hz, self.channels = sound.sample_rate_hz, sound.channels
@@ -72,14 +72,16 @@ class ClipReader:
         except CannotDecodeError as error:
             raise self._error(error.error_class, str(error)) from error
 
-    def _mono(self, sound: Sound, promise: Promise | None, n_bytes: int) -> Iterator[Samples]:
-        cut = Cut(self.ref.span, sound.sample_rate_hz)
+    def _mono(
+        self, sound: AudioStream, promise: DeclaredLength | None, n_bytes: int
+    ) -> Iterator[Samples]:
+        cut = FrameRange(self.ref.span, sound.sample_rate_hz)
         self._check_duration(cut.frames_within(sound.n_frames or 0), "its header says")
-        about_frames = cut.frames_within(sound.n_frames or sound.about_frames or 0)
+        about_frames = cut.frames_within(sound.n_frames or sound.estimated_frames or 0)
         self.about_samples = about_frames * SAMPLE_RATE_HZ // max(1, sound.sample_rate_hz)
         n_frames = 0
         for frames in self._frames(sound, cut, promise):
-            self._check_plausible(cut.at, n_bytes)
+            self._check_plausible(cut.position, n_bytes)
             mono = down_mix(frames)
             if not np.isfinite(mono).all():
                 first = n_frames + int(np.argmin(np.isfinite(mono)))
@@ -94,40 +96,42 @@ class ClipReader:
         if not n_frames:
             raise self._error("empty", "holds no samples")
 
-    def _frames(self, sound: Sound, cut: Cut, promise: Promise | None) -> Iterator[Samples]:
+    def _frames(
+        self, sound: AudioStream, cut: FrameRange, promise: DeclaredLength | None
+    ) -> Iterator[Samples]:
         try:
             yield from cut.pieces(sound)
         except DECODER_ERRORS as error:
-            self._check_length(sound, promise, cut.at)
-            raise self._error("undecodable", reason_of(error)) from error
+            self._check_length(sound, promise, cut.position)
+            raise self._error("undecodable", describe_error(error)) from error
         if sound.losses:
             self.decoded_short = True
-        if cut.at >= cut.end:
+        if cut.position >= cut.end:
             return  # whether the recording is whole does not matter to the clip
         if sound.is_cut:
             self.decoded_short = True
-        self._check_length(sound, promise, cut.at)
-        if 0 < cut.at <= cut.first:
+        self._check_length(sound, promise, cut.position)
+        if 0 < cut.position <= cut.first:
             raise self._error(
                 "empty_span",
-                f"ends at {cut.at / sound.sample_rate_hz:.3f} s, before the clip's start at "
+                f"ends at {cut.position / sound.sample_rate_hz:.3f} s, before the clip's start at "
                 f"{cut.first / sound.sample_rate_hz:.3f} s",
             )
         self._check_span(sound, cut)
 
-    def _check_span(self, sound: Sound, cut: Cut) -> None:
+    def _check_span(self, sound: AudioStream, cut: FrameRange) -> None:
         """Compare the part that the manifest names with what the recording has of it."""
-        wanted, present = cut.n_frames, max(0, cut.at - cut.first)
+        wanted, present = cut.n_frames, max(0, cut.position - cut.first)
         if wanted is None or not present:
             return
         if is_truncated(wanted, present, self._limits.short_tolerance):
             raise self._error(
                 "span_past_end",
-                f"ends at {cut.at / sound.sample_rate_hz:.3f} s, before the clip's end at "
+                f"ends at {cut.position / sound.sample_rate_hz:.3f} s, before the clip's end at "
                 f"{cut.end / sound.sample_rate_hz:.3f} s; correct the manifest, or let "
                 "--short-tolerance pass it",
             )
-        if cut.is_short(cut.at):
+        if cut.is_short(cut.position):
             self.decoded_short = True
 
     def _check_plausible(self, n_frames: int | None, n_bytes: int) -> None:
@@ -143,17 +147,19 @@ class ClipReader:
                 "clip may have; cut it, or raise --max-clip-s",
             )
 
-    def _check_length(self, sound: Sound, promise: Promise | None, n_frames: int) -> None:
+    def _check_length(
+        self, sound: AudioStream, promise: DeclaredLength | None, n_frames: int
+    ) -> None:
         """Compare what was decoded with what the file promised, where it says so exactly."""
         if sound.n_frames is not None:
-            self._check_missing(sound.n_frames - sound.slack, n_frames, "frames")
+            self._check_missing(sound.n_frames - sound.tolerance_frames, n_frames, "frames")
         if promise is None:
             return
         if promise.is_cut:
             self.decoded_short = True
-        if promise.promised is not None:
+        if promise.declared is not None:
             present = n_frames if promise.present is None else promise.present
-            declared = promise.promised - promise.slack
+            declared = promise.declared - promise.tolerance
             self._check_missing(declared, present, promise.unit, promise.unread)
 
     def _check_missing(self, promised: int, present: int, unit: str, unread: str = "") -> None:
@@ -177,7 +183,7 @@ class ClipReader:
     def _at_32_khz(self, mono: Iterator[Samples]) -> Iterator[Samples]:
         is_empty = True
         try:
-            for piece in resampled(mono, self.sample_rate_hz, PIECE_FRAMES):
+            for piece in resample(mono, self.sample_rate_hz, PIECE_FRAMES):
                 is_empty = False
                 yield piece
         except (ValueError, RuntimeError) as error:

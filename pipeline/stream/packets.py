@@ -191,10 +191,10 @@ def shard_packets(
         else clip_events(_watched(recording, watch), clip, rule)
         for clip, recording in enumerate(watch.each(recordings, "fetch"))
     )
-    yield from in_packets(clips, packet_bytes, watch, passed_over)
+    yield from pack_events(clips, packet_bytes, watch, passed_over)
 
 
-def in_packets(
+def pack_events(
     clips: Iterable[Iterable[Event]],
     packet_bytes: int,
     watch: Stopwatch,

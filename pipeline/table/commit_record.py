@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from pipeline.clips import Container
-from pipeline.progress import Progress
+from pipeline.progress import Counts
 from pipeline.table.json_record import from_json
 
 
@@ -46,9 +46,9 @@ class CommitRecord:
     lease: int | None = field(default=None, compare=False)
 
     @property
-    def counts(self) -> Progress:
+    def counts(self) -> Counts:
         """The record as progress made."""
-        return Progress(self.clips, self.windows, self.audio_s, Counter(self.errors))
+        return Counts(self.clips, self.windows, self.audio_s, Counter(self.errors))
 
     @property
     def finished_s(self) -> float | None:

@@ -101,7 +101,7 @@ def own_columns() -> tuple[str, ...]:
     return tuple(schemas(spec)["clips"].names)
 
 
-def refuse_own(columns: Iterable[str]) -> None:
+def check_carried_columns(columns: Iterable[str]) -> None:
     """Refuse to carry columns that have a name of the table's own.
 
     Raises:

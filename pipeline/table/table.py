@@ -113,7 +113,7 @@ class Table:
             UsageError: the table has another spec; the differing fields are named.
         """
         if store.read(SPEC_NAME) is None:
-            refuse_strange_folder(store)
+            check_is_table_or_empty(store)
             store.create((COMMITS_DIR, *spec.tables, "errors"))
             store.put_if_absent(SPEC_NAME, cls(store, spec)._content())
         table = cls.read(store)
@@ -360,7 +360,7 @@ def _as_bytes(record: CommitRecord) -> bytes:
     return json.dumps(asdict(record)).encode()
 
 
-def refuse_strange_folder(store: TableStore) -> None:
+def check_is_table_or_empty(store: TableStore) -> None:
     """Refuse a place that is neither a table nor free for one.
 
     Raises:

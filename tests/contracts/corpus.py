@@ -13,7 +13,7 @@ import pytest
 from pipeline.clips import ClipRef
 from pipeline.errors import ClipError
 from pipeline.planning.plan import plan_shards
-from pipeline.readers.shard_reader import recordings
+from pipeline.readers.shard_reader import shard_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from pipeline.stream.clip_decoder import ClipReader
@@ -70,7 +70,7 @@ class Corpus:
     def stream(self, listing):
         """The recordings, as a run goes through them."""
         for shard in plan_shards(listing.clips, "spec", 100, listing.containers):
-            yield from recordings(shard, self.place.storage, listing.columns)
+            yield from shard_recordings(shard, self.place.storage, listing.columns)
 
     def read(self, listing):
         return {self.below(each.ref): decoded(each) for each in self.stream(listing)}

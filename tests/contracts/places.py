@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.io.storage import Storage
-from pipeline.readers.clip_file import opened
+from pipeline.readers.clip_file import open_clip
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 
@@ -36,7 +36,7 @@ class Place:
         return clip
 
     def read(self, ref):
-        with opened(ref, self.storage, ANY_SIZE) as file:
+        with open_clip(ref, self.storage, ANY_SIZE) as file:
             return file.read()
 
 

@@ -10,7 +10,7 @@ from pipeline.errors import CredentialsError, HostError, UsageError
 from pipeline.io import credentials, s3_reader
 from pipeline.io import storage as storage_module
 from pipeline.io.storage import Storage
-from pipeline.readers.clip_file import opened
+from pipeline.readers.clip_file import open_clip
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from tests.metadata_service import metadata_service
@@ -55,7 +55,7 @@ def listed(source, storage):
 
 
 def read(clip, storage):
-    with opened(clip, storage, ANY_SIZE) as file:
+    with open_clip(clip, storage, ANY_SIZE) as file:
         return file.read()
 
 

@@ -15,10 +15,11 @@ from pipeline.errors import ClipError, StoreError, UsageError
 from pipeline.io.objects import PIECE_BYTES, FsspecObject
 from pipeline.io.s3_reader import s3_reader
 from pipeline.io.storage import Storage
-from pipeline.readers import download, shard_reader
-from pipeline.readers.clip_file import opened
-from pipeline.readers.download import fetched
-from pipeline.readers.shard_reader import of_clips
+from pipeline.readers import download as download_module
+from pipeline.readers import shard_reader
+from pipeline.readers.clip_file import open_clip
+from pipeline.readers.download import download
+from pipeline.readers.shard_reader import clip_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.patterns import LEFT_OUT
@@ -116,7 +117,9 @@ def test_odd_names_are_listed_and_read(place):
     assert place.found() == sorted(f"sub folder/{name}" for name in ODD_NAMES)
     for clip in place.listing().clips:
         assert place.read(clip) == Path(clip.uri).name.encode()
-    with_files = [(clip.ref, clip.open) for clip in of_clips(place.listing().clips, place.storage)]
+    with_files = [
+        (clip.ref, clip.open) for clip in clip_recordings(place.listing().clips, place.storage)
+    ]
     assert len(with_files) == len(ODD_NAMES)
     for name in ODD_NAMES:
         if "*" not in name:
@@ -144,7 +147,7 @@ def test_a_clip_is_read_whole_and_in_ranges(place, monkeypatch):
     content = np.random.default_rng(0).bytes(100_003)
     place.put("a.wav", content)
     clip = place.clip("a.wav")
-    with opened(clip, place.storage, ANY_SIZE) as file:
+    with open_clip(clip, place.storage, ANY_SIZE) as file:
         assert file.read() == content
         for start, size in ((0, 10), (99_990, 100), (5000, 0), (777, 50_000)):
             file.seek(start)
@@ -153,13 +156,13 @@ def test_a_clip_is_read_whole_and_in_ranges(place, monkeypatch):
 
 
 def test_a_large_clip_goes_to_the_disk(remote, monkeypatch):
-    monkeypatch.setattr(download, "MEMORY_BYTES", 10)
+    monkeypatch.setattr(download_module, "MEMORY_BYTES", 10)
     remote.put("a.wav", b"0123456789A")
-    with opened(remote.clip("a.wav"), remote.storage, ANY_SIZE) as file:
+    with open_clip(remote.clip("a.wav"), remote.storage, ANY_SIZE) as file:
         assert "memfd" not in os.readlink(f"/proc/self/fd/{file.fileno()}")
         assert file.read() == b"0123456789A"
     remote.put("b.wav", b"0123456789")
-    with opened(remote.clip("b.wav"), remote.storage, ANY_SIZE) as file:
+    with open_clip(remote.clip("b.wav"), remote.storage, ANY_SIZE) as file:
         assert "memfd" in os.readlink(f"/proc/self/fd/{file.fileno()}")
 
 
@@ -183,9 +186,9 @@ def test_a_clip_that_is_too_large_is_told_and_the_next_goes_on(place):
     for name, size in (("a.wav", 10), ("b.wav", 11), ("c.wav", 9)):
         place.put(name, bytes(size))
     with pytest.raises(ClipError, match="11 bytes, more than the 10 that"):
-        opened(place.clip("b.wav"), place.storage, 10).__enter__()
+        open_clip(place.clip("b.wav"), place.storage, 10).__enter__()
     outcomes = []
-    for recording in of_clips(place.listing().clips, place.storage):
+    for recording in clip_recordings(place.listing().clips, place.storage):
         try:
             with recording.open(10) as file:
                 outcomes.append(len(file.read()))
@@ -219,7 +222,7 @@ def test_a_clip_that_changes_while_it_is_read_is_changed(remote, monkeypatch, si
             remote.put("a.wav", other)
 
         with pytest.raises(ClipError) as raised:
-            fetched(clip, remote.storage, replace)
+            download(clip, remote.storage, replace)
         assert raised.value.error_class == "changed"
 
 
@@ -238,7 +241,7 @@ def test_many_are_read_in_order_whatever_is_ahead(place):
     for name, content in contents.items():
         place.put(name, content)
     read = {}
-    for recording in of_clips(place.listing().clips, place.storage):
+    for recording in clip_recordings(place.listing().clips, place.storage):
         with recording.open(ANY_SIZE) as file:
             read[recording.ref.uri.rpartition("/")[2]] = file.read()
     assert list(read.items()) == list(contents.items())
@@ -252,7 +255,7 @@ def test_clips_here_and_there_keep_their_order(remote, tmp_path):
     gone = remote.clip("gone.wav")
     remote.delete("gone.wav")
     outcomes = []
-    for recording in of_clips([gone, local, remote.clip("b.wav"), local], remote.storage):
+    for recording in clip_recordings([gone, local, remote.clip("b.wav"), local], remote.storage):
         try:
             with recording.open(ANY_SIZE) as file:
                 outcomes.append(file.read())
@@ -264,7 +267,7 @@ def test_clips_here_and_there_keep_their_order(remote, tmp_path):
 def test_a_stream_that_is_closed_early_leaves_nothing_open(remote):
     for i in range(40):
         remote.put(f"{i:02}.wav", b"content")
-    stream = of_clips(remote.listing().clips, remote.storage)
+    stream = clip_recordings(remote.listing().clips, remote.storage)
     before = threading.active_count()
     with next(stream).open(ANY_SIZE) as file:
         assert file.read() == b"content"
@@ -323,7 +326,7 @@ def test_a_large_file_whose_reading_stops_is_given_up(faulty):
     proxy.faults.append(Fault("stalled", "GET", "a.wav", times=1000))
     found = FsspecObject(f"{place.root}/a.wav", storage)
     with pytest.raises(StoreError, match=r"a\.wav: Read timeout .*; tried for 1 s"):
-        storage.tried("a.wav", lambda: list(found.pieces()))
+        storage.retry("a.wav", lambda: list(found.pieces()))
 
 
 def test_a_listing_is_asked_for_again(faulty):
@@ -386,25 +389,25 @@ def test_over_http_a_server_out_of_order_is_not_a_missing_file(moto):
         (clip,) = list_sources([url], options).clips
         assert clip.uri == f"{proxy.url}/{bucket.removeprefix('s3://')}/corpus/a%20b.wav"
         assert (clip.read_uri, clip.version) == (url, place.clip("a b.wav").version)
-        with opened(clip, options.storage, ANY_SIZE) as file:
+        with open_clip(clip, options.storage, ANY_SIZE) as file:
             assert file.read() == b"content"
         proxy.faults += [Fault("unavailable", each, "b.wav", 1000) for each in ("HEAD", "GET")]
         with pytest.raises(StoreError, match="HTTP status 503"):
-            opened(clip, options.storage, ANY_SIZE).__enter__()
+            open_clip(clip, options.storage, ANY_SIZE).__enter__()
         with pytest.raises(StoreError, match="HTTP status 503"):
             list_sources([url], options)
         proxy.faults[:] = [Fault("stalled", "GET", "b.wav", 1000)]
         with pytest.raises(ClipError, match=r"(Timeout|no data).*, after \d+ bytes") as raised:
-            opened(clip, options.storage, ANY_SIZE).__enter__()
+            open_clip(clip, options.storage, ANY_SIZE).__enter__()
         assert raised.value.error_class == "short_response"
         proxy.faults[:] = [Fault("denied", each, "b.wav", 1000) for each in ("HEAD", "GET")]
         with pytest.raises(ClipError, match="no permission") as raised:
-            opened(clip, options.storage, ANY_SIZE).__enter__()
+            open_clip(clip, options.storage, ANY_SIZE).__enter__()
         assert raised.value.error_class == "forbidden"
     place.delete("a b.wav")
     direct = dataclasses.replace(clip, read_uri=signed)
     with pytest.raises(ClipError, match="is not there"):
-        opened(direct, options.storage, ANY_SIZE).__enter__()
+        open_clip(direct, options.storage, ANY_SIZE).__enter__()
 
 
 def test_spans_of_one_recording_fetch_it_once(remote, monkeypatch):
@@ -412,9 +415,9 @@ def test_spans_of_one_recording_fetch_it_once(remote, monkeypatch):
 
     def counted(ref, *rest):
         fetches.append(ref)
-        return fetched(ref, *rest)
+        return download(ref, *rest)
 
-    monkeypatch.setattr(shard_reader, "fetched", counted)
+    monkeypatch.setattr(shard_reader, "download", counted)
     for name in ("a.wav", "b.wav"):
         remote.put(name, b"bytes of " + name.encode())
     spans = [
@@ -423,7 +426,7 @@ def test_spans_of_one_recording_fetch_it_once(remote, monkeypatch):
         for at in (0.0, 1.0, 2.0)
     ]
     found = []
-    for recording in of_clips(spans, remote.storage):
+    for recording in clip_recordings(spans, remote.storage):
         with recording.open(ANY_SIZE) as file:
             found.append((recording.ref, file.read().decode()))
     assert found == [(span, f"bytes of {span.uri[-5:]}") for span in spans]

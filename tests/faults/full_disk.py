@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from jobs.bench.null_model import hollow_decode
-from jobs.bench.overhead import HollowRun
+from jobs.bench.null_model import synthetic_packets
+from jobs.bench.overhead import NullRun
 from jobs.worker.node_fault import fault_here
 from jobs.worker.run_model import Decode
 from pipeline.errors import HostError
@@ -17,7 +17,7 @@ from pipeline.stream.events import Event
 MARK = "DISK_OF_THIS_NODE_IS_FULL"
 
 
-class RunWithFullDisks(HollowRun):
+class RunWithFullDisks(NullRun):
     """A run without decoders and model, and with full disks."""
 
     @property
@@ -28,4 +28,4 @@ class RunWithFullDisks(HollowRun):
 def decode_unless_full(*args: Any) -> Iterator[list[Event]]:
     if os.environ.get(MARK):
         raise fault_here(HostError("no space left in /tmp (TMPDIR)"))
-    yield from hollow_decode(*args)
+    yield from synthetic_packets(*args)

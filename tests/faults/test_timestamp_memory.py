@@ -18,7 +18,7 @@ from pipeline.embedding.embed_shard import embed_shard
 from pipeline.io.versions import file_version
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.plan import plan_shards
-from pipeline.readers.shard_reader import of_clips
+from pipeline.readers.shard_reader import clip_recordings
 from pipeline.stream.packets import shard_packets
 from pipeline.table.spec import Route, TableSpec
 from pipeline.table.store.local import LocalStore
@@ -84,7 +84,7 @@ def _embed_and_verify(folder, hours, result):
     clip = ClipRef(str(path), file_version(str(path)))
     (shard,) = plan_shards([clip], table.spec.digest, 1)
     record = embed_shard(
-        shard, shard_packets(of_clips(shard.clips), SPEC.decode_rule), WideModel(), table
+        shard, shard_packets(clip_recordings(shard.clips), SPEC.decode_rule), WideModel(), table
     )
     embedded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     report = verify_table(table)

@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.clips import ClipRef
-from pipeline.decode.mp3_length import mpeg_length
+from pipeline.decode.mp3_length import estimate_mp3_length
 from pipeline.errors import CannotDecodeError, UsageError
 from pipeline.io.http.host_rules import HostRules
 from pipeline.io.storage import Storage
-from pipeline.planning.clip_estimate import Outcome, outcomes
-from pipeline.readers.lazy_reader import head_of, heads_in
-from pipeline.readers.shard_reader import of_clips, of_container
+from pipeline.planning.clip_estimate import ClipEstimate, estimate_clips
+from pipeline.readers.lazy_reader import lazy_recording, lazy_recordings
+from pipeline.readers.shard_reader import clip_recordings, container_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import Listing, SourceOptions
 from pipeline.stream.events import ClipDone, ClipFailed, ClipStart, ShardEnd
@@ -126,8 +126,8 @@ def check_file(path: Path, watch: Watch) -> str:
 
 def _embedded(listing: Listing) -> Iterator[ClipDone | ClipFailed]:
     """Yield the end of each clip, as the decode side of a run has it."""
-    streams = [of_clips(listing.clips, _STORAGE)] if listing.clips else []
-    streams += [of_container(container, _STORAGE) for container in listing.containers]
+    streams = [clip_recordings(listing.clips, _STORAGE)] if listing.clips else []
+    streams += [container_recordings(container, _STORAGE) for container in listing.containers]
     for recordings in streams:
         n_started = n_ended = 0
         for packet in shard_packets(recordings, _RULE):
@@ -142,24 +142,26 @@ def _embedded(listing: Listing) -> Iterator[ClipDone | ClipFailed]:
             raise FaultError(f"{n_started} clips were started and {n_ended} ended")
 
 
-def _planned(listing: Listing) -> Iterator[Outcome]:
+def _planned(listing: Listing) -> Iterator[ClipEstimate]:
     for ref in listing.clips:
-        yield from outcomes(head_of(ref, _STORAGE), (ref,), SPEC, MEMORY_BYTES)
+        yield from estimate_clips(lazy_recording(ref, _STORAGE), (ref,), SPEC, MEMORY_BYTES)
     for container in listing.containers:
-        for recording in heads_in(container, _STORAGE):
+        for recording in lazy_recordings(container, _STORAGE):
             ref: ClipRef = recording.ref
-            yield from outcomes(recording, (ref,), SPEC, MEMORY_BYTES)
+            yield from estimate_clips(recording, (ref,), SPEC, MEMORY_BYTES)
 
 
 def _is_mpeg(path: Path) -> bool:
     with path.open("rb") as file:
         try:
-            return mpeg_length(file) is not None
+            return estimate_mp3_length(file) is not None
         except CannotDecodeError:
             return True
 
 
-def _compare(planned: list[Outcome], ends: list[ClipDone | ClipFailed], tolerance: int) -> None:
+def _compare(
+    planned: list[ClipEstimate], ends: list[ClipDone | ClipFailed], tolerance: int
+) -> None:
     """See that the plan says what decoding found, or that only decoding can show it.
 
     Args:

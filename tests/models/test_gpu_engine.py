@@ -82,7 +82,7 @@ def test_recorded_forwards_are_the_plain_ones(precision, weights, noise):
     windows = [clip[begin : begin + WINDOW] for begin in range(0, 2 * WINDOW, 40_000)]
     windows += [noise(n, n) for n in RAGGED]
     expected = embedder.embed(windows)
-    fixed = embedder.engine.fix(WINDOW)
+    fixed = embedder.engine.capture(WINDOW)
     assert fixed.sizes == [7, 3, 1]
     for _ in range(2):
         for ours, theirs in zip(embedder.embed(windows), expected, strict=True):
@@ -113,7 +113,7 @@ def test_nothing_waits_for_the_device_within_a_call(is_fixed, weights, clips, no
     windows += [torch.from_numpy(clip) for clip in clips]
     with torch.inference_mode():
         if is_fixed:
-            embedder.engine.fix(WINDOW)
+            embedder.engine.capture(WINDOW)
         embedder.engine(windows)
         torch.cuda.synchronize()
         with waiting_is_an_error():
@@ -138,7 +138,7 @@ def test_calls_may_be_under_way_together(weights, noise):
 @needs_cuda
 def test_memory_stays_flat(weights, noise):
     embedder = Embedder(SPEC, weights, DEVICE, 8 * 1190, "bf16")
-    embedder.engine.fix(WINDOW)
+    embedder.engine.capture(WINDOW)
     windows = [noise(WINDOW if seed % 3 else 100_000 + seed, seed) for seed in range(40)]
     for _ in range(3):
         embedder.embed(windows)

@@ -20,10 +20,10 @@ from models.labels import Label, top_labels
 from pipeline.audio import SAMPLE_RATE_HZ
 from pipeline.clips import ClipRef, path_to_uri
 from pipeline.embedding.embed_shard import embed_shard
-from pipeline.embedding.model import Ready
+from pipeline.embedding.model import CompletedOutputs
 from pipeline.io.versions import file_version
 from pipeline.planning.plan import plan_shards
-from pipeline.readers.shard_reader import of_clip, of_clips
+from pipeline.readers.shard_reader import clip_recording, clip_recordings
 from pipeline.stream.clip_decoder import ClipReader
 from pipeline.stream.packets import shard_packets
 from pipeline.table.commit_record import CommitRecord
@@ -69,8 +69,8 @@ class StatisticsModel:
     warm_up = None
     batch_samples = 1
 
-    def begin(self, windows: Sequence[np.ndarray]) -> Ready:
-        return Ready(self.embed(windows))
+    def begin(self, windows: Sequence[np.ndarray]) -> CompletedOutputs:
+        return CompletedOutputs(self.embed(windows))
 
     def top_labels(self, logits: np.ndarray, k: int) -> list[list[Label]]:
         return top_labels(logits, ("first", "last", "energy"), k)
@@ -139,7 +139,7 @@ def decoded(listed) -> Callable[[Path], tuple[np.ndarray, ClipReader]]:
     """All samples of a file, and the reader that read them."""
 
     def decode(path):
-        reader = ClipReader(of_clip(listed(path)))
+        reader = ClipReader(clip_recording(listed(path)))
         return np.concatenate(list(reader.pieces())), reader
 
     return decode
@@ -170,7 +170,10 @@ def embed() -> Callable[..., list[CommitRecord]]:
         model = model or StatisticsModel()
         return [
             embed_shard(
-                shard, shard_packets(of_clips(shard.clips), table.spec.decode_rule), model, table
+                shard,
+                shard_packets(clip_recordings(shard.clips), table.spec.decode_rule),
+                model,
+                table,
             )
             for shard in plan_shards(clips, table.spec.digest, shard_clips)
         ]

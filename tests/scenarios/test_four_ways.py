@@ -19,7 +19,7 @@ from pipeline.embedding.embed_shard import embed_shard
 from pipeline.io.storage import Storage
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.plan import plan_run
-from pipeline.readers.shard_reader import recordings
+from pipeline.readers.shard_reader import shard_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from pipeline.stream.packets import shard_packets
@@ -137,14 +137,14 @@ def _embedded(source, uri, storage, config, weights, model):
         plan = plan_run(
             listing.clips, spec.digest, SHARD_CLIPS, set(), table.contents_of, listing.containers
         )
-        for shard in plan.todo:
-            found = recordings(shard, storage, spec.columns)
+        for shard in plan.pending:
+            found = shard_recordings(shard, storage, spec.columns)
             embed_shard(shard, shard_packets(found, spec.decode_rule), model, table)
     again = Table.read(open_store(uri, storage))
     report = verify_table(again, listing)
     assert report.passed, report.problems
     assert (report.clips, report.errors, report.duplicate_vectors) == (N_CLIPS, {}, 0)
-    assert len(again.committed()) == len(plan.todo)
+    assert len(again.committed()) == len(plan.pending)
     return again, listing.formats[source]
 
 

@@ -13,11 +13,11 @@ import pytest
 from pipeline.audio import AUDIO_ENDINGS
 from pipeline.io.storage import DEFAULT_STORAGE
 from pipeline.maintenance.verify import verify_table
-from pipeline.planning.clip_estimate import Outcome, outcomes
-from pipeline.readers.lazy_file import Blocks, looked_into
-from pipeline.readers.lazy_reader import head_of, heads_in
+from pipeline.planning.clip_estimate import ClipEstimate, estimate_clips
+from pipeline.readers.lazy_file import Blocks, open_lazily
+from pipeline.readers.lazy_reader import lazy_recording, lazy_recordings
 from pipeline.readers.recording import Recording
-from pipeline.readers.shard_reader import of_clip, of_container
+from pipeline.readers.shard_reader import clip_recording, container_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import Listing, SourceOptions
 from pipeline.stream.events import ClipDone, ClipFailed
@@ -37,23 +37,23 @@ RATE_HZ = 32_000
 each_file = pytest.mark.parametrize("file", all_damaged(), ids=lambda file: file.name)
 
 
-def embedded(recording: Recording) -> Outcome:
+def embedded(recording: Recording) -> ClipEstimate:
     """Return what the decode side of `embed` makes of a recording."""
     *_, last = clip_events(recording, 0, SPEC.decode_rule)
     if isinstance(last, ClipFailed):
-        return Outcome(last.error_class)
+        return ClipEstimate(last.error_class)
     assert isinstance(last, ClipDone)
-    return Outcome(n_samples=last.n_samples, decoded_short=last.decoded_short)
+    return ClipEstimate(n_samples=last.n_samples, decoded_short=last.decoded_short)
 
 
-def check_embedded(file: DamagedAudio, found: Outcome) -> None:
+def check_embedded(file: DamagedAudio, found: ClipEstimate) -> None:
     assert found.error == file.error
     assert found.decoded_short == file.decoded_short
     if file.duration_s is not None:
         assert found.n_samples / RATE_HZ == pytest.approx(file.duration_s, rel=0, abs=file.within_s)
 
 
-def check_plan(file: DamagedAudio, planned: Outcome, found: Outcome) -> None:
+def check_plan(file: DamagedAudio, planned: ClipEstimate, found: ClipEstimate) -> None:
     if file.plan_error is not None:
         assert planned.error == file.plan_error
         return
@@ -73,22 +73,22 @@ def listed_file(tmp_path, listed, file):
 
 @each_file
 def test_the_audio_is_embedded_or_its_lack_is_reported(listed_file, file):
-    check_embedded(file, embedded(of_clip(listed_file)))
+    check_embedded(file, embedded(clip_recording(listed_file)))
 
 
 @each_file
 def test_plan_predicts_what_embed_finds(listed_file, file):
-    (planned,) = outcomes(head_of(listed_file, DEFAULT_STORAGE), (listed_file,), SPEC)
-    check_plan(file, planned, embedded(of_clip(listed_file)))
+    (planned,) = estimate_clips(lazy_recording(listed_file, DEFAULT_STORAGE), (listed_file,), SPEC)
+    check_plan(file, planned, embedded(clip_recording(listed_file)))
 
 
 @each_file
 def test_plan_predicts_the_same_of_a_remote_file(listed_file, file):
     content = file.content()
     blocks = Blocks(len(content), lambda start, end: content[start:end])
-    remote = Recording(listed_file, lambda _: looked_into(len(content), blocks.range))
-    (planned,) = outcomes(remote, (listed_file,), SPEC)
-    (local,) = outcomes(head_of(listed_file, DEFAULT_STORAGE), (listed_file,), SPEC)
+    remote = Recording(listed_file, lambda _: open_lazily(len(content), blocks.range))
+    (planned,) = estimate_clips(remote, (listed_file,), SPEC)
+    (local,) = estimate_clips(lazy_recording(listed_file, DEFAULT_STORAGE), (listed_file,), SPEC)
     assert planned == local
 
 
@@ -103,10 +103,10 @@ def test_members_of_tars_are_treated_as_files_are(tmp_path, file):
         member.size = len(content)
         tar.addfile(member, io.BytesIO(content))
     (container,) = list_sources([str(tmp_path / "a.tar")], SourceOptions("tar")).containers
-    (found,) = map(embedded, of_container(container))
+    (found,) = map(embedded, container_recordings(container))
     check_embedded(file, found)
-    for recording in heads_in(container, DEFAULT_STORAGE):
-        (planned,) = outcomes(recording, (recording.ref,), SPEC)
+    for recording in lazy_recordings(container, DEFAULT_STORAGE):
+        (planned,) = estimate_clips(recording, (recording.ref,), SPEC)
         check_plan(file, planned, found)
 
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 import av
 
 from pipeline.audio import Samples
-from pipeline.decode.audio_stream import LIBSNDFILE, Sound
-from pipeline.decode.guards.memory_limit import limited_memory
+from pipeline.decode.audio_stream import LIBSNDFILE, AudioStream
+from pipeline.decode.guards.memory_limit import limit_memory
 from pipeline.errors import CannotDecodeError
 from pipeline.host_faults import host_fault
 
@@ -22,7 +22,7 @@ _FAILED_READS = {errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIME
 
 
 @contextlib.contextmanager
-def decoder_step(memory_bytes: int) -> Iterator[None]:
+def decoder_call(memory_bytes: int) -> Iterator[None]:
     """Surround one call into a decoder.
 
     Args:
@@ -33,7 +33,7 @@ def decoder_step(memory_bytes: int) -> Iterator[None]:
         HostError: This machine has no space, descriptors or memory left.
         ValueError: The decoder made an impossible call on its file, as damage makes it do.
     """
-    with _told_apart(), limited_memory(memory_bytes):
+    with _told_apart(), limit_memory(memory_bytes):
         yield
 
 
@@ -54,8 +54,8 @@ def _told_apart() -> Iterator[None]:
         raise ValueError(f"the decoder cannot read on: {reason}") from error
 
 
-def guard_sound(sound: Sound, memory_bytes: int) -> Sound:
-    """Return the sound with each piece, and a seek, decoded within `decoder_step`.
+def guard_stream(sound: AudioStream, memory_bytes: int) -> AudioStream:
+    """Return the sound with each piece, and a seek, decoded within `decoder_call`.
 
     Pieces of libsndfile have no memory limit: once it has opened a file it takes no more than the
     piece, and the limit would cost a short WAV some per cent of its decoding.
@@ -64,7 +64,7 @@ def guard_sound(sound: Sound, memory_bytes: int) -> Sound:
 
     def guarded_seek(frame: int) -> int:
         assert seek is not None
-        with decoder_step(memory_bytes):
+        with decoder_call(memory_bytes):
             return seek(frame)
 
     return dataclasses.replace(
@@ -80,7 +80,7 @@ def _guarded(pieces: Iterator[Samples], memory_bytes: int | None) -> Iterator[Sa
             with _told_apart():
                 piece = next(pieces, None)
         else:
-            with decoder_step(memory_bytes):
+            with decoder_call(memory_bytes):
                 piece = next(pieces, None)
         if piece is None:
             return

@@ -12,7 +12,7 @@ _IN_OUR_WORDS = {
 _OF_NO_USE = "Error number "
 
 
-def in_plain_words(reason: str) -> str:
+def explain_decoder_error(reason: str) -> str:
     """Return what a decoder reports, reworded where it misleads.
 
     Args:

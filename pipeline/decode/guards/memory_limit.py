@@ -55,7 +55,7 @@ _ADDRESS_SPACE = _AddressSpace()
 
 
 @contextlib.contextmanager
-def limited_memory(n_bytes: int) -> Iterator[None]:
+def limit_memory(n_bytes: int) -> Iterator[None]:
     """Run one step of a decoder with a limit on the memory that it may add to the process.
 
     Args:

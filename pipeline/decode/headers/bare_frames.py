@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pipeline.decode.headers.bare_header import BARE_FORMATS, BareFormat
-from pipeline.decode.headers.tags import after_id3, tag_bytes
+from pipeline.decode.headers.tags import size_of_tag, skip_id3
 
 _BLOCK_BYTES = 1 << 20
 _MORE_BYTES = 1 << 14
@@ -43,14 +43,14 @@ class BareFrames:
     rate_hz: int = 0
 
 
-def bare_frames(file: BinaryIO, most_bytes: int | None = None) -> BareFrames | None:
+def find_bare_frames(file: BinaryIO, most_bytes: int | None = None) -> BareFrames | None:
     """Count the frames of a recording; None where it is of another format.
 
     Args:
         file: File opened for reading; its position is moved.
         most_bytes: Size of the largest file that is walked over; None for no limit.
     """
-    start, size = after_id3(file), file.seek(0, os.SEEK_END)
+    start, size = skip_id3(file), file.seek(0, os.SEEK_END)
     if most_bytes is not None and size > most_bytes:
         return None
     file.seek(start)
@@ -128,7 +128,7 @@ class _Walk:
     def _after(self, block: bytes, at: int, last_end: int, is_last: bool) -> int:
         """Return where to go on after what is no frame."""
         n_left = self._size - self._at - at
-        if 0 < (size := tag_bytes(block, at)) <= n_left:
+        if 0 < (size := size_of_tag(block, at)) <= n_left:
             return at + size
         rest = block[at:]
         if is_last and len(rest) < self._form.header_bytes and at + self._at == last_end:
@@ -159,7 +159,7 @@ class _Walk:
             return False
         file.seek(self._end)
         rest = file.read(n_bytes)
-        return any(rest) and not tag_bytes(rest, 0)
+        return any(rest) and not size_of_tag(rest, 0)
 
 
 def _is_run(content: bytes, at: int, form: BareFormat, like_at: int, *, is_all: bool) -> bool:

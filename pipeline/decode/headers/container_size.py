@@ -34,7 +34,7 @@ _TTA_HEADER_BYTES = 22
 _UNKNOWN_AVI_SIZES = (0, 0xFFFF_FFFF)
 
 
-def declared_size(file: BinaryIO) -> tuple[int, int] | None:
+def read_declared_size(file: BinaryIO) -> tuple[int, int] | None:
     """Return the bytes that a container says it has, and those that are there.
 
     Args:
@@ -53,12 +53,12 @@ def declared_size(file: BinaryIO) -> tuple[int, int] | None:
     return None
 
 
-def joined_bytes(file: BinaryIO, end: int) -> int:
+def find_joined_bytes(file: BinaryIO, end: int) -> int:
     """Return the size of recordings that were joined to one whose decoder stops at its end.
 
     Args:
         file: File opened for reading; its position is moved.
-        end: Offset in bytes at which the first recording ends, as `declared_size` returns it.
+        end: Offset in bytes at which the first recording ends, as `read_declared_size` returns it.
 
     Returns:
         Number of bytes behind the first recording; 0 where something else or nothing comes there,

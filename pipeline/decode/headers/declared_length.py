@@ -2,7 +2,7 @@
 
 Decoders make the best of a damaged file and say nothing; what its header, its first frame or its
 last page say is the only witness. Each family of formats has a module: `chunks` for WAV and AIFF,
-`mpeg` for MP3, `ogg`, `declared_size` for Matroska, ASF, MP4, AVI and TTA. Of FLAC, MP4 and Ogg the
+`mpeg` for MP3, `ogg`, `read_declared_size` for Matroska, ASF, MP4, AVI and TTA. Of FLAC, MP4 and Ogg the
 decoders know the length, as `Sound.n_frames`; what is left to ask an Ogg file is whether its end is
 there.
 """
@@ -10,15 +10,15 @@ there.
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pipeline.decode.headers.container_size import declared_size, joined_bytes
-from pipeline.decode.headers.mp3.tag import mpeg_audio
-from pipeline.decode.headers.ogg import ogg_audio, ogg_end
-from pipeline.decode.headers.riff import promised_and_present
+from pipeline.decode.headers.container_size import find_joined_bytes, read_declared_size
+from pipeline.decode.headers.mp3.tag import read_mp3_info
+from pipeline.decode.headers.ogg import find_ogg_end, read_ogg_header
+from pipeline.decode.headers.riff import declared_and_present
 from pipeline.decode.headers.unread import JOINED
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class DeclaredLength:
     """What a file says of its length.
 
     Attributes:
@@ -31,10 +31,10 @@ class Promise:
             missing from the file.
     """
 
-    promised: int | None
+    declared: int | None
     present: int | None = None
     unit: str = "frames"
-    slack: int = 0
+    tolerance: int = 0
     is_cut: bool = False
     unread: str = ""
 
@@ -50,26 +50,26 @@ def is_truncated(promised: int, present: int, tolerance: float) -> bool:
     return present < promised and present < (1 - tolerance) * promised
 
 
-def promise_of(file: BinaryIO) -> Promise | None:
+def read_declared_length(file: BinaryIO) -> DeclaredLength | None:
     """What a file promises; None where the format or the file does not say.
 
     Args:
         file: opened for reading; its position is moved.
     """
-    if in_bytes := promised_and_present(file):
+    if in_bytes := declared_and_present(file):
         promised, present = in_bytes
-        return Promise(promised, present, "bytes of audio")
-    if audio := ogg_audio(file):
-        end = ogg_end(file, audio)
-        return None if end is None else Promise(None, is_cut=not end.is_marked)
-    if in_bytes := declared_size(file):
+        return DeclaredLength(promised, present, "bytes of audio")
+    if audio := read_ogg_header(file):
+        end = find_ogg_end(file, audio)
+        return None if end is None else DeclaredLength(None, is_cut=not end.is_marked)
+    if in_bytes := read_declared_size(file):
         promised, present = in_bytes
         if present < promised:
-            return Promise(promised, present, "bytes")
-        more = joined_bytes(file, promised)
-        return Promise(promised + more, promised, "bytes", unread=JOINED) if more else None
-    mpeg = mpeg_audio(file)
+            return DeclaredLength(promised, present, "bytes")
+        more = find_joined_bytes(file, promised)
+        return DeclaredLength(promised + more, promised, "bytes", unread=JOINED) if more else None
+    mpeg = read_mp3_info(file)
     if mpeg is None or mpeg.n_samples is None:
         return None
     # Some encoders count the frame that the count stands in.
-    return Promise(mpeg.n_samples, slack=mpeg.frame_samples)
+    return DeclaredLength(mpeg.n_samples, tolerance=mpeg.frame_samples)

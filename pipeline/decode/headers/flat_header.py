@@ -10,7 +10,7 @@ _SPHERE = b"NIST_1A\n"
 _SPHERE_HEAD_BYTES = 1 << 16
 
 
-def au_chunk(file: BinaryIO) -> AudioChunk | None:
+def find_au_chunk(file: BinaryIO) -> AudioChunk | None:
     """Return where the audio of an AU file lies; None where the file is none.
 
     Args:
@@ -28,7 +28,7 @@ def au_chunk(file: BinaryIO) -> AudioChunk | None:
     return AudioChunk(layout, 4, start, None if is_unknown else size, file_bytes)
 
 
-def sphere_promise(file: BinaryIO) -> tuple[int, int] | None:
+def read_sphere_length(file: BinaryIO) -> tuple[int, int] | None:
     """Return bytes of audio that a SPHERE header declares and that are there.
 
     Args:

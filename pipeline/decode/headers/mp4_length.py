@@ -28,7 +28,7 @@ class Mp4Length:
     is_doubtful: bool
 
 
-def mp4_length(stream: Any, rate_hz: int) -> Mp4Length | None:
+def read_mp4_length(stream: Any, rate_hz: int) -> Mp4Length | None:
     """Return the length of a track of an MP4 file; None where it declares none.
 
     Args:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from pipeline.decode.headers.tags import after_id3
+from pipeline.decode.headers.tags import skip_id3
 
 Layout = tuple[str, int, int]
 
@@ -84,13 +84,13 @@ class OggPage:
     size: int
 
 
-def ogg_audio(file: BinaryIO) -> OggAudio | None:
+def read_ogg_header(file: BinaryIO) -> OggAudio | None:
     """The first audio stream; None where the file is no Ogg, or has no audio that we know.
 
     Args:
         file: opened for reading; its position is moved.
     """
-    start = after_id3(file)
+    start = skip_id3(file)
     for _ in range(_MOST_STREAMS):
         file.seek(start)
         page = _page(file.read(MOST_PAGE_BYTES))
@@ -105,7 +105,7 @@ def ogg_audio(file: BinaryIO) -> OggAudio | None:
     return None
 
 
-def ogg_end(file: BinaryIO, audio: OggAudio) -> OggEnd | None:
+def find_ogg_end(file: BinaryIO, audio: OggAudio) -> OggEnd | None:
     """What the last whole pages say; None where there is no page of the audio among them.
 
     Args:
@@ -159,14 +159,14 @@ def _pages_from_the_end(tail: bytes) -> Iterator[OggPage]:
 def _has_gaps(tail: bytes) -> bool:
     """Return whether pages do not follow each other up to the end of a file."""
     behind: int | None = None
-    for at, page in pages_in(tail):
+    for at, page in read_ogg_pages(tail):
         if behind not in (None, at):
             return True
         behind = at + page.size
     return behind != len(tail)
 
 
-def pages_in(content: bytes) -> Iterator[tuple[int, OggPage]]:
+def read_ogg_pages(content: bytes) -> Iterator[tuple[int, OggPage]]:
     """Yield the whole pages that begin in some bytes of a file, each with its offset."""
     at = 0
     while (at := content.find(_MAGIC, at)) >= 0:

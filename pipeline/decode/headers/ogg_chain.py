@@ -17,9 +17,9 @@ from pipeline.decode.headers.ogg import (
     OggAudio,
     OggPage,
     layout_of,
-    pages_in,
+    read_ogg_pages,
 )
-from pipeline.decode.headers.tags import after_id3
+from pipeline.decode.headers.tags import skip_id3
 from pipeline.errors import CannotDecodeError
 
 _WINDOW_BYTES = 2 * MOST_PAGE_BYTES
@@ -53,7 +53,7 @@ class OggChain:
         return self.position * rate_hz // _OPUS_RATE_HZ if self.is_opus else self.position
 
 
-def ogg_chain(file: BinaryIO, audio: OggAudio) -> OggChain | None:
+def find_ogg_chain(file: BinaryIO, audio: OggAudio) -> OggChain | None:
     """Return the links of an Ogg file; None where it has one, or several streams at once.
 
     Args:
@@ -71,7 +71,7 @@ class _Search:
     def __init__(self, file: BinaryIO, audio: OggAudio) -> None:
         self._file = file
         self._audio = audio
-        self._start = after_id3(file)
+        self._start = skip_id3(file)
         self._size = file.seek(0, os.SEEK_END)
         self._n_looks = 0
         self._pages: dict[int, OggPage] = {}
@@ -117,7 +117,9 @@ class _Search:
         """Return the offsets and the whole pages that begin in a window."""
         self._n_looks += 1
         self._file.seek(at)
-        found = [(at + within, page) for within, page in pages_in(self._file.read(_WINDOW_BYTES))]
+        found = [
+            (at + within, page) for within, page in read_ogg_pages(self._file.read(_WINDOW_BYTES))
+        ]
         self._pages.update(found)
         return found
 

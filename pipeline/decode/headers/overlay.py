@@ -7,10 +7,10 @@ decoder reads the corrected file as it reads any other.
 import os
 from typing import BinaryIO
 
-from pipeline.io.virtual_file import SeekableBytes
+from pipeline.io.virtual_file import VirtualFile
 
 
-class Overlay(SeekableBytes):
+class Overlay(VirtualFile):
     """New first bytes, and then a range of another file; it has no descriptor.
 
     Args:

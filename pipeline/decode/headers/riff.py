@@ -118,7 +118,7 @@ _CAF = Layout("CAF", b"data", first=8, order=">", size_code="q", multiple=1, bef
 _FORMATS = (b"fmt ", b"COMM", b"VHDR", b"desc", b"fmt " + _WAVE64_TAIL)
 
 
-def promised_and_present(file: BinaryIO) -> tuple[int, int] | None:
+def declared_and_present(file: BinaryIO) -> tuple[int, int] | None:
     """Bytes of audio that the header promises and that the file holds.
 
     Args:
@@ -127,13 +127,13 @@ def promised_and_present(file: BinaryIO) -> tuple[int, int] | None:
     Returns:
         (promised, present), or None where the format or the header does not say.
     """
-    chunk = audio_chunk(file)
+    chunk = find_audio_chunk(file)
     if chunk is None or not chunk.size:
         return None
     return chunk.size, min(chunk.size, chunk.there)
 
 
-def audio_chunk(file: BinaryIO) -> AudioChunk | None:
+def find_audio_chunk(file: BinaryIO) -> AudioChunk | None:
     """Return the chunk that holds the audio; None where there is none.
 
     Args:

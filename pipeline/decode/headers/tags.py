@@ -18,7 +18,7 @@ _MOST_LYRICS = 5100
 """Bytes of a Lyrics3 tag of version 1, which does not say its size."""
 
 
-def after_id3(file: BinaryIO) -> int:
+def skip_id3(file: BinaryIO) -> int:
     """Return where the audio begins, after any ID3v2 tags and the zeros that pad the last one.
 
     Args:
@@ -39,7 +39,7 @@ def after_id3(file: BinaryIO) -> int:
     return start
 
 
-def tag_bytes(content: bytes, at: int) -> int:
+def size_of_tag(content: bytes, at: int) -> int:
     """Return the size of the tag that begins here; 0 if none does.
 
     Args:
@@ -61,7 +61,7 @@ def tag_bytes(content: bytes, at: int) -> int:
     return 0
 
 
-def bytes_of_last_tags(file: BinaryIO) -> int:
+def size_of_trailing_tags(file: BinaryIO) -> int:
     """Return the size of an APEv2 and an ID3v1 tag at the end of a file; 0 if there are none.
 
     Args:
@@ -86,7 +86,7 @@ def check_tags(file: BinaryIO) -> None:
     Raises:
         CannotDecodeError: The file ends with its tag or inside it.
     """
-    start = after_id3(file)
+    start = skip_id3(file)
     size = file.seek(0, os.SEEK_END)
     if start > size:
         raise CannotDecodeError(

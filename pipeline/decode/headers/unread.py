@@ -33,7 +33,7 @@ _WRAP_BYTES = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class TrailingData:
     """What comes after the audio that a header declares.
 
     Attributes:
@@ -47,7 +47,7 @@ class Behind:
     what: str = ""
 
 
-def what_is_behind(file: BinaryIO, chunk: AudioChunk) -> Behind:
+def find_trailing_data(file: BinaryIO, chunk: AudioChunk) -> TrailingData:
     """Return what comes after the audio that a header declares.
 
     Args:
@@ -58,9 +58,9 @@ def what_is_behind(file: BinaryIO, chunk: AudioChunk) -> Behind:
     end = chunk.start + size
     n_bytes = chunk.file_bytes - end
     if n_bytes < _LEAST_BYTES:
-        return Behind()
+        return TrailingData()
     if n_bytes >= _WRAP_BYTES and layout.size_code == "I":
-        return Behind(uncounted=n_bytes // _WRAP_BYTES * _WRAP_BYTES)
+        return TrailingData(uncounted=n_bytes // _WRAP_BYTES * _WRAP_BYTES)
     ends = [end]
     if layout.audio:
         ends.insert(0, end + -(end - layout.first) % layout.multiple)
@@ -68,10 +68,10 @@ def what_is_behind(file: BinaryIO, chunk: AudioChunk) -> Behind:
         file.seek(at)
         head = file.read(_SAMPLED_BYTES)
         if head.startswith(_CONTAINERS):
-            return Behind(unread=n_bytes, what=JOINED)
+            return TrailingData(unread=n_bytes, what=JOINED)
         if layout.audio and _chunk_at(file, at, chunk):
             return _more_chunks(file, at, chunk)
-    return Behind(uncounted=n_bytes if _may_be_audio(file, end, n_bytes, head) else 0)
+    return TrailingData(uncounted=n_bytes if _may_be_audio(file, end, n_bytes, head) else 0)
 
 
 def _chunk_at(file: BinaryIO, at: int, chunk: AudioChunk) -> tuple[bytes, int] | None:
@@ -89,7 +89,7 @@ def _chunk_at(file: BinaryIO, at: int, chunk: AudioChunk) -> tuple[bytes, int] |
     return (name, size) if fits or short in _CHUNK_IDS or name == layout.audio else None
 
 
-def _more_chunks(file: BinaryIO, at: int, chunk: AudioChunk) -> Behind:
+def _more_chunks(file: BinaryIO, at: int, chunk: AudioChunk) -> TrailingData:
     """Return what there is in the chunks from an offset on."""
     layout, unread = chunk.layout, 0
     for _ in range(MOST_CHUNKS):
@@ -104,9 +104,11 @@ def _more_chunks(file: BinaryIO, at: int, chunk: AudioChunk) -> Behind:
             break
         at = body + size + -(body + size - layout.first) % layout.multiple
     if unread < _LEAST_BYTES:
-        return Behind()
+        return TrailingData()
     name_of_chunk = layout.audio[:4].decode()
-    return Behind(unread=unread, what=f"another {name_of_chunk!r} chunk, where one is allowed")
+    return TrailingData(
+        unread=unread, what=f"another {name_of_chunk!r} chunk, where one is allowed"
+    )
 
 
 def _may_be_audio(file: BinaryIO, start: int, n_bytes: int, head: bytes) -> bool:

@@ -36,4 +36,4 @@ def _is_there(location: str, storage: Storage) -> bool:
     if not is_remote(location):
         return os.path.lexists(location)
     files = storage.filesystem(location)
-    return bool(storage.tried(f"looking at {location}", lambda: files.exists(location)))
+    return bool(storage.retry(f"looking at {location}", lambda: files.exists(location)))

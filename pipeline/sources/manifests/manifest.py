@@ -16,7 +16,7 @@ from pipeline.errors import UsageError
 from pipeline.io.file_uris import local_path
 from pipeline.io.objects import FsspecObject
 from pipeline.io.schemes import check_uri
-from pipeline.io.signed_urls import without_signature
+from pipeline.io.signed_urls import strip_signature
 from pipeline.io.storage import HTTP_PROTOCOLS, Storage, first_line, is_remote, protocol_of
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.manifests.column_names import ColumnNames, name_columns
@@ -30,11 +30,11 @@ from pipeline.sources.manifests.manifest_rows import (
 )
 from pipeline.sources.spans import Span, span_of, span_of_duration
 from pipeline.sources.version_lookup import (
-    Located,
+    ResolvedUri,
     folder_of,
-    located,
-    look_at,
+    look_up_versions,
     refuse_hidden_difference,
+    resolve_uri,
 )
 from pipeline.wording import brief, brief_list
 
@@ -65,7 +65,7 @@ class ManifestSource:
         """
         named = self._named()
         found = {uri: read_uri for (uri, _), (read_uri, *_) in named.items()}
-        looks = look_at(found, self._options.storage)
+        looks = look_up_versions(found, self._options.storage)
         return (
             ClipRef(
                 uri,
@@ -160,7 +160,7 @@ class ManifestSource:
                         f"(got {brief(uri)})"
                     )
                 try:
-                    place, read_uri = here = located(uri, folder, self._options.query)
+                    place, read_uri = here = resolve_uri(uri, folder, self._options.query)
                     member, span = span_from(start_s, end_s, names.start, end)
                 except UsageError as error:
                     raise UsageError(f"{rows.place(number)}: {error}") from error
@@ -169,7 +169,7 @@ class ManifestSource:
                 known = named.setdefault(key, (read_uri, span, carried, rows, number))
                 if known[0] != read_uri:
                     where = f"{known[3].place(known[4])} and {rows.place(number)}"
-                    before = Located(place, known[0])
+                    before = ResolvedUri(place, known[0])
                     refuse_hidden_difference(before, here, self._options.query, where)
                 if known[2] != carried:
                     raise UsageError(_conflict(key, known, columns, carried, rows.place(number)))
@@ -228,7 +228,7 @@ def _without_query(location: str) -> str:
 
 def _read(location: str, storage: Storage) -> ManifestRows:
     check_uri(location)
-    shown = storage.redacted(without_signature(location))
+    shown = storage.redact(strip_signature(location))
     ending = manifest_ending(_without_query(location))
     if not ending:
         raise UsageError(
@@ -246,14 +246,14 @@ def _remote_content(location: str, storage: Storage) -> bytes:
 
 
 def _content(location: str, storage: Storage) -> bytes:
-    shown = storage.redacted(without_signature(location))
+    shown = storage.redact(strip_signature(location))
     try:
         if is_remote(location):
-            return storage.tried(f"reading {shown}", lambda: _remote_content(location, storage))
+            return storage.retry(f"reading {shown}", lambda: _remote_content(location, storage))
         with open(location, "rb") as file:
             return file.read()
     except FileNotFoundError as error:
         raise UsageError(f"manifest {shown!r}: no such file") from error
     except OSError as error:
-        reason = error.strerror or storage.redacted(first_line(error))
+        reason = error.strerror or storage.redact(first_line(error))
         raise UsageError(f"manifest {shown!r}: {reason}") from error

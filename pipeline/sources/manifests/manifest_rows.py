@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipeline.errors import UsageError
-from pipeline.readers.parquet_reader import guarded_batches, opened_parquet
+from pipeline.readers.parquet_reader import guarded_batches, open_parquet
 from pipeline.sources.manifests import lhotse
 from pipeline.sources.manifests.column_names import has_uri_column
 from pipeline.sources.manifests.delimiters import (
@@ -239,7 +239,7 @@ def _list_rows(ending: str) -> Callable[[str, bytes], ManifestRows]:
 
 def _parquet_rows(name: str, content: bytes) -> ManifestRows:
     try:
-        names = tuple(opened_parquet(io.BytesIO(content)).schema_arrow.names)
+        names = tuple(open_parquet(io.BytesIO(content)).schema_arrow.names)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(name, str(error)) from error
     if repeated := sorted({column for column in names if names.count(column) > 1}):

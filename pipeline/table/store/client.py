@@ -44,7 +44,7 @@ class RemoteClient:
         """
         try:
             with self._guard:
-                return self._storage.tried(what, call)
+                return self._storage.retry(what, call)
         except FileNotFoundError as error:
             if is_no_bucket(error):
                 raise UsageError(
@@ -53,7 +53,7 @@ class RemoteClient:
             raise
         except PermissionError as error:
             raise StoreError(
-                f"{what}: no permission ({self._storage.redacted(first_line(error))}); the "
+                f"{what}: no permission ({self._storage.redact(first_line(error))}); the "
                 "credentials have to allow reading, writing, deleting and listing here"
             ) from error
 

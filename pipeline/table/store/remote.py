@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.io.range_file import remote_file
+from pipeline.io.range_file import open_range_file
 from pipeline.io.signed_urls import refuse_password
 from pipeline.io.storage import Storage
 from pipeline.io.upload import S3, upload, upload_and_rename
@@ -145,7 +145,7 @@ class RemoteStore:
         size = self.size(name)
         if size is None:
             raise FileNotFoundError(f"{path} is gone")
-        file = remote_file(size, lambda start, end: self._client.fetch(path, start, end))
+        file = open_range_file(size, lambda start, end: self._client.fetch(path, start, end))
         return pa.PythonFile(file, mode="r")
 
     @contextlib.contextmanager

@@ -14,7 +14,7 @@ import typer
 
 from jobs.bench.model_options import add_options
 from jobs.cli.bench_commands import bench_app
-from jobs.plan.speeds import read_figures
+from jobs.plan.speeds import read_speeds
 from tests.pipeline.sources.corpora import wav, write_tar
 from tests.support import FAST_ARCH, QUICK_ARCH, ROOT, passtream, tone, write_tones
 
@@ -190,7 +190,7 @@ def test_the_feed_keeps_what_plan_reads(tmp_path):
     )
     assert run.returncode == 0, run.stderr
     assert f"kept in {file} as the core here" in run.stdout
-    found = read_figures(file).cores["here"]
+    found = read_speeds(file).cores["here"]
     assert [each.ending for each in found] == [".wav", ".wave"]
     assert all("; 2 given files of 0.00 h" in each.measured_on for each in found)
     planned = passtream("plan", tmp_path, "--figures", file)

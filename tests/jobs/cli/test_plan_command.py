@@ -12,7 +12,7 @@ import soundfile
 import typer
 
 from jobs.cli.main import app
-from jobs.plan.speeds import shipped_figures
+from jobs.plan.speeds import shipped_speeds
 from models.archs import DEFAULT_ARCH as ARCH_NAME
 from tests.jobs.planning import ARCH, CPU, embed, plan
 from tests.mixed_corpus import ERRORS, N_SOUND, encode, write_mixed
@@ -129,7 +129,7 @@ def test_hours_and_money(tmp_path):
     assert slow["hours"] == pytest.approx(300 / 3600)
     assert slow["money"] == pytest.approx(0.6)
     assert not slow["work"][0]["is_converted"]
-    (shipped,) = [each for each in shipped_figures().devices[CPU] if each.precision == "fp32"]
+    (shipped,) = [each for each in shipped_speeds().devices[CPU] if each.precision == "fp32"]
     assert cpu["hours"] == pytest.approx(3 / shipped.windows_per_s / 3600)
     assert cpu["money"] is None
     text = passtream("plan", tmp_path / "corpus", *options).stdout
@@ -250,7 +250,7 @@ def test_every_option_of_several_names_may_be_repeated():
 def test_without_a_device_the_time_of_the_shipped_cpu_is_told(tmp_path):
     write_tones(tmp_path / "corpus", [10.0] * 3)
     planned = plan(tmp_path / "corpus")
-    (shipped,) = [each for each in shipped_figures().devices[CPU] if each.precision == "fp32"]
+    (shipped,) = [each for each in shipped_speeds().devices[CPU] if each.precision == "fp32"]
     assert planned["devices"] == []
     assert planned["default_device"]["name"] == CPU
     assert planned["default_device"]["hours"] == pytest.approx(3 / shipped.windows_per_s / 3600)

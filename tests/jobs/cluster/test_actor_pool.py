@@ -11,10 +11,10 @@ from rich.console import Console
 
 from jobs.cluster import actor_pool
 from jobs.cluster.actor_plan import actor_plan
-from jobs.cluster.actor_pool import Crew
+from jobs.cluster.actor_pool import ActorPool
 from jobs.cluster.connection import ClusterOptions
-from jobs.cluster.pending_calls import Answers
-from jobs.cluster.pool_size import FleetSize
+from jobs.cluster.pending_calls import PendingCalls
+from jobs.cluster.pool_size import PoolLimits
 from jobs.runtime.run_log import RunLog
 from jobs.settings.config import EmbedConfig
 from jobs.settings.table_spec import table_spec
@@ -52,11 +52,11 @@ class Yard:
         config = EmbedConfig(arch=QUICK_ARCH, weights=weights)
         spec = table_spec(config, {QUICK_ARCH: load_weights("random:0", QUICK_SPEC)})
         Table.open_or_create(open_store(str(root / "table"), Storage()), spec)
-        self.answers, self.ready, told = Answers(), [], Console(file=io.StringIO(), width=1000)
+        self.answers, self.ready, told = PendingCalls(), [], Console(file=io.StringIO(), width=1000)
         self.told = told.file
         self.plan = actor_plan(options, N_SHARDS)
         run = RunSpec(str(root / "table"), spec, {QUICK_ARCH: weights})
-        self.crew = Crew(run, self.plan, self.answers, self.ready.append, RunLog(told))
+        self.crew = ActorPool(run, self.plan, self.answers, self.ready.append, RunLog(told))
 
     def until(self, condition, timeout_s=120.0):
         deadline = time.monotonic() + timeout_s
@@ -103,7 +103,7 @@ def test_without_gpus_there_is_one_actor_a_node_that_has_cpus(cluster, tmp_path)
     cluster.add_node(num_cpus=0, object_store_memory=100 << 20)
     cluster.add_node(num_cpus=3, object_store_memory=100 << 20)
     plan = actor_plan(ClusterOptions(cluster.address, "auto"), N_SHARDS)
-    assert (plan.size, plan.gpus, plan.n_threads) == (FleetSize(2), 0, 1)
+    assert (plan.size, plan.gpus, plan.n_threads) == (PoolLimits(2), 0, 1)
     assert sorted(plan.nodes().values()) == [False, True, True]
     with pytest.raises(UsageError, match="--gpus-per-actor 1 takes 1 GPU, and this"):
         actor_plan(ClusterOptions("local", "auto", 1.0), N_SHARDS)

@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 
 from jobs.cluster.actor_plan import actor_plan
 from jobs.cluster.connection import ClusterOptions
-from jobs.cluster.pool_size import FleetSize
+from jobs.cluster.pool_size import PoolLimits
 from models.archs import DEFAULT_ARCH
 from pipeline.errors import UsageError
 from tests.servers import free_port
@@ -114,14 +114,14 @@ def test_the_plan_follows_the_gpus(cluster):
 
     try:
         found = plan(100, "auto")
-        assert (found.size, found.gpus, found.n_threads) == (FleetSize(2, grows=True), 1, 1)
+        assert (found.size, found.gpus, found.n_threads) == (PoolLimits(2, grows=True), 1, 1)
         assert [found.n_slots(n) for n in (1, 2)] == [2, 2]  # two CPUs decode
         assert sorted(found.nodes().values()) == [False, True]
         assert plan(100, "auto", 0.25).size.at_first == 8
         assert plan(100, "auto", 2).size.at_first == 1
-        assert plan(1, "auto").size == FleetSize(1, grows=True)
-        assert plan(100, 3).size == FleetSize(3)
-        assert plan(100, "auto", 0).size == FleetSize(1)
+        assert plan(1, "auto").size == PoolLimits(1, grows=True)
+        assert plan(100, 3).size == PoolLimits(3)
+        assert plan(100, "auto", 0).size == PoolLimits(1)
         with pytest.raises(UsageError, match="precision int8 is for CPUs"):
             actor_plan(ClusterOptions(cluster.address, "auto"), 1, "int8")
     finally:

@@ -1,13 +1,13 @@
 """`jobs.cluster.shard_task`: what a failure makes of a shard."""
 
-from jobs.cluster.shard_task import MAX_ATTEMPTS, Work
+from jobs.cluster.shard_task import MAX_ATTEMPTS, ShardTask
 from pipeline.shards import Shard
 
 SHARDS = [Shard("00", ())]
 
 
 def test_a_shard_fails_when_its_tries_are_used_up():
-    work = Work(SHARDS[0])
+    work = ShardTask(SHARDS[0])
     for attempt in range(2, MAX_ATTEMPTS + 1):
         work = work.failed()
         assert work.attempt == attempt
@@ -15,7 +15,7 @@ def test_a_shard_fails_when_its_tries_are_used_up():
 
 
 def test_shards_that_died_together_twice_are_alone_and_have_not_failed():
-    work = Work(SHARDS[0])
+    work = ShardTask(SHARDS[0])
     for _ in range(2):
         assert not work.alone
         work = work.died_among_others()
@@ -24,7 +24,7 @@ def test_shards_that_died_together_twice_are_alone_and_have_not_failed():
 
 
 def test_a_clip_at_which_decoders_died_twice_is_passed_over():
-    work = Work(SHARDS[0]).decoder_died(None)
+    work = ShardTask(SHARDS[0]).decoder_died(None)
     assert (work.attempt, work.one_by_one, work.poison) == (2, True, frozenset())
     work = work.decoder_died(5)
     assert (work.attempt, work.died_at, work.poison) == (3, 5, frozenset())
@@ -36,31 +36,31 @@ def test_a_clip_at_which_decoders_died_twice_is_passed_over():
 
 
 def test_a_decoder_that_dies_at_another_clip_each_time_is_not_the_clips_fault():
-    work = Work(SHARDS[0]).decoder_died(None).decoder_died(5)
+    work = ShardTask(SHARDS[0]).decoder_died(None).decoder_died(5)
     assert work.decoder_died(6) is None
 
 
 def test_clip_0_can_be_poison():
-    assert Work(SHARDS[0]).decoder_died(None).decoder_died(0).decoder_died(0).poison == {0}
+    assert ShardTask(SHARDS[0]).decoder_died(None).decoder_died(0).decoder_died(0).poison == {0}
 
 
 def test_fault_of_a_node_is_no_failure_while_there_are_others():
     nodes = {"one", "two", "three"}
-    work = Work(SHARDS[0]).failed_on("one", nodes).failed_on("two", nodes)
+    work = ShardTask(SHARDS[0]).failed_on("one", nodes).failed_on("two", nodes)
     assert (work.attempt, work.failed_nodes) == (1, {"one", "two"})
     work = work.failed_on("three", nodes)
     assert (work.attempt, work.failed_nodes) == (2, frozenset())
 
 
 def test_shard_that_all_nodes_have_failed_in_all_attempts_is_given_up():
-    work = Work(SHARDS[0])
+    work = ShardTask(SHARDS[0])
     for _ in range(MAX_ATTEMPTS - 1):
         work = work.failed_on("only", {"only"})
     assert work.failed_on("only", {"only"}) is None
 
 
 def test_a_node_that_fails_a_shard_again_and_again_costs_no_attempt_while_there_are_others():
-    work = Work(SHARDS[0])
+    work = ShardTask(SHARDS[0])
     for _ in range(2 * MAX_ATTEMPTS):
         work = work.failed_on("full", {"full", "other"})
     assert (work.attempt, work.failed_nodes) == (1, {"full"})

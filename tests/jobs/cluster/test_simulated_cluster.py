@@ -13,7 +13,7 @@ import random
 from dataclasses import dataclass, field
 
 from jobs.cluster import scheduler
-from jobs.cluster.scheduler import Schedule, Try
+from jobs.cluster.scheduler import Attempt, Scheduler
 from pipeline.clips import ClipRef
 from pipeline.embedding.assembler import POOL_S
 from pipeline.planning.plan import plan_shards
@@ -43,7 +43,7 @@ def clips(n_clips, seed=0):
 class OpenShard:
     """A shard at an actor: how many pools are still to be decoded, and what waits."""
 
-    taken: Try
+    taken: Attempt
     n_pools: int
     decoded: int = 0
     embedded: int = 0
@@ -67,7 +67,7 @@ class Cluster:
             shard.shard_id: math.ceil(sum(durations[clip] for clip in shard.clips) / POOL_S)
             for shard in shards
         }
-        self.schedule = Schedule(shards)
+        self.schedule = Scheduler(shards)
         self.actors = [Actor(speed) for speed in speeds]
         self.rng = random.Random(seed)
         self.now_s = 0.0

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from jobs.embed.existing_rows import store_for
+from jobs.embed.existing_rows import resolve_table_version
 from jobs.settings.saved_settings import SETTINGS_NAME
 from pipeline.embedding.canary import CANARY_NAME
 from pipeline.io.storage import DEFAULT_STORAGE
@@ -175,7 +175,7 @@ def test_another_spec_has_a_version_of_its_own(tmp_path):
     assert (code, ended["clips"], ended["table"]) == (0, 0, str(table))
     assert n_commits(table) == n_commits(tmp_path / "table-v2") == 1
     spec = open_table(table).spec
-    assert store_for(f"{table}/", DEFAULT_STORAGE, spec).location == str(table)
+    assert resolve_table_version(f"{table}/", DEFAULT_STORAGE, spec).location == str(table)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import time
 import pytest
 from rich.console import Console
 
-from jobs.embed.run_recorder import run_noted
+from jobs.embed.run_recorder import record_run
 from jobs.runtime.monitor import Monitor
 from jobs.runtime.run_log import RunLog
 from jobs.runtime.stop_signals import Stopped, StopRequest
@@ -38,7 +38,7 @@ def monitor():
 
 @pytest.fixture
 def note(store, monitor):
-    return lambda stop=None: run_noted(store, PLAN, monitor, STORAGE, stop or StopRequest())
+    return lambda stop=None: record_run(store, PLAN, monitor, STORAGE, stop or StopRequest())
 
 
 def test_a_run_begins_and_finishes(store, note):

@@ -7,14 +7,14 @@ import pytest
 from jobs.plan.core_speeds import of_rates
 from jobs.plan.decode_cost import decode_cost
 from pipeline.errors import UsageError
-from pipeline.planning.totals import Tally
+from pipeline.planning.totals import ListingTotals
 
 FIGURES = {"here": of_rates({".flac": 800.0, ".mp3": 400.0, ".wav": 1600.0}, "")}
 
 
 def cost_of(**hours):
     seconds = Counter({f".{ending}": 3600 * n for ending, n in hours.items()})
-    return decode_cost(Tally(endings_s=seconds), "here", FIGURES)
+    return decode_cost(ListingTotals(endings_s=seconds), "here", FIGURES)
 
 
 def test_audio_over_speed_is_time():
@@ -42,4 +42,4 @@ def test_nothing_to_do_needs_no_core():
 
 def test_a_core_without_a_figure():
     with pytest.raises(UsageError, match="core 'there': there is no figure of it"):
-        decode_cost(Tally(), "there", FIGURES)
+        decode_cost(ListingTotals(), "there", FIGURES)

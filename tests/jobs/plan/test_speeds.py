@@ -6,24 +6,24 @@ from collections import Counter
 
 import pytest
 
-from jobs.plan.core_speeds import CoreFigure, of_rates
+from jobs.plan.core_speeds import CoreSpeed, of_rates
 from jobs.plan.device_cost import device_costs, parse_prices, timestamp_flops
 from jobs.plan.speeds import (
     WINDOW_SAMPLES,
-    Figure,
-    FigureFile,
-    FigureSet,
-    add_figures,
-    all_figures,
-    figure_file,
-    read_figures,
-    shipped_figures,
+    MeasuredSpeed,
+    SpeedFile,
+    Speeds,
+    add_speeds,
+    all_speeds,
+    read_speeds,
+    shipped_speeds,
+    speed_file,
 )
 from jobs.settings.config import EmbedConfig
 from jobs.settings.table_spec import table_spec
 from models.archs import DEFAULT_ARCH, arch_spec
 from pipeline.errors import UsageError
-from pipeline.planning.totals import Tally
+from pipeline.planning.totals import ListingTotals
 from tests.support import QUICK_ARCH, ROOT, passtream
 
 BENCHMARKS = (ROOT / "BENCHMARKS.md").read_text()
@@ -39,15 +39,15 @@ def spec_of(**settings):
 
 
 def figure(arch=DEFAULT_ARCH, precision="fp32", rate=2.0):
-    return Figure(arch=arch, precision=precision, windows_per_s=rate)
+    return MeasuredSpeed(arch=arch, precision=precision, windows_per_s=rate)
 
 
 def add(path, device, *figures):
-    add_figures(path, FigureSet(devices={device: list(figures)}))
+    add_speeds(path, Speeds(devices={device: list(figures)}))
 
 
 def test_what_is_shipped_is_of_archs_that_there_are():
-    for found in shipped_figures().devices.values():
+    for found in shipped_speeds().devices.values():
         for each in found:
             assert each.measured_on.endswith("(BENCHMARKS.md)")
             assert each.flops_per_s == each.windows_per_s * arch_spec(each.arch).flops(320_000)
@@ -62,16 +62,16 @@ def test_devices_are_shipped_as_the_benchmarks_have_them():
             precision = found[1]
         if len(cells) > 5 and cells[1] == "passtream" and cells[5]:
             rates[precision] = float(cells[5])
-    (measured,) = shipped_figures().devices.values()
+    (measured,) = shipped_speeds().devices.values()
     assert {each.precision: each.windows_per_s for each in measured} == rates
 
 
 def test_cores_are_shipped_as_the_benchmarks_have_them():
-    (name,) = shipped_figures().cores
-    assert name == all_figures(None).default_core == "epyc-zen4"
+    (name,) = shipped_speeds().cores
+    assert name == all_speeds(None).default_core == "epyc-zen4"
     rows = re.findall(r"^\| (FLAC|MP3|WAV) \| \d+ \| (\d+) \|", BENCHMARKS, re.M)
     rates = {f".{kind.lower()}": float(rate) for kind, rate in rows}
-    found = shipped_figures().cores[name]
+    found = shipped_speeds().cores[name]
     assert {each.ending: each.audio_s_per_core_s for each in found} == rates
     assert all(each.measured_on.endswith("(BENCHMARKS.md)") for each in found)
 
@@ -81,37 +81,37 @@ def test_figures_are_added_and_replaced_by_arch_and_precision(tmp_path):
     add(path, "H100", figure(rate=5.0), figure(precision="bf16", rate=50.0))
     add(path, "H100", figure(rate=6.0))
     add(path, "A10", figure(rate=1.0))
-    found = read_figures(path).devices["H100"]
+    found = read_speeds(path).devices["H100"]
     assert {(f.precision, f.windows_per_s) for f in found} == {("fp32", 6.0), ("bf16", 50)}
-    assert set(all_figures(path).devices) == {"H100", "A10", *shipped_figures().devices}
+    assert set(all_speeds(path).devices) == {"H100", "A10", *shipped_speeds().devices}
 
 
 def test_cores_are_beside_the_devices_and_replaced_by_ending(tmp_path):
     path = tmp_path / "figures.json"
     add(path, "H100", figure(rate=5.0))
     for name, rates in (("m7i", {".wav": 900.0, ".mp3": 400.0}), ("a", {".mp3": 1.0})):
-        add_figures(path, FigureSet(cores={name: of_rates(rates, "here")}))
-    FigureFile(path, "m7i").keep_core("there", {".mp3": 512.3456})
-    found = read_figures(path)
+        add_speeds(path, Speeds(cores={name: of_rates(rates, "here")}))
+    SpeedFile(path, "m7i").keep_core("there", {".mp3": 512.3456})
+    found = read_speeds(path)
     assert [f.windows_per_s for f in found.devices["H100"]] == [5.0]
     assert found.cores["m7i"] == [
-        CoreFigure(ending=".wav", audio_s_per_core_s=900.0, measured_on="here"),
-        CoreFigure(ending=".mp3", audio_s_per_core_s=512.3, measured_on="there"),
+        CoreSpeed(ending=".wav", audio_s_per_core_s=900.0, measured_on="here"),
+        CoreSpeed(ending=".mp3", audio_s_per_core_s=512.3, measured_on="there"),
     ]
     # Who has measured cores means the first of these.
-    assert list(all_figures(path).cores) == ["m7i", "a", "epyc-zen4"]
-    assert all_figures(path).default_core == "m7i"
+    assert list(all_speeds(path).cores) == ["m7i", "a", "epyc-zen4"]
+    assert all_speeds(path).default_core == "m7i"
 
 
 def test_a_persons_own_figure_wins(tmp_path):
-    name, (shipped, *others) = next(iter(shipped_figures().devices.items()))
+    name, (shipped, *others) = next(iter(shipped_speeds().devices.items()))
     path = tmp_path / "figures.json"
     add(path, name, figure(shipped.arch, shipped.precision, 1000.0))
-    rates = {each.precision: each.windows_per_s for each in all_figures(path).devices[name]}
+    rates = {each.precision: each.windows_per_s for each in all_speeds(path).devices[name]}
     assert rates == {shipped.precision: 1000.0} | {o.precision: o.windows_per_s for o in others}
-    name, (first, *rest) = next(iter(shipped_figures().cores.items()))
-    FigureFile(path, name).keep_core("here", {first.ending: 7.0})
-    speeds = {each.ending: each.audio_s_per_core_s for each in all_figures(path).cores[name]}
+    name, (first, *rest) = next(iter(shipped_speeds().cores.items()))
+    SpeedFile(path, name).keep_core("here", {first.ending: 7.0})
+    speeds = {each.ending: each.audio_s_per_core_s for each in all_speeds(path).cores[name]}
     assert speeds == {first.ending: 7.0} | {r.ending: r.audio_s_per_core_s for r in rest}
 
 
@@ -138,21 +138,21 @@ def test_a_file_of_something_else(tmp_path, content, message):
     path = tmp_path / "figures.json"
     path.write_text(content)
     with pytest.raises(UsageError, match=message):
-        read_figures(path)
+        read_speeds(path)
 
 
 def test_where_a_bench_keeps_its_figures(tmp_path):
     path = tmp_path / "figures.json"
-    assert figure_file(None, "") is None
+    assert speed_file(None, "") is None
     for given in ((path, ""), (None, "H100"), (path, "a=b"), (path, "a,b")):
         with pytest.raises(UsageError, match="figures need a file and a name"):
-            figure_file(*given)
+            speed_file(*given)
     with pytest.raises(UsageError, match="figures are of the case windows"):
-        figure_file(path, "H100").check(has_windows=False)
+        speed_file(path, "H100").check(has_windows=False)
     with pytest.raises(UsageError, match="there is no folder"):
-        figure_file(tmp_path / "no" / "f.json", "H100").check(has_windows=True)
+        speed_file(tmp_path / "no" / "f.json", "H100").check(has_windows=True)
     with pytest.raises(UsageError, match="there is no folder"):
-        figure_file(tmp_path / "no" / "f.json", "epyc-zen4").check_place()
+        speed_file(tmp_path / "no" / "f.json", "epyc-zen4").check_place()
 
 
 def test_bench_model_writes_what_plan_reads(tmp_path):
@@ -172,7 +172,7 @@ def test_bench_model_writes_what_plan_reads(tmp_path):
 def test_work_over_speed_is_time():
     spec = spec_of()
     flops = arch_spec(DEFAULT_ARCH).flops(WINDOW_SAMPLES)
-    tally = Tally(work=Counter({0: 7200 * flops}))
+    tally = ListingTotals(work=Counter({0: 7200 * flops}))
     (cost,) = device_costs(tally, spec, ["x"], {"x": [figure()]}, {"x": 3.0})
     # 7,200 windows at 2 a second are an hour.
     assert cost.hours == pytest.approx(1.0)
@@ -183,7 +183,7 @@ def test_work_over_speed_is_time():
 def test_archs_without_a_figure_are_converted_by_flops():
     spec = spec_of(long_clips="route")
     longer = arch_spec(spec.routes[1].arch)
-    tally = Tally(work=Counter({1: 7200 * arch_spec(DEFAULT_ARCH).flops(WINDOW_SAMPLES)}))
+    tally = ListingTotals(work=Counter({1: 7200 * arch_spec(DEFAULT_ARCH).flops(WINDOW_SAMPLES)}))
     (cost,) = device_costs(tally, spec, ["x"], {"x": [figure()]}, {})
     assert [(route.arch, route.speed.is_measured) for route in cost.routes] == [
         (longer.name, False)
@@ -195,7 +195,7 @@ def test_archs_without_a_figure_are_converted_by_flops():
 def test_timestamps_cost_what_their_windows_do():
     spec = spec_of(tables=("clips", "timestamps"))
     assert timestamp_flops(spec) == arch_spec(DEFAULT_ARCH).flops(5120)
-    (cost,) = device_costs(Tally(timestamps=100.0), spec, ["x"], {"x": [figure()]}, {})
+    (cost,) = device_costs(ListingTotals(timestamps=100.0), spec, ["x"], {"x": [figure()]}, {})
     per_s = 2 * arch_spec(DEFAULT_ARCH).flops(WINDOW_SAMPLES)
     assert cost.hours == pytest.approx(100 * timestamp_flops(spec) / per_s / 3600)
     assert timestamp_flops(spec_of()) == 0

@@ -5,7 +5,7 @@ import io
 from rich.console import Console
 
 from jobs.runtime import listing_progress
-from jobs.runtime.listing_progress import listing_noted
+from jobs.runtime.listing_progress import log_listing_progress
 from jobs.runtime.run_log import RunLog
 from tests.support import wait_until
 
@@ -13,7 +13,7 @@ from tests.support import wait_until
 def test_a_long_listing_says_how_many_clips_are_found(monkeypatch):
     monkeypatch.setattr(listing_progress, "FIRST_S", 0.01)
     out = io.StringIO()
-    with listing_noted(RunLog(Console(file=out))) as on_found:
+    with log_listing_progress(RunLog(Console(file=out))) as on_found:
         for _ in range(1234):
             on_found()
         wait_until(lambda: "listing the sources: 1,234 clips found" in out.getvalue(), 20)
@@ -21,6 +21,6 @@ def test_a_long_listing_says_how_many_clips_are_found(monkeypatch):
 
 def test_a_short_listing_says_nothing():
     out = io.StringIO()
-    with listing_noted(RunLog(Console(file=out))) as on_found:
+    with log_listing_progress(RunLog(Console(file=out))) as on_found:
         on_found()
     assert out.getvalue() == ""

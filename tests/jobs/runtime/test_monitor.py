@@ -12,7 +12,7 @@ from jobs.runtime import monitor as monitor_module
 from jobs.runtime.monitor import Monitor, summary
 from jobs.runtime.run_log import RunLog
 from pipeline.clips import Container
-from pipeline.progress import Progress
+from pipeline.progress import Counts
 from pipeline.shards import Shard
 from pipeline.table.commit_record import CommitRecord
 from tests.support import wait_until
@@ -30,7 +30,7 @@ def out():
 def test_line_counts_committed_and_running(out):
     with Monitor(RunLog(Console(file=out)), n_shards=3, n_clips=40) as monitor:
         monitor.shard_done(_record(10, {"empty": 1}))
-        monitor.in_flight([Progress(clips=4, audio_s=1800), Progress(6, 0, 0, Counter(nan=2))])
+        monitor.in_flight([Counts(clips=4, audio_s=1800), Counts(6, 0, 0, Counter(nan=2))])
         line = monitor.line()
     # 10 committed, 4 and 6 on the way; an hour and a half of audio.
     assert line.startswith("clips 20/40, audio 90.0 min, windows 10, ")
@@ -53,7 +53,7 @@ def test_containers_without_a_clip_are_named_and_what_was_passed_over_is_counted
 
 def test_long_recordings_show_their_progress_before_they_are_complete(out):
     monitor = Monitor(RunLog(Console(file=out)), n_shards=1, n_clips=1)
-    half = Progress(open_clips=0.5, open_windows=720, open_audio_s=1800.0)
+    half = Counts(open_clips=0.5, open_windows=720, open_audio_s=1800.0)
     monitor.in_flight([half])
     assert monitor.line().startswith("clips 0/1, audio 30.0 min, windows 720, ")
     monitor.shard_done(_record(1, {}))
@@ -65,7 +65,7 @@ def test_phases_of_a_start_are_told_until_something_is_embedded(out):
     monitor.start_phase("loading_model", "loading the model")
     assert out.getvalue() == "loading the model\n"
     assert monitor.line() == "loading the model: 0 s so far"
-    monitor.in_flight([Progress(open_windows=1, open_audio_s=2.5)])
+    monitor.in_flight([Counts(open_windows=1, open_audio_s=2.5)])
     assert monitor.line().startswith("clips 0/1, audio 2.5 s, windows 1, ")
 
 
@@ -130,7 +130,7 @@ def test_as_json_all_is_events_with_their_fields(out, monkeypatch):
 
 
 def test_summary_names_errors_by_class(out):
-    counts = Progress(12, 20, 7200.0, Counter(empty=1, undecodable=2))
+    counts = Counts(12, 20, 7200.0, Counter(empty=1, undecodable=2))
     Console(file=out, width=80).print(summary("this run", counts, 3723.0, "/data/[x]"))
     told = out.getvalue()
     for cell in (

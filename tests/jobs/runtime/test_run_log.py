@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from jobs.embed.failed_clip_log import FailedClips
+from jobs.embed.failed_clip_log import FailedClipLog
 from jobs.runtime.run_log import RunLog
 from pipeline.io.storage import Storage
 from tests.support import QUICK, ROOT, open_table, passtream, tone
@@ -35,7 +35,7 @@ def _events(text):
 
 def test_an_event_is_one_line_of_json(log, out):
     before = datetime.now(UTC)
-    log.tell(
+    log.report(
         "shard_failed", "line\nbreak [x]", "error", shard="abc", n=3, left_s=None, path="\udcff"
     )
     (told,) = _events(out.getvalue())
@@ -52,7 +52,7 @@ def test_an_event_is_one_line_of_json(log, out):
 
 def test_credentials_and_signatures_are_in_no_field(log, out):
     signed = "https://host/a.wav?id=7&X-Amz-Signature=5f3c"
-    log.tell("x", f"{SECRET} {signed}", reason=signed, each=[SECRET], by_name={"a": SECRET})
+    log.report("x", f"{SECRET} {signed}", reason=signed, each=[SECRET], by_name={"a": SECRET})
     assert SECRET not in out.getvalue()
     assert "5f3c" not in out.getvalue()
     assert _events(out.getvalue())[0]["reason"] == "https://host/a.wav?id=7&X-Amz-Signature=***"
@@ -60,7 +60,7 @@ def test_credentials_and_signatures_are_in_no_field(log, out):
 
 def test_people_are_told_the_message_alone_and_no_details(out):
     log = RunLog(Console(file=out, markup=False), storage=STORAGE)
-    log.tell("x", f"disk [full] of {SECRET}", "error", shard="abc")
+    log.report("x", f"disk [full] of {SECRET}", "error", shard="abc")
     log.detail("y", "for programs")
     assert out.getvalue() == "disk [full] of ***\n"
 
@@ -165,7 +165,7 @@ def test_a_run_tells_its_shards_and_the_clips_that_failed(run, corpus):
 
 def test_of_many_failed_clips_the_first_of_each_class_are_told(run, log, out):
     table = open_table(run[1])
-    failed = FailedClips(log, table, most=2)
+    failed = FailedClipLog(log, table, most=2)
     records = sorted(table.records(sorted(table.committed())), key=lambda each: each.shard)
     for record in (*records, *records):
         failed.tell(record)
@@ -182,7 +182,7 @@ def test_errors_that_cannot_be_read_back_do_not_end_the_run(run, log, out):
     record = next(each for each in table.records(sorted(table.committed())) if each.errors)
     (run[1] / "errors").rename(run[1] / "gone")
     try:
-        FailedClips(log, table).tell(record)
+        FailedClipLog(log, table).tell(record)
     finally:
         (run[1] / "gone").rename(run[1] / "errors")
     (event,) = _events(out.getvalue())

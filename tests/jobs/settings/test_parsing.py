@@ -2,7 +2,14 @@
 
 import pytest
 
-from jobs.settings.parsing import added_up, as_bytes, as_names, as_pairs, split_commas, with_always
+from jobs.settings.parsing import (
+    as_bytes,
+    as_names,
+    as_pairs,
+    join_names,
+    split_commas,
+    with_always,
+)
 
 
 @pytest.mark.parametrize(
@@ -53,6 +60,6 @@ def test_a_text_that_is_no_size_is_refused(text):
 
 
 def test_an_option_that_is_repeated_adds_up():
-    assert added_up(["a,b", "c", ""]) == ["a", "b", "c"]
-    assert added_up([""]) == []
-    assert added_up([]) is added_up(None) is None
+    assert join_names(["a,b", "c", ""]) == ["a", "b", "c"]
+    assert join_names([""]) == []
+    assert join_names([]) is join_names(None) is None

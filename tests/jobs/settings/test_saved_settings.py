@@ -6,7 +6,7 @@ import os
 import pytest
 
 from jobs.settings.load_config import load_config
-from jobs.settings.saved_settings import SETTINGS_NAME, note_settings, noted_settings
+from jobs.settings.saved_settings import SETTINGS_NAME, load_settings, save_settings
 from pipeline.errors import UsageError
 from pipeline.table.store.local import LocalStore
 from pipeline.table_layout import META_DIR
@@ -29,8 +29,8 @@ def store(tmp_path):
 
 
 def noted(store, **options):
-    note_settings(store, load_config(None, {"sources": ("a",), "table": "t"} | options))
-    return noted_settings(store)
+    save_settings(store, load_config(None, {"sources": ("a",), "table": "t"} | options))
+    return load_settings(store)
 
 
 def test_what_the_table_was_made_of_and_not_where(store):
@@ -87,7 +87,7 @@ def test_what_cannot_be_kept_is_asked_for(store, options, what):
 def test_a_damaged_note_is_named(store, content):
     store.path(SETTINGS_NAME).write_bytes(content)
     with pytest.raises(UsageError, match=r"settings\.json is damaged"):
-        noted_settings(store)
+        load_settings(store)
 
 
 def test_it_is_json(store):
@@ -99,7 +99,7 @@ def of_a_stranger(store, home, monkeypatch, **options):
     """Have another user write the settings of the table."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home.parent / "stranger"))
     options = {"sources": ("/etc/secrets/\x1b[31m", "http://10.0.0.1/a.wav")} | options
-    note_settings(store, load_config(None, {"table": "t"} | options))
+    save_settings(store, load_config(None, {"table": "t"} | options))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
 
 
@@ -112,12 +112,12 @@ def test_sources_of_a_strangers_table_are_shown_and_need_a_yes(store, home, monk
     of_a_stranger(store, home, monkeypatch, weights="evil.pt")
     # The tests' standard input is no terminal.
     with pytest.raises(UsageError) as raised:
-        noted_settings(store)
+        load_settings(store)
     told = str(raised.value)
     for part in ("/etc/secrets/\\x1b[31m, http://10.0.0.1/a.wav", "evil.pt", "--yes"):
         assert part in told
     assert "\x1b" not in told
-    assert noted_settings(store, is_agreed=True)["sources"][1] == "http://10.0.0.1/a.wav"
+    assert load_settings(store, is_agreed=True)["sources"][1] == "http://10.0.0.1/a.wav"
     assert "  http://10.0.0.1/a.wav\n" in capsys.readouterr().err
 
 
@@ -131,13 +131,13 @@ def test_settings_that_were_changed_since_are_a_strangers(store, change):
     )
     store.path(SETTINGS_NAME).write_text(json.dumps(content))
     with pytest.raises(UsageError, match="were not written by you"):
-        noted_settings(store)
+        load_settings(store)
 
 
 def test_the_seal_holds_for_a_table_that_was_moved(store, tmp_path):
     expected = noted(store)
     store.root.rename(tmp_path / "moved")
-    assert noted_settings(LocalStore(tmp_path / "moved")) == expected
+    assert load_settings(LocalStore(tmp_path / "moved")) == expected
 
 
 def test_the_key_is_the_users_alone_and_one_that_others_can_read_is_not_used(store, home):
@@ -147,7 +147,7 @@ def test_the_key_is_the_users_alone_and_one_that_others_can_read_is_not_used(sto
     assert [path.name for path in key.parent.iterdir()] == [key.name]
     key.chmod(0o644)
     with pytest.raises(UsageError, match="were not written by you"):
-        noted_settings(store)
+        load_settings(store)
 
 
 def test_a_home_that_cannot_be_written_keeps_no_run_from_its_settings(store, home):

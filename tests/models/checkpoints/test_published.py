@@ -16,8 +16,8 @@ from models.checkpoints.published import (
     cache_dir,
     cached_path,
     fetch_published,
+    locate_checkpoints,
     source_of,
-    whereabouts,
 )
 from models.errors import WeightsError, WeightsUnavailableError
 
@@ -315,7 +315,7 @@ def test_whereabouts_without_a_store():
     path = put_by_hand(spec)
     record_of(path).write_text(DIGEST)
     put_by_hand(other)
-    found = whereabouts()
+    found = locate_checkpoints()
     assert found.keys() == ARCHS.keys()
     assert (found["openmic"].state, found["openmic"].sha256) == ("cached", DIGEST)
     assert found["openmic"].location == str(path)
@@ -329,14 +329,14 @@ def test_whereabouts_with_a_store(store):
     store.put(spec.file_name, CONTENT, DIGEST)
     store.put(half.file_name, CONTENT, DIGEST)
     remove(store, half.file_name + ".sha256")
-    found = whereabouts()
+    found = locate_checkpoints()
     assert (found["openmic"].state, found["openmic"].sha256) == ("store", DIGEST)
     assert found["openmic"].location == store.locate(spec.file_name)
     assert {found[name].state for name in ARCHS.keys() - {"openmic"}} == {"absent"}
 
 
 def test_whereabouts_of_a_store_that_is_not_made_yet(store):
-    assert {found.state for found in whereabouts().values()} == {"absent"}
+    assert {found.state for found in locate_checkpoints().values()} == {"absent"}
 
 
 def test_checkpoints_have_names_of_their_own():

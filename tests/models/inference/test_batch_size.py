@@ -17,7 +17,7 @@ from models.inference.batch_size import (
     remembered_batch,
     windows_per_s,
 )
-from models.inference.cuda_graphs import FixedForwards
+from models.inference.cuda_graphs import GraphedForwards
 from models.inference.embedder import Embedder
 from models.inference.engine import Engine
 from models.passt.transformer import PaSST
@@ -136,7 +136,7 @@ def test_what_cannot_be_recorded_is_said_and_done_without(
         raise RuntimeError("operation not permitted when stream is capturing\nand more")
 
     embedder = Embedder(small_spec, small_state_dict)
-    monkeypatch.setattr("models.inference.engine.FixedForwards", refuse)
+    monkeypatch.setattr("models.inference.engine.GraphedForwards", refuse)
     with pytest.warns(UserWarning, match=r"9600 samples are not recorded on cpu: .* capturing$"):
         assert not embedder.prepare(9_600, 2).is_recorded
     assert len(embedder.embed([noise(9_600)]).features) == 1
@@ -145,7 +145,7 @@ def test_what_cannot_be_recorded_is_said_and_done_without(
 def test_a_recording_that_does_not_fit_is_made_smaller(small_spec, small_state_dict, monkeypatch):
     asked = []
 
-    class Tight(FixedForwards):
+    class Tight(GraphedForwards):
         def __init__(self, net, mel, n_samples, most):
             asked.append(most)
             if most > 2:
@@ -153,7 +153,7 @@ def test_a_recording_that_does_not_fit_is_made_smaller(small_spec, small_state_d
             super().__init__(net, mel, n_samples, most)
 
     remember_batch(batch_key(CPU, small_spec.name, "fp32", 48_000), 8)
-    monkeypatch.setattr("models.inference.engine.FixedForwards", Tight)
+    monkeypatch.setattr("models.inference.engine.GraphedForwards", Tight)
     embedder = Embedder(small_spec, small_state_dict)
     assert embedder.prepare(48_000, 8).batch_windows == 2
     assert asked == [8, 4, 2]

@@ -192,7 +192,7 @@ def test_a_recording_that_no_longer_fits_is_made_again_at_half_the_size(
     windows = [noise(96_000, seed) for seed in range(4)]
     embedder = Embedder(small_spec, small_state_dict, max_tokens=4 * 146)
     expected = embedder.embed(windows)
-    embedder.engine.fix(96_000)
+    embedder.engine.capture(96_000)
     with memory_for(embedder, 2 * 146):
         found = embedder.embed(windows)
     assert embedder.engine.fixed.sizes == [2, 1]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.hear.factory import front_end
-from models.inference.cuda_graphs import FILLED, FixedForwards
+from models.inference.cuda_graphs import FILLED, GraphedForwards
 from models.inference.embedder import Embedder
 from models.inference.engine import Engine
 from models.inference.staging import stage
@@ -31,7 +31,7 @@ def mel(small_spec):
 @pytest.fixture(scope="module")
 def fixed(net, mel):
     with torch.inference_mode():
-        return FixedForwards(net, mel, N_SAMPLES, 6)
+        return GraphedForwards(net, mel, N_SAMPLES, 6)
 
 
 def tensors(noise, lengths):
@@ -43,7 +43,7 @@ def test_batches_hold_every_window_and_little_else(n_windows, most):
     sizes = [most]
     while sizes[-1] > 1:
         sizes.append(sizes[-1] // 2)
-    fixed = FixedForwards.__new__(FixedForwards)
+    fixed = GraphedForwards.__new__(GraphedForwards)
     fixed.sizes = sizes
     counts = fixed.split(n_windows)
     assert sum(counts) == n_windows
@@ -103,7 +103,7 @@ def test_windows_of_all_kinds_come_back_in_their_places(
     embedder = Embedder(small_spec, small_state_dict, max_tokens=max_tokens)
     windows = [noise(n, seed) for seed, n in enumerate(lengths)]
     alone = [embedder.embed([window]) for window in windows]
-    embedder.engine.fix(N_SAMPLES)
+    embedder.engine.capture(N_SAMPLES)
     together = embedder.embed(windows)
     for row, expected in enumerate(alone):
         np.testing.assert_allclose(together.features[row], expected.features[0], atol=1e-5, rtol=0)
@@ -114,15 +114,15 @@ def test_full_windows_take_the_fixed_forwards_and_others_do_not(
     small_spec, small_state_dict, noise, monkeypatch
 ):
     embedder = Embedder(small_spec, small_state_dict, max_tokens=2 * 34 + 33)
-    embedder.engine.fix(N_SAMPLES)
+    embedder.engine.capture(N_SAMPLES)
     sizes = []
-    run = FixedForwards.__call__
+    run = GraphedForwards.__call__
 
     def counted(self, staged):
         sizes.append(len(staged.offsets))
         return run(self, staged)
 
-    monkeypatch.setattr(FixedForwards, "__call__", counted)
+    monkeypatch.setattr(GraphedForwards, "__call__", counted)
     lengths = [N_SAMPLES] * 5 + [N_SAMPLES + 1, 9_600]
     embedder.embed([noise(n, seed) for seed, n in enumerate(lengths)])
     most = embedder.engine.max_tokens // small_spec.n_tokens(N_SAMPLES)

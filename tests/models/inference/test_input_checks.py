@@ -8,7 +8,7 @@ import torch
 
 from models.archs import ARCHS, DEFAULT_ARCH
 from models.errors import WindowError
-from models.inference.input_checks import check_length, checked_batch, checked_clips
+from models.inference.input_checks import check_batch, check_clips, check_length
 
 SECOND = torch.zeros(1, 32_000)
 
@@ -27,7 +27,7 @@ SECOND = torch.zeros(1, 32_000)
 )
 def test_a_batch_of_another_kind_is_refused(audio, message):
     with pytest.raises(WindowError, match=re.escape(message)):
-        checked_batch(audio)
+        check_batch(audio)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -35,26 +35,26 @@ def test_what_is_not_finite_is_refused_where_it_stands(value):
     audio = torch.zeros(2, 9600)
     audio[1, 77] = value
     with pytest.raises(WindowError, match=r"^audio is NaN or infinite at \[1, 77\]"):
-        checked_batch(audio)
+        check_batch(audio)
     with pytest.raises(WindowError, match=r"^a clip in a list is NaN or infinite at \[77\]"):
-        checked_clips(list(audio))
+        check_clips(list(audio))
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
 def test_another_rate_is_refused(rate_hz):
     message = rf"at 32000 Hz \(got {rate_hz}\); .*functional\.resample\(audio, {rate_hz}, 32000\)"
     with pytest.raises(WindowError, match=message):
-        checked_batch(SECOND, rate_hz)
+        check_batch(SECOND, rate_hz)
     with pytest.raises(WindowError, match=message):
-        checked_clips([SECOND[0]], rate_hz)
+        check_clips([SECOND[0]], rate_hz)
 
 
 @pytest.mark.parametrize("rate_hz", [None, 32_000])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_every_float_becomes_float32(dtype, rate_hz):
     audio = torch.linspace(-1, 1, 9600).to(dtype)
-    batch = checked_batch(audio[None], rate_hz)
-    clips = checked_clips([audio, audio[:5000]], rate_hz)
+    batch = check_batch(audio[None], rate_hz)
+    clips = check_clips([audio, audio[:5000]], rate_hz)
     assert [batch.dtype, *(clip.dtype for clip in clips)] == 3 * [torch.float32]
     assert torch.equal(batch[0], audio.float())
     assert [clip.shape for clip in clips] == [(9600,), (5000,)]
@@ -62,13 +62,13 @@ def test_every_float_becomes_float32(dtype, rate_hz):
 
 def test_a_batch_is_its_clips():
     audio = torch.rand(3, 9600)
-    clips = checked_clips(audio)
+    clips = check_clips(audio)
     assert torch.equal(torch.stack(clips), audio)
 
 
 def test_a_list_of_batches_is_refused():
     with pytest.raises(WindowError, match=r"a clip in a list must be of shape \(n_samples,\)"):
-        checked_clips([SECOND])
+        check_clips([SECOND])
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from models.errors import WindowError
 from models.inference.timestamp_levels import Level
-from models.inference.timestamp_windows import embed_moments, padded_blocks
+from models.inference.timestamp_windows import embed_timestamp_windows, padded_blocks
 
 N_SOUNDS = 2
 
@@ -113,7 +113,7 @@ def test_levels_are_centred_as_the_reference_pads_them(first, factor, batch):
         largest = max(largest, len(windows))
         return windows
 
-    embeddings = embed_moments(stream, levels, identity, identity, lambda _: batch, hop)
+    embeddings = embed_timestamp_windows(stream, levels, identity, identity, lambda _: batch, hop)
     n_moments = embeddings.shape[1]
     expected = [moments_of(samples, level.window, hop)[:, :n_moments] for level in levels]
     assert n_moments == 200 // hop + 1

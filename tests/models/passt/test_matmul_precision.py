@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from models.passt.matmul_precision import fp32_products
+from models.passt.matmul_precision import matmul_precision
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -22,16 +22,16 @@ def before(request):
 
 @pytest.mark.parametrize("ours", ["ieee", "tf32"])
 def test_the_setting_is_put_back(before, ours):
-    with fp32_products(ours, CUDA):
+    with matmul_precision(ours, CUDA):
         assert setting() == ours
-        with fp32_products("ieee", CUDA):
+        with matmul_precision("ieee", CUDA):
             assert setting() == "ieee"
         assert setting() == ours
     assert setting() == before
 
 
 def test_it_is_put_back_after_an_error(before):
-    with pytest.raises(KeyError), fp32_products("ieee", CUDA):
+    with pytest.raises(KeyError), matmul_precision("ieee", CUDA):
         raise KeyError
     assert setting() == before
 
@@ -39,7 +39,7 @@ def test_it_is_put_back_after_an_error(before):
 @pytest.mark.parametrize(("ours", "device"), [(None, CUDA), ("tf32", CPU)])
 def test_nothing_is_set_where_nothing_is_asked(ours, device):
     before = setting()
-    with fp32_products(ours, device):
+    with matmul_precision(ours, device):
         assert setting() == before
 
 
@@ -47,7 +47,7 @@ def test_the_callers_own_choice_can_still_be_read():
     """Torch refuses to tell it once two of its ways to set it disagree."""
     torch.set_float32_matmul_precision("high")
     try:
-        with fp32_products("ieee", CUDA):
+        with matmul_precision("ieee", CUDA):
             pass
         assert torch.backends.cuda.matmul.allow_tf32
         assert torch.get_float32_matmul_precision() == "high"

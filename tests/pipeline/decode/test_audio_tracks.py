@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from pipeline.audio import SAMPLE_RATE_HZ
-from pipeline.decode.probe import read_header
+from pipeline.decode.probe import probe_audio
 from pipeline.errors import ClipError
-from pipeline.readers.shard_reader import of_clip
+from pipeline.readers.shard_reader import clip_recording
 from pipeline.stream.clip_decoder import ClipReader
 
 RATE_HZ = 16_000
@@ -51,14 +51,14 @@ def track_of(tmp_path, listed):
         ref = listed(tmp_path / "file")
         if span:
             ref = ref.__class__(ref.uri, ref.version, "part", span=span)
-        pcm = np.concatenate(list(ClipReader(of_clip(ref)).pieces()))
+        pcm = np.concatenate(list(ClipReader(clip_recording(ref)).pieces()))
         spectrum = np.abs(np.fft.rfft(pcm))
         pitch_hz = np.argmax(spectrum) * SAMPLE_RATE_HZ / len(pcm)
         found = int(np.argmin([abs(pitch_hz - each) for each in TONES_HZ]))
         if not span:
             assert len(pcm) / SAMPLE_RATE_HZ == pytest.approx(DURATIONS_S[found], abs=0.15)
             with open(tmp_path / "file", "rb") as file:
-                header = read_header(file)
+                header = probe_audio(file)
             if header.is_exact:
                 assert header.n_frames == pytest.approx(DURATIONS_S[found] * RATE_HZ, abs=2048)
         return found

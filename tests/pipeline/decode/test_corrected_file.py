@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from pipeline.decode.corrected_file import correct_header
-from pipeline.decode.headers.declared_length import Promise
-from pipeline.decode.headers.riff import audio_chunk
-from pipeline.decode.libsndfile import by_libsndfile
-from pipeline.decode.probe import read_header
+from pipeline.decode.headers.declared_length import DeclaredLength
+from pipeline.decode.headers.riff import find_audio_chunk
+from pipeline.decode.libsndfile import open_libsndfile
+from pipeline.decode.probe import probe_audio
 from pipeline.errors import ClipError
 from pipeline.limits import Limits
-from pipeline.readers.shard_reader import of_clip
+from pipeline.readers.shard_reader import clip_recording
 from pipeline.stream.clip_decoder import ClipReader
 from tests.pipeline.decode.damaged_audio import sound, wav
 from tests.pipeline.decode.damaged_pcm import FORMATS, N_BYTES, PCM, chunk, mp3_in_wav
@@ -25,7 +25,7 @@ WRAP = 1 << 32
 
 def frames_of(content: bytes) -> bytes:
     """Return the 16-bit samples that are decoded of a file."""
-    with by_libsndfile(correct_header(io.BytesIO(content)).file) as opened:
+    with open_libsndfile(correct_header(io.BytesIO(content)).file) as opened:
         floats = np.concatenate([piece[:, 0] for piece in opened.pieces])
     return (floats * 32_768).astype(np.int16).tobytes()
 
@@ -59,18 +59,18 @@ def test_a_wav_whose_size_began_again_at_4_gib_is_decoded_whole(tmp_path, listed
         file.write(chunk(b"LIST", b"INFO" + bytes(400)))
     n_frames = (WRAP + 96_000) // 2
     with open(path, "rb") as file:
-        header = read_header(file)
+        header = probe_audio(file)
         assert (header.n_frames, header.is_exact) == (n_frames, True)
-        with by_libsndfile(correct_header(file).file) as opened:
+        with open_libsndfile(correct_header(file).file) as opened:
             assert opened.n_frames == n_frames
             assert opened.seek
             opened.seek(n_frames - 10)
             assert sum(map(len, opened.pieces)) == 10
     with pytest.raises(ClipError, match=r"134220\.7 s \(its header says\)") as raised:
-        next(ClipReader(of_clip(listed(path))).pieces())
+        next(ClipReader(clip_recording(listed(path))).pieces())
     assert raised.value.error_class == "too_long"
     span = dataclasses.replace(listed(path), member="t=", span=(70_000.0, 70_001.0))
-    assert sum(map(len, ClipReader(of_clip(span)).pieces())) == 32_000
+    assert sum(map(len, ClipReader(clip_recording(span)).pieces())) == 32_000
 
 
 def test_a_big_endian_wav_whose_size_began_again_at_4_gib_is_reported(tmp_path, listed):
@@ -78,7 +78,7 @@ def test_a_big_endian_wav_whose_size_began_again_at_4_gib_is_reported(tmp_path, 
     path.write_bytes(FORMATS[1].content)
     os.truncate(path, len(FORMATS[1].content) + WRAP)
     with pytest.raises(ClipError, match="RIFX cannot count more than 4294967295 bytes") as raised:
-        list(ClipReader(of_clip(listed(path))).pieces())
+        list(ClipReader(clip_recording(listed(path))).pieces())
     assert raised.value.error_class == "unread_audio"
 
 
@@ -87,7 +87,9 @@ def test_a_cut_wav_of_more_than_2_gib_says_what_is_missing(tmp_path):
     path.write_bytes(wav(b"", 0xB000_0000))
     os.truncate(path, 44 + (1 << 30))
     with open(path, "rb") as file:
-        assert correct_header(file).promise == Promise(0xB000_0000, 1 << 30, "bytes of audio")
+        assert correct_header(file).promise == DeclaredLength(
+            0xB000_0000, 1 << 30, "bytes of audio"
+        )
 
 
 def test_two_data_chunks_are_reported_in_our_words(tmp_path, listed):
@@ -95,9 +97,9 @@ def test_two_data_chunks_are_reported_in_our_words(tmp_path, listed):
     path.write_bytes(wav(PCM + chunk(b"data", PCM), N_BYTES))
     told = "holds 192000 bytes of audio, of which 96000 can be read .* another 'data' chunk"
     with pytest.raises(ClipError, match=told) as raised:
-        list(ClipReader(of_clip(listed(path))).pieces())
+        list(ClipReader(clip_recording(listed(path))).pieces())
     assert raised.value.error_class == "unread_audio"
-    reader = ClipReader(of_clip(listed(path)), Limits(short_tolerance=1.0))
+    reader = ClipReader(clip_recording(listed(path)), Limits(short_tolerance=1.0))
     assert sum(map(len, reader.pieces())) == N_BYTES  # 48,000 samples, at 32 kHz
     assert reader.decoded_short
 
@@ -121,7 +123,7 @@ def test_mp3_in_wav_is_in_step_with_its_source(decoded, tmp_path, counts_delay):
 
 def test_the_chunks_of_each_format_are_found():
     for form in FORMATS:
-        found = audio_chunk(io.BytesIO(form.content))
+        found = find_audio_chunk(io.BytesIO(form.content))
         if form.ending.endswith("au"):
             assert found is None
             continue

@@ -15,10 +15,10 @@ import pytest
 import soundfile
 
 from pipeline.clips import ClipRef, path_to_uri
-from pipeline.decode.ffmpeg_input import SINGLE_FILE_FORMATS, open_ffmpeg
+from pipeline.decode.ffmpeg_input import SINGLE_FILE_FORMATS, open_ffmpeg_container
 from pipeline.errors import ClipError
 from pipeline.io.versions import stat_version
-from pipeline.readers.shard_reader import of_clip
+from pipeline.readers.shard_reader import clip_recording
 from pipeline.stream.clip_decoder import ClipReader
 from tests.hostile import SCRIPTS, mov_with_reference
 from tests.support import tone
@@ -116,7 +116,7 @@ def test_every_container_of_audio_is_still_opened(ending, codec, form):
             for packet in stream.encode(each):
                 container.mux(packet)
     buffer.seek(0)
-    with open_ffmpeg(buffer) as container:
+    with open_ffmpeg_container(buffer) as container:
         n_samples = sum(frame.samples for frame in container.decode(audio=0))
     assert n_samples >= 0.95 * rate_hz
 
@@ -152,7 +152,7 @@ def error_of(path):
     """The error that the file ends in as a clip."""
     try:
         for _ in ClipReader(
-            of_clip(ClipRef(path_to_uri(str(path)), stat_version(path.stat())))
+            clip_recording(ClipRef(path_to_uri(str(path)), stat_version(path.stat())))
         ).pieces():
             pass
     except ClipError as error:

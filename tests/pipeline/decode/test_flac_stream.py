@@ -1,4 +1,4 @@
-"""`length`, `flac_sound`: all samples of a FLAC are decoded, whatever its header counts."""
+"""`length`, `open_flac`: all samples of a FLAC are decoded, whatever its header counts."""
 
 import dataclasses
 import io
@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from pipeline.decode.headers.flac.crc16 import has_valid_crc16
-from pipeline.decode.headers.flac.length import flac_audio
+from pipeline.decode.headers.flac.length import find_flac_audio
 from pipeline.decode.headers.overlay import Overlay
-from pipeline.decode.open_audio import open_sound
-from pipeline.decode.probe import read_header
+from pipeline.decode.open_audio import open_audio
+from pipeline.decode.probe import probe_audio
 from pipeline.errors import ClipError
 from pipeline.limits import Limits
-from pipeline.readers.shard_reader import of_clip, of_clips
+from pipeline.readers.shard_reader import clip_recording, clip_recordings
 from pipeline.stream.clip_decoder import ClipReader
 from tests.pipeline.decode.damaged_audio import RATE_HZ, sound
 from tests.pipeline.decode.damaged_flac import (
@@ -27,7 +27,7 @@ from tests.pipeline.decode.damaged_flac import (
 
 
 def samples_of(content: bytes) -> np.ndarray:
-    with open_sound(io.BytesIO(content)) as opened:
+    with open_audio(io.BytesIO(content)) as opened:
         return np.concatenate([piece[:, 0] for piece in opened.pieces])
 
 
@@ -54,7 +54,7 @@ def written(tmp_path, listed):
 )
 def test_flac_without_a_sample_count_is_decoded_whole(content):
     assert samples_of(content).tobytes() == as_floats(sound()).tobytes()
-    header = read_header(io.BytesIO(content))
+    header = probe_audio(io.BytesIO(content))
     assert (header.n_frames, header.is_exact) == (N_SAMPLES, True)
 
 
@@ -64,7 +64,7 @@ def test_spans_of_a_flac_without_a_sample_count_are_those_of_one_with_a_count(wr
     for total in (0, N_SAMPLES):
         whole = written(flac(total=total))
         refs = [dataclasses.replace(whole, member=f"t={span}", span=span) for span in spans]
-        clips = [np.concatenate(list(ClipReader(clip).pieces())) for clip in of_clips(refs)]
+        clips = [np.concatenate(list(ClipReader(clip).pieces())) for clip in clip_recordings(refs)]
         assert [len(clip) / 32_000 for clip in clips] == [0.5, 1.0, 0.5]
         found.append(np.concatenate(clips).tobytes())
     assert found[0] == found[1]
@@ -77,18 +77,20 @@ def test_samples_of_a_segment_that_keeps_its_frame_numbers():
 
 def test_flac_whose_header_counts_too_much_says_what_it_holds(written):
     with pytest.raises(ClipError, match="promises 96000 frames, the file holds 48000") as raised:
-        list(ClipReader(of_clip(written(flac(total=2 * N_SAMPLES)))).pieces())
+        list(ClipReader(clip_recording(written(flac(total=2 * N_SAMPLES)))).pieces())
     assert raised.value.error_class == "truncated"
 
 
 def test_short_tolerance_takes_what_there_is_of_a_flac_that_counts_too_much(written):
-    reader = ClipReader(of_clip(written(flac(total=2 * N_SAMPLES))), Limits(short_tolerance=0.5))
+    reader = ClipReader(
+        clip_recording(written(flac(total=2 * N_SAMPLES))), Limits(short_tolerance=0.5)
+    )
     assert sum(map(len, reader.pieces())) == 2 * N_SAMPLES  # at 32 kHz
     assert reader.decoded_short
 
 
 def test_short_tolerance_takes_the_whole_frames_of_a_cut_flac(written):
-    reader = ClipReader(of_clip(written(flac()[:-1])), Limits(short_tolerance=0.1))
+    reader = ClipReader(clip_recording(written(flac()[:-1])), Limits(short_tolerance=0.1))
     assert sum(map(len, reader.pieces())) == 2 * 11 * BLOCK
     assert reader.decoded_short
 
@@ -98,7 +100,7 @@ def test_a_hole_in_a_flac_is_reported_with_the_frames_before_it(written):
     content = head + b"".join(frames[:7]) + bytes(len(frames[7])) + b"".join(frames[8:])
     # libFLAC leaves out the frame before the hole, too.
     with pytest.raises(ClipError, match=f"the file holds {6 * BLOCK};"):
-        list(ClipReader(of_clip(written(content))).pieces())
+        list(ClipReader(clip_recording(written(content))).pieces())
 
 
 @pytest.mark.parametrize("total", [N_SAMPLES, 0])
@@ -113,7 +115,7 @@ def test_spans_of_joined_flacs_lie_where_they_lie_in_the_whole(written):
     whole = as_floats(sound(), sound(seed=1))
     for first in (24_000, 60_000, 40_000):
         span = (first / RATE_HZ, (first + 16_000) / RATE_HZ)
-        reader = ClipReader(of_clip(written(content, span)))
+        reader = ClipReader(clip_recording(written(content, span)))
         clip = np.concatenate(list(reader.pieces()))
         expected = whole[first : first + 16_000]
         assert np.corrcoef(clip[::2], expected)[0, 1] > 0.95
@@ -135,14 +137,14 @@ def damaged_joined_flacs():
 )
 def test_joined_flacs_of_which_a_part_is_lost_are_truncated(content, written):
     with pytest.raises(ClipError) as raised:
-        list(ClipReader(of_clip(written(content))).pieces())
+        list(ClipReader(clip_recording(written(content))).pieces())
     assert raised.value.error_class == "truncated"
 
 
 def test_lengths_of_frames_that_a_damaged_header_says_are_not_believed():
     content = bytearray(flac())
     content[8:12] = b"\0\0\xff\xff"
-    header = read_header(io.BytesIO(content))
+    header = probe_audio(io.BytesIO(content))
     assert (header.n_frames, header.is_exact) == (N_SAMPLES, True)
     assert samples_of(bytes(content)).tobytes() == as_floats(sound()).tobytes()
 
@@ -162,7 +164,7 @@ def test_the_plan_reads_the_ends_of_a_flac_alone():
             read.append(len(found))
             return found
 
-    audio = flac_audio(Counting(content))
+    audio = find_flac_audio(Counting(content))
     assert audio is not None
     assert audio.n_samples == 60 * RATE_HZ
     assert sum(read) < 0.2 * len(content)
@@ -172,11 +174,11 @@ def test_the_plan_reads_the_ends_of_a_flac_alone():
 def test_bytes_that_look_like_many_frames_or_many_flacs_do_not_take_for_ever():
     head, first, *_ = frames_of(flac())
     for content in (head + b"\xff\xf8" * 1_000_000, head + first[:20] * 100_000):
-        audio = flac_audio(io.BytesIO(content))
+        audio = find_flac_audio(io.BytesIO(content))
         assert audio is not None
         assert audio.n_samples is None
     with pytest.raises(ValueError, match="more than 10000 FLACs that were joined"):
-        flac_audio(io.BytesIO(flac() + head[:42] * 20_000), is_searched=True)
+        find_flac_audio(io.BytesIO(flac() + head[:42] * 20_000), is_searched=True)
 
 
 @pytest.mark.parametrize("n_bytes", [2, 3, 100, 5001])

@@ -11,13 +11,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.clips import ClipRef
-from pipeline.decode.frame_range import Cut
-from pipeline.decode.open_audio import DECODER_ERRORS, open_sound
-from pipeline.decode.shared_decoder import Tape
+from pipeline.decode.frame_range import FrameRange
+from pipeline.decode.open_audio import DECODER_ERRORS, open_audio
+from pipeline.decode.shared_decoder import SharedDecoder
 from pipeline.errors import ClipError
 from pipeline.io.versions import stat_version
 from pipeline.limits import DEFAULT_LIMITS
-from pipeline.readers.shard_reader import of_clips
+from pipeline.readers.shard_reader import clip_recordings
 from pipeline.stream.clip_decoder import ClipReader
 
 RATE_HZ = 44_100
@@ -90,7 +90,7 @@ def whole(files):
 
     def decode(name):
         if name not in known:
-            with open(files / name, "rb") as file, open_sound(file) as sound:
+            with open(files / name, "rb") as file, open_audio(file) as sound:
                 known[name] = np.concatenate(list(sound.pieces)), sound.sample_rate_hz
         return known[name]
 
@@ -99,7 +99,7 @@ def whole(files):
 
 def cut(path, span):
     """The frames of a span, and where the decoder began."""
-    with open(path, "rb") as file, open_sound(file) as sound:
+    with open(path, "rb") as file, open_audio(file) as sound:
         began = []
 
         def seek(frame, seek=sound.seek):
@@ -107,7 +107,7 @@ def cut(path, span):
             return began[-1]
 
         object.__setattr__(sound, "seek", seek)
-        pieces = list(Cut(span, sound.sample_rate_hz).pieces(sound))
+        pieces = list(FrameRange(span, sound.sample_rate_hz).pieces(sound))
         return np.concatenate([np.zeros((0, sound.channels), np.float32), *pieces]), began
 
 
@@ -142,17 +142,17 @@ def test_what_can_be_sought_is_not_decoded_from_the_start(files, name):
 
 @pytest.mark.parametrize("name", ["s16.wav", "a.flac", "cbr.mp3", "a.ogg", "a.m4a"])
 def test_nothing_is_decoded_far_beyond_the_end(files, name):
-    with open(files / name, "rb") as file, open_sound(file) as sound:
-        part = Cut((0.0, 0.5), sound.sample_rate_hz)
+    with open(files / name, "rb") as file, open_audio(file) as sound:
+        part = FrameRange((0.0, 0.5), sound.sample_rate_hz)
         list(part.pieces(sound))
-        assert part.end <= part.at < 4.5 * RATE_HZ
+        assert part.end <= part.position < 4.5 * RATE_HZ
 
 
 def test_frames_within_a_recording():
-    part = Cut((1.0, 3.0), 100)
+    part = FrameRange((1.0, 3.0), 100)
     assert [part.frames_within(n) for n in (0, 100, 150, 300, 400)] == [0, 0, 50, 200, 200]
-    assert Cut(None, 100).frames_within(7) == 7
-    assert Cut((0.5, math.inf), 100).frames_within(70) == 20
+    assert FrameRange(None, 100).frames_within(7) == 7
+    assert FrameRange((0.5, math.inf), 100).frames_within(70) == 20
 
 
 def tape_of(path, opens, **options):
@@ -162,12 +162,12 @@ def tape_of(path, opens, **options):
         with open(path, "rb") as file:
             yield file
 
-    return contextlib.closing(Tape(open_file, lambda file: None, **options))
+    return contextlib.closing(SharedDecoder(open_file, lambda file: None, **options))
 
 
 def taken(tape, span):
-    with tape.playable(DEFAULT_LIMITS) as (sound, _, _):
-        pieces = list(Cut(span, sound.sample_rate_hz).pieces(sound))
+    with tape.open_stream(DEFAULT_LIMITS) as (sound, _, _):
+        pieces = list(FrameRange(span, sound.sample_rate_hz).pieces(sound))
         return np.concatenate([np.zeros((0, sound.channels), np.float32), *pieces])
 
 
@@ -222,7 +222,7 @@ def test_spans_of_what_was_written_into_fail_and_those_before_do_not(files, tmp_
     version = stat_version(path.stat())
     spans = [ClipRef(str(path), version, f"t={at}", span=(float(at), at + 1.0)) for at in range(4)]
     outcomes = []
-    for recording in of_clips(spans):
+    for recording in clip_recordings(spans):
         reader = ClipReader(recording)
         try:
             outcomes.append(sum(len(piece) for piece in reader.pieces()))

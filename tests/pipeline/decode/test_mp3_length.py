@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from pipeline.decode.headers.declared_length import Promise
+from pipeline.decode.headers.declared_length import DeclaredLength
 from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY
-from pipeline.decode.mp3_length import mpeg_length
+from pipeline.decode.mp3_length import estimate_mp3_length
 
 FRAME = b"\xff\xfb\x90\x00".ljust(417, b"\x55")
 """MPEG-1 Layer III at 44.1 kHz and 128 kbit/s."""
@@ -34,26 +34,26 @@ class CountingFile(io.BytesIO):
 def test_what_follows_the_audio_of_an_uncounted_mp3_is_not_counted():
     for behind in (b"", b"TAG" + bytes(125), bytes(200_000), random.Random(1).randbytes(300_000)):
         file = CountingFile(AUDIO + behind)
-        found = mpeg_length(file)
+        found = estimate_mp3_length(file)
         assert found is not None
         assert not found.is_exact
         expected = N_FRAMES * 1152 - UNTOLD_DELAY
         assert found.n_samples == pytest.approx(expected, abs=len(behind) // 20 + 1)
         assert file.n_read < 500_000
-    found = mpeg_length(io.BytesIO(AUDIO + bytes(50_000)))
+    found = estimate_mp3_length(io.BytesIO(AUDIO + bytes(50_000)))
     assert found is not None
     assert found.n_samples == N_FRAMES * 1152 - UNTOLD_DELAY
 
 
 def test_an_end_inside_a_frame_is_told():
-    found = mpeg_length(io.BytesIO(AUDIO[:-100]))
+    found = estimate_mp3_length(io.BytesIO(AUDIO[:-100]))
     assert found is not None
-    assert found.promise == Promise(None, is_cut=True)
+    assert found.promise == DeclaredLength(None, is_cut=True)
 
 
 def test_a_sound_count_is_exact_and_costs_no_look_at_the_end():
     file = CountingFile(info_frame(N_FRAMES, len(AUDIO) + 417) + AUDIO)
-    found = mpeg_length(file)
+    found = estimate_mp3_length(file)
     assert found is not None
     assert (found.n_samples, found.is_exact) == (N_FRAMES * 1152 - 529, True)
     assert file.n_read < 100_000
@@ -61,17 +61,19 @@ def test_a_sound_count_is_exact_and_costs_no_look_at_the_end():
 
 def test_joined_files_are_longer_than_the_first_of_them_counts():
     one = info_frame(N_FRAMES, len(AUDIO) + 417) + AUDIO
-    found = mpeg_length(io.BytesIO(one + one))
+    found = estimate_mp3_length(io.BytesIO(one + one))
     assert found is not None
     assert not found.is_exact
     assert found.n_samples == pytest.approx(2 * N_FRAMES * 1152, rel=0.001)
 
 
 def test_a_cut_file_lacks_the_bytes_that_its_tag_counts():
-    found = mpeg_length(io.BytesIO((info_frame(N_FRAMES, len(AUDIO) + 417) + AUDIO)[:400_100]))
+    found = estimate_mp3_length(
+        io.BytesIO((info_frame(N_FRAMES, len(AUDIO) + 417) + AUDIO)[:400_100])
+    )
     assert found is not None
     promise = found.promise
     assert promise is not None
-    assert promise.promised == len(AUDIO) + 417
+    assert promise.declared == len(AUDIO) + 417
     assert promise.present == pytest.approx(400_100, abs=417)
     assert promise.is_cut

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.decode.ffmpeg import by_ffmpeg
+from pipeline.decode.ffmpeg import open_ffmpeg
 from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY
-from pipeline.decode.libsndfile import by_libsndfile
-from pipeline.decode.open_audio import open_sound
+from pipeline.decode.libsndfile import open_libsndfile
+from pipeline.decode.open_audio import open_audio
 from pipeline.errors import CannotDecodeError
 
 RATE_HZ = 44_100
@@ -89,7 +89,7 @@ def lag(samples, source):
 @pytest.mark.parametrize("name", LOSSLESS)
 def test_both_give_the_same_samples(files, name):
     expected, _ = soundfile.read(files / name, dtype="float32", always_2d=True)
-    for decoder in (by_libsndfile, by_ffmpeg):
+    for decoder in (open_libsndfile, open_ffmpeg):
         frames, sound = frames_of(files / name, decoder)
         assert (sound.sample_rate_hz, sound.channels) == (RATE_HZ, 2)
         np.testing.assert_allclose(frames, expected, rtol=0, atol=1e-4)
@@ -97,8 +97,8 @@ def test_both_give_the_same_samples(files, name):
 
 @pytest.mark.parametrize("name", ["tagged.mp3", "plain.mp3", "id3.mp3", "a.ogg", "a.opus"])
 def test_both_give_the_same_audio_of_what_is_lossy(files, name):
-    ours, sound = frames_of(files / name, by_libsndfile)
-    theirs, _ = frames_of(files / name, by_ffmpeg)
+    ours, sound = frames_of(files / name, open_libsndfile)
+    theirs, _ = frames_of(files / name, open_ffmpeg)
     assert len(ours) == len(theirs)
     assert lag(ours[:, 0], theirs[:, 0]) == 0
     # Two decoders of one format round differently, Opus's by more.
@@ -106,7 +106,7 @@ def test_both_give_the_same_audio_of_what_is_lossy(files, name):
     source = voice(sound.sample_rate_hz)
     if name in ("plain.mp3", "id3.mp3"):
         assert lag(ours[:, 0], source) == UNTOLD_DELAY
-        trimmed, _ = frames_of(files / name, open_sound)
+        trimmed, _ = frames_of(files / name, open_audio)
         assert trimmed.tobytes() == ours[UNTOLD_DELAY:].tobytes()
         # The last frame is filled up, and nobody knows from where on.
         assert 0 <= len(trimmed) - len(source) < 2 * 1152
@@ -117,7 +117,7 @@ def test_both_give_the_same_audio_of_what_is_lossy(files, name):
 
 def test_fragments_of_mp4_do_not_tell_their_delay(files):
     # One block in front, and one that is filled up behind; nothing is lost.
-    frames, _ = frames_of(files / "fragments.m4a", by_ffmpeg)
+    frames, _ = frames_of(files / "fragments.m4a", open_ffmpeg)
     assert lag(frames[:, 0], voice(RATE_HZ)) == 1024
     assert 1024 <= len(frames) - len(voice(RATE_HZ)) < 2048
 
@@ -125,7 +125,7 @@ def test_fragments_of_mp4_do_not_tell_their_delay(files):
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 22_050, 44_100])
 def test_aac_in_mp4_has_the_length_of_its_source(tmp_path, rate_hz):
     encode(tmp_path / "a.m4a", "aac", voice(rate_hz), rate_hz)
-    frames, _ = frames_of(tmp_path / "a.m4a", by_ffmpeg)
+    frames, _ = frames_of(tmp_path / "a.m4a", open_ffmpeg)
     assert len(frames) == len(voice(rate_hz))
     assert lag(frames[:, 0], voice(rate_hz)) == 0
 
@@ -136,8 +136,8 @@ def test_an_xing_tag_of_another_encoder_is_treated_alike(files, tmp_path):
     name_at = content.index(b"Lav")
     content[name_at : name_at + 24] = bytes(24)
     (tmp_path / "a.mp3").write_bytes(content)
-    ours, _ = frames_of(tmp_path / "a.mp3", by_libsndfile)
-    theirs, _ = frames_of(tmp_path / "a.mp3", by_ffmpeg)
+    ours, _ = frames_of(tmp_path / "a.mp3", open_libsndfile)
+    theirs, _ = frames_of(tmp_path / "a.mp3", open_ffmpeg)
     assert len(ours) == len(theirs)
     assert lag(ours[:, 0], theirs[:, 0]) == 0
 
@@ -150,13 +150,13 @@ def test_an_xing_tag_of_another_encoder_is_treated_alike(files, tmp_path):
 def test_the_content_and_not_the_name_says_who_decodes(files, tmp_path, name, decoder):
     path = tmp_path / "sound.bin"
     path.write_bytes((files / name).read_bytes())
-    with open(path, "rb") as file, open_sound(file) as sound:
+    with open(path, "rb") as file, open_audio(file) as sound:
         assert sound.decoder == decoder
 
 
 def test_flac_in_ogg(tmp_path):
     encode(tmp_path / "a.oga", "flac", voice(RATE_HZ), RATE_HZ)
-    frames, _ = frames_of(tmp_path / "a.oga", open_sound)
+    frames, _ = frames_of(tmp_path / "a.oga", open_audio)
     np.testing.assert_allclose(frames[:, 0], voice(RATE_HZ), rtol=0, atol=1e-4)
 
 
@@ -165,7 +165,7 @@ def test_ffmpeg_gives_all_channels(tmp_path, noise, channels):
     # More than eight made PyAV read beyond its planes, and crash.
     pcm = noise(5000 * channels).reshape(-1, channels)
     soundfile.write(tmp_path / "a.wav", pcm, RATE_HZ, subtype="FLOAT")
-    frames, sound = frames_of(tmp_path / "a.wav", by_ffmpeg)
+    frames, sound = frames_of(tmp_path / "a.wav", open_ffmpeg)
     assert sound.channels == channels
     assert frames.tobytes() == pcm.tobytes()
 
@@ -193,7 +193,7 @@ def test_ffmpeg_gives_all_channels_where_each_has_a_plane_of_its_own(tmp_path, n
         )
         for each in (*to_codec.resample(frame), *to_codec.resample(None), None):
             container.mux(stream.encode(each))
-    frames, sound = frames_of(tmp_path / name, by_ffmpeg)
+    frames, sound = frames_of(tmp_path / name, open_ffmpeg)
     assert sound.channels == len(levels)
     np.testing.assert_allclose(frames.std(0) / frames.std(0)[0], levels / levels[0], rtol=0.1)
 
@@ -202,7 +202,7 @@ def test_pieces_of_many_channels_are_short(tmp_path):
     pcm = np.zeros((20_000, 1000), np.uint8)
     with soundfile.SoundFile(tmp_path / "a.wav", "w", 8_000, 1000, "PCM_U8") as file:
         file.write(pcm.astype(np.int16))
-    with open(tmp_path / "a.wav", "rb") as file, open_sound(file) as sound:
+    with open(tmp_path / "a.wav", "rb") as file, open_audio(file) as sound:
         lengths = [len(piece) for piece in sound.pieces]
     # Eight channels' worth of a piece: 1,048,576 samples.
     assert max(lengths) == 1048
@@ -210,7 +210,7 @@ def test_pieces_of_many_channels_are_short(tmp_path):
 
 
 def test_the_pieces_of_ffmpeg_are_not_as_small_as_its_frames(files):
-    with open(files / "a.opus", "rb") as file, by_ffmpeg(file) as sound:
+    with open(files / "a.opus", "rb") as file, open_ffmpeg(file) as sound:
         lengths = [len(piece) for piece in sound.pieces]
     assert sum(lengths) == 120_000
     assert min(lengths[:-1]) > 20_000
@@ -223,7 +223,7 @@ def test_a_stream_that_changes_its_rate_is_refused(tmp_path):
     (tmp_path / "both.aac").write_bytes(both)
     with (
         open(tmp_path / "both.aac", "rb") as file,
-        open_sound(file) as sound,
+        open_audio(file) as sound,
         pytest.raises(ValueError, match=r"changes from 44100 Hz .* to 48000 Hz"),
     ):
         list(sound.pieces)
@@ -231,7 +231,7 @@ def test_a_stream_that_changes_its_rate_is_refused(tmp_path):
 
 def test_ogg_files_one_after_another_are_one_recording(files, tmp_path):
     (tmp_path / "chain.ogg").write_bytes(2 * (files / "a.ogg").read_bytes())
-    frames, _ = frames_of(tmp_path / "chain.ogg", open_sound)
+    frames, _ = frames_of(tmp_path / "chain.ogg", open_audio)
     # Where the second one begins FFmpeg is up to a block off.
     assert 0 <= len(frames) - 2 * len(voice(RATE_HZ)) <= 1024
 
@@ -240,8 +240,8 @@ def test_ogg_files_one_after_another_are_one_recording(files, tmp_path):
 @pytest.mark.parametrize("codec", ["VORBIS", "OPUS"])
 def test_ogg_files_of_one_page_have_the_length_of_their_source(tmp_path, codec, n):
     soundfile.write(tmp_path / "a.ogg", voice(48_000)[:n], 48_000, codec, format="OGG")
-    frames, _ = frames_of(tmp_path / "a.ogg", open_sound)
-    expected, _ = frames_of(tmp_path / "a.ogg", by_libsndfile)
+    frames, _ = frames_of(tmp_path / "a.ogg", open_audio)
+    expected, _ = frames_of(tmp_path / "a.ogg", open_libsndfile)
     assert len(frames) == len(expected) == n
     np.testing.assert_allclose(frames, expected, rtol=0, atol=2e-3)
 
@@ -252,7 +252,7 @@ def test_a_temporary_file_can_be_closed_afterwards(files, name, n_pieces):
     # One that can be written to goes back by what it has buffered, from where the decoder is.
     with tempfile.TemporaryFile() as file:
         file.write((files / name).read_bytes())
-        with open_sound(file) as sound:
+        with open_audio(file) as sound:
             list(itertools.islice(sound.pieces, n_pieces))
 
 
@@ -261,6 +261,6 @@ def test_what_neither_knows_names_both(tmp_path):
     with (
         open(tmp_path / "a.wav", "rb") as file,
         pytest.raises(CannotDecodeError, match="libsndfile: Format not recognised; FFmpeg: "),
-        open_sound(file),
+        open_audio(file),
     ):
         pass

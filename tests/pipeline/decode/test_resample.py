@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.decode.audio_stream import PIECE_FRAMES
-from pipeline.decode.resample import resampled, resampled_length
-from pipeline.readers.shard_reader import of_clip
+from pipeline.decode.resample import resample, resampled_length
+from pipeline.readers.shard_reader import clip_recording
 from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import ClipDone
 from pipeline.stream.packets import clip_events
@@ -29,19 +29,19 @@ RATES_HZ = (8_000, 11_025, 22_050, 44_100, 48_000, 96_000)
 )
 def test_pieces_of_any_size_are_bit_exactly_the_whole(noise, rate_hz, n, cuts, most):
     pcm = noise(n)
-    pieces = [np.zeros(0, np.float32), *resampled(iter(np.split(pcm, cuts)), rate_hz, most)]
+    pieces = [np.zeros(0, np.float32), *resample(iter(np.split(pcm, cuts)), rate_hz, most)]
     assert np.concatenate(pieces).tobytes() == soxr.resample(pcm, rate_hz, 32_000).tobytes()
 
 
 @given(rate_hz=st.sampled_from((*RATES_HZ, 32_000, 44_056, 7_333)), n=st.integers(0, 60_000))
 def test_the_length_is_known_before(rate_hz, n):
-    pieces = resampled(iter([np.zeros(n, np.float32)]), rate_hz, PIECE_FRAMES)
+    pieces = resample(iter([np.zeros(n, np.float32)]), rate_hz, PIECE_FRAMES)
     assert resampled_length(n, rate_hz) == sum(map(len, pieces))
 
 
 def test_32_khz_passes_as_it_is(noise):
     pieces = [noise(100), noise(5)]
-    assert [id(piece) for piece in resampled(iter(pieces), 32_000, 10)] == [*map(id, pieces)]
+    assert [id(piece) for piece in resample(iter(pieces), 32_000, 10)] == [*map(id, pieces)]
 
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
@@ -77,7 +77,9 @@ def test_windows_of_a_long_flac_are_those_of_the_whole_file(tmp_path, listed, mi
     del pcm
     rule = WindowRule(320_000, 80_000, padding)
     n_windows = 0
-    for event in clip_events(of_clip(listed(tmp_path / "long.flac")), 0, DecodeRule(rule, 1)):
+    for event in clip_events(
+        clip_recording(listed(tmp_path / "long.flac")), 0, DecodeRule(rule, 1)
+    ):
         if isinstance(event, WindowBlock):
             assert event.first_index == n_windows
             for window in event.windows():

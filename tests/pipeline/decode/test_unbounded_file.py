@@ -5,14 +5,14 @@ import os
 
 import pytest
 
-from pipeline.decode.unbounded_file import Endless
+from pipeline.decode.unbounded_file import UnboundedFile
 
 CONTENT = bytes(range(200))
 
 
 @pytest.fixture
 def endless():
-    return Endless(io.BytesIO(CONTENT), 150)
+    return UnboundedFile(io.BytesIO(CONTENT), 150)
 
 
 def test_what_is_there_is_read_and_then_nothing(endless):
@@ -41,12 +41,12 @@ def test_a_file_whose_descriptor_was_moved(tmp_path):
     with open(tmp_path / "a", "rb", buffering=16) as file:
         file.read(5)
         os.lseek(file.fileno(), 90, os.SEEK_SET)
-        assert Endless(file, 200).read(200) == CONTENT
+        assert UnboundedFile(file, 200).read(200) == CONTENT
 
 
 def test_it_has_no_descriptor_and_leaves_the_file_open(tmp_path):
     (tmp_path / "a").write_bytes(CONTENT)
     with open(tmp_path / "a", "rb") as file:
-        with Endless(file, 200) as endless, pytest.raises(io.UnsupportedOperation):
+        with UnboundedFile(file, 200) as endless, pytest.raises(io.UnsupportedOperation):
             endless.fileno()
         assert not file.closed

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.decode.ffmpeg import by_ffmpeg
+from pipeline.decode.ffmpeg import open_ffmpeg
 from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY
-from pipeline.decode.libsndfile import by_libsndfile
-from pipeline.decode.open_audio import open_sound
-from pipeline.decode.probe import read_header
+from pipeline.decode.libsndfile import open_libsndfile
+from pipeline.decode.open_audio import open_audio
+from pipeline.decode.probe import probe_audio
 from pipeline.errors import ClipError
 from pipeline.limits import Limits
-from pipeline.readers.shard_reader import of_clip
+from pipeline.readers.shard_reader import clip_recording
 from pipeline.stream.clip_decoder import ClipReader
 from tests.mixed_corpus import encode
 
@@ -57,7 +57,7 @@ def outcome(tmp_path, listed):
     def of(content):
         path = tmp_path / "clip"
         path.write_bytes(content)
-        reader = ClipReader(of_clip(listed(path)), Limits())
+        reader = ClipReader(clip_recording(listed(path)), Limits())
         try:
             return sum(map(len, reader.pieces())) / 32_000
         except ClipError as error:
@@ -86,23 +86,23 @@ def lag(samples, source):
 @pytest.mark.parametrize("kind", ["loud", "loud, silent", "silent, loud"])
 def test_all_of_it_in_step_with_its_source(made, kind, rate_hz, channels, options):
     path, pcm = made(kind, rate_hz, channels, options)
-    frames = frames_of(path, open_sound)
+    frames = frames_of(path, open_audio)
     assert 0 <= len(frames) - len(pcm) < LAST_FRAMES
     assert lag(frames[:, 0], pcm[:, 0]) == 0
     # What libsndfile gives of it is the same to the last bit, and FFmpeg finds no more.
-    alone = frames_of(path, by_libsndfile)[UNTOLD_DELAY:]
+    alone = frames_of(path, open_libsndfile)[UNTOLD_DELAY:]
     assert alone.tobytes() == frames[: len(alone)].tobytes()
     assert len(alone) < len(frames) or kind != "loud, silent"
-    assert len(frames_of(path, by_ffmpeg)) == UNTOLD_DELAY + len(frames)
+    assert len(frames_of(path, open_ffmpeg)) == UNTOLD_DELAY + len(frames)
 
 
 @pytest.mark.parametrize("rate_hz", [44_100, 16_000])
 def test_a_constant_bit_rate_is_decoded_as_ever(made, rate_hz):
     path, _ = made("loud, silent", rate_hz, options=("-b:a", "64k"))
-    frames = frames_of(path, open_sound)
-    assert frames.tobytes() == frames_of(path, by_libsndfile)[UNTOLD_DELAY:].tobytes()
+    frames = frames_of(path, open_audio)
+    assert frames.tobytes() == frames_of(path, open_libsndfile)[UNTOLD_DELAY:].tobytes()
     with open(path, "rb") as file:
-        assert read_header(file).n_frames == len(frames)
+        assert probe_audio(file).n_frames == len(frames)
 
 
 def test_id3_tags_in_front_and_behind(made):
@@ -111,7 +111,7 @@ def test_id3_tags_in_front_and_behind(made):
     content = path.read_bytes()
     assert (content[:3], content[-128:-125]) == (b"ID3", b"TAG")
     plain, _ = made("loud, silent")
-    assert frames_of(path, open_sound).tobytes() == frames_of(plain, open_sound).tobytes()
+    assert frames_of(path, open_audio).tobytes() == frames_of(plain, open_audio).tobytes()
 
 
 def test_a_tag_without_a_count(made, tmp_path):
@@ -119,17 +119,17 @@ def test_a_tag_without_a_count(made, tmp_path):
     content = bytearray(path.read_bytes())
     content[content.index(b"Xing") + 7] &= 0xFE
     (tmp_path / "a.mp3").write_bytes(content)
-    frames = frames_of(tmp_path / "a.mp3", open_sound)
+    frames = frames_of(tmp_path / "a.mp3", open_audio)
     assert 0 <= len(frames) - len(pcm) < LAST_FRAMES + UNTOLD_DELAY
 
 
 @pytest.mark.parametrize("options", [VARIABLE, ("-b:a", "64k")])
 def test_what_follows_the_audio_changes_no_sample(made, tmp_path, options):
     path, _ = made(options=options)
-    samples = frames_of(path, open_sound).tobytes()
+    samples = frames_of(path, open_audio).tobytes()
     for behind in (bytes(5000), np.random.default_rng(1).bytes(100_000)):
         (tmp_path / "a.mp3").write_bytes(path.read_bytes() + behind)
-        assert frames_of(tmp_path / "a.mp3", open_sound).tobytes() == samples
+        assert frames_of(tmp_path / "a.mp3", open_audio).tobytes() == samples
 
 
 def test_files_that_were_joined(made, outcome):

@@ -13,8 +13,8 @@ from pipeline.audio import SAMPLE_RATE_HZ
 from pipeline.clips import ClipRef
 from pipeline.embedding.assembler import Assembler
 from pipeline.errors import BrokenStreamError
-from pipeline.progress import Progress
-from pipeline.readers.shard_reader import of_clips
+from pipeline.progress import Counts
+from pipeline.readers.shard_reader import clip_recordings
 from pipeline.shards import Shard
 from pipeline.stream.events import ClipDone, ClipFailed, ClipStart, ShardEnd
 from pipeline.stream.packets import shard_packets
@@ -64,7 +64,7 @@ def windows_of(spec, pcm):
 
 def test_a_clips_row_is_the_mean_over_its_windows(new_table, assemble, model, clips, noise):
     table = new_table(**BOTH)
-    rows, _ = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule))
+    rows, _ = assemble(table, clips, shard_packets(clip_recordings(clips), table.spec.decode_rule))
     assert [row["uri"] for row in rows["clips"]] == [clip.uri for clip in clips]
     for i, row in enumerate(rows["clips"]):
         outputs = model.embed(windows_of(table.spec, noise(LENGTHS[i], seed=i)))
@@ -77,7 +77,7 @@ def test_a_clips_row_is_the_mean_over_its_windows(new_table, assemble, model, cl
 
 def test_windows_are_in_order_with_their_spans(new_table, assemble, model, clips, noise):
     table = new_table(**BOTH)
-    rows, _ = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule))
+    rows, _ = assemble(table, clips, shard_packets(clip_recordings(clips), table.spec.decode_rule))
     expected = []
     for i, n_samples in enumerate(LENGTHS):
         features = model.embed(windows_of(table.spec, noise(n_samples, seed=i))).features
@@ -92,11 +92,15 @@ def test_windows_are_in_order_with_their_spans(new_table, assemble, model, clips
 
 def test_batches_of_any_size_give_the_same_rows(new_table, assemble, model, clips, small_pool):
     table = new_table(**BOTH)
-    in_small, _ = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule, 1))
+    in_small, _ = assemble(
+        table, clips, shard_packets(clip_recordings(clips), table.spec.decode_rule, 1)
+    )
     assert max(model.calls) == 2 + 1  # three of 100 to 320 samples fill 0.02 s
     pipeline.embedding.assembler.POOL_S = 160.0
     model.calls.clear()
-    in_one, _ = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule))
+    in_one, _ = assemble(
+        table, clips, shard_packets(clip_recordings(clips), table.spec.decode_rule)
+    )
     assert len(model.calls) == 1
     # Clips are written as they are completed, in batches of any size in the shard's order.
     assert in_small == in_one
@@ -110,7 +114,9 @@ def test_a_clip_that_fails_at_its_end_leaves_only_its_error(
     soundfile.write(tmp_path / "nan.wav", pcm, SAMPLE_RATE_HZ, subtype="FLOAT")
     clips = [clips[3], listed(tmp_path / "nan.wav"), clips[4]]
     table = new_table(**BOTH)
-    rows, assembler = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule))
+    rows, assembler = assemble(
+        table, clips, shard_packets(clip_recordings(clips), table.spec.decode_rule)
+    )
     # Most of its 873 windows had been embedded when it failed.
     assert sum(model.calls) > 800
     good = [clips[0].uri, clips[2].uri]
@@ -155,7 +161,7 @@ def test_output_that_is_not_finite_is_an_error(
     soundfile.write(tmp_path / "loud.wav", pcm, SAMPLE_RATE_HZ, subtype="FLOAT")
     clips = [clips[0], listed(tmp_path / "loud.wav"), clips[1]]
     table = new_table(**BOTH)
-    packets = shard_packets(of_clips(clips), table.spec.decode_rule)
+    packets = shard_packets(clip_recordings(clips), table.spec.decode_rule)
     rows, _ = assemble(table, clips, packets, FailingModel(model))
     assert [row["uri"] for row in rows["clips"]] == [clips[0].uri, clips[2].uri]
     assert len(rows["windows"]) == 2
@@ -168,7 +174,7 @@ def test_timestamps_are_those_of_the_reflected_clip(
     new_table, assemble, model, clips, noise, timestamps
 ):
     table = new_table(**timestamps)
-    packets = shard_packets(of_clips(clips[2:]), table.spec.decode_rule)
+    packets = shard_packets(clip_recordings(clips[2:]), table.spec.decode_rule)
     rows, _ = assemble(table, clips[2:], packets)
     expected = []
     for i, n_samples in list(enumerate(LENGTHS))[2:]:
@@ -197,7 +203,7 @@ def test_timestamps_of_failed_clips_are_taken_back(
         bad.append(listed(tmp_path / f"{name}.wav"))
     order = [clips[3], *bad, clips[4]]
     table = new_table(**timestamps)
-    packets = shard_packets(of_clips(order), table.spec.decode_rule)
+    packets = shard_packets(clip_recordings(order), table.spec.decode_rule)
     # Three floats of four bytes: 20 rows a row group, so that much is on the disk by then.
     rows, assembler = assemble(table, order, packets, FailingModel(model), group_bytes=240)
     good = [clips[3].uri, clips[4].uri]
@@ -220,7 +226,7 @@ def test_rows_carry_the_arch_of_their_clips_length(
     clips = [write_clip(tmp_path / f"{i}.wav", n) for i, n in enumerate(lengths)]
     tables = {"tables": ("clips", "windows", "timestamps"), "min_samples": 320}
     table = new_table(**routed | timestamps | tables | {"timestamp_window": 320})
-    rows, _ = assemble(table, clips, shard_packets(of_clips(clips), table.spec.decode_rule))
+    rows, _ = assemble(table, clips, shard_packets(clip_recordings(clips), table.spec.decode_rule))
     by_uri = {clip.uri: arch for clip, arch in zip(clips, archs, strict=True)}
     assert len(rows["clips"]) == len(lengths)
     for row in rows["clips"] + rows["windows"]:
@@ -238,12 +244,12 @@ def test_progress_only_grows_and_ends_at_the_total(new_table, assemble, clips, s
     assemble(
         table,
         clips,
-        shard_packets(of_clips(clips), table.spec.decode_rule),
+        shard_packets(clip_recordings(clips), table.spec.decode_rule),
         on_progress=lambda progress: seen.append(dataclasses.replace(progress)),
     )
     assert [p.clips for p in seen] == sorted(p.clips for p in seen)
     # By length 1, 1, 1 + 321 // 160, 1 + 1000 // 160 and 1 + 3000 // 160 windows.
-    total = Progress(6, 1 + 1 + 3 + 7 + 19, sum(LENGTHS) / 32_000, {"missing": 1})
+    total = Counts(6, 1 + 1 + 3 + 7 + 19, sum(LENGTHS) / 32_000, {"missing": 1})
     assert seen[-1] == total
 
 
@@ -260,7 +266,7 @@ def test_a_stream_that_lost_or_repeated_a_packet_is_refused(
 ):
     clips = [*clips, ClipRef("/nowhere.wav", "missing")]
     table = new_table(**timestamps | {"tables": ("clips", "windows", "timestamps")})
-    packets = list(shard_packets(of_clips(clips), table.spec.decode_rule, 1))
+    packets = list(shard_packets(clip_recordings(clips), table.spec.decode_rule, 1))
     assert len(packets) > len(clips)
     for i in range(len(packets)):
         with pytest.raises(BrokenStreamError):
@@ -301,4 +307,4 @@ def test_streams_that_do_not_account_for_the_clip_are_refused(new_table, assembl
 def test_a_shard_of_no_clips(new_table, assemble):
     rows, assembler = assemble(new_table(), [], [[ShardEnd(0, 0)]])
     assert rows == {"clips": []}
-    assert assembler.progress == Progress()
+    assert assembler.progress == Counts()

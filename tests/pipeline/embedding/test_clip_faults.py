@@ -11,7 +11,7 @@ import soundfile
 from pipeline.clips import ClipRef, path_to_uri
 from pipeline.errors import BrokenStreamError, HostError
 from pipeline.io.versions import stat_version
-from pipeline.readers.shard_reader import of_clips
+from pipeline.readers.shard_reader import clip_recordings
 from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import ClipDone, ClipFailed, ShardEnd
 from pipeline.stream.packets import shard_packets
@@ -27,7 +27,7 @@ def clip(path):
 
 
 def events_of(*paths):
-    packets = shard_packets(of_clips(map(clip, paths)), RULE)
+    packets = shard_packets(clip_recordings(map(clip, paths)), RULE)
     return [event for packet in packets for event in packet]
 
 
@@ -121,6 +121,6 @@ def test_a_fault_of_this_machine_in_a_decoder_is_never_the_clips(monkeypatch, so
     def full(file):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(open_audio, "by_libsndfile", full)
+    monkeypatch.setattr(open_audio, "open_libsndfile", full)
     with pytest.raises(HostError):
         events_of(sound)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from pipeline.embedding.dynamic_batching import SharedModel
+from pipeline.embedding.dynamic_batching import DynamicBatcher
 from tests.pipeline.conftest import StatisticsModel
 from tests.support import wait_until
 
@@ -64,7 +64,7 @@ def windows(seed, n):
 
 def test_each_gets_the_rows_of_its_own_windows():
     model = WatchedModel()
-    shared = SharedModel(model)
+    shared = DynamicBatcher(model)
     asked = [windows(seed, 1 + seed % 5) for seed in range(40)]
     with ThreadPoolExecutor(16) as threads:
         answers = list(threads.map(shared.embed, asked))
@@ -79,7 +79,7 @@ def test_each_gets_the_rows_of_its_own_windows():
 def test_what_is_asked_during_a_call_is_the_next_one():
     model = WatchedModel()
     model.go.clear()
-    shared = SharedModel(model)
+    shared = DynamicBatcher(model)
     with ThreadPoolExecutor(5) as threads:
         answers = [threads.submit(shared.embed, windows(0, 1))]
         assert model.begun.wait(60)
@@ -93,7 +93,7 @@ def test_what_is_asked_during_a_call_is_the_next_one():
 def test_one_that_fails_leaves_the_others_their_answers():
     model = WatchedModel()
     model.go.clear()
-    shared = SharedModel(model)
+    shared = DynamicBatcher(model)
     bad = [np.full(100, np.nan, np.float32)]
     with ThreadPoolExecutor(4) as threads:
         first = threads.submit(shared.embed, windows(0, 1))
@@ -110,7 +110,7 @@ def test_one_that_fails_leaves_the_others_their_answers():
 
 def test_timestamps_and_settings_are_in_the_same_thread():
     model, prepared = WatchedModel(), []
-    shared = SharedModel(model, lambda: prepared.append(threading.current_thread()))
+    shared = DynamicBatcher(model, lambda: prepared.append(threading.current_thread()))
     shared.embed(windows(0, 1))
     assert set(prepared) == model.threads
     stream = np.zeros(8000, np.float32)
@@ -122,7 +122,7 @@ def test_timestamps_and_settings_are_in_the_same_thread():
 
 def test_each_answer_is_told_with_its_windows_and_times():
     told = []
-    shared = SharedModel(StatisticsModel(), on_answer=lambda *answer: told.append(answer))
+    shared = DynamicBatcher(StatisticsModel(), on_answer=lambda *answer: told.append(answer))
     shared.embed(windows(0, 3))
     shared.embed_timestamps(np.zeros(8000, np.float32), 2)
     wait_until(lambda: len(told) == 2)
@@ -132,7 +132,7 @@ def test_each_answer_is_told_with_its_windows_and_times():
 
 def test_a_full_call_is_begun_while_another_is_under_way():
     model = LaterModel()
-    shared = SharedModel(model)
+    shared = DynamicBatcher(model)
     asked = [windows(seed, 1) for seed in range(8)]  # 100 samples each
     with ThreadPoolExecutor(8) as threads:
         answers = [threads.submit(shared.embed, asked[0])]
@@ -159,7 +159,7 @@ def test_a_full_call_is_begun_while_another_is_under_way():
 
 def test_what_does_not_fill_a_call_goes_when_the_model_is_free():
     model = LaterModel()
-    shared = SharedModel(model)
+    shared = DynamicBatcher(model)
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(shared.embed, windows(0, 1))
         wait_until(lambda: len(model.begun) == 1)
@@ -183,7 +183,7 @@ def test_an_answer_that_fails_late_is_an_error_of_whose_it_was():
             return later
 
     model = FailingModel()
-    shared = SharedModel(model)
+    shared = DynamicBatcher(model)
     assert len(shared.embed(windows(0, 1)).features) == 1
     with pytest.raises(ZeroDivisionError):
         shared.embed(windows(1, 1))

@@ -9,12 +9,12 @@ import soundfile
 
 from pipeline.audio import SAMPLE_RATE_HZ
 from pipeline.clips import ClipRef
-from pipeline.embedding.embed_shard import embed_shard, embedded_shard
+from pipeline.embedding.embed_shard import embed_shard, embed_uncommitted
 from pipeline.errors import BrokenStreamError
 from pipeline.io.versions import file_version
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.plan import plan_shards
-from pipeline.readers.shard_reader import of_clips
+from pipeline.readers.shard_reader import clip_recordings
 from pipeline.stream.packets import shard_packets
 from pipeline.table_layout import DATA_DIRS, TEMP_DIR, commit_name
 from tests.pipeline.conftest import Outputs, StatisticsModel
@@ -41,7 +41,7 @@ def contents(table):
 
 def test_the_record_counts_what_is_in_the_table(new_table, model, shard):
     table = new_table(**BOTH)
-    packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
+    packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
     record = embed_shard(shard, packets, model, table)
     assert record.shard == shard.shard_id
     assert record.clips == 4
@@ -58,7 +58,7 @@ def test_done_twice_is_the_same_files_and_one_record(new_table, model, shard):
     table = new_table(**BOTH)
     records, files = [], []
     for _ in range(2):
-        packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
+        packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
         records.append(embed_shard(shard, packets, model, table))
         files.append(contents(table))
         table.store.delete(commit_name(shard.shard_id))  # as if killed before that
@@ -79,9 +79,9 @@ def test_who_comes_late_leaves_what_another_committed(new_table, model, shard):
             return Outputs(found.features * np.float32(1.0001), found.logits)
 
     def late_packets():
-        yield from shard_packets(of_clips(shard.clips), table.spec.decode_rule)
+        yield from shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
         embed_shard(
-            shard, shard_packets(of_clips(shard.clips), table.spec.decode_rule), model, table
+            shard, shard_packets(clip_recordings(shard.clips), table.spec.decode_rule), model, table
         )
         before.update(contents(table))
 
@@ -109,8 +109,8 @@ def test_who_stood_still_while_another_wrote_leaves_a_sound_table(
     """It has looked for a record, and put none to all of its three files in place."""
     table, other = new_table(**BOTH), new_table(**BOTH)
     late, prompt = (
-        embedded_shard(
-            shard, shard_packets(of_clips(shard.clips), table.spec.decode_rule), each, where
+        embed_uncommitted(
+            shard, shard_packets(clip_recordings(shard.clips), table.spec.decode_rule), each, where
         )
         for each, where in ((NoisyModel(), table), (model, other))
     )
@@ -153,7 +153,7 @@ def test_timestamps_done_twice_are_the_same_files(
     (shard,) = plan_shards([*clips, listed(tmp_path / "nan.wav")], table.spec.digest, 100)
     records, files = [], []
     for _ in range(2):
-        packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
+        packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
         records.append(embed_shard(shard, packets, model, table))
         files.append(contents(table))
         assert verify_table(table).passed
@@ -170,7 +170,7 @@ def test_the_record_holds_the_models_fidelity_and_the_files_do_not(
 ):
     table, bare = new_table(**BOTH), None
     for each in (type(model)(), type(model)(fidelity)):
-        packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
+        packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
         table.store.delete(commit_name(shard.shard_id))
         record = embed_shard(shard, packets, each, table)
         bare = bare or contents(table)
@@ -188,7 +188,7 @@ def test_a_model_that_fails_leaves_no_trace(new_table, shard, error):
             raise error
 
     table = new_table(**BOTH)
-    packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
+    packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
     with pytest.raises(type(error)):
         embed_shard(shard, packets, Failing(), table)
     assert contents(table) == table.store.names(TEMP_DIR) == {}
@@ -197,7 +197,7 @@ def test_a_model_that_fails_leaves_no_trace(new_table, shard, error):
 
 def test_a_stream_that_ends_early_leaves_no_trace(new_table, model, shard):
     table = new_table(**BOTH)
-    packets = list(shard_packets(of_clips(shard.clips), table.spec.decode_rule, 1))
+    packets = list(shard_packets(clip_recordings(shard.clips), table.spec.decode_rule, 1))
     with pytest.raises(BrokenStreamError):
         embed_shard(shard, packets[:-1], model, table)
     assert contents(table) == table.store.names(TEMP_DIR) == {}
@@ -206,7 +206,7 @@ def test_a_stream_that_ends_early_leaves_no_trace(new_table, model, shard):
 
 def test_progress_is_told_up_to_the_end(new_table, model, shard):
     table, seen = new_table(**BOTH), []
-    packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
+    packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
     record = embed_shard(shard, packets, model, table, lambda p: seen.append(p.clips))
     assert seen[-1] == record.clips == 4
 
@@ -221,8 +221,8 @@ def test_a_long_clip_reports_its_progress_before_it_is_complete(new_table, model
         soundfile.write(path, samples, rate_hz)
         (shard,) = plan_shards([ClipRef(str(path), file_version(str(path)))], "digest", 100)
         seen = []
-        packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
-        embedded_shard(
+        packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
+        embed_uncommitted(
             shard, packets, model, table, lambda progress, seen=seen: seen.append(copy(progress))
         ).abandon()
         under_way = [progress for progress in seen if progress.open_windows]

@@ -9,7 +9,7 @@ import fsspec
 import pyarrow as pa
 import pytest
 
-from pipeline.io.decompress import compression_of, decompressed
+from pipeline.io.decompress import compression_of, open_decompressed
 from pipeline.io.storage import DEFAULT_STORAGE
 from pipeline.planning.survey import survey
 from pipeline.sources.list_sources import list_sources
@@ -63,7 +63,7 @@ def test_files_of_several_streams_are_read_as_one(tmp_path, name):
     file = io.BytesIO(PUT_TOGETHER[name])
     compression = compression_of(file)
     assert compression in {"gzip", "bzip2", "xz", "zstd"}
-    stream = decompressed(file, compression)
+    stream = open_decompressed(file, compression)
     assert b"".join(iter(lambda: stream.read(1000), b"")) == TAR
     path = tmp_path / f"c.tar.{name.rpartition('.')[2]}"
     path.write_bytes(PUT_TOGETHER[name])

@@ -9,9 +9,9 @@ from pipeline.errors import ClipError, StoreError, UsageError
 from pipeline.io import named_hosts
 from pipeline.io.http import reading
 from pipeline.io.storage import Storage
-from pipeline.readers.clip_file import opened
-from pipeline.readers.lazy_file import opened_head
-from pipeline.readers.shard_reader import of_clips
+from pipeline.readers.clip_file import open_clip
+from pipeline.readers.lazy_file import open_clip_lazily
+from pipeline.readers.shard_reader import clip_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from tests.hosts import dripping, refusing_url, running_host, too_long
@@ -52,7 +52,10 @@ def test_dead_hosts_of_a_list_are_errors_of_their_clips_alone(host, tmp_path):
     clips = listed(manifest(tmp_path, f"{host.url}/sound.wav", *dead))
     assert classes(clips) == dict.fromkeys(dead, "host_unreachable")
     for clip in clips:
-        for open_it in (lambda c: opened(c, BRIEF, ANY_SIZE), lambda c: opened_head(c, BRIEF)):
+        for open_it in (
+            lambda c: open_clip(c, BRIEF, ANY_SIZE),
+            lambda c: open_clip_lazily(c, BRIEF),
+        ):
             if clip.uri in dead:
                 with pytest.raises(ClipError) as raised, open_it(clip):
                     pass
@@ -80,7 +83,7 @@ def test_what_is_not_there_or_not_for_us_is_the_error_of_its_clip(
 ):
     host.answers["/bad.wav"] = status
     clips = listed(manifest(tmp_path, f"{host.url}/bad.wav", f"{host.url}/sound.wav"))
-    with pytest.raises(ClipError) as raised, opened(clips[0], BRIEF, ANY_SIZE):
+    with pytest.raises(ClipError) as raised, open_clip(clips[0], BRIEF, ANY_SIZE):
         pass
     assert raised.value.error_class == error_class
 
@@ -97,7 +100,7 @@ def test_a_circle_of_redirects_is_the_error_of_its_clip_at_once(host, tmp_path):
 def test_redirects_that_lead_somewhere_are_followed(host, tmp_path):
     with running_host({"/moved.wav": f"{host.url}/sound.wav"}) as other:
         clips = listed(manifest(tmp_path, f"{other.url}/moved.wav"))
-        with opened(clips[0], BRIEF, ANY_SIZE) as file:
+        with open_clip(clips[0], BRIEF, ANY_SIZE) as file:
             assert file.read() == SOUND
 
 
@@ -112,7 +115,7 @@ def test_a_content_length_that_is_too_long_is_the_error_of_its_clip(host, tmp_pa
     clips = listed(manifest(tmp_path, f"{host.url}/long.wav", f"{host.url}/sound.wav"))
     assert not classes(clips)
     found = {}
-    for recording in of_clips(clips, BRIEF):
+    for recording in clip_recordings(clips, BRIEF):
         try:
             with recording.open(ANY_SIZE) as file:
                 found[recording.ref.uri] = file.read()
@@ -126,8 +129,8 @@ def test_a_byte_now_and_then_is_the_error_of_its_clip(host, tmp_path, monkeypatc
     host.answers["/drip.wav"] = dripping(SOUND)
     (clip,) = listed(manifest(tmp_path, f"{host.url}/drip.wav"))
     for open_it in (
-        lambda: opened(clip, BRIEF, ANY_SIZE),
-        lambda: opened_head(replace(clip, n_bytes=len(SOUND)), BRIEF),
+        lambda: open_clip(clip, BRIEF, ANY_SIZE),
+        lambda: open_clip_lazily(replace(clip, n_bytes=len(SOUND)), BRIEF),
     ):
         with pytest.raises(ClipError) as raised, open_it() as file:
             file.read()
@@ -141,7 +144,7 @@ def test_a_large_recording_may_take_longer_than_the_timeout(host, tmp_path):
     http_reading_rate = reading.LEAST_BYTES_PER_S
     try:
         reading.LEAST_BYTES_PER_S = 10
-        with opened(clip, BRIEF, ANY_SIZE) as file:
+        with open_clip(clip, BRIEF, ANY_SIZE) as file:
             assert file.read() == SOUND[:12]
     finally:
         reading.LEAST_BYTES_PER_S = http_reading_rate
@@ -178,7 +181,7 @@ def test_a_host_that_dies_after_the_listing_is_its_clips_error_if_others_answer(
         uris = [f"{other.url}/gone.wav", f"{host.url}/sound.wav", f"{host.url}/other.wav"]
         clips = listed(manifest(tmp_path, *uris))
     found = {}
-    for recording in of_clips(clips, Storage(timeout_s=1.0)):
+    for recording in clip_recordings(clips, Storage(timeout_s=1.0)):
         try:
             with recording.open(ANY_SIZE) as file:
                 found[recording.ref.uri] = file.read()
@@ -190,7 +193,7 @@ def test_a_host_that_dies_after_the_listing_is_its_clips_error_if_others_answer(
 def test_if_all_hosts_die_after_the_listing_it_is_no_fault_of_the_clips(tmp_path):
     with running_host({"/gone.wav": SOUND}) as other:
         (clip,) = listed(manifest(tmp_path, f"{other.url}/gone.wav"))
-    with pytest.raises(StoreError, match="cannot be read"), opened(clip, BRIEF, ANY_SIZE):
+    with pytest.raises(StoreError, match="cannot be read"), open_clip(clip, BRIEF, ANY_SIZE):
         pass
 
 

@@ -137,5 +137,5 @@ def test_values_of_headers_and_scoped_options_are_not_shown():
         parse_options([f"client_kwargs={SECRETS}", "https://h/:token=t0ken-of-one-host"])
     )
     text = f"{KEY} {COOKIE} s3cret-pass t0ken-of-one-host"
-    assert storage.redacted(text) == "*** *** *** ***"
+    assert storage.redact(text) == "*** *** *** ***"
     assert KEY not in repr(storage)

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.io.signed_urls import QueryRule, refuse_password, without_signature
+from pipeline.io.signed_urls import QueryRule, refuse_password, strip_signature
 from pipeline.io.storage import Storage
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
@@ -25,7 +25,7 @@ from tests.hosts import running_host
     ],
 )
 def test_a_signature_goes_and_the_rest_stays(url, kept):
-    assert without_signature(url) == kept
+    assert strip_signature(url) == kept
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_password_is_refused_and_not_repeated(uri):
         refuse_password(uri)
     assert "s3cret" not in str(raised.value)
     assert "KEY" not in str(raised.value)
-    assert "s3cret" not in Storage().redacted(f"source {uri} cannot be listed")
+    assert "s3cret" not in Storage().redact(f"source {uri} cannot be listed")
 
 
 @pytest.mark.parametrize("uri", ["https://h:80/a@b.wav", "s3://bucket/a:b@c", "az://c@account/a"])
@@ -57,10 +57,10 @@ SECRET_NAMES = [
 def test_parameters_that_hold_secrets_are_neither_kept_nor_shown(name):
     secret = "hidd3n"
     url = f"https://h/a.wav?id=3&{name}={secret}&page=2"
-    assert without_signature(url) == "https://h/a.wav?id=3&page=2"
-    assert without_signature(f"https://h/a.wav?{name.upper()}={secret}") == "https://h/a.wav"
+    assert strip_signature(url) == "https://h/a.wav?id=3&page=2"
+    assert strip_signature(f"https://h/a.wav?{name.upper()}={secret}") == "https://h/a.wav"
     if "%" not in name:
-        assert secret not in Storage().redacted(f"GET {url}: no answer")
+        assert secret not in Storage().redact(f"GET {url}: no answer")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_parameters_that_hold_secrets_are_neither_kept_nor_shown(name):
     ],
 )
 def test_tokens_go_wherever_they_stand(url, kept):
-    assert without_signature(url) == kept
+    assert strip_signature(url) == kept
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_a_token_before_the_host_is_refused_and_not_repeated(uri):
 
 def test_what_is_kept_and_left_out_of_a_query_can_be_said():
     url = "https://h/a?key=1&id=2&v=3"
-    assert without_signature(url, QueryRule(keep=("key",))) == url
-    assert without_signature(url, QueryRule(strip=("v",))) == "https://h/a?id=2"
-    assert without_signature(url, QueryRule(strip=("all",))) == "https://h/a"
-    assert without_signature(url, QueryRule(keep=("id",), strip=("all",))) == "https://h/a?id=2"
+    assert strip_signature(url, QueryRule(keep=("key",))) == url
+    assert strip_signature(url, QueryRule(strip=("v",))) == "https://h/a?id=2"
+    assert strip_signature(url, QueryRule(strip=("all",))) == "https://h/a"
+    assert strip_signature(url, QueryRule(keep=("id",), strip=("all",))) == "https://h/a?id=2"
 
 
 def test_recordings_that_differ_in_what_looks_like_a_secret_are_not_taken_for_one(tmp_path):
@@ -121,5 +121,5 @@ def test_short_values_of_keys_are_not_hidden_in_every_text(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     storage = Storage((("key", "tests"), ("secret", "long-enough")))
-    assert storage.redacted("/tests/testing/test.wav") == "/tests/testing/test.wav"
-    assert storage.redacted("a long-enough secret") == "a *** secret"
+    assert storage.redact("/tests/testing/test.wav") == "/tests/testing/test.wav"
+    assert storage.redact("a long-enough secret") == "a *** secret"

@@ -16,7 +16,7 @@ def test_it_is_tried_until_the_very_end_of_its_time():
         raise OSError("out of order")
 
     with pytest.raises(StoreError, match=r"x: out of order; tried for 0\.7 s"):
-        Storage(timeout_s=0.7).tried("x", fails)
+        Storage(timeout_s=0.7).retry("x", fails)
     assert tries[-1] >= 0.7
     assert len(tries) >= 4  # 0.1 to 0.2 s between them, then 0.2 to 0.4, and then what is left
 
@@ -24,5 +24,5 @@ def test_it_is_tried_until_the_very_end_of_its_time():
 def test_no_time_is_one_try():
     tries = []
     with pytest.raises(StoreError):
-        Storage(timeout_s=0).tried("x", lambda: tries.append(1) or [][0])
+        Storage(timeout_s=0).retry("x", lambda: tries.append(1) or [][0])
     assert tries == [1]

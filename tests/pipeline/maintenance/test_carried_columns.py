@@ -6,11 +6,11 @@ import pytest
 from pipeline.errors import StoreError
 from pipeline.maintenance.carried_columns import (
     clips_with_other_values,
-    is_as_noted,
+    is_up_to_date,
     update_carried,
 )
 from pipeline.maintenance.inventory import take_inventory
-from pipeline.maintenance.rewrite import settle
+from pipeline.maintenance.rewrite import apply_removals
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.plan import plan_run
 from pipeline.sources.list_sources import list_sources
@@ -46,9 +46,9 @@ def run(embed):
     """Does what a run does; how many clips are updated, and how many embedded."""
 
     def run(table, listing):
-        plan = settle(table, planned(table, listing))
+        plan = apply_removals(table, planned(table, listing))
         n_updated = update_carried(table, plan.done, listing)
-        clips = [clip for shard in plan.todo for clip in shard.clips]
+        clips = [clip for shard in plan.pending for clip in shard.clips]
         embed(table, clips, shard_clips=2)
         return n_updated, len(clips)
 
@@ -70,7 +70,7 @@ def vectors(table):
 def test_corrected_values_reach_the_rows_and_nothing_is_embedded_again(table, manifest, run):
     before, files = vectors(table), table.files()
     listing = manifest("a", "B!", "", "d")
-    assert not is_as_noted(table, listing)
+    assert not is_up_to_date(table, listing)
     others = clips_with_other_values(table, planned(table, listing).done, listing)
     assert sorted(uri[-5:] for uri, _ in others) == ["1.wav", "2.wav"]
     (problem,) = verify_table(table, listing).problems
@@ -93,7 +93,7 @@ def test_values_that_are_as_before_cost_one_small_file(table, manifest, monkeypa
     opened = []
     read = table.store.open
     monkeypatch.setattr(table.store, "open", lambda name: opened.append(name) or read(name))
-    assert is_as_noted(table, listing)
+    assert is_up_to_date(table, listing)
     assert update_carried(table, planned(table, listing).done, listing) == 0
     assert opened == []
 
@@ -115,7 +115,7 @@ def test_a_table_of_an_older_version_is_compared_once(table, manifest, run):
     table.store.delete("_passtream/carried.json")
     listing = manifest("x", "b", "c", "d")
     assert update_carried(table, sorted(table.committed()), listing) == 1
-    assert is_as_noted(table, listing)
+    assert is_up_to_date(table, listing)
 
 
 @pytest.mark.parametrize("n_done", range(6))

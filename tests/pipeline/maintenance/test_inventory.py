@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.io.storage import Storage
 from pipeline.maintenance.inventory import take_inventory
-from pipeline.maintenance.rewrite import clear_orphans, repair, settle
+from pipeline.maintenance.rewrite import apply_removals, clear_orphans, repair
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.plan import plan_run
 from pipeline.sources.listing import Listing
@@ -89,9 +89,9 @@ def plan(table, clips, found=None):
 
 def run(table, clips, embed):
     """Do what a run does; how many clips it embeds."""
-    left = settle(table, plan(table, clips))
-    embedded = [clip for shard in left.todo for clip in shard.clips]
-    for shard in left.todo:
+    left = apply_removals(table, plan(table, clips))
+    embedded = [clip for shard in left.pending for clip in shard.clips]
+    for shard in left.pending:
         embed(table, shard.clips, shard_clips=SHARD_CLIPS)
     return len(embedded)
 
@@ -109,7 +109,7 @@ def test_an_unchanged_resume_asks_for_each_record_once_and_lists_each_folder_onc
     table.store.asked.clear()
     found = take_inventory(table)
     left = plan(table, clips, found)
-    assert not left.todo
+    assert not left.pending
     clear_orphans(table, set(left.done), found.files)
     # Five listings (records, and clips, windows, timestamps and errors), and the records.
     assert table.store.asked == {"list": 5, "read": len(records)}

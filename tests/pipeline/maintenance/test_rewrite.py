@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.clips import ClipRef
 from pipeline.errors import StoreError
-from pipeline.maintenance.rewrite import repair, rewrite_shard, settle
+from pipeline.maintenance.rewrite import apply_removals, repair, rewrite_shard
 from pipeline.maintenance.run_status import run_status
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.diff import Rewrite
@@ -86,8 +86,8 @@ def test_what_stays_is_the_same_to_the_last_bit(table, clips, write_clip, tmp_pa
     listing = source_later(clips, write_clip, tmp_path)
     found = plan(table, listing, prune=True)
     assert [len(each.kept) for each in found.rewrites].count(3) == 2
-    left = settle(table, found)
-    assert (left.rewrites, left.superseded, left.todo) == ((), (), found.todo)
+    left = apply_removals(table, found)
+    assert (left.rewrites, left.superseded, left.pending) == ((), (), found.pending)
     assert set(left.done) == table.committed()
     assert {name: rows_of(table, name) for name in TABLES} == before
     assert verify_table(table).passed
@@ -95,13 +95,13 @@ def test_what_stays_is_the_same_to_the_last_bit(table, clips, write_clip, tmp_pa
         (replaced,) = record.replaces
         assert record.finished_s == old[replaced].finished_s
         assert record.stage_s == old[replaced].stage_s
-    embed_rest(table, left.todo, embed)
+    embed_rest(table, left.pending, embed)
     assert verify_table(table).clips == 6
     assert {row["uri"] for row in rows_of(table, "clips").to_pylist()} == {
         clip.uri for clip in listing if clip.version != "missing"
     }
     again = plan(table, listing)
-    assert (again.todo, again.rewrites, again.gone) == ((), (), ())
+    assert (again.pending, again.rewrites, again.removed) == ((), (), ())
 
 
 def test_errors_and_their_counts_go_with_their_clips(table, clips):
@@ -184,8 +184,8 @@ def test_killed_at_each_step_it_recovers(table, clips, write_clip, tmp_path, emb
     listing = source_later(clips, write_clip, tmp_path)
     template = tmp_path / "killed"
     shutil.copytree(tmp_path / "table", template)
-    left = settle(table, plan(table, listing, prune=True))
-    embed_rest(table, left.todo, embed)
+    left = apply_removals(table, plan(table, listing, prune=True))
+    embed_rest(table, left.pending, embed)
     calm = {name: rows_of(table, name) for name in TABLES}
     refs = [(clip.uri, clip.version, clip.member) for clip in listing]
     job = json.dumps([str(template), refs, True, SHARD_CLIPS])
@@ -200,8 +200,8 @@ def test_killed_at_each_step_it_recovers(table, clips, write_clip, tmp_path, emb
         shutil.copytree(place, repaired)
         states.add(_repaired_is_whole(repaired, clips, listing))
         again = Table.read(LocalStore(place))
-        todo = settle(again, plan(again, listing, prune=True))
-        embed_rest(again, todo.todo, embed)
+        todo = apply_removals(again, plan(again, listing, prune=True))
+        embed_rest(again, todo.pending, embed)
         assert verify_table(again).passed
         assert {name: rows_of(again, name) for name in TABLES} == calm
     assert states == {(True, True), (True, False), (False, True), (False, False)}

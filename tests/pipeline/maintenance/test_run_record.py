@@ -22,7 +22,7 @@ def no_contents(_):
 
 def test_a_run_that_begins_tells_its_plan():
     before_s = time.time()
-    shards = plan_run(CLIPS, "spec", 2, set(), no_contents).todo
+    shards = plan_run(CLIPS, "spec", 2, set(), no_contents).pending
     plan = plan_run(CLIPS, "spec", 2, {shards[0].shard_id}, no_contents)
     begun = RunState.begun(plan)
     # 5 clips by 2: shards of 2, 2 and 1, of which the first is done.

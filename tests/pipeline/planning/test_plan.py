@@ -115,7 +115,7 @@ def test_resuming_plans_what_is_not_committed(listing, shard_clips, data):
         raise AssertionError("the listing alone explains every record")
 
     plan = plan_run(listing, DIGEST, shard_clips, done, never)
-    assert plan.todo == tuple(shard for shard in shards if shard.shard_id not in done)
+    assert plan.pending == tuple(shard for shard in shards if shard.shard_id not in done)
     assert plan.done == tuple(sorted(done))
     assert not plan.changed
 
@@ -126,7 +126,7 @@ def test_a_grown_source_plans_only_the_new_clips(before, added, shard_clips, ear
     new = [clip for clip in added if (clip.uri, clip.member) not in taken]
     earlier = plan_shards(before, DIGEST, earlier_size)
     plan = run_again(before + new, earlier, shard_clips)
-    assert [clip for shard in plan.todo for clip in shard.clips] == sorted(new)
+    assert [clip for shard in plan.pending for clip in shard.clips] == sorted(new)
     assert plan.done == tuple(sorted(shard.shard_id for shard in earlier))
     assert not plan.changed
 
@@ -138,7 +138,7 @@ def test_changed_clips_lose_their_rows_and_are_planned_with_the_new_ones():
     listing = [touched if clip.uri == touched.uri else clip for clip in clips(9)]
     plan = run_again(listing, earlier)
     assert plan.changed == (old,)
-    assert [shard.clips for shard in plan.todo] == [(touched, clips(9)[8])]
+    assert [shard.clips for shard in plan.pending] == [(touched, clips(9)[8])]
     rest = tuple(clip for clip in clips(8)[4:] if clip != old)
     assert plan.rewrites == (Rewrite(earlier[1].shard_id, rest),)
     assert set(plan.done) == {shard.shard_id for shard in earlier}
@@ -147,10 +147,10 @@ def test_changed_clips_lose_their_rows_and_are_planned_with_the_new_ones():
 def test_what_is_gone_keeps_its_rows_until_it_is_pruned():
     earlier = plan_shards(clips(8), DIGEST, 4)
     plan = run_again(clips(3), earlier)
-    assert (plan.todo, plan.changed, plan.rewrites) == ((), (), ())
-    assert (plan.gone, plan.n_committed) == (tuple(clips(8)[3:]), 8)
+    assert (plan.pending, plan.changed, plan.rewrites) == ((), (), ())
+    assert (plan.removed, plan.n_committed) == (tuple(clips(8)[3:]), 8)
     pruned = run_again(clips(3), earlier, prune=True)
-    assert pruned.gone == plan.gone
+    assert pruned.removed == plan.removed
     assert set(pruned.rewrites) == {
         Rewrite(earlier[0].shard_id, tuple(clips(3))),
         Rewrite(earlier[1].shard_id),
@@ -162,21 +162,21 @@ def test_what_cannot_be_looked_at_counts_as_gone_and_keeps_its_rows():
     listing = [unseen if clip.uri == unseen.uri else clip for clip in clips(8)]
     earlier = plan_shards(clips(8), DIGEST, 4)
     plan = run_again(listing, earlier)
-    assert (plan.todo, plan.rewrites, plan.gone) == ((), (), (clips(8)[5],))
+    assert (plan.pending, plan.rewrites, plan.removed) == ((), (), (clips(8)[5],))
     pruned = run_again(listing, earlier, prune=True)
-    assert [shard.clips for shard in pruned.todo] == [(unseen,)]
+    assert [shard.clips for shard in pruned.pending] == [(unseen,)]
 
 
 def test_clips_are_done_again_on_request():
     earlier = plan_shards(clips(8), DIGEST, 4)
     again = {(clip.uri, clip.member) for clip in clips(8)[3:8]}
     plan = run_again(clips(8), earlier, again=again)
-    assert plan.again == tuple(clips(8)[3:])
+    assert plan.to_retry == tuple(clips(8)[3:])
     assert set(plan.rewrites) == {
         Rewrite(earlier[0].shard_id, tuple(clips(3))),
         Rewrite(earlier[1].shard_id),
     }
-    assert [shard.clips for shard in plan.todo] == [tuple(clips(8)[3:7]), (clips(8)[7],)]
+    assert [shard.clips for shard in plan.pending] == [tuple(clips(8)[3:7]), (clips(8)[7],)]
 
 
 def test_superseded_shards_do_not_count():
@@ -185,7 +185,7 @@ def test_superseded_shards_do_not_count():
     plan = run_again(clips(8), earlier + newer, superseded=lambda: {earlier[0].shard_id, "other"})
     assert plan.superseded == (earlier[0].shard_id,)
     assert plan.done == (newer[0].shard_id,)
-    assert [shard.clips for shard in plan.todo] == [tuple(clips(8)[5:])]
+    assert [shard.clips for shard in plan.pending] == [tuple(clips(8)[5:])]
 
 
 @given(listings, listings, sizes, sizes, st.booleans(), st.data())
@@ -198,7 +198,7 @@ def test_the_difference_leaves_each_clip_once(before, now, shard_clips, earlier_
         each.shard: each.kept for each in plan.rewrites
     }
     staying = [clip for clips in kept.values() for clip in clips]
-    planned = [clip for shard in plan.todo for clip in shard.clips]
+    planned = [clip for shard in plan.pending for clip in shard.clips]
     found = keys(staying) + keys(planned)
     assert len(set(found)) == len(found)
     gone = set() if prune else set(keys(before)) - set(keys(now))
@@ -243,7 +243,7 @@ def test_containers_are_planned_once_and_anew_when_they_change():
     plan = plan_run(
         clips(3), DIGEST, 4, set(contents), contents.__getitem__, [TARS[0], touched, TARS[2]]
     )
-    assert [shard.container for shard in plan.todo] == [touched, TARS[2]]
+    assert [shard.container for shard in plan.pending] == [touched, TARS[2]]
     assert plan.changed == (TARS[1],)
     assert plan.rewrites == (Rewrite(shard_id(DIGEST, TARS[1])),)
     assert plan.n_clips == 3
@@ -268,7 +268,7 @@ def containers_again(listing, earlier):
 def test_a_container_is_done_once():
     one, other = parts("/c.parquet", "1-1", "a", "b")
     plan = containers_again([other, one, other], [one])
-    assert [shard.container for shard in plan.todo] == [other]
+    assert [shard.container for shard in plan.pending] == [other]
     assert (plan.n_clips, plan.changed) == (2, ())
     assert len({shard_id(DIGEST, each) for each in (one, other)}) == 2
 
@@ -281,16 +281,16 @@ def test_a_container_that_is_divided_anew_is_changed_as_a_whole():
     for now in (anew, divided):
         plan = containers_again([*now, *other], earlier)
         assert plan.changed == tuple(earlier[:1])
-        assert plan.gone == tuple(earlier[1:])
+        assert plan.removed == tuple(earlier[1:])
         assert plan.rewrites == (Rewrite(shard_id(DIGEST, earlier[0])),)
-        assert [shard.container for shard in plan.todo] == [*now, *other]
+        assert [shard.container for shard in plan.pending] == [*now, *other]
 
 
 def test_a_file_and_a_container_do_not_meet():
     clip = ClipRef("/c.tar", "1-1")
     committed = {shard_id(DIGEST, [clip]): [clip]}
     plan = plan_run([], DIGEST, 4, set(committed), committed.__getitem__, parts("/c.tar", "2", ""))
-    assert (len(plan.todo), plan.changed) == (1, ())
+    assert (len(plan.pending), plan.changed) == (1, ())
 
 
 def test_a_shard_is_the_same_in_another_process():

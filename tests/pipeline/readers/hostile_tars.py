@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipeline.errors import ClipError
 from pipeline.io.storage import DEFAULT_STORAGE
-from pipeline.readers.lazy_reader import heads_in
+from pipeline.readers.lazy_reader import lazy_recordings
 from tests.pipeline.sources.corpora import listed, read
 
 COMPRESSIONS = ("", "gz", "bz2", "xz", "zst")
@@ -112,7 +112,7 @@ def write(folder, content, kind=""):
 def looked_at(container):
     """Names of the recordings that `plan` finds, and the classes of their errors."""
     found = {}
-    for recording in heads_in(container, DEFAULT_STORAGE):
+    for recording in lazy_recordings(container, DEFAULT_STORAGE):
         try:
             with recording.open(1 << 40):
                 found[recording.ref.member] = "sound"

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import ClipError, StoreError
 from pipeline.io.objects import FsspecObject
-from pipeline.io.range_file import remote_file
+from pipeline.io.range_file import open_range_file
 from pipeline.io.storage import DEFAULT_STORAGE, Storage
 from pipeline.readers import container_file
-from pipeline.readers.container_file import held, opened_container
+from pipeline.readers.container_file import open_container, spool_to_file
 
 CONTENT = bytes(range(256)) * 4
 URI = "memory://containers/x.bin"
@@ -43,7 +43,7 @@ def listed(uri=URI):
 def test_a_remote_file_reads_as_a_local_one(moves, buffer_bytes, reads_on):
     local = io.BytesIO(CONTENT)
     found = FsspecObject(URI, DEFAULT_STORAGE)
-    remote = remote_file(found.size, found.range, buffer_bytes, reads_on)
+    remote = open_range_file(found.size, found.range, buffer_bytes, reads_on)
     for offset, whence, n_bytes in moves:
         if whence == os.SEEK_SET:
             offset = max(0, offset)
@@ -61,7 +61,7 @@ def reading(fetch):
         asked.append((start, end, threading.current_thread()))
         return fetch(start, end)
 
-    return remote_file(len(CONTENT), noted, 100, reads_on=True), asked
+    return open_range_file(len(CONTENT), noted, 100, reads_on=True), asked
 
 
 def test_who_reads_on_finds_the_next_range_fetched():
@@ -119,7 +119,7 @@ def test_a_request_is_made_again(monkeypatch):
         return content[:-1] if len(calls) == 2 else content  # a body that was cut off
 
     monkeypatch.setattr(MemoryFileSystem, "cat_file", cat_file)
-    with opened_container(listed(), DEFAULT_STORAGE) as file:
+    with open_container(listed(), DEFAULT_STORAGE) as file:
         assert file.read() == CONTENT
     assert calls == [(0, len(CONTENT))] * 3
 
@@ -132,7 +132,7 @@ def test_an_outage_wins_over_what_the_reader_makes_of_it(monkeypatch):
     monkeypatch.setattr(MemoryFileSystem, "cat_file", cat_file)
 
     def read():
-        with opened_container(container, Storage(timeout_s=0)) as file:
+        with open_container(container, Storage(timeout_s=0)) as file:
             try:
                 file.read()
             except StoreError as error:
@@ -143,7 +143,7 @@ def test_an_outage_wins_over_what_the_reader_makes_of_it(monkeypatch):
 
 
 def error_class(container):
-    with pytest.raises(ClipError) as raised, opened_container(container, DEFAULT_STORAGE) as file:
+    with pytest.raises(ClipError) as raised, open_container(container, DEFAULT_STORAGE) as file:
         file.read()
     assert container.uri in str(raised.value)
     return raised.value.error_class
@@ -161,26 +161,26 @@ def test_a_remote_container_that_changes_while_it_is_read(store):
     uri = "memory://containers/changing"
     store.pipe(uri, b"1")
     container = listed(uri)
-    with pytest.raises(ClipError, match="changed"), opened_container(container, DEFAULT_STORAGE):
+    with pytest.raises(ClipError, match="changed"), open_container(container, DEFAULT_STORAGE):
         store.pipe(uri, b"22")
 
 
 @pytest.mark.parametrize("limit", [5, 6])
 def test_bytes_are_held_in_memory_or_on_disk(monkeypatch, limit):
     monkeypatch.setattr(container_file, "_MEMORY_BYTES", limit)
-    with held([b"abc", memoryview(b"def")], 6) as file:
+    with spool_to_file([b"abc", memoryview(b"def")], 6) as file:
         where = os.readlink(f"/dev/fd/{file.fileno()}")
         assert ("memfd" in where) == (limit >= 6)
         assert Path(f"/dev/fd/{file.fileno()}").read_bytes() == b"abcdef"
-        with container_file.from_start(ClipRef("x", "1"), file, 6) as opened:
+        with container_file.rewound(ClipRef("x", "1"), file, 6) as opened:
             assert opened.read() == b"abcdef"
         assert not file.closed
 
 
 def test_a_member_beyond_the_limit_is_refused():
     with (
-        held([b"abcdef"], 6) as file,
+        spool_to_file([b"abcdef"], 6) as file,
         pytest.raises(ClipError, match="6 bytes, more than the 5"),
-        container_file.from_start(ClipRef("x", "1", "a.wav"), file, 5),
+        container_file.rewound(ClipRef("x", "1", "a.wav"), file, 5),
     ):
         pass

@@ -3,10 +3,10 @@
 import pytest
 import soundfile
 
-from pipeline.decode.probe import read_header
+from pipeline.decode.probe import probe_audio
 from pipeline.errors import CannotDecodeError, ClipError, StoreError
 from pipeline.readers import lazy_file
-from pipeline.readers.lazy_file import BLOCK_BYTES, Blocks, looked_into, opened_head
+from pipeline.readers.lazy_file import BLOCK_BYTES, Blocks, open_clip_lazily, open_lazily
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from tests.mixed_corpus import write_mixed
@@ -22,14 +22,14 @@ def test_headers_are_the_same_as_of_a_local_file(tmp_path):
 
         def look(file):
             try:
-                return read_header(file)
+                return probe_audio(file)
             except CannotDecodeError as error:
                 return error.error_class
 
         with open(path, "rb") as file:
             expected = look(file)
         blocks = Blocks(len(content), lambda start, end, content=content: content[start:end])
-        with looked_into(len(content), blocks.range) as head:
+        with open_lazily(len(content), blocks.range) as head:
             assert look(head) == expected, path
 
 
@@ -60,8 +60,8 @@ def test_a_failure_below_a_decoder_is_raised(failure):
     def fetch(start, end):
         raise failure
 
-    with pytest.raises(type(failure), match=str(failure)), looked_into(1000, fetch) as file:
-        read_header(file)
+    with pytest.raises(type(failure), match=str(failure)), open_lazily(1000, fetch) as file:
+        probe_audio(file)
 
 
 def test_of_a_large_recording_in_a_store_little_is_read(moto, tmp_path, monkeypatch):
@@ -73,17 +73,17 @@ def test_of_a_large_recording_in_a_store_little_is_read(moto, tmp_path, monkeypa
                 file.write(tone(1.0, 44_100, second))
         storage.filesystem(bucket).put_file(str(path), f"{bucket}/{path.name}")
     n_read = []
-    asked = lazy_file.part_of
+    asked = lazy_file.split_part
 
     def counted(uri, given, size, start, end):
         n_read.append(end - start)
         return asked(uri, given, size, start, end)
 
-    monkeypatch.setattr(lazy_file, "part_of", counted)
+    monkeypatch.setattr(lazy_file, "split_part", counted)
     for clip in list_sources([bucket], SourceOptions(storage=storage)).clips:
         n_read.clear()
-        with opened_head(clip, storage) as file:
-            header = read_header(file)
+        with open_clip_lazily(clip, storage) as file:
+            header = probe_audio(file)
         assert (header.n_frames, header.is_exact) == (120 * 44_100, True), clip
         # The start, and the end where a format keeps its length there.
         assert sum(n_read) <= 5 * BLOCK_BYTES, (clip, n_read)

@@ -17,7 +17,7 @@ from pipeline.errors import StoreError, UsageError
 from pipeline.io.storage import DEFAULT_STORAGE, Storage
 from pipeline.readers import parquet_layout
 from pipeline.readers.parquet_reader import Part
-from pipeline.readers.shard_reader import of_container
+from pipeline.readers.shard_reader import container_recordings
 from pipeline.sources.list_sources import list_sources
 from tests.pipeline.sources.corpora import (
     HF_AUDIO,
@@ -221,7 +221,7 @@ def test_an_outage_of_the_store_is_no_damage(tmp_path, monkeypatch):
             for n_allowed in range((1 << 60) - n_left):
                 n_left = n_allowed
                 with pytest.raises(StoreError, match=r"gone; tried for 0 s"):
-                    list(of_container(container, impatient))
+                    list(container_recordings(container, impatient))
             n_left = 1 << 60
     finally:
         store.rm("/h4", recursive=True)
@@ -230,7 +230,7 @@ def test_an_outage_of_the_store_is_no_damage(tmp_path, monkeypatch):
 def test_reading_stops_where_the_stream_is_left(parquet):
     (container,) = listed(parquet).containers
     before = len(os.listdir("/proc/self/fd"))
-    stream = of_container(container, DEFAULT_STORAGE)
+    stream = container_recordings(container, DEFAULT_STORAGE)
     next(stream)
     stream.close()
     assert len(os.listdir("/proc/self/fd")) == before

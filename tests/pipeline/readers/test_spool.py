@@ -15,10 +15,10 @@ from pipeline.io.objects import FsspecObject
 from pipeline.io.storage import DEFAULT_STORAGE
 from pipeline.io.versions import file_version
 from pipeline.readers import container_file
-from pipeline.readers.clip_file import opened
-from pipeline.readers.download import fetched
-from pipeline.readers.shard_reader import of_clip, of_container
-from pipeline.readers.spool import Spool, spooled
+from pipeline.readers.clip_file import open_clip
+from pipeline.readers.download import download
+from pipeline.readers.shard_reader import clip_recording, container_recordings
+from pipeline.readers.spool import Spool, spool
 from pipeline.sources.list_sources import list_sources
 from tests.pipeline.readers.hostile_tars import compress, looked_at, member, whole, with_old_sparse
 from tests.pipeline.sources.corpora import listed, wav, write_parquet, write_tar
@@ -79,7 +79,7 @@ def containers_in(folder):
 def test_a_full_disk_is_never_the_fault_of_a_containers_clip(tmp_path, full_disk, columns):
     for container in containers_in(tmp_path):
         with pytest.raises(HostError, match=rf"no space left in {full_disk} \(TMPDIR\)"):
-            list(of_container(container, DEFAULT_STORAGE, columns))
+            list(container_recordings(container, DEFAULT_STORAGE, columns))
 
 
 def test_a_full_disk_is_no_fault_of_a_clip_in_plan(tmp_path, full_disk):
@@ -97,9 +97,9 @@ def test_a_full_disk_is_never_the_fault_of_a_remote_clip(full_disk):
     try:
         ref = ClipRef(uri, FsspecObject(uri, DEFAULT_STORAGE).version)
         with pytest.raises(HostError, match=rf"no space left in {full_disk} \(TMPDIR\)"):
-            fetched(ref, DEFAULT_STORAGE)
+            download(ref, DEFAULT_STORAGE)
         (found,) = list_sources([uri]).clips
-        with pytest.raises(HostError), of_clip(found).open(1 << 40):
+        with pytest.raises(HostError), clip_recording(found).open(1 << 40):
             pass
     finally:
         store.rm("/spool", recursive=True)
@@ -115,14 +115,14 @@ def test_no_descriptors_left_is_never_the_fault_of_a_clip(tmp_path):
     (remote,) = list_sources(["memory://spool/b.wav"]).clips
     said = "no file descriptors left"
     with no_descriptors():
-        with pytest.raises(HostError, match=said), opened(ref, DEFAULT_STORAGE, 1 << 40):
+        with pytest.raises(HostError, match=said), open_clip(ref, DEFAULT_STORAGE, 1 << 40):
             pass
         with pytest.raises(HostError, match=said):
-            container_file.held([SMALL], len(SMALL))
+            container_file.spool_to_file([SMALL], len(SMALL))
         with pytest.raises(HostError, match=said):
-            fetched(remote, DEFAULT_STORAGE)
+            download(remote, DEFAULT_STORAGE)
         with pytest.raises(HostError, match=said):
-            list(of_container(tar))
+            list(container_recordings(tar))
     store.rm("/spool", recursive=True)
 
 
@@ -130,7 +130,7 @@ def test_a_file_that_may_not_grow_is_a_fault_of_this_machine():
     """What the operating system says (EFBIG here, or EIO) is passed on, and TMPDIR named."""
     said = r"\(TMPDIR\) cannot be written: File too large"
     with limit(resource.RLIMIT_FSIZE, 1 << 20), pytest.raises(HostError, match=said):
-        spooled([LARGE], None, 0)
+        spool([LARGE], None, 0)
 
 
 def test_no_folder_for_temporary_files_is_a_fault_of_this_machine(tmp_path, monkeypatch):
@@ -148,10 +148,10 @@ def test_zeros_come_back_and_take_no_space(memory_bytes):
     zeros = bytes(3 << 20)
     content = b"\0a" + zeros + b"b\0" + zeros
     pieces = [memoryview(content)[:5], content[5:100], memoryview(content)[100:]]
-    with spooled(pieces, len(content), memory_bytes) as file:
+    with spool(pieces, len(content), memory_bytes) as file:
         assert file.read() == content
         assert os.fstat(file.fileno()).st_blocks * 512 < 5 << 20
-    with spooled([], 0, memory_bytes) as file:
+    with spool([], 0, memory_bytes) as file:
         assert file.read() == b""
 
 
@@ -162,5 +162,5 @@ def test_what_is_not_finished_leaves_nothing_open():
 
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(EOFError):
-        spooled(broken(), 10, 0)
+        spool(broken(), 10, 0)
     assert len(os.listdir("/proc/self/fd")) == before

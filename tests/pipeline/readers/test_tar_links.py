@@ -8,8 +8,8 @@ import pytest
 from pipeline.io.storage import DEFAULT_STORAGE
 from pipeline.readers import tar_links
 from pipeline.readers.intake import Intake
-from pipeline.readers.lazy_reader import heads_in
-from pipeline.readers.shard_reader import of_container
+from pipeline.readers.lazy_reader import lazy_recordings
+from pipeline.readers.shard_reader import container_recordings
 from tests.pipeline.readers.hostile_tars import (
     COMPRESSIONS,
     both,
@@ -115,7 +115,7 @@ def test_a_link_to_a_member_beyond_the_limit_is_an_error_as_the_member_is(tmp_pa
     )
     container = write(tmp_path, content)
     intake = Intake(max_clip_bytes=len(A) - 1)
-    for recording in of_container(container, DEFAULT_STORAGE, (), intake):
+    for recording in container_recordings(container, DEFAULT_STORAGE, (), intake):
         with pytest.raises(Exception, match=r"more than the \d+ that a clip may have") as raised:
             recording.open(len(A) - 1).__enter__()
         assert raised.value.error_class == "too_large"
@@ -146,7 +146,8 @@ def test_what_is_passed_over_is_counted(tmp_path, kind, columns):
     container = write(tmp_path, content, kind)
     intake = Intake()
     members = [
-        each.ref.member for each in of_container(container, DEFAULT_STORAGE, columns, intake)
+        each.ref.member
+        for each in container_recordings(container, DEFAULT_STORAGE, columns, intake)
     ]
     assert members == ["g.wav"]
     assert intake.passed_over == {
@@ -157,7 +158,9 @@ def test_what_is_passed_over_is_counted(tmp_path, kind, columns):
         **({} if columns else {".json": 1}),
     }
     planned = Intake()
-    assert [each.ref.member for each in heads_in(container, DEFAULT_STORAGE, planned)] == members
+    assert [
+        each.ref.member for each in lazy_recordings(container, DEFAULT_STORAGE, planned)
+    ] == members
     assert planned.passed_over == intake.passed_over | {".json": 1}
 
 
@@ -176,7 +179,7 @@ def test_metadata_of_macos_is_passed_over_by_its_content_and_counted(tmp_path, k
         "._empty.wav": f"empty: {container.uri} ._empty.wav: is empty (0 bytes)",
     }
     intake = Intake()
-    list(of_container(container, DEFAULT_STORAGE, (), intake))
+    list(container_recordings(container, DEFAULT_STORAGE, (), intake))
     assert intake.passed_over == {
         "._ (metadata of macOS)": 1,
         "__MACOSX/": 2,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipeline.errors import StoreError
 from pipeline.io.storage import DEFAULT_STORAGE, Storage
 from pipeline.readers import tar_reader
-from pipeline.readers.shard_reader import of_container
+from pipeline.readers.shard_reader import container_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from tests.pipeline.sources.corpora import listed, read, wav, write_tar
@@ -100,7 +100,7 @@ def test_a_sample_without_end_does_not_fill_memory(tmp_path, monkeypatch):
     members = {**{f"a.{i}.wav": A for i in range(100)}, "a.json": b"1"}
     path = write_tar(tmp_path / "c.tar", members)
     n_open = []
-    for recording in of_container(container(path), DEFAULT_STORAGE, ("json",)):
+    for recording in container_recordings(container(path), DEFAULT_STORAGE, ("json",)):
         n_open.append(len(os.listdir("/proc/self/fd")))
         last = recording.ref
     assert len(n_open) == 100
@@ -266,7 +266,7 @@ def test_compressed_tars_that_are_cut_off_or_flipped(plain, tmp_path, compress):
 
 
 def test_a_tar_that_is_written_into_while_it_is_read(plain):
-    stream = of_container(container(plain), DEFAULT_STORAGE)
+    stream = container_recordings(container(plain), DEFAULT_STORAGE)
     next(stream)
     os.utime(plain, ns=(1, 1))
     *rest, last = stream
@@ -277,7 +277,7 @@ def test_a_tar_that_is_written_into_while_it_is_read(plain):
 
 def test_a_stream_that_is_left_early_leaves_nothing_open(plain):
     before = len(os.listdir("/proc/self/fd"))
-    stream = of_container(container(plain), DEFAULT_STORAGE, ("json",))
+    stream = container_recordings(container(plain), DEFAULT_STORAGE, ("json",))
     next(stream)
     stream.close()
     assert len(os.listdir("/proc/self/fd")) == before
@@ -293,7 +293,7 @@ def test_an_outage_of_the_store_is_no_damage(tmp_path, monkeypatch, kind):
     monkeypatch.setattr("pipeline.readers.container_file.REQUEST_BYTES", 300)
     impatient = Storage(timeout_s=0)
     (remote,) = list_sources(["memory://h4-outage.tar"], SourceOptions("tar")).containers
-    assert len(list(of_container(remote, impatient, ("json",)))) == 2
+    assert len(list(container_recordings(remote, impatient, ("json",)))) == 2
     n_requests, most = [], 0
 
     def cat_file(self, path, start, end):
@@ -307,7 +307,7 @@ def test_an_outage_of_the_store_is_no_damage(tmp_path, monkeypatch, kind):
         most = allowed
         n_requests.clear()
         with pytest.raises(StoreError, match=r"h4-outage.tar cannot be read: gone; tried for 0 s"):
-            list(of_container(remote, impatient, ("json",)))
+            list(container_recordings(remote, impatient, ("json",)))
     n_requests.clear()
     most = 0
     with pytest.raises(StoreError):

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.io.storage import DEFAULT_STORAGE
 from pipeline.readers.intake import Intake
-from pipeline.readers.lazy_reader import heads_in
-from pipeline.readers.shard_reader import of_container
+from pipeline.readers.lazy_reader import lazy_recordings
+from pipeline.readers.shard_reader import container_recordings
 from pipeline.readers.tar_headers import MOST_EXTENTS
 from tests.pipeline.readers.hostile_tars import (
     COMPRESSIONS,
@@ -71,7 +71,7 @@ def test_a_member_beyond_the_limit_is_its_own_error_and_never_written(tmp_path, 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
     try:
-        found = list(of_container(container, DEFAULT_STORAGE, columns, Intake(1 << 20)))
+        found = list(container_recordings(container, DEFAULT_STORAGE, columns, Intake(1 << 20)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert [each.ref.member for each in found] == ["a.wav", "b.wav", "c.wav"]
@@ -83,7 +83,7 @@ def test_a_member_beyond_the_limit_is_its_own_error_and_never_written(tmp_path, 
 
 def test_holes_of_a_sparse_member_take_no_space(tmp_path):
     container = write(tmp_path, whole(with_old_sparse("a.wav", 500 << 20, [(0, len(A))], A)))
-    for look in (heads_in, of_container):
+    for look in (lazy_recordings, container_recordings):
         for recording in look(container, DEFAULT_STORAGE):
             with recording.open(1 << 40) as file:
                 status = os.fstat(file.fileno())

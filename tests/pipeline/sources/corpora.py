@@ -15,9 +15,9 @@ from pipeline.audio import SAMPLE_RATE_HZ
 from pipeline.clips import Container
 from pipeline.embedding.embed_shard import embed_shard
 from pipeline.io.storage import DEFAULT_STORAGE
-from pipeline.maintenance.rewrite import settle
+from pipeline.maintenance.rewrite import apply_removals
 from pipeline.planning.plan import Plan, plan_run
-from pipeline.readers.shard_reader import of_container, recordings
+from pipeline.readers.shard_reader import container_recordings, shard_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import Listing, SourceOptions
 from pipeline.stream.packets import shard_packets
@@ -73,7 +73,7 @@ def listed(*sources: Path, **options: object) -> Listing:
 def read(container: Container, columns: tuple[str, ...] = ()) -> tuple[dict[str, bytes], list]:
     """Bytes of each recording by its member, and their refs; errors as `class: message`."""
     found, refs = {}, []
-    for recording in of_container(container, DEFAULT_STORAGE, columns):
+    for recording in container_recordings(container, DEFAULT_STORAGE, columns):
         refs.append(recording.ref)
         try:
             with recording.open(1 << 30) as file:
@@ -111,9 +111,9 @@ def plan(table: Table, listing: Listing) -> Plan:
 
 def embed_all(table: Table, listing: Listing, most: int | None = None) -> int:
     """Embeds what is missing, or so many shards of it; how many shards that was."""
-    todo = settle(table, plan(table, listing)).todo[:most]
+    todo = apply_removals(table, plan(table, listing)).pending[:most]
     for shard in todo:
-        found = recordings(shard, DEFAULT_STORAGE, table.spec.columns)
+        found = shard_recordings(shard, DEFAULT_STORAGE, table.spec.columns)
         embed_shard(shard, shard_packets(found, table.spec.decode_rule), StatisticsModel(), table)
     return len(todo)
 

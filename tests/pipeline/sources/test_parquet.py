@@ -94,7 +94,7 @@ def test_a_file_that_changed_is_embedded_anew_as_a_whole(parquet, new_table):
     assert {os.path.basename(each.uri) for each in planned.changed} == {"train-000.parquet"}
     assert len(planned.changed) == 2
     # 3, 3 and 1 rows.
-    assert sorted(shard.container.uri for shard in planned.todo) == [str(other)] + 3 * [
+    assert sorted(shard.container.uri for shard in planned.pending) == [str(other)] + 3 * [
         str(parquet)
     ]
     assert verify_table(table, listed(parquet)).problems

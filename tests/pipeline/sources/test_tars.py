@@ -165,7 +165,7 @@ def test_a_tar_that_changed_is_embedded_anew(tars, new_table):
     write_tar(tars / "t-003.tar", corpus(1, first_seed=9))
     planned = plan(table, listed(tars))
     assert [os.path.basename(each.uri) for each in planned.changed] == ["t-001.tar"]
-    todo = [os.path.basename(shard.container.uri) for shard in planned.todo]
+    todo = [os.path.basename(shard.container.uri) for shard in planned.pending]
     assert todo == ["t-001.tar", "t-003.tar"]
     (problem, *more) = verify_table(table, listed(tars / "t-{000..002}.tar")).problems
     assert "changed since they were embedded: 1" in problem

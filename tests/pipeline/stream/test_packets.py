@@ -9,7 +9,7 @@ import soundfile
 import pipeline.stream.windows
 from pipeline.audio import SAMPLE_RATE_HZ
 from pipeline.decode.quality import QualityMeter
-from pipeline.readers.shard_reader import of_clip, of_clips
+from pipeline.readers.shard_reader import clip_recording, clip_recordings
 from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import ClipDone, ClipFailed, ClipStart, ShardEnd, TimestampBlock
 from pipeline.stream.packets import clip_events, shard_packets
@@ -34,7 +34,7 @@ def nan_at_the_end(tmp_path, noise, listed):
 
 def test_a_clip_its_windows_and_then_what_became_of_it(tmp_path, noise, write_clip):
     clip = write_clip(tmp_path / "a.wav", 1000)
-    start, *blocks, done = clip_events(of_clip(clip), 3, RULE)
+    start, *blocks, done = clip_events(clip_recording(clip), 3, RULE)
     assert start == ClipStart(3, clip)
     windows = [window for block in blocks for window in block.windows()]
     # 1000 samples and half a window at either end, in steps of 160: 1 + 1000 // 160.
@@ -51,13 +51,13 @@ def test_rate_channels_and_shortness_are_the_files_own(tmp_path, noise, listed):
     path = tmp_path / "a.wav"
     soundfile.write(path, noise(8000).reshape(-1, 2), 8_000, subtype="PCM_16")
     path.write_bytes(path.read_bytes()[: -4 * 10])  # 10 of 4,000 frames
-    *_, done = clip_events(of_clip(listed(path)), 0, RULE)
+    *_, done = clip_events(clip_recording(listed(path)), 0, RULE)
     assert (done.sample_rate_hz, done.channels, done.decoded_short) == (8_000, 2, True)
     assert done.n_samples == 4 * 3_990
 
 
 def test_a_clip_failing_at_its_end_has_sent_windows_but_is_not_done(nan_at_the_end):
-    _, *blocks, failed = clip_events(of_clip(nan_at_the_end), 5, RULE)
+    _, *blocks, failed = clip_events(clip_recording(nan_at_the_end), 5, RULE)
     assert blocks
     assert all(isinstance(block, WindowBlock) for block in blocks)
     assert isinstance(failed, ClipFailed)
@@ -66,7 +66,9 @@ def test_a_clip_failing_at_its_end_has_sent_windows_but_is_not_done(nan_at_the_e
 
 @pytest.mark.parametrize("n_samples", [31, 32])
 def test_shorter_than_the_model_takes_is_an_error(tmp_path, write_clip, n_samples):
-    _, *blocks, last = clip_events(of_clip(write_clip(tmp_path / "a.wav", n_samples)), 0, RULE)
+    _, *blocks, last = clip_events(
+        clip_recording(write_clip(tmp_path / "a.wav", n_samples)), 0, RULE
+    )
     if n_samples == 32:
         assert (len(blocks), last.n_windows) == (1, 1)
     else:
@@ -77,19 +79,21 @@ def test_shorter_than_the_model_takes_is_an_error(tmp_path, write_clip, n_sample
 
 
 def test_short_clips_are_padded_with_zeros_if_asked_for(tmp_path, noise, write_clip):
-    _, block, done = clip_events(of_clip(write_clip(tmp_path / "a.wav", 31)), 0, PADDING_RULE)
+    _, block, done = clip_events(
+        clip_recording(write_clip(tmp_path / "a.wav", 31)), 0, PADDING_RULE
+    )
     assert [window.tolist() for window in block.windows()] == [[*noise(31).tolist(), 0]]
     assert (done.n_samples, done.n_windows) == (31, 1)
 
 
 def test_long_enough_clips_are_not_padded(tmp_path, noise, write_clip):
-    _, block, _ = clip_events(of_clip(write_clip(tmp_path / "a.wav", 33)), 0, PADDING_RULE)
+    _, block, _ = clip_events(clip_recording(write_clip(tmp_path / "a.wav", 33)), 0, PADDING_RULE)
     assert block.pcm.tolist() == noise(33).tolist()
 
 
 def test_a_shard_ends_with_its_totals(tmp_path, write_clip, nan_at_the_end):
     clips = [write_clip(tmp_path / "a.wav", 320), nan_at_the_end, write_clip(tmp_path / "b.wav", 9)]
-    events = [event for packet in shard_packets(of_clips(clips), RULE) for event in packet]
+    events = [event for packet in shard_packets(clip_recordings(clips), RULE) for event in packet]
     n_windows = sum(len(event.offsets) for event in events if isinstance(event, WindowBlock))
     assert [event.clip for event in events if isinstance(event, ClipDone)] == [0]
     assert [event.clip for event in events if isinstance(event, ClipFailed)] == [1, 2]
@@ -98,15 +102,15 @@ def test_a_shard_ends_with_its_totals(tmp_path, write_clip, nan_at_the_end):
 
 
 def test_an_empty_shard_is_one_packet():
-    assert list(shard_packets(of_clips([]), RULE)) == [[ShardEnd(0, 0)]]
+    assert list(shard_packets(clip_recordings([]), RULE)) == [[ShardEnd(0, 0)]]
 
 
 @pytest.mark.parametrize("packet_bytes", [1, 5_000, 1 << 20])
 def test_packets_change_nothing_but_where_the_stream_is_cut(tmp_path, write_clip, packet_bytes):
     clips = [write_clip(tmp_path / f"{i}.wav", 20_000 + 500 * i) for i in range(3)]
-    packets = list(shard_packets(of_clips(clips), RULE, packet_bytes))
+    packets = list(shard_packets(clip_recordings(clips), RULE, packet_bytes))
     events = [event for packet in packets for event in packet]
-    (expected,) = shard_packets(of_clips(clips), RULE)
+    (expected,) = shard_packets(clip_recordings(clips), RULE)
     assert [repr(event) for event in events] == [repr(event) for event in expected]
     sizes = [
         [event.pcm.nbytes for event in packet if isinstance(event, WindowBlock)]
@@ -119,7 +123,9 @@ def test_packets_change_nothing_but_where_the_stream_is_cut(tmp_path, write_clip
 
 def test_timestamps_travel_beside_windows(tmp_path, noise, write_clip, monkeypatch):
     monkeypatch.setattr(pipeline.stream.windows, "BLOCK_SAMPLES", 1000)
-    _, *blocks, done = clip_events(of_clip(write_clip(tmp_path / "a.wav", 1000)), 3, TIMESTAMPS)
+    _, *blocks, done = clip_events(
+        clip_recording(write_clip(tmp_path / "a.wav", 1000)), 3, TIMESTAMPS
+    )
     streams = [block for block in blocks if isinstance(block, TimestampBlock)]
     assert {block.clip for block in blocks} == {3}
     # 1 + 1000 // 160 of either.
@@ -135,7 +141,7 @@ def test_timestamps_travel_beside_windows(tmp_path, noise, write_clip, monkeypat
 @pytest.mark.parametrize("n_samples", [320, 321, 640])
 def test_clips_shorter_than_a_timestamps_window(tmp_path, write_clip, n_samples):
     _, *blocks, last = clip_events(
-        of_clip(write_clip(tmp_path / "a.wav", n_samples)), 0, TIMESTAMPS
+        clip_recording(write_clip(tmp_path / "a.wav", n_samples)), 0, TIMESTAMPS
     )
     if n_samples == 320:
         assert not any(isinstance(block, TimestampBlock) for block in blocks)
@@ -146,7 +152,7 @@ def test_clips_shorter_than_a_timestamps_window(tmp_path, write_clip, n_samples)
 
 def test_short_clips_are_padded_for_their_timestamps_too(tmp_path, noise, write_clip):
     rule = dataclasses.replace(TIMESTAMPS, pad_short=True)
-    _, *blocks, done = clip_events(of_clip(write_clip(tmp_path / "a.wav", 31)), 0, rule)
+    _, *blocks, done = clip_events(clip_recording(write_clip(tmp_path / "a.wav", 31)), 0, rule)
     (stream,) = [block for block in blocks if isinstance(block, TimestampBlock)]
     # 321 samples have three timestamps; the clip's own length stays on record.
     assert (done.n_samples, done.n_timestamps, stream.n) == (31, 3, 3)
@@ -156,8 +162,8 @@ def test_short_clips_are_padded_for_their_timestamps_too(tmp_path, noise, write_
 
 def test_timestamps_count_in_packets_and_totals(tmp_path, write_clip):
     clips = [write_clip(tmp_path / f"{i}.wav", 20_000 + 500 * i) for i in range(3)]
-    packets = list(shard_packets(of_clips(clips), TIMESTAMPS, 5_000))
-    (expected,) = shard_packets(of_clips(clips), TIMESTAMPS)
+    packets = list(shard_packets(clip_recordings(clips), TIMESTAMPS, 5_000))
+    (expected,) = shard_packets(clip_recordings(clips), TIMESTAMPS)
     assert [repr(event) for packet in packets for event in packet] == list(map(repr, expected))
     assert len(packets) > len(clips)
     # 1 + 20000 // 160, 1 + 20500 // 160 and 1 + 21000 // 160 of either.

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.clips import Container
 from pipeline.errors import StoreError
-from pipeline.progress import Progress
+from pipeline.progress import Counts
 from pipeline.table.commit_record import CommitRecord
 
 RECORD = CommitRecord(
@@ -24,7 +24,7 @@ RECORD = CommitRecord(
 
 
 def test_a_record_counts_as_progress():
-    assert RECORD.counts == Progress(3, 4, 1.5, {"missing": 1})
+    assert RECORD.counts == Counts(3, 4, 1.5, {"missing": 1})
 
 
 def test_a_record_is_read_back():

@@ -15,10 +15,10 @@ from pipeline.embedding.embed_shard import embed_shard
 from pipeline.errors import LostTableError
 from pipeline.io.storage import Storage
 from pipeline.maintenance.inventory import take_inventory
-from pipeline.maintenance.rewrite import repair, settle
+from pipeline.maintenance.rewrite import apply_removals, repair
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.plan import plan_run
-from pipeline.readers.shard_reader import of_clips
+from pipeline.readers.shard_reader import clip_recordings
 from pipeline.sources.listing import Listing
 from pipeline.stream.packets import shard_packets
 from pipeline.table.store.local import LOCK_NAME, LocalStore
@@ -102,7 +102,7 @@ try:
     with store.lock() as table.hold:
         clips = [ClipRef(*each) for each in listing]
         plan = plan_run(clips, table.spec.digest, shard_clips, set(), table.contents_of)
-        for shard in plan.todo:
+        for shard in plan.pending:
             packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
             embed_shard(shard, packets, model, table)
             n_done += 1
@@ -121,9 +121,9 @@ def take(table, clips, shard_clips):
             clips, table.spec.digest, shard_clips, found.committed, table.contents_of,
             superseded=lambda: found.superseded, damaged=found.damaged, ranks=table.ranks,
         )  # fmt: skip
-        left = settle(table, plan)
-        for shard in left.todo:
-            packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
+        left = apply_removals(table, plan)
+        for shard in left.pending:
+            packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
             embed_shard(shard, packets, StatisticsModel(), table)
     return plan
 
@@ -194,15 +194,15 @@ def test_a_shard_that_slips_through_after_the_check_is_told_and_undone(
             assert (done if arrives_late else "is gone") in line
     else:
         plan = take(table, clips, 3)
-        assert (len(plan.twice), len(plan.damaged)) == ((4, 0) if arrives_late else (0, 1))
-        assert plan.todo == ()
+        assert (len(plan.duplicated), len(plan.damaged)) == ((4, 0) if arrives_late else (0, 1))
+        assert plan.pending == ()
     assert uris(table) == sorted(clip.uri for clip in clips)
     assert verify_table(table, Listing(clips)).passed
     # The shards of the run that had the table are as it wrote them.
     leases = [record.lease for record in table.records(sorted(table.committed()))]
     assert leases.count(ours) == 3
     again = take(table, clips, 3)
-    assert (again.twice, again.todo, again.rewrites) == ((), (), ())
+    assert (again.duplicated, again.pending, again.rewrites) == ((), (), ())
 
 
 @pytest.mark.parametrize("heal", ["repair", "next run", "next run of another shard size"])
@@ -222,7 +222,7 @@ def test_clips_that_an_older_version_left_twice_are_there_once_again(new_table, 
             assert repair(table)
             assert repair(table) == []
     else:
-        assert len(take(table, clips, 5 if heal == "next run" else 3).twice) == 6
+        assert len(take(table, clips, 5 if heal == "next run" else 3).duplicated) == 6
     assert uris(table) == sorted(clip.uri for clip in clips)
     assert verify_table(table, Listing(clips)).passed
     # The shards that were finished first are whole; the late ones lost what these have.
@@ -256,9 +256,9 @@ def test_a_run_that_lost_its_table_deletes_nothing_of_it(new_table, clips, what)
             with pytest.raises(LostTableError, match="has lost it to another one"):
                 {
                     "remove": lambda: table.remove(next(iter(found.committed))),
-                    "settle": lambda: settle(table, plan),
+                    "settle": lambda: apply_removals(table, plan),
                     "repair": lambda: repair(table),
-                    "orphans": lambda: settle(table, plan_run(
+                    "orphans": lambda: apply_removals(table, plan_run(
                         clips, table.spec.digest, 3, found.committed, table.contents_of)),
                 }[what]()  # fmt: skip
             assert {folder: table.store.names(folder) for folder in DATA_DIRS} == before
@@ -274,7 +274,7 @@ def test_a_commit_costs_one_request_more_than_before(place, make_spec, clips):
     with store.lock() as table.hold:
         before = len(asked)
         plan = plan_run(clips, table.spec.digest, 4, set(), table.contents_of)
-        for shard in plan.todo:
-            packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
+        for shard in plan.pending:
+            packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
             embed_shard(shard, packets, StatisticsModel(), table)
-        assert len(asked) - before <= len(plan.todo) + 1
+        assert len(asked) - before <= len(plan.pending) + 1

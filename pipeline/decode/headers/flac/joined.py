@@ -18,7 +18,7 @@ _SUSPECT = 1.5
 _MOST_JOINED = 10_000
 
 
-def flac_starts(file: BinaryIO, at: int) -> list[int]:
+def find_flac_starts(file: BinaryIO, at: int) -> list[int]:
     """Return where FLACs begin in a file; it is read to its end.
 
     Args:
@@ -54,7 +54,7 @@ def may_be_joined(file: BinaryIO, start: int, end: int, n_samples: int, stream: 
     """
     n_bytes = end - start
     if n_bytes <= 2 * _WINDOW_BYTES:
-        return bool(flac_starts(file, start))
+        return bool(find_flac_starts(file, start))
     per_sample = min(_density(file, at, stream) for at in (start, end - _WINDOW_BYTES))
     if n_bytes <= _SUSPECT * per_sample * n_samples:
         return False

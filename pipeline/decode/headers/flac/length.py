@@ -27,9 +27,9 @@ from pipeline.decode.headers.flac.frame import (
     read_stream,
     with_total,
 )
-from pipeline.decode.headers.flac.joined import flac_starts, may_be_joined
+from pipeline.decode.headers.flac.joined import find_flac_starts, may_be_joined
 from pipeline.decode.headers.overlay import Overlay
-from pipeline.decode.headers.tags import after_id3
+from pipeline.decode.headers.tags import skip_id3
 from pipeline.errors import CannotDecodeError
 
 _MOST_BLOCKS = 1000
@@ -64,7 +64,7 @@ class FlacAudio:
     others: tuple[int, ...] = ()
 
 
-def flac_audio(file: BinaryIO, *, is_searched: bool = False) -> FlacAudio | None:
+def find_flac_audio(file: BinaryIO, *, is_searched: bool = False) -> FlacAudio | None:
     """Return what a FLAC holds, or the first one of a file; None where the file is none.
 
     The whole file is searched for more FLACs where its end does not fit to its header, and where a
@@ -74,14 +74,16 @@ def flac_audio(file: BinaryIO, *, is_searched: bool = False) -> FlacAudio | None
         file: File opened for reading; its position is moved.
         is_searched: Whether to search whatever the header and the frames say.
     """
-    start = after_id3(file)
+    start = skip_id3(file)
     audio = flac_part(file, start, file.seek(0, os.SEEK_END))
     if audio is None:
         return None
     declared, present = audio.stream.n_samples, audio.n_samples or 0
     if not is_searched and not 0 < declared < present:
         is_searched = may_be_joined(file, audio.frames_at, audio.end, present, audio.stream)
-    others = flac_starts(file, start + STREAM_BYTES) if is_searched or present != declared else []
+    others = (
+        find_flac_starts(file, start + STREAM_BYTES) if is_searched or present != declared else []
+    )
     if not others:
         return audio
     first = flac_part(file, start, others[0])

@@ -8,15 +8,15 @@ of a sound file need not be walked over.
 import os
 from typing import BinaryIO
 
-from pipeline.decode.headers.mp3.frame_header import frames_in
-from pipeline.decode.headers.mp3.tag import MpegAudio
-from pipeline.decode.headers.tags import after_id3, bytes_of_last_tags
+from pipeline.decode.headers.mp3.frame_header import read_frame_headers
+from pipeline.decode.headers.mp3.tag import Mp3Info
+from pipeline.decode.headers.tags import size_of_trailing_tags, skip_id3
 
 _LOOK_BYTES = 1 << 13
 _LEAST_FRAMES = 4
 
 
-def is_count_doubtful(file: BinaryIO, mpeg: MpegAudio) -> bool:
+def is_count_doubtful(file: BinaryIO, mpeg: Mp3Info) -> bool:
     """Return whether only a walk over the frames tells how many there are.
 
     Args:
@@ -25,17 +25,17 @@ def is_count_doubtful(file: BinaryIO, mpeg: MpegAudio) -> bool:
     """
     if mpeg.n_frames is None:
         return True
-    start = after_id3(file)
+    start = skip_id3(file)
     n_bytes = file.seek(0, os.SEEK_END) - start
     file.seek(start)
     looked_at = file.read(_LOOK_BYTES)
-    head = frames_in(looked_at, is_all=n_bytes <= _LOOK_BYTES)
-    if sum(frame.n_bytes for frame in head) < len(looked_at) - bytes_of_last_tags(file):
+    head = read_frame_headers(looked_at, is_all=n_bytes <= _LOOK_BYTES)
+    if sum(frame.n_bytes for frame in head) < len(looked_at) - size_of_trailing_tags(file):
         return True  # something between the frames is none
     # The first frame is the one that the count stands in; some encoders leave it out.
     as_counted = (0, head[0].n_bytes) if head else (0,)
     if mpeg.n_bytes is not None and n_bytes - mpeg.n_bytes not in as_counted:
-        n_bytes -= bytes_of_last_tags(file)
+        n_bytes -= size_of_trailing_tags(file)
         if n_bytes - mpeg.n_bytes not in as_counted:
             return True
     sizes = [frame.n_bytes for frame in head[1:]]

@@ -14,7 +14,7 @@ _MPEG1, _LAYER_III, _MONO = 3, 1, 3
 
 
 @dataclass(frozen=True, slots=True)
-class MpegFrame:
+class Mp3FrameHeader:
     """What the header of a frame says.
 
     Attributes:
@@ -30,16 +30,16 @@ class MpegFrame:
     n_bytes: int
 
 
-def frames_in(head: bytes, *, is_all: bool) -> list[MpegFrame]:
+def read_frame_headers(head: bytes, *, is_all: bool) -> list[Mp3FrameHeader]:
     """The frames that follow one another from the start; none where it is not plain that they do.
 
     Args:
         head: the first bytes of the audio.
         is_all: nothing comes behind them.
     """
-    frames: list[MpegFrame] = []
+    frames: list[Mp3FrameHeader] = []
     at = 0
-    while frame := frame_of(head[at : at + HEADER_BYTES]):
+    while frame := parse_frame_header(head[at : at + HEADER_BYTES]):
         if frames and (frame.sample_rate_hz, frame.n_samples) != (
             frames[0].sample_rate_hz,
             frames[0].n_samples,
@@ -52,7 +52,7 @@ def frames_in(head: bytes, *, is_all: bool) -> list[MpegFrame]:
     return frames if len(frames) > 1 or is_one else []
 
 
-def frame_of(header: bytes) -> MpegFrame | None:
+def parse_frame_header(header: bytes) -> Mp3FrameHeader | None:
     """The frame that a header begins; None where it is none.
 
     Args:
@@ -68,4 +68,4 @@ def frame_of(header: bytes) -> MpegFrame | None:
     bit_rate = 1000 * _KBPS[_MPEG1 if version == _MPEG1 else 2][kbps]
     n_samples = 1152 if version == _MPEG1 else 576
     n_bytes = n_samples // 8 * bit_rate // rate_hz + (header[2] >> 1 & 1)
-    return MpegFrame(rate_hz, 1 if header[3] >> 6 == _MONO else 2, n_samples, n_bytes)
+    return Mp3FrameHeader(rate_hz, 1 if header[3] >> 6 == _MONO else 2, n_samples, n_bytes)

@@ -13,11 +13,11 @@ from typing import BinaryIO
 from pipeline.decode.headers.mp3.frame_header import (
     HEAD_BYTES,
     HEADER_BYTES,
-    MpegFrame,
-    frame_of,
-    frames_in,
+    Mp3FrameHeader,
+    parse_frame_header,
+    read_frame_headers,
 )
-from pipeline.decode.headers.tags import after_id3, tag_bytes
+from pipeline.decode.headers.tags import size_of_tag, skip_id3
 
 _BLOCK_BYTES = 1 << 20
 _MOST_DAMAGED = 64
@@ -26,7 +26,7 @@ _MORE_BYTES = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class MpegFrames:
+class Mp3Frames:
     """All frames of an MP3 that are there in full.
 
     Attributes:
@@ -45,7 +45,7 @@ class MpegFrames:
     is_cut: bool = False
 
 
-def mpeg_frames(file: BinaryIO) -> MpegFrames | None:
+def count_mp3_frames(file: BinaryIO) -> Mp3Frames | None:
     """Count the frames; None where the file does not begin with one after another.
 
     What is no frame (tags, damage) is passed over, up to where two frames of one kind follow
@@ -55,9 +55,9 @@ def mpeg_frames(file: BinaryIO) -> MpegFrames | None:
         file: opened for reading; its position is moved.
     """
     size = file.seek(0, os.SEEK_END)
-    at = after_id3(file)
+    at = skip_id3(file)
     file.seek(at)
-    head = frames_in(file.read(HEAD_BYTES), is_all=size - at <= HEAD_BYTES)
+    head = read_frame_headers(file.read(HEAD_BYTES), is_all=size - at <= HEAD_BYTES)
     if not head:
         return None
     walk = _Walk(head[0], at, size)
@@ -72,7 +72,7 @@ def mpeg_frames(file: BinaryIO) -> MpegFrames | None:
     is_cut = walk.is_cut or (len(rest) < HEADER_BYTES and rest.startswith(b"\xff"))
     is_cut = is_cut or (walk.is_constant and _is_of_frames(file, walk, size - walk.end))
     n_gaps = sum(gap < walk.end for gap in walk.gaps)  # what follows the last frame is none
-    return MpegFrames(walk.n_samples, walk.end, walk.is_uniform, n_gaps, is_cut)
+    return Mp3Frames(walk.n_samples, walk.end, walk.is_uniform, n_gaps, is_cut)
 
 
 class _Walk:
@@ -91,14 +91,14 @@ class _Walk:
         is_cut: Whether the file ends inside the frame after the last one.
     """
 
-    def __init__(self, like: MpegFrame, at: int, size: int) -> None:
+    def __init__(self, like: Mp3FrameHeader, at: int, size: int) -> None:
         self.at = self.end = self._start = at
         self.n_samples = 0
         self.gaps: list[int] = []
         self.is_cut = False
         self._like = like
         self._size = size
-        self._known: dict[bytes, MpegFrame] = {}
+        self._known: dict[bytes, Mp3FrameHeader] = {}
 
     @property
     def is_uniform(self) -> bool:
@@ -130,7 +130,7 @@ class _Walk:
             header = block[at : at + HEADER_BYTES]
             frame = known.get(header)
             if frame is None:
-                frame = frame_of(header)
+                frame = parse_frame_header(header)
                 is_plain = frame is not None and _is_alike(frame, self._like)
                 last_end = start + end if end else self.end
                 # One of another kind may be damage: there is another one behind it, or it is none.
@@ -151,7 +151,7 @@ class _Walk:
 
     def _after(self, block: bytes, at: int, last_end: int) -> int:
         """Return where to go on after what is no plain frame; `at` if it is one after all."""
-        if (size := tag_bytes(block, at)) and self.at + at + size <= self._size:
+        if (size := size_of_tag(block, at)) and self.at + at + size <= self._size:
             return at + size
         following = _next_frame(block, at)
         if following > at and self.gaps[-1:] != [last_end]:
@@ -169,21 +169,21 @@ def _is_of_frames(file: BinaryIO, walk: _Walk, n_bytes: int) -> bool:
         return False
     file.seek(walk.end)
     rest = file.read(n_bytes)
-    return not tag_bytes(rest, 0) and any(rest)
+    return not size_of_tag(rest, 0) and any(rest)
 
 
 def _next_frame(block: bytes, at: int) -> int:
     """Where two frames of one kind follow one another, or the end one; else where to look on."""
     while 0 <= (at := block.find(b"\xff", at)) < _BLOCK_BYTES:
-        frame = frame_of(block[at : at + HEADER_BYTES])
+        frame = parse_frame_header(block[at : at + HEADER_BYTES])
         if frame:
             behind = block[at + frame.n_bytes : at + frame.n_bytes + HEADER_BYTES]
-            other = frame_of(behind)
+            other = parse_frame_header(behind)
             if len(behind) < HEADER_BYTES or (other and _is_alike(frame, other)):
                 return at
         at += 1
     return min(_BLOCK_BYTES, len(block))
 
 
-def _is_alike(frame: MpegFrame, other: MpegFrame) -> bool:
+def _is_alike(frame: Mp3FrameHeader, other: Mp3FrameHeader) -> bool:
     return (frame.sample_rate_hz, frame.channels) == (other.sample_rate_hz, other.channels)

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from pipeline.decode.headers.tags import after_id3
+from pipeline.decode.headers.tags import skip_id3
 
 _DECODER_DELAY = 529
 UNTOLD_DELAY = 576 + _DECODER_DELAY
@@ -26,7 +26,7 @@ _DELAYS_AT = 21
 
 
 @dataclass(frozen=True, slots=True)
-class MpegAudio:
+class Mp3Info:
     """What the first frame of an MP3 says.
 
     Attributes:
@@ -50,13 +50,13 @@ class MpegAudio:
     n_in_tag: int = field(default=0, compare=False)
 
 
-def mpeg_audio(file: BinaryIO) -> MpegAudio | None:
+def read_mp3_info(file: BinaryIO) -> Mp3Info | None:
     """What the first frame says; None where the file is no MP3.
 
     Args:
         file: opened for reading; its position is moved.
     """
-    file.seek(after_id3(file))
+    file.seek(skip_id3(file))
     frame = file.read(_TAG_BYTES)
     if len(frame) < _HEAD_BYTES or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0:
         return None
@@ -72,14 +72,14 @@ def mpeg_audio(file: BinaryIO) -> MpegAudio | None:
         count, before, after = counted
         before, after = before + _DECODER_DELAY, max(0, after - _DECODER_DELAY)
         n_samples = max(0, count * samples - before - after)
-        return MpegAudio(samples, has_tag, n_samples, _counted_bytes(xing), count, before)
+        return Mp3Info(samples, has_tag, n_samples, _counted_bytes(xing), count, before)
     if vbri[:4] != b"VBRI":
-        return MpegAudio(samples, has_tag, None)
+        return Mp3Info(samples, has_tag, None)
     n_frames = _vbri(vbri)
     if n_frames is None:
-        return MpegAudio(samples, has_tag, None, n_in_tag=samples)
+        return Mp3Info(samples, has_tag, None, n_in_tag=samples)
     n_samples, n_bytes = (n_frames + 1) * samples, _vbri_bytes(vbri)
-    return MpegAudio(samples, has_tag, n_samples, n_bytes, n_frames, n_in_tag=samples)
+    return Mp3Info(samples, has_tag, n_samples, n_bytes, n_frames, n_in_tag=samples)
 
 
 def _xing(tag: bytes) -> tuple[int, int, int] | None:

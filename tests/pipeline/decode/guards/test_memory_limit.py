@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from pipeline.decode.guards.memory_limit import limited_memory
+from pipeline.decode.guards.memory_limit import limit_memory
 from pipeline.errors import CannotDecodeError
 from tests.hostile import mp4_of_many_samples
 from tests.support import ROOT
@@ -30,7 +30,7 @@ def allocate(n_bytes):
 
 def test_what_fits_is_allowed_and_the_limit_is_taken_back():
     before = soft_limit()
-    with limited_memory(512 * MIB):
+    with limit_memory(512 * MIB):
         assert soft_limit() != before
         allocate(100 * MIB)
     assert soft_limit() == before
@@ -40,7 +40,7 @@ def test_what_does_not_fit_is_the_error_of_the_clip():
     before = soft_limit()
     with (
         pytest.raises(CannotDecodeError, match=r"0\.25 GiB.*--decoder-memory") as caught,
-        limited_memory(256 * MIB),
+        limit_memory(256 * MIB),
     ):
         allocate(600 * MIB)
     assert caught.value.error_class == "too_much_memory"
@@ -69,7 +69,7 @@ def test_threads_that_decode_at_once_share_the_limit_and_leave_none_behind():
     def decode():
         try:
             for _ in range(200):
-                with limited_memory(2048 * MIB):
+                with limit_memory(2048 * MIB):
                     allocate(10 * MIB)
         except Exception as error:
             errors.append(error)

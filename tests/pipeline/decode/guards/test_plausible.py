@@ -10,9 +10,9 @@ from pipeline.errors import ClipError
 from pipeline.io.storage import DEFAULT_STORAGE
 from pipeline.io.versions import stat_version
 from pipeline.limits import MIN_BYTES_PER_S, MIN_SAMPLE_RATE_HZ
-from pipeline.planning.clip_estimate import outcomes
-from pipeline.readers.lazy_reader import head_of
-from pipeline.readers.shard_reader import of_clip
+from pipeline.planning.clip_estimate import estimate_clips
+from pipeline.readers.lazy_reader import lazy_recording
+from pipeline.readers.shard_reader import clip_recording
 from pipeline.stream.clip_decoder import ClipReader
 
 
@@ -26,9 +26,9 @@ def write_flac(path, rate_hz, duration_s):
 def error_of(path, spec):
     ref = ClipRef(path_to_uri(str(path)), stat_version(path.stat()))
     with pytest.raises(ClipError) as caught:
-        for _ in ClipReader(of_clip(ref)).pieces():
+        for _ in ClipReader(clip_recording(ref)).pieces():
             pass
-    (predicted,) = outcomes(head_of(ref, DEFAULT_STORAGE), (ref,), spec)
+    (predicted,) = estimate_clips(lazy_recording(ref, DEFAULT_STORAGE), (ref,), spec)
     assert predicted.error == caught.value.error_class
     return caught.value
 

@@ -1,4 +1,4 @@
-"""`bare_frames`: frames without a container, counted from header to header."""
+"""`find_bare_frames`: frames without a container, counted from header to header."""
 
 import io
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.decode.headers import bare_frames as module
-from pipeline.decode.headers.bare_frames import bare_frames
+from pipeline.decode.headers.bare_frames import find_bare_frames
 from tests.pipeline.decode.damaged_audio import sound, wav
 from tests.pipeline.decode.damaged_bare import WHOLE, adts
 from tests.pipeline.decode.damaged_mp3 import noise, untagged
@@ -15,7 +15,7 @@ from tests.pipeline.decode.encoding import encoded
 
 
 def found(content, **options):
-    return bare_frames(io.BytesIO(content), **options)
+    return find_bare_frames(io.BytesIO(content), **options)
 
 
 @pytest.mark.parametrize(

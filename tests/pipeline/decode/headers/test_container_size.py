@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.decode.headers.container_size import declared_size, joined_bytes
+from pipeline.decode.headers.container_size import find_joined_bytes, read_declared_size
 from tests.pipeline.decode.damaged_audio import RATE_HZ, sound
 from tests.pipeline.decode.encoding import encoded
 
@@ -24,7 +24,7 @@ each = pytest.mark.parametrize("name", WHOLE)
 
 
 def found(content):
-    return declared_size(io.BytesIO(content))
+    return read_declared_size(io.BytesIO(content))
 
 
 def audio_of(name):
@@ -45,9 +45,9 @@ def test_a_whole_file_holds_what_it_declares(name):
 def test_recordings_that_were_joined_are_found_where_their_decoder_stops(name, is_left):
     content = audio_of(name)
     size = len(content)
-    assert joined_bytes(io.BytesIO(content + content), size) == size * is_left
-    assert joined_bytes(io.BytesIO(content), size) == 0
-    assert joined_bytes(io.BytesIO(content + bytes(5000)), size) == 0
+    assert find_joined_bytes(io.BytesIO(content + content), size) == size * is_left
+    assert find_joined_bytes(io.BytesIO(content), size) == 0
+    assert find_joined_bytes(io.BytesIO(content + bytes(5000)), size) == 0
 
 
 def test_fragments_are_one_recording_while_their_time_goes_on():
@@ -55,7 +55,7 @@ def test_fragments_are_one_recording_while_their_time_goes_on():
     content = encoded(sound(1.0), "aac", "mp4", RATE_HZ, **options)
     size, first = len(content), content.index(b"moof") - 4
     assert found(content + content) == (size, size)
-    assert joined_bytes(io.BytesIO(content + content), size) == size
+    assert find_joined_bytes(io.BytesIO(content + content), size) == size
     # As players of live streams write it: the header again, before fragments that go on.
     second = content.index(b"moof", first + 8) - 4
     repeated = content[:second] + content[:first] + content[second:]

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.decode.headers.declared_length import Promise, promise_of
+from pipeline.decode.headers.declared_length import DeclaredLength, read_declared_length
 from pipeline.errors import ClipError
 from pipeline.limits import Limits
-from pipeline.readers.shard_reader import of_clip
+from pipeline.readers.shard_reader import clip_recording
 from pipeline.stream.clip_decoder import ClipReader
 
 RATE_HZ = 32_000
@@ -58,7 +58,7 @@ def outcome(tmp_path, listed):
     def of(content, tolerance=0.01):
         path = tmp_path / "clip"
         path.write_bytes(content)
-        reader = ClipReader(of_clip(listed(path)), Limits(short_tolerance=tolerance))
+        reader = ClipReader(clip_recording(listed(path)), Limits(short_tolerance=tolerance))
         try:
             n_samples = sum(map(len, reader.pieces()))
         except ClipError as error:
@@ -156,12 +156,12 @@ def test_promises_of_each_family(whole, tmp_path):
     def promised(name):
         (tmp_path / name).write_bytes(whole[name])
         with open(tmp_path / name, "rb") as file:
-            return promise_of(file)
+            return read_declared_length(file)
 
     n_samples = SECONDS * RATE_HZ
-    assert promised("wav") == Promise(2 * n_samples, 2 * n_samples, "bytes of audio")
-    assert promised("mp3") == Promise(n_samples, slack=1152)
-    assert promised("vorbis") == promised("opus") == Promise(None)
+    assert promised("wav") == DeclaredLength(2 * n_samples, 2 * n_samples, "bytes of audio")
+    assert promised("mp3") == DeclaredLength(n_samples, tolerance=1152)
+    assert promised("vorbis") == promised("opus") == DeclaredLength(None)
     whole["vorbis"] = whole["vorbis"][:-1]
-    assert promised("vorbis") == Promise(None, is_cut=True)
+    assert promised("vorbis") == DeclaredLength(None, is_cut=True)
     assert promised("flac") is promised("plain") is promised("m4a") is None

@@ -8,7 +8,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.decode.headers.ogg import OggAudio, OggEnd, ogg_audio, ogg_end
+from pipeline.decode.headers.ogg import OggAudio, OggEnd, find_ogg_end, read_ogg_header
 
 VORBIS, OPUS = b"\x01vorbis" + bytes(23), b"OpusHead\x01\x01" + struct.pack("<H", 312) + bytes(7)
 FIRST, LAST = 2, 4
@@ -28,8 +28,8 @@ def look(tmp_path_factory):
     def of(content):
         path.write_bytes(content)
         with open(path, "rb") as file:
-            audio = ogg_audio(file)
-            return audio, audio and ogg_end(file, audio)
+            audio = read_ogg_header(file)
+            return audio, audio and find_ogg_end(file, audio)
 
     return of
 

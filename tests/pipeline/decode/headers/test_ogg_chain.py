@@ -1,11 +1,11 @@
-"""`ogg_chain`: the links of long Ogg files, found by looking at few of their pages."""
+"""`find_ogg_chain`: the links of long Ogg files, found by looking at few of their pages."""
 
 import io
 
 import pytest
 
-from pipeline.decode.headers.ogg import ogg_audio
-from pipeline.decode.headers.ogg_chain import OggChain, ogg_chain
+from pipeline.decode.headers.ogg import read_ogg_header
+from pipeline.decode.headers.ogg_chain import OggChain, find_ogg_chain
 from pipeline.errors import CannotDecodeError
 from tests.pipeline.decode.headers.test_ogg import FIRST, LAST, OPUS, VORBIS, page
 
@@ -36,9 +36,9 @@ def link(n_pages, serial=1, head=VORBIS, n_bytes=PAGE_BYTES):
 
 def found(content):
     file = CountingFile(content)
-    audio = ogg_audio(file)
+    audio = read_ogg_header(file)
     assert audio is not None
-    return ogg_chain(file, audio), file.n_read
+    return find_ogg_chain(file, audio), file.n_read
 
 
 def test_one_link_is_no_chain_and_costs_two_looks():

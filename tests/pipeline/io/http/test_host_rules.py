@@ -8,7 +8,7 @@ from pipeline.errors import ClipError
 from pipeline.io import named_hosts
 from pipeline.io.http.host_rules import HostRules, is_private, origin_of
 from pipeline.io.storage import Storage
-from pipeline.readers.clip_file import opened
+from pipeline.readers.clip_file import open_clip
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from tests.hosts import running_host
@@ -122,7 +122,7 @@ def test_no_local_refuses_paths_and_file_uris(host, tmp_path):
     for clip in clips:
         if clip.failure:
             assert "--no-local" in clip.failure[1]
-            with pytest.raises(ClipError, match="--no-local"), opened(clip, Storage(), ANY_SIZE):
+            with pytest.raises(ClipError, match="--no-local"), open_clip(clip, Storage(), ANY_SIZE):
                 pass
 
 

@@ -15,7 +15,7 @@ from pipeline.readers.guards import parquet_pages
 from pipeline.readers.guards.page_headers import IncompleteError, page_header
 from pipeline.readers.intake import Intake
 from pipeline.readers.parquet_reader import Part, _opened_batches
-from pipeline.readers.shard_reader import of_container
+from pipeline.readers.shard_reader import container_recordings
 from tests.pipeline.sources.corpora import HF_AUDIO, corpus, listed, read, read_all, wav
 from tests.support import ROOT
 
@@ -169,7 +169,7 @@ def test_values_of_a_fixed_size_that_is_absurd_are_damage(tmp_path, small_limits
 def test_a_cell_beyond_the_limit_of_clips_is_that_clips_error(tmp_path):
     path = write(tmp_path / "c.parquet", pa.table({"audio": [A, wav(1000), B]}))
     (container,) = listed(path).containers
-    found = list(of_container(container, DEFAULT_STORAGE, (), Intake(len(B))))
+    found = list(container_recordings(container, DEFAULT_STORAGE, (), Intake(len(B))))
     with pytest.raises(Exception, match="--max-clip-bytes") as raised:
         found[1].open(1 << 40)
     assert raised.value.error_class == "too_large"
@@ -259,7 +259,7 @@ def test_large_batches_of_arrow_are_read_a_few_rows_at_once(tmp_path):
     with pa.ipc.new_file(path, table.schema) as writer:
         writer.write_table(table)
     n = 0
-    for recording in of_container(listed(path).containers[0], DEFAULT_STORAGE, ("label",)):
+    for recording in container_recordings(listed(path).containers[0], DEFAULT_STORAGE, ("label",)):
         assert len(recording.ref.carried[0]) == MIB
         n += 1
     assert n == 300

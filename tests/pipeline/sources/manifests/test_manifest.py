@@ -12,9 +12,9 @@ from pipeline.clips import ClipRef
 from pipeline.errors import PipelineError, UsageError
 from pipeline.io.storage import Storage
 from pipeline.io.versions import MISSING, file_version
-from pipeline.sources.list_sources import format_of, list_sources
+from pipeline.sources.list_sources import detect_format, list_sources
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.version_lookup import located
+from pipeline.sources.version_lookup import resolve_uri
 
 
 def write_csv(path, rows):
@@ -256,8 +256,8 @@ def test_names_that_are_not_utf8_and_file_uris(tmp_path):
 def test_parquet_is_recognized_by_its_columns(tmp_path, columns, format_):
     path = tmp_path / "m.parquet"
     pq.write_table(pa.table(columns), path)
-    assert format_of(str(path), SourceOptions()) == format_
-    assert format_of(str(tmp_path / "*.parquet"), SourceOptions()) == format_
+    assert detect_format(str(path), SourceOptions()) == format_
+    assert detect_format(str(tmp_path / "*.parquet"), SourceOptions()) == format_
 
 
 @pytest.fixture
@@ -317,7 +317,7 @@ def test_one_object_by_other_names_and_signed_urls(tmp_path):
     storage = Storage((("endpoint_url", "http://127.0.0.1:9"),), timeout_s=0)
     with pytest.raises(PipelineError, match=r"looking at s3://b/x\.wav"):
         listed(manifest, storage=storage)
-    assert located("https://h/x.wav?v=1&X-Amz-Signature=abc", "/") == (
+    assert resolve_uri("https://h/x.wav?v=1&X-Amz-Signature=abc", "/") == (
         "https://h/x.wav?v=1",
         "https://h/x.wav?v=1&X-Amz-Signature=abc",
     )

@@ -7,7 +7,7 @@ import fsspec
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.sources.detect_format import format_of
+from pipeline.sources.detect_format import detect_format
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 
@@ -287,7 +287,7 @@ def test_a_source_that_holds_no_recordings_is_refused_with_the_way_out(folder, n
     path = written(folder / name, "x")
     for source in (path, f"memory://b/{name}", folder / f"*{name[1:]}"):
         assert message in refused(source)
-    assert format_of(str(path), SourceOptions(format="files")) == "files"
+    assert detect_format(str(path), SourceOptions(format="files")) == "files"
 
 
 def test_a_compressed_manifest_that_is_damaged_is_refused(folder):

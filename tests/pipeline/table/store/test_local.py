@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.maintenance.rewrite import settle
+from pipeline.maintenance.rewrite import apply_removals
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.plan import plan_run
 from pipeline.table.store import local_lock
@@ -288,7 +288,7 @@ def test_a_folder_of_a_table_that_is_a_link_is_refused_by_its_name(
     def run():
         again = Table.existing(LocalStore(table.store.root))
         with again.store.lock():
-            settle(again, plan_run([], again.spec.digest, 1, set(), again.contents_of))
+            apply_removals(again, plan_run([], again.spec.digest, 1, set(), again.contents_of))
 
     def verify():
         verify_table(Table.existing(LocalStore(table.store.root)))

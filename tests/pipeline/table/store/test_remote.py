@@ -9,12 +9,12 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.io.storage import Storage
-from pipeline.maintenance.rewrite import repair, settle
+from pipeline.maintenance.rewrite import apply_removals, repair
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.plan import plan_run
 from pipeline.sources.listing import Listing
 from pipeline.table.store.open_store import open_store
-from pipeline.table.table import Table, refuse_strange_folder
+from pipeline.table.table import Table, check_is_table_or_empty
 from tests.servers import SECRET
 
 
@@ -73,7 +73,7 @@ def test_a_shard_loses_a_clip_and_keeps_the_rest(place, make_spec, embed, clips)
         superseded=lambda: again.superseded(committed),
     )  # fmt: skip
     with again.store.lock():
-        assert not settle(again, plan).todo
+        assert not apply_removals(again, plan).pending
         assert repair(again) == []
     assert verify_table(again, Listing(listing)).passed
     del before[clips[2].uri]
@@ -100,8 +100,8 @@ def test_other_files_are_not_built_upon(place, make_spec):
     above = open_store(uri.removesuffix("/table"), storage)
     table = Table.open_or_create(open_store(uri, storage), make_spec())
     with pytest.raises(UsageError, match=r"holds other files \(table, ...\)"):
-        refuse_strange_folder(above)
-    refuse_strange_folder(table.store)
+        check_is_table_or_empty(above)
+    check_is_table_or_empty(table.store)
 
 
 def test_other_settings_are_refused(place, make_spec):
@@ -128,7 +128,7 @@ table = Table.read(open_store(uri, Storage(tuple(json.loads(options).items()))))
 listing = list_sources([folder])
 with table.store.lock():
     plan = plan_run(listing.clips, table.spec.digest, 1, table.committed(), table.contents_of)
-    for n, shard in enumerate(plan.todo):
+    for n, shard in enumerate(plan.pending):
         if n == int(stop_after):
             # Written but not committed, as of a run that is killed between the two.
             table.commit = lambda *_, **__: (print("stuck", flush=True), sys.stdin.readline())

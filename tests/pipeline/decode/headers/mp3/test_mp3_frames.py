@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.decode.headers.mp3 import frames
-from pipeline.decode.headers.mp3.frames import MpegFrames, mpeg_frames
+from pipeline.decode.headers.mp3.frames import Mp3Frames, count_mp3_frames
 
 # MPEG-1 Layer III at 44.1 kHz: 144 * bit rate / 44,100 bytes a frame.
 SIZES = {32: 104, 64: 208, 128: 417, 320: 1044}
@@ -27,7 +27,7 @@ def id3(n_bytes):
 
 
 def found(content):
-    return mpeg_frames(io.BytesIO(content))
+    return count_mp3_frames(io.BytesIO(content))
 
 
 VARIABLE = b"".join(frame(kbps) for kbps in (32, 320, 64, 128, 128, 320, 32))
@@ -44,33 +44,33 @@ class TestInBlocks:
     """Whatever is read at once."""
 
     def test_frames_of_any_bit_rate(self):
-        assert found(VARIABLE) == MpegFrames(7 * 1152, len(VARIABLE), True)
-        assert found(9 * VARIABLE) == MpegFrames(63 * 1152, 9 * len(VARIABLE), True)
+        assert found(VARIABLE) == Mp3Frames(7 * 1152, len(VARIABLE), True)
+        assert found(9 * VARIABLE) == Mp3Frames(63 * 1152, 9 * len(VARIABLE), True)
 
     def test_tags_in_front_and_behind(self):
         for tags in (id3(30), id3(100_000), id3(9) * 3):
             for behind in (b"", b"TAG" + bytes(125), b"APETAGEX" + bytes(3000), bytes(5000)):
                 end = len(tags) + len(VARIABLE)
-                assert found(tags + VARIABLE + behind) == MpegFrames(7 * 1152, end, True)
+                assert found(tags + VARIABLE + behind) == Mp3Frames(7 * 1152, end, True)
 
     @pytest.mark.parametrize("between", [b"\0", b"\xff" * 99, bytes(4000), id3(300), id3(50_000)])
     def test_what_is_no_frame_is_passed_over(self, between):
         content = VARIABLE + between + VARIABLE
         n_gaps = 0 if between.startswith(b"ID3") else 1
-        assert found(content) == MpegFrames(14 * 1152, len(content), True, n_gaps)
-        assert found(content + between + VARIABLE + between) == MpegFrames(
+        assert found(content) == Mp3Frames(14 * 1152, len(content), True, n_gaps)
+        assert found(content + between + VARIABLE + between) == Mp3Frames(
             21 * 1152, 2 * len(content) - len(VARIABLE), True, 2 * n_gaps
         )
 
     def test_a_frame_that_was_cut_off_is_none(self):
         whole = len(VARIABLE)
         for n in (1, 3, 4, 50, 207):
-            cut = MpegFrames(7 * 1152, whole, True, is_cut=True)
+            cut = Mp3Frames(7 * 1152, whole, True, is_cut=True)
             assert found(VARIABLE + frame(64)[:n]) == cut
         # What follows the frames and looks like a frame only further on is no part of the audio.
         behind = VARIABLE + bytes(500) + frame(64)[:50]
-        assert found(behind) == MpegFrames(7 * 1152, whole, True)
-        assert found(VARIABLE + frame(64)) == MpegFrames(8 * 1152, whole + 208, True)
+        assert found(behind) == Mp3Frames(7 * 1152, whole, True)
+        assert found(VARIABLE + frame(64)) == Mp3Frames(8 * 1152, whole + 208, True)
 
     def test_a_change_of_rate_or_channels(self):
         at_48_khz, mpeg2 = frame(rate=1, n_bytes=384), frame(sync=0xF3, n_bytes=261)
@@ -81,7 +81,7 @@ class TestInBlocks:
                 assert not both.is_uniform
         # A single one is damage.
         once = found(VARIABLE + at_48_khz + VARIABLE)
-        assert once == MpegFrames(14 * 1152, 2 * len(VARIABLE) + 384, True, n_gaps=1)
+        assert once == Mp3Frames(14 * 1152, 2 * len(VARIABLE) + 384, True, n_gaps=1)
         # Joint stereo comes and goes.
         both = found(VARIABLE + frame(64, mode=0x60))
         assert both is not None

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.decode.headers.mp3.tag import MpegAudio, mpeg_audio
-from pipeline.decode.headers.tags import after_id3
+from pipeline.decode.headers.mp3.tag import Mp3Info, read_mp3_info
+from pipeline.decode.headers.tags import skip_id3
 
 # MPEG-1 Layer III stereo, mono; MPEG-2 stereo, mono: header, samples a frame, place of the tag.
 HEADERS = {
@@ -24,7 +24,7 @@ def look(tmp_path_factory):
     """What an MP3 of these bytes says."""
     path = tmp_path_factory.mktemp("mpeg") / "file"
 
-    def of(content, function=mpeg_audio):
+    def of(content, function=read_mp3_info):
         path.write_bytes(content)
         with open(path, "rb") as file:
             return function(file)
@@ -56,11 +56,11 @@ def id3(size, footer=False):
 def test_frames_times_samples_less_what_the_encoder_added(look, kind, flags):
     _, samples, _ = HEADERS[kind]
     content = first_frame(kind, xing(100, flags, before=576, after=1000))
-    assert look(content) == MpegAudio(samples, True, 100 * samples - 1576)
+    assert look(content) == Mp3Info(samples, True, 100 * samples - 1576)
 
 
 def test_a_constant_rate_is_called_info(look):
-    assert look(first_frame("mpeg1 mono", xing(7, name=b"Info"))) == MpegAudio(
+    assert look(first_frame("mpeg1 mono", xing(7, name=b"Info"))) == Mp3Info(
         1152, True, 7 * 1152 - 529
     )
 
@@ -70,12 +70,12 @@ def test_a_constant_rate_is_called_info(look):
 )
 def test_decoders_take_off_their_own_delay_at_the_start(look, before, after, n_taken):
     content = first_frame("mpeg1 mono", xing(7, before=before, after=after))
-    assert look(content) == MpegAudio(1152, True, 7 * 1152 - n_taken)
+    assert look(content) == Mp3Info(1152, True, 7 * 1152 - n_taken)
 
 
 def test_delays_of_a_nameless_encoder_are_none(look):
     content = first_frame("mpeg1 mono", xing(7, before=576, after=1000))
-    assert look(content.replace(b"LAME3.100", bytes(9))) == MpegAudio(1152, True, 7 * 1152 - 529)
+    assert look(content.replace(b"LAME3.100", bytes(9))) == Mp3Info(1152, True, 7 * 1152 - 529)
 
 
 def test_fraunhofers_tag(look):
@@ -84,13 +84,13 @@ def test_fraunhofers_tag(look):
     header = HEADERS["mpeg2 mono"][0]
     content = (header.ljust(36, b"\0") + tag).ljust(417, b"\0")
     # The frame that it stands in is decoded as well, and nothing is taken off.
-    assert look(content) == MpegAudio(576, True, 121 * 576)
+    assert look(content) == Mp3Info(576, True, 121 * 576)
 
 
 @pytest.mark.parametrize("tags", [id3(0), id3(300), id3(20_000), id3(5, footer=True), id3(9) * 3])
 def test_tags_in_front_are_skipped(look, tags):
-    assert look(tags + b"audio", after_id3) == len(tags)
-    assert look(tags + first_frame("mpeg1 stereo", xing(10))) == MpegAudio(1152, True, 11_520 - 529)
+    assert look(tags + b"audio", skip_id3) == len(tags)
+    assert look(tags + first_frame("mpeg1 stereo", xing(10))) == Mp3Info(1152, True, 11_520 - 529)
 
 
 @pytest.mark.parametrize(
@@ -112,12 +112,12 @@ def test_what_is_no_mp3(look, content):
 )
 def test_tags_that_do_not_count(look, tag):
     kind = "mpeg1 stereo"  # the one of which both tags are in one place
-    assert look(first_frame(kind, tag)) == MpegAudio(1152, True, None)
+    assert look(first_frame(kind, tag)) == Mp3Info(1152, True, None)
 
 
 def test_no_tag(look):
-    assert look(b"\xff\xfb\x90\x00") == MpegAudio(1152, False, None)
-    assert look(first_frame("mpeg2 mono", b"")) == MpegAudio(576, False, None)
+    assert look(b"\xff\xfb\x90\x00") == Mp3Info(1152, False, None)
+    assert look(first_frame("mpeg2 mono", b"")) == Mp3Info(576, False, None)
 
 
 @given(st.binary(max_size=80), st.sampled_from(["", *HEADERS]))
