@@ -17,7 +17,7 @@ class ClipRef:
     Attributes:
         uri: absolute path; for names that are not UTF-8 a percent-encoded `file://` URI; or where
             it lies in a store.
-        version: what changes when the content does: an etag, or size and mtime; `missing_file` where it
+        version: what changes when the content does: an etag, or size and mtime; `missing` where it
             could not be looked at. Of the container, where there is one.
         member: which part of it: a name in a tar, `row=N` of Parquet, `t=START,END` of a span;
             empty for a whole file.

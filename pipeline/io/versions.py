@@ -21,7 +21,7 @@ _TIMES = (
 
 
 def file_version(path: str) -> str:
-    """Size and mtime of a file; `missing_file` without a file."""
+    """Size and mtime of a file; `missing` without a file."""
     return file_version_and_size(path)[0]
 
 

@@ -139,7 +139,7 @@ class VersionLookups(NamedTuple):
     """What was found of recordings that a list names.
 
     Attributes:
-        versions: By uri; `missing_file` for what is not there or could not be looked at.
+        versions: By uri; `missing` for what is not there or could not be looked at.
         failures: By uri, class and message of the error of each that could not be asked for.
     """
 

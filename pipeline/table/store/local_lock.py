@@ -99,7 +99,7 @@ class Lock:
         except OSError:
             return None
         try:
-            # Shared, so that many may look at once; for `spool_to_file`, which asks again, a moment.
+            # Shared, so that many may look at once; for `held`, which asks again, a moment.
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             # The file is empty for a moment when the lock has just been taken.

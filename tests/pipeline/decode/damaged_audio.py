@@ -1,7 +1,7 @@
 """Damaged and unusual recordings, made by code, each with what is right to make of it.
 
 `test_plan_and_embed_agree` runs over all of them. To add one, write a function that returns the
-bytes of the file, and decorate it with `damage_error`: the name of the file, and what is right.
+bytes of the file, and decorate it with `damaged`: the name of the file, and what is right.
 Modules of other formats add theirs in the same way; `all_damaged` imports them.
 """
 
