@@ -22,7 +22,7 @@ from pipeline.clips import ClipRef
 from pipeline.errors import DriftError, StoreError
 from pipeline.io.versions import file_version
 from pipeline.readers.shard_reader import clip_recording
-from pipeline.stream.clip_decoder import ClipReader
+from pipeline.stream.clip_decoder import clip_reader
 from pipeline.table.spec import TableSpec
 from pipeline.table.table import Table
 from pipeline.table_layout import META_DIR
@@ -74,7 +74,7 @@ def check_canary(table: Table, embed: EmbedOne, device: str) -> None:
 def _windows(spec: TableSpec) -> list[Samples]:
     """For each route the signal, repeated until it is too long for the routes before."""
     ref = ClipRef(str(SIGNAL), file_version(str(SIGNAL)))
-    signal = np.concatenate(list(ClipReader(clip_recording(ref)).pieces()))
+    signal = np.concatenate(list(clip_reader(clip_recording(ref)).pieces()))
     windows, shortest = [], 0
     for route in spec.routes:
         repeated = np.tile(signal, shortest // len(signal) + 1)

@@ -52,17 +52,13 @@ class ClipEstimate:
 
 
 def estimate_clips(
-    recording: Recording,
-    refs: tuple[ClipRef, ...],
-    spec: TableSpec,
-    memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES,
+    recording: Recording, spec: TableSpec, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES
 ) -> list[ClipEstimate]:
-    """What will become of clips that are cut from one recording, or of the one that is a whole.
+    """Estimate the clips of one recording from its header.
 
     Args:
-        recording: to look into.
-        refs: the clips.
-        spec: of the table.
+        recording: The file and its clips.
+        spec: Spec of the table.
         memory_bytes: Memory that one step of a decoder may take, in bytes.
 
     Raises:
@@ -74,15 +70,15 @@ def estimate_clips(
             n_bytes = file.seek(0, 2)
             header = probe_audio(file, memory_bytes)
     except ClipError as error:
-        return [ClipEstimate(error.error_class, n_bytes)] * len(refs)
+        return [ClipEstimate(error.error_class, n_bytes)] * len(recording.clips)
     except CannotDecodeError as error:
-        return [ClipEstimate(error.error_class, n_bytes)] * len(refs)
+        return [ClipEstimate(error.error_class, n_bytes)] * len(recording.clips)
     except (PipelineError, MemoryError):
         raise
     except Exception:
         # As the decode side has it: what nobody foresaw is the clip's error.
-        return [ClipEstimate(INTERNAL, n_bytes)] * len(refs)
-    return [estimate_clip(ref, header, n_bytes, spec) for ref in refs]
+        return [ClipEstimate(INTERNAL, n_bytes)] * len(recording.clips)
+    return [estimate_clip(ref, header, n_bytes, spec) for ref in recording.clips]
 
 
 def estimate_clip(ref: ClipRef, header: ProbeResult, n_bytes: int, spec: TableSpec) -> ClipEstimate:

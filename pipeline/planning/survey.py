@@ -31,8 +31,8 @@ _AT_ONCE = 1024
 _CONTAINERS_AT_ONCE = 8
 
 T = TypeVar("T")
-EstimateClips = Callable[[Recording, tuple[ClipRef, ...]], list[ClipEstimate]]
-"""Says what will become of the clips that are cut from a recording."""
+EstimateClips = Callable[[Recording], list[ClipEstimate]]
+"""Estimates the clips of a recording."""
 OnProgress = Callable[[int], None]
 """Told how many clips have been looked at so far."""
 
@@ -169,7 +169,7 @@ def _of_clips(
 ) -> tuple[ListingTotals, list[float]]:
     """Clips of one recording, of which there are so many in all, and the seconds of each."""
     tally, seconds = ListingTotals(), []
-    found = predict(lazy_recording(refs[0], storage), refs)
+    found = predict(lazy_recording(refs, storage))
     for ref, outcome in zip(refs, found, strict=True):
         before_s = tally.audio_s
         tally.take(ref, outcome, cost)
@@ -186,9 +186,9 @@ def _of_container(
     tally, n_bytes = ListingTotals(), 0
     intake = Intake(max_clip_bytes)
     for recording in lazy_recordings(container, storage, intake):
-        (found,) = predict(recording, (recording.ref,))
-        tally.take(recording.ref, found, cost)
-        n_bytes += found.n_bytes
+        for ref, found in zip(recording.clips, predict(recording), strict=True):
+            tally.take(ref, found, cost)
+            n_bytes += found.n_bytes
     tally.n_bytes = n_bytes if container.n_bytes is None else container.n_bytes
     tally.passed_over.update(intake.passed_over)
     return tally

@@ -156,7 +156,7 @@ def unreadable_clip(ref: ClipRef, error: ClipError) -> Recording:
     def fail(_: int) -> NoReturn:
         raise error
 
-    return Recording(ref, fail)
+    return Recording((ref,), fail)
 
 
 def unreadable_part(container: Container, error: ClipError) -> Recording:

@@ -29,9 +29,9 @@ from pipeline.readers.tar_members import DAMAGE, Member, members
 from pipeline.readers.tar_reader import check_member, kind_of_metadata
 
 
-def lazy_recording(ref: ClipRef, storage: Storage) -> Recording:
-    """A listed file as a recording to look into."""
-    return Recording(ref, partial(open_clip_lazily, ref, storage))
+def lazy_recording(clips: tuple[ClipRef, ...], storage: Storage) -> Recording:
+    """Return listed clips of one file as a recording whose bytes are read where they are needed."""
+    return Recording(clips, partial(open_clip_lazily, clips[0], storage))
 
 
 def lazy_recordings(
@@ -123,4 +123,4 @@ def _member(container: Container, member: Member, name: str, file: BinaryIO) -> 
         finally:
             file.seek(at)
 
-    return Recording(ref, opened)
+    return Recording((ref,), opened)

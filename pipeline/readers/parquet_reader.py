@@ -302,7 +302,7 @@ def _recording(ref: ClipRef, value: pa.Scalar, intake: Intake) -> Iterator[Recor
         yield unreadable_clip(ref, error)
         return
     with spool_to_file([memoryview(content)], content.size) as file:
-        yield Recording(ref, partial(rewound, ref, file))
+        yield Recording((ref,), partial(rewound, ref, file))
 
 
 def _texts(batch: pa.RecordBatch, name: str) -> list[str | None]:

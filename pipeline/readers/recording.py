@@ -1,23 +1,28 @@
-"""What a reader yields: a clip and how its bytes are opened."""
+"""What a reader yields for each audio file of a shard."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import BinaryIO, NamedTuple
+from dataclasses import dataclass
+from typing import BinaryIO
 
 from pipeline.clips import ClipRef
-from pipeline.decode.shared_decoder import SharedDecoder
 
 
-class Recording(NamedTuple):
-    """One clip of a shard.
+def _nothing(_: BinaryIO) -> None:
+    """Check nothing: the reader's own copy of a file cannot change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One audio file of a shard, and the clips cut from it.
 
     Attributes:
-        ref: the clip.
-        open: its bytes, of which there may be so many, as a file with a descriptor, for as long as
-            the stream of recordings stands at it. Raises ClipError.
-        tape: what it is cut from, where the clips beside it are cut from the same.
+        clips: The clips, ordered by start time. A whole file is a single clip.
+        open: Opens the file for reading, with a file descriptor. Takes the maximum size in bytes
+            and raises ClipError. Valid until the next recording is requested.
+        check_unchanged: Raises ClipError if the open file is no longer the listed version.
     """
 
-    ref: ClipRef
+    clips: tuple[ClipRef, ...]
     open: Callable[[int], AbstractContextManager[BinaryIO]]
-    tape: SharedDecoder | None = None
+    check_unchanged: Callable[[BinaryIO], None] = _nothing

@@ -9,11 +9,9 @@ import dataclasses
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import closing, nullcontext
 from functools import partial
 
-from pipeline.clips import ClipRef, Container
-from pipeline.decode.shared_decoder import SharedDecoder
+from pipeline.clips import ClipRef, Container, group_by_recording
 from pipeline.io.storage import DEFAULT_STORAGE, Storage, is_remote
 from pipeline.readers.clip_file import check_unchanged, open_clip
 from pipeline.readers.download import download
@@ -50,7 +48,7 @@ def container_recordings(
     intake: Intake | None = None,
 ) -> Iterator[Recording]:
     """The recordings of a container, by the reader of its kind."""
-    # Here, because the readers make `Recording`s.
+    # Not at the top: most decode processes read plain files, and start faster without them.
     from pipeline.readers.parquet_reader import parquet_recordings
     from pipeline.readers.tar_reader import tar_recordings
 
@@ -60,42 +58,40 @@ def container_recordings(
 
 
 def clip_recording(ref: ClipRef, storage: Storage = DEFAULT_STORAGE) -> Recording:
-    """A listed clip as a recording."""
-    return Recording(ref, partial(open_clip, ref, storage))
+    """Return a listed clip as a recording."""
+    return Recording((ref,), partial(open_clip, ref, storage))
 
 
 def clip_recordings(
     clips: Iterable[ClipRef], storage: Storage = DEFAULT_STORAGE
 ) -> Iterator[Recording]:
-    """Listed clips as recordings; remote ones are fetched some ahead, and once for all spans."""
+    """Yield the recordings of listed clips; a remote file is downloaded once for all of its clips.
+
+    Args:
+        clips: Clips, those of a file one after the other.
+        storage: Access to remote locations. A few files are downloaded ahead.
+    """
     prefetcher = Prefetcher(lambda ref, admit: download(ref, storage, admit))
-    rest = (tuple(spans) for _, spans in itertools.groupby(clips, lambda r: (r.uri, r.version)))
+    rest = group_by_recording(clips)
     ahead = deque[tuple[tuple[ClipRef, ...], Job | None]]()
     try:
         while True:
             for refs in itertools.islice(rest, N_AHEAD - len(ahead)):
-                ahead.append(
-                    (refs, prefetcher.start(_whole(refs)) if is_remote(refs[0].uri) else None)
-                )
+                job = prefetcher.start(_whole(refs)) if is_remote(refs[0].uri) else None
+                ahead.append((refs, job))
             if not ahead:
                 return
             refs, job = ahead.popleft()
-            turn = (
-                prefetcher.turn(job)
-                if job
-                else nullcontext(partial(open_clip, _whole(refs), storage))
-            )
-            with turn as open_it:
-                if len(refs) == 1:
-                    yield Recording(refs[0], open_it)
-                else:
-                    check = partial(check_unchanged, refs[0])
-                    with closing(SharedDecoder(open_it, check)) as tape:
-                        yield from (Recording(ref, open_it, tape) for ref in refs)
+            check = partial(check_unchanged, refs[0])
+            if job is None:
+                yield Recording(refs, partial(open_clip, _whole(refs), storage), check)
+            else:
+                with prefetcher.turn(job) as open_download:
+                    yield Recording(refs, open_download, check)
     finally:
         prefetcher.close()
 
 
 def _whole(refs: tuple[ClipRef, ...]) -> ClipRef:
-    """The file that clips are spans of; a clip that shares it with none stands for itself."""
+    """Return the file that clips are cut from; a single clip stands for its own file."""
     return refs[0] if len(refs) == 1 else dataclasses.replace(refs[0], member="", span=None)

@@ -123,7 +123,7 @@ def _of_sample(
             yield unreadable_clip(ref, content)
             continue
         with content:
-            yield Recording(ref, partial(rewound, ref, content))
+            yield Recording((ref,), partial(rewound, ref, content))
 
 
 def _linked(
@@ -139,7 +139,7 @@ def _linked(
                 continue
             with content:
                 for ref in refs:
-                    yield Recording(ref, partial(rewound, ref, content))
+                    yield Recording((ref,), partial(rewound, ref, content))
     except DAMAGE:
         pass  # the first reading has said so
     for link, error in links.dangling():

@@ -6,12 +6,15 @@ silence (cut-off files, NaN) is an error here, and so is a clip beyond the limit
 before more of it is decoded than they allow.
 """
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from functools import partial
 
 import numpy as np
 
 from pipeline.audio import SAMPLE_RATE_HZ, Samples
+from pipeline.clips import ClipRef
 from pipeline.decode.audio_stream import PIECE_FRAMES, AudioStream
 from pipeline.decode.frame_range import FrameRange
 from pipeline.decode.guards.plausible import find_implausible
@@ -19,18 +22,50 @@ from pipeline.decode.headers.declared_length import DeclaredLength, is_truncated
 from pipeline.decode.open_audio import DECODER_ERRORS, describe_error
 from pipeline.decode.quality import Quality, QualityMeter
 from pipeline.decode.resample import resample
-from pipeline.decode.shared_decoder import open_stream
+from pipeline.decode.shared_decoder import OpenStream, SharedDecoder, open_stream
 from pipeline.errors import CannotDecodeError, ClipError
 from pipeline.limits import DEFAULT_LIMITS, Limits
 from pipeline.readers.recording import Recording
+
+OpenClip = Callable[[Limits], AbstractContextManager[OpenStream]]
+"""Opens a decoder for one clip, within limits."""
+
+
+def open_clips(recording: Recording) -> Iterator[tuple[ClipRef, OpenClip]]:
+    """Yield the clips of a recording, each with the function that opens its decoder.
+
+    Several clips of one file share a decoder, so each must be decoded before the next is asked for.
+
+    Args:
+        recording: The file and its clips.
+    """
+    if len(recording.clips) == 1:
+        yield recording.clips[0], partial(open_stream, recording.open)
+        return
+    shared = SharedDecoder(recording.open, recording.check_unchanged)
+    with contextlib.closing(shared):
+        for clip in recording.clips:
+            yield clip, shared.open_stream
+
+
+def clip_reader(recording: Recording, limits: Limits = DEFAULT_LIMITS) -> "ClipReader":
+    """Return the reader of the only clip of a recording.
+
+    Args:
+        recording: A file with a single clip.
+        limits: Limits on what the clip may cost, and on how much of it may be missing.
+    """
+    ((ref, open_clip),) = open_clips(recording)
+    return ClipReader(ref, open_clip, limits)
 
 
 class ClipReader:
     """Decodes one clip; iterate over `pieces` once, then read the attributes.
 
     Args:
-        recording: the clip.
-        limits: what it may cost, and how much of it may be missing.
+        ref: The clip.
+        open_stream: Opens a decoder on the clip's file, as `open_clips` gives it.
+        limits: Limits on what the clip may cost, and on how much of it may be missing.
 
     Attributes:
         sample_rate_hz: the file's own rate.
@@ -41,9 +76,11 @@ class ClipReader:
             where the header has none. Only for showing progress.
     """
 
-    def __init__(self, recording: Recording, limits: Limits = DEFAULT_LIMITS) -> None:
-        self.ref = recording.ref
-        self._recording = recording
+    def __init__(
+        self, ref: ClipRef, open_stream: OpenClip, limits: Limits = DEFAULT_LIMITS
+    ) -> None:
+        self.ref = ref
+        self._open_stream = open_stream
         self.sample_rate_hz = 0
         self.channels = 0
         self.decoded_short = False
@@ -62,10 +99,8 @@ class ClipReader:
         Raises:
             ClipError: the clip cannot be read or decoded, is damaged, or is beyond the limits.
         """
-        tape = self._recording.tape
-        ready = tape.open_stream if tape else partial(open_stream, self._recording.open)
         try:
-            with ready(self._limits) as (sound, promise, n_bytes):
+            with self._open_stream(self._limits) as (sound, promise, n_bytes):
                 self.sample_rate_hz, self.channels = sound.sample_rate_hz, sound.channels
                 self._check_plausible(sound.n_frames, n_bytes)
                 yield from self._at_32_khz(self._mono(sound, promise, n_bytes))

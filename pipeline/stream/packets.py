@@ -4,6 +4,7 @@ Packets are lists of a few megabytes, because a Ray object for every short clip 
 decoding it.
 """
 
+import dataclasses
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -18,7 +19,7 @@ from pipeline.clips import ClipRef
 from pipeline.errors import BrokenStreamError, ClipError, PipelineError
 from pipeline.readers.recording import Recording
 from pipeline.stopwatch import Stopwatch
-from pipeline.stream.clip_decoder import ClipReader
+from pipeline.stream.clip_decoder import ClipReader, OpenClip, open_clips
 from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import (
     ClipDone,
@@ -41,38 +42,42 @@ POISON = "poison"
 """Error class of clips that kill the process that decodes them, or take all of its memory."""
 
 
-def clip_events(recording: Recording, clip: int, rule: DecodeRule) -> Iterator[Event]:
-    """Events of one clip.
+def clip_events(ref: ClipRef, open_clip: OpenClip, clip: int, rule: DecodeRule) -> Iterator[Event]:
+    """Yield the events of one clip.
 
     Args:
-        recording: the clip.
-        clip: its place in the shard, written on the events.
-        rule: how to cut it.
+        ref: The clip.
+        open_clip: Opens a decoder on the clip's file.
+        clip: Index of the clip in the shard; it is written on the events.
+        rule: How to cut the clip.
     """
-    yield ClipStart(clip, recording.ref)
+    yield ClipStart(clip, ref)
     try:
-        yield from _cut_clip(recording, clip, rule)
+        yield from _cut_clip(ref, open_clip, clip, rule)
     except ClipError as error:
         yield _failed(clip, error)
     except (PipelineError, MemoryError):
         raise
     except Exception as error:
-        yield _failed(clip, _second_try(recording, rule, error))
+        yield _failed(clip, _decode_again(ref, open_clip, rule, error))
 
 
-def _second_try(recording: Recording, rule: DecodeRule, first: Exception) -> ClipError:
-    """Decode a clip once more after an error that nobody foresaw, and return what the clip gets.
+def _decode_again(
+    ref: ClipRef, open_clip: OpenClip, rule: DecodeRule, first: Exception
+) -> ClipError:
+    """Decode a clip a second time after an unforeseen error, and return the error of the clip.
 
     Args:
-        recording: The clip.
-        rule: How to cut it.
-        first: What the first try raised.
+        ref: The clip.
+        open_clip: Opens a decoder on the clip's file.
+        rule: How to cut the clip.
+        first: Exception of the first attempt.
 
     Raises:
-        BrokenStreamError: The second try finds nothing wrong, so the fault is not the clip's.
+        BrokenStreamError: The second attempt finds nothing wrong, so the clip is not at fault.
     """
     try:
-        for _ in _cut_clip(recording, 0, rule):
+        for _ in _cut_clip(ref, open_clip, 0, rule):
             pass
     except ClipError as error:
         return error
@@ -80,15 +85,15 @@ def _second_try(recording: Recording, rule: DecodeRule, first: Exception) -> Cli
         raise
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
-        said = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         return ClipError(
             "decode",
             INTERNAL,
-            f"{recording.ref.name}: {type(error).__name__}: {said} ({Path(where.filename).name}:"
+            f"{ref.name}: {type(error).__name__}: {reason} ({Path(where.filename).name}:"
             f"{where.lineno}), in two tries; please report it, with the file if you can",
         )
     raise BrokenStreamError(
-        f"{recording.ref.name}: failed once ({type(first).__name__}: {first}) and not again"
+        f"{ref.name}: failed once ({type(first).__name__}: {first}) and not again"
     ) from first
 
 
@@ -96,9 +101,9 @@ def _failed(clip: int, error: ClipError) -> ClipFailed:
     return ClipFailed(clip, error.stage, error.error_class, error.message)
 
 
-def _cut_clip(recording: Recording, clip: int, rule: DecodeRule) -> Iterator[Event]:
+def _cut_clip(ref: ClipRef, open_clip: OpenClip, clip: int, rule: DecodeRule) -> Iterator[Event]:
     """Yield the windows of a clip, and its `ClipDone` last."""
-    reader, cutter = ClipReader(recording, rule.limits), _ClipCutter(rule, clip)
+    reader, cutter = ClipReader(ref, open_clip, rule.limits), _ClipCutter(rule, clip)
     for piece in reader.pieces():
         if not cutter.n_samples and reader.about_samples >= LONG_CLIP_S * SAMPLE_RATE_HZ:
             yield ClipLength(clip, reader.about_samples)
@@ -106,7 +111,7 @@ def _cut_clip(recording: Recording, clip: int, rule: DecodeRule) -> Iterator[Eve
     n_samples = cutter.n_samples
     if missing := max(0, rule.min_samples - n_samples):
         if not rule.pad_short:
-            raise _too_short(recording.ref, n_samples, rule.min_samples)
+            raise _too_short(ref, n_samples, rule.min_samples)
         yield from cutter.push(np.zeros(missing, np.float32))
     yield from cutter.finish()
     yield ClipDone(
@@ -185,11 +190,14 @@ def shard_packets(
     """
     watch = Stopwatch()
     watch.switch("decode")
+    refs = (
+        each
+        for recording in watch.each(recordings, "fetch")
+        for each in open_clips(_timed(recording, watch))
+    )
     clips = (
-        _poisonous(recording, clip)
-        if clip in poison
-        else clip_events(_watched(recording, watch), clip, rule)
-        for clip, recording in enumerate(watch.each(recordings, "fetch"))
+        _poisonous(ref, clip) if clip in poison else clip_events(ref, open_clip, clip, rule)
+        for clip, (ref, open_clip) in enumerate(refs)
     )
     yield from pack_events(clips, packet_bytes, watch, passed_over)
 
@@ -229,16 +237,19 @@ def pack_events(
     yield packet
 
 
-def _watched(recording: Recording, watch: Stopwatch) -> Recording:
-    def opened(max_bytes: int) -> AbstractContextManager[BinaryIO]:
+def _timed(recording: Recording, watch: Stopwatch) -> Recording:
+    """Return a recording whose opening is timed as fetching."""
+
+    def open_file(max_bytes: int) -> AbstractContextManager[BinaryIO]:
         return watch.entering(recording.open(max_bytes), "fetch")
 
-    return recording._replace(open=opened)
+    return dataclasses.replace(recording, open=open_file)
 
 
-def _poisonous(recording: Recording, clip: int) -> list[Event]:
+def _poisonous(ref: ClipRef, clip: int) -> list[Event]:
+    """Return the events of a clip that kills its decoder; the clip is not decoded."""
     message = (
-        f"{recording.ref.name}: the process that decodes it dies or runs out of memory, twice in a "
-        "row; look at the file on a machine that may break"
+        f"{ref.name}: the process that decodes it dies or runs out of memory, twice in a row; look "
+        "at the file on a machine that may break"
     )
-    return [ClipStart(clip, recording.ref), ClipFailed(clip, "decode", POISON, message)]
+    return [ClipStart(clip, ref), ClipFailed(clip, "decode", POISON, message)]

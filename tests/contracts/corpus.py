@@ -1,5 +1,6 @@
 """The same few recordings as one kind of source, somewhere, for the contract suite of sources."""
 
+import dataclasses
 import io
 import os
 import sys
@@ -16,7 +17,7 @@ from pipeline.planning.plan import plan_shards
 from pipeline.readers.shard_reader import shard_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
-from pipeline.stream.clip_decoder import ClipReader
+from pipeline.stream.clip_decoder import clip_reader
 from tests.contracts.kinds import NAMES, Kind, sounds
 from tests.contracts.places import Place
 
@@ -70,10 +71,12 @@ class Corpus:
     def stream(self, listing):
         """The recordings, as a run goes through them."""
         for shard in plan_shards(listing.clips, "spec", 100, listing.containers):
-            yield from shard_recordings(shard, self.place.storage, listing.columns)
+            for recording in shard_recordings(shard, self.place.storage, listing.columns):
+                for clip in recording.clips:
+                    yield dataclasses.replace(recording, clips=(clip,))
 
     def read(self, listing):
-        return {self.below(each.ref): decoded(each) for each in self.stream(listing)}
+        return {self.below(each.clips[0]): decoded(each) for each in self.stream(listing)}
 
     def below(self, ref: ClipRef):
         """Its name below the root."""
@@ -107,7 +110,7 @@ class Corpus:
 def decoded(recording):
     """Samples, or the error."""
     try:
-        return np.concatenate(list(ClipReader(recording).pieces()))
+        return np.concatenate(list(clip_reader(recording).pieces()))
     except ClipError as error:
         return error
 

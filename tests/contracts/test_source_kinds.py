@@ -62,7 +62,9 @@ def test_a_source_is_recognized_and_listed_in_one_order_with_names_that_locate(c
     assert first.text() == ("2 containers" if corpus.kind.is_container else "4 clips")
     assert (first.clips, first.containers) == (again.clips, again.containers)
     for listing in (first, again):
-        assert [corpus.below(each.ref) for each in corpus.stream(listing)] == [*corpus.kind.found]
+        assert [corpus.below(each.clips[0]) for each in corpus.stream(listing)] == [
+            *corpus.kind.found
+        ]
     known = [each.n_clips for each in first.containers if each.n_clips is not None]
     assert sum(known) in (0, len(NAMES))
 
@@ -77,10 +79,10 @@ def test_a_range_that_is_promised_holds_the_recording(corpus):
     """Asked of the store itself, as somebody would who has a row of the table alone."""
     for i, each in enumerate(corpus.stream(corpus.listing())):
         if not corpus.kind.has_ranges:
-            assert each.ref.byte_range is None
+            assert each.clips[0].byte_range is None
             continue
-        first, size = each.ref.byte_range
-        uri = each.ref.uri
+        first, size = each.clips[0].byte_range
+        uri = each.clips[0].uri
         files = corpus.place.storage.filesystem(uri if "://" in uri else f"file://{uri}")
         assert files.cat_file(uri, start=first, end=first + size) == contents()[NAMES[i]]
 
@@ -94,7 +96,7 @@ def test_what_the_source_says_of_a_recording_comes_with_it(corpus):
         return
     listing = corpus.listing(columns=wanted)
     assert listing.columns == wanted
-    assert [each.ref.carried for each in corpus.stream(listing)] == [(text,) for text in TEXTS]
+    assert [each.clips[0].carried for each in corpus.stream(listing)] == [(text,) for text in TEXTS]
 
 
 def test_a_version_changes_with_the_bytes_alone(corpus):
@@ -144,7 +146,7 @@ def test_what_is_replaced_while_it_is_read_is_never_mixed(corpus, monkeypatch):
     except ClipError as error:
         changed.append(error)
     assert changed or read == whole
-    rest = {corpus.below(each.ref): decoded(each) for each in stream}
+    rest = {corpus.below(each.clips[0]): decoded(each) for each in stream}
     changed += [each for each in rest.values() if isinstance(each, ClipError)]
     assert {each.error_class for each in changed} <= {"changed"}
     # Single recordings may have been fetched by then, as they were.
@@ -206,7 +208,7 @@ def test_a_source_without_recordings_says_so(bare):
 LISTED_ELSEWHERE = """
 import json, os, sys
 from pipeline.planning.plan import plan_shards
-from pipeline.readers.shard_reader import recordings
+from pipeline.readers.shard_reader import shard_recordings
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.list_sources import list_sources
 from pipeline.io.storage import Storage
@@ -215,7 +217,8 @@ sources, options = json.loads(sys.argv[1])
 storage = Storage(tuple(sorted(options.items())))
 listing = list_sources(sources, SourceOptions(storage=storage))
 shards = plan_shards(listing.clips, "spec", 100, listing.containers)
-refs = [each.ref for shard in shards for each in recordings(shard, storage, listing.columns)]
+found = [each for shard in shards for each in shard_recordings(shard, storage, listing.columns)]
+refs = [clip for each in found for clip in each.clips]
 print(json.dumps([[ref.name, ref.clip_id, ref.version] for ref in refs]), flush=True)
 os._exit(0)
 """
@@ -250,7 +253,7 @@ def test_ids_are_the_same_in_another_process_whichever_source_is_named_first(
     )
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
     listing = list_sources(sources, SourceOptions(storage=storage))
-    refs = [each.ref for each in corpora[0].stream(listing)]
+    refs = [each.clips[0] for each in corpora[0].stream(listing)]
     here = [[ref.name, ref.clip_id, ref.version] for ref in refs]
     assert json.loads(elsewhere.stdout) == here
     assert len({ref.clip_id for ref in refs}) == len(corpora) * len(NAMES)

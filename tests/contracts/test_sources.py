@@ -118,7 +118,7 @@ def test_odd_names_are_listed_and_read(place):
     for clip in place.listing().clips:
         assert place.read(clip) == Path(clip.uri).name.encode()
     with_files = [
-        (clip.ref, clip.open) for clip in clip_recordings(place.listing().clips, place.storage)
+        (clip.clips[0], clip.open) for clip in clip_recordings(place.listing().clips, place.storage)
     ]
     assert len(with_files) == len(ODD_NAMES)
     for name in ODD_NAMES:
@@ -243,7 +243,7 @@ def test_many_are_read_in_order_whatever_is_ahead(place):
     read = {}
     for recording in clip_recordings(place.listing().clips, place.storage):
         with recording.open(ANY_SIZE) as file:
-            read[recording.ref.uri.rpartition("/")[2]] = file.read()
+            read[recording.clips[0].uri.rpartition("/")[2]] = file.read()
     assert list(read.items()) == list(contents.items())
 
 
@@ -428,6 +428,6 @@ def test_spans_of_one_recording_fetch_it_once(remote, monkeypatch):
     found = []
     for recording in clip_recordings(spans, remote.storage):
         with recording.open(ANY_SIZE) as file:
-            found.append((recording.ref, file.read().decode()))
+            found.append((recording.clips[0], file.read().decode()))
     assert found == [(span, f"bytes of {span.uri[-5:]}") for span in spans]
     assert [ref.member for ref in fetches] == ["", ""]

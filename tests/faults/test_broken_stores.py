@@ -208,7 +208,7 @@ def test_killed_between_the_parts_of_an_upload(remote, few):
     """Its parts stay in the store, where nobody sees them, until a rule of the bucket ends them."""
     held = Fault("hang", "PUT", "partNumber=2", ALWAYS)
     remote.proxy.faults = [held]
-    change = "from pipeline import upload; upload.PART_BYTES = 4096"
+    change = "from pipeline.io import upload; upload.PART_BYTES = 4096"
     process = subprocess.Popen(altered(change, few[0], remote.uri, *remote.flags()), cwd=ROOT)
     try:
         wait_until(lambda: held.seen or process.poll() is not None)

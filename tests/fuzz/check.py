@@ -144,11 +144,11 @@ def _embedded(listing: Listing) -> Iterator[ClipDone | ClipFailed]:
 
 def _planned(listing: Listing) -> Iterator[ClipEstimate]:
     for ref in listing.clips:
-        yield from estimate_clips(lazy_recording(ref, _STORAGE), (ref,), SPEC, MEMORY_BYTES)
+        yield from estimate_clips(lazy_recording((ref,), _STORAGE), SPEC, MEMORY_BYTES)
     for container in listing.containers:
         for recording in lazy_recordings(container, _STORAGE):
-            ref: ClipRef = recording.ref
-            yield from estimate_clips(recording, (ref,), SPEC, MEMORY_BYTES)
+            ref: ClipRef = recording.clips[0]
+            yield from estimate_clips(recording, SPEC, MEMORY_BYTES)
 
 
 def _is_mpeg(path: Path) -> bool:

@@ -96,7 +96,7 @@ def test_what_the_cluster_mounts_and_installs_is_there_and_nothing_else_of_a_che
     assert all(there == here for there, here in mounted.items())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     setuptools = project["tool"]["setuptools"]
-    installed = {name.partition(".")[0] for name in setuptools["packages"]}
+    installed = {name.rstrip("*") for name in setuptools["packages"]["find"]["include"]}
     installed |= {f"{name}.py" for name in setuptools["py-modules"]}
     installed |= {project["project"]["readme"], *project["project"]["license-files"]}
     assert set(mounted) == installed | {"pyproject.toml", "infra/requirements.lock"}

@@ -88,7 +88,7 @@ def test_copies_what_there_is_and_what_docker_is_shown():
 def test_packages_are_copied_whole():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     setuptools = project["tool"]["setuptools"]
-    packages = {name.split(".")[0] for name in setuptools["packages"]}
+    packages = {name.rstrip("*") for name in setuptools["packages"]["find"]["include"]}
     packages |= {f"{name}.py" for name in setuptools["py-modules"]}
     (wheel,) = (each for name, each in stages()[0].items() if name == "wheel")
     copied = {each for name, rest in wheel if name == "COPY" for each in rest.split()[:-1]}

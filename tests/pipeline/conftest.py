@@ -24,8 +24,8 @@ from pipeline.embedding.model import CompletedOutputs
 from pipeline.io.versions import file_version
 from pipeline.planning.plan import plan_shards
 from pipeline.readers.shard_reader import clip_recording, clip_recordings
-from pipeline.stream.clip_decoder import ClipReader
-from pipeline.stream.packets import shard_packets
+from pipeline.stream.clip_decoder import ClipReader, clip_reader, open_clips
+from pipeline.stream.packets import clip_events, shard_packets
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.spec import Route, TableSpec
 from pipeline.table.store.local import LocalStore
@@ -36,6 +36,12 @@ REPOSITORY = Path(__file__).parents[2]
 # Two shared cores say nothing about how long an example may take.
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
+
+
+def single_clip_events(recording, clip, rule):
+    """Return the events of the only clip of a recording, as the clip of an index in a shard."""
+    ((ref, open_clip),) = open_clips(recording)
+    return clip_events(ref, open_clip, clip, rule)
 
 
 @dataclass(frozen=True)
@@ -139,7 +145,7 @@ def decoded(listed) -> Callable[[Path], tuple[np.ndarray, ClipReader]]:
     """All samples of a file, and the reader that read them."""
 
     def decode(path):
-        reader = ClipReader(clip_recording(listed(path)))
+        reader = clip_reader(clip_recording(listed(path)))
         return np.concatenate(list(reader.pieces())), reader
 
     return decode

@@ -217,8 +217,8 @@ def test_without_a_source():
 def test_neither_torch_nor_ray_is_loaded(tmp_path):
     (path,) = write_tones(tmp_path, (0.5,))
     script = (
-        "import sys; from jobs.plan.make_plan import Question, make_plan; "
-        "make_plan(Question((sys.argv[1],))); "
+        "import sys; from jobs.plan.make_plan import PlanRequest, make_plan; "
+        "make_plan(PlanRequest((sys.argv[1],))); "
         "print(sorted({'torch', 'ray'} & sys.modules.keys()))"
     )
     done = subprocess.run([sys.executable, "-c", script, path], cwd=ROOT, capture_output=True)

@@ -74,10 +74,10 @@ def test_notes_of_decoders_stay_out_of_a_plan(corpus):
 def test_what_is_no_note_of_a_decoder_is_passed_on():
     script = """
 import os, sys
-from jobs.runtime.decoder_messages import decoder_notes_hidden
+from jobs.runtime.decoder_messages import hide_decoder_messages
 from jobs.cli.options import console
 out = console(sys.stderr)
-with decoder_notes_hidden(out):
+with hide_decoder_messages(out):
     os.write(2, b"Note: Trying to resync...\\n[src/libmpg123/a.c:f():1] error: bad\\n")
     os.write(2, b"malloc failed\\n")
     os.write(1, b"read_packets 12 : Ooops\\n")

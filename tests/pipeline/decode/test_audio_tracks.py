@@ -10,7 +10,7 @@ from pipeline.audio import SAMPLE_RATE_HZ
 from pipeline.decode.probe import probe_audio
 from pipeline.errors import ClipError
 from pipeline.readers.shard_reader import clip_recording
-from pipeline.stream.clip_decoder import ClipReader
+from pipeline.stream.clip_decoder import clip_reader
 
 RATE_HZ = 16_000
 TONES_HZ = (500, 1500, 2500)
@@ -51,7 +51,7 @@ def track_of(tmp_path, listed):
         ref = listed(tmp_path / "file")
         if span:
             ref = ref.__class__(ref.uri, ref.version, "part", span=span)
-        pcm = np.concatenate(list(ClipReader(clip_recording(ref)).pieces()))
+        pcm = np.concatenate(list(clip_reader(clip_recording(ref)).pieces()))
         spectrum = np.abs(np.fft.rfft(pcm))
         pitch_hz = np.argmax(spectrum) * SAMPLE_RATE_HZ / len(pcm)
         found = int(np.argmin([abs(pitch_hz - each) for each in TONES_HZ]))

@@ -16,7 +16,7 @@ from pipeline.decode.probe import probe_audio
 from pipeline.errors import ClipError
 from pipeline.limits import Limits
 from pipeline.readers.shard_reader import clip_recording
-from pipeline.stream.clip_decoder import ClipReader
+from pipeline.stream.clip_decoder import clip_reader
 from tests.pipeline.decode.damaged_audio import sound, wav
 from tests.pipeline.decode.damaged_pcm import FORMATS, N_BYTES, PCM, chunk, mp3_in_wav
 
@@ -67,10 +67,10 @@ def test_a_wav_whose_size_began_again_at_4_gib_is_decoded_whole(tmp_path, listed
             opened.seek(n_frames - 10)
             assert sum(map(len, opened.pieces)) == 10
     with pytest.raises(ClipError, match=r"134220\.7 s \(its header says\)") as raised:
-        next(ClipReader(clip_recording(listed(path))).pieces())
+        next(clip_reader(clip_recording(listed(path))).pieces())
     assert raised.value.error_class == "too_long"
     span = dataclasses.replace(listed(path), member="t=", span=(70_000.0, 70_001.0))
-    assert sum(map(len, ClipReader(clip_recording(span)).pieces())) == 32_000
+    assert sum(map(len, clip_reader(clip_recording(span)).pieces())) == 32_000
 
 
 def test_a_big_endian_wav_whose_size_began_again_at_4_gib_is_reported(tmp_path, listed):
@@ -78,7 +78,7 @@ def test_a_big_endian_wav_whose_size_began_again_at_4_gib_is_reported(tmp_path, 
     path.write_bytes(FORMATS[1].content)
     os.truncate(path, len(FORMATS[1].content) + WRAP)
     with pytest.raises(ClipError, match="RIFX cannot count more than 4294967295 bytes") as raised:
-        list(ClipReader(clip_recording(listed(path))).pieces())
+        list(clip_reader(clip_recording(listed(path))).pieces())
     assert raised.value.error_class == "unread_audio"
 
 
@@ -97,9 +97,9 @@ def test_two_data_chunks_are_reported_in_our_words(tmp_path, listed):
     path.write_bytes(wav(PCM + chunk(b"data", PCM), N_BYTES))
     told = "holds 192000 bytes of audio, of which 96000 can be read .* another 'data' chunk"
     with pytest.raises(ClipError, match=told) as raised:
-        list(ClipReader(clip_recording(listed(path))).pieces())
+        list(clip_reader(clip_recording(listed(path))).pieces())
     assert raised.value.error_class == "unread_audio"
-    reader = ClipReader(clip_recording(listed(path)), Limits(short_tolerance=1.0))
+    reader = clip_reader(clip_recording(listed(path)), Limits(short_tolerance=1.0))
     assert sum(map(len, reader.pieces())) == N_BYTES  # 48,000 samples, at 32 kHz
     assert reader.decoded_short
 

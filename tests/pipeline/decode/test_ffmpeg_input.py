@@ -19,7 +19,7 @@ from pipeline.decode.ffmpeg_input import SINGLE_FILE_FORMATS, open_ffmpeg_contai
 from pipeline.errors import ClipError
 from pipeline.io.versions import stat_version
 from pipeline.readers.shard_reader import clip_recording
-from pipeline.stream.clip_decoder import ClipReader
+from pipeline.stream.clip_decoder import clip_reader
 from tests.hostile import SCRIPTS, mov_with_reference
 from tests.support import tone
 
@@ -151,7 +151,7 @@ def watched(path):
 def error_of(path):
     """The error that the file ends in as a clip."""
     try:
-        for _ in ClipReader(
+        for _ in clip_reader(
             clip_recording(ClipRef(path_to_uri(str(path)), stat_version(path.stat())))
         ).pieces():
             pass

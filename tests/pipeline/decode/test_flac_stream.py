@@ -14,7 +14,7 @@ from pipeline.decode.probe import probe_audio
 from pipeline.errors import ClipError
 from pipeline.limits import Limits
 from pipeline.readers.shard_reader import clip_recording, clip_recordings
-from pipeline.stream.clip_decoder import ClipReader
+from pipeline.stream.clip_decoder import ClipReader, clip_reader, open_clips
 from tests.pipeline.decode.damaged_audio import RATE_HZ, sound
 from tests.pipeline.decode.damaged_flac import (
     BLOCK,
@@ -64,7 +64,11 @@ def test_spans_of_a_flac_without_a_sample_count_are_those_of_one_with_a_count(wr
     for total in (0, N_SAMPLES):
         whole = written(flac(total=total))
         refs = [dataclasses.replace(whole, member=f"t={span}", span=span) for span in spans]
-        clips = [np.concatenate(list(ClipReader(clip).pieces())) for clip in clip_recordings(refs)]
+        (recording,) = clip_recordings(refs)
+        clips = [
+            np.concatenate(list(ClipReader(ref, open_clip).pieces()))
+            for ref, open_clip in open_clips(recording)
+        ]
         assert [len(clip) / 32_000 for clip in clips] == [0.5, 1.0, 0.5]
         found.append(np.concatenate(clips).tobytes())
     assert found[0] == found[1]
@@ -77,12 +81,12 @@ def test_samples_of_a_segment_that_keeps_its_frame_numbers():
 
 def test_flac_whose_header_counts_too_much_says_what_it_holds(written):
     with pytest.raises(ClipError, match="promises 96000 frames, the file holds 48000") as raised:
-        list(ClipReader(clip_recording(written(flac(total=2 * N_SAMPLES)))).pieces())
+        list(clip_reader(clip_recording(written(flac(total=2 * N_SAMPLES)))).pieces())
     assert raised.value.error_class == "truncated"
 
 
 def test_short_tolerance_takes_what_there_is_of_a_flac_that_counts_too_much(written):
-    reader = ClipReader(
+    reader = clip_reader(
         clip_recording(written(flac(total=2 * N_SAMPLES))), Limits(short_tolerance=0.5)
     )
     assert sum(map(len, reader.pieces())) == 2 * N_SAMPLES  # at 32 kHz
@@ -90,7 +94,7 @@ def test_short_tolerance_takes_what_there_is_of_a_flac_that_counts_too_much(writ
 
 
 def test_short_tolerance_takes_the_whole_frames_of_a_cut_flac(written):
-    reader = ClipReader(clip_recording(written(flac()[:-1])), Limits(short_tolerance=0.1))
+    reader = clip_reader(clip_recording(written(flac()[:-1])), Limits(short_tolerance=0.1))
     assert sum(map(len, reader.pieces())) == 2 * 11 * BLOCK
     assert reader.decoded_short
 
@@ -100,7 +104,7 @@ def test_a_hole_in_a_flac_is_reported_with_the_frames_before_it(written):
     content = head + b"".join(frames[:7]) + bytes(len(frames[7])) + b"".join(frames[8:])
     # libFLAC leaves out the frame before the hole, too.
     with pytest.raises(ClipError, match=f"the file holds {6 * BLOCK};"):
-        list(ClipReader(clip_recording(written(content))).pieces())
+        list(clip_reader(clip_recording(written(content))).pieces())
 
 
 @pytest.mark.parametrize("total", [N_SAMPLES, 0])
@@ -115,7 +119,7 @@ def test_spans_of_joined_flacs_lie_where_they_lie_in_the_whole(written):
     whole = as_floats(sound(), sound(seed=1))
     for first in (24_000, 60_000, 40_000):
         span = (first / RATE_HZ, (first + 16_000) / RATE_HZ)
-        reader = ClipReader(clip_recording(written(content, span)))
+        reader = clip_reader(clip_recording(written(content, span)))
         clip = np.concatenate(list(reader.pieces()))
         expected = whole[first : first + 16_000]
         assert np.corrcoef(clip[::2], expected)[0, 1] > 0.95
@@ -137,7 +141,7 @@ def damaged_joined_flacs():
 )
 def test_joined_flacs_of_which_a_part_is_lost_are_truncated(content, written):
     with pytest.raises(ClipError) as raised:
-        list(ClipReader(clip_recording(written(content))).pieces())
+        list(clip_reader(clip_recording(written(content))).pieces())
     assert raised.value.error_class == "truncated"
 
 

@@ -18,7 +18,7 @@ from pipeline.errors import ClipError
 from pipeline.io.versions import stat_version
 from pipeline.limits import DEFAULT_LIMITS
 from pipeline.readers.shard_reader import clip_recordings
-from pipeline.stream.clip_decoder import ClipReader
+from pipeline.stream.clip_decoder import ClipReader, open_clips
 
 RATE_HZ = 44_100
 DURATION_S = 12.0
@@ -222,8 +222,9 @@ def test_spans_of_what_was_written_into_fail_and_those_before_do_not(files, tmp_
     version = stat_version(path.stat())
     spans = [ClipRef(str(path), version, f"t={at}", span=(float(at), at + 1.0)) for at in range(4)]
     outcomes = []
-    for recording in clip_recordings(spans):
-        reader = ClipReader(recording)
+    (recording,) = clip_recordings(spans)
+    for ref, open_clip in open_clips(recording):
+        reader = ClipReader(ref, open_clip)
         try:
             outcomes.append(sum(len(piece) for piece in reader.pieces()))
         except ClipError as error:

@@ -15,8 +15,8 @@ from pipeline.decode.resample import resample, resampled_length
 from pipeline.readers.shard_reader import clip_recording
 from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import ClipDone
-from pipeline.stream.packets import clip_events
 from pipeline.stream.windows import WindowBlock, WindowRule
+from tests.pipeline.conftest import single_clip_events
 
 RATES_HZ = (8_000, 11_025, 22_050, 44_100, 48_000, 96_000)
 
@@ -77,7 +77,7 @@ def test_windows_of_a_long_flac_are_those_of_the_whole_file(tmp_path, listed, mi
     del pcm
     rule = WindowRule(320_000, 80_000, padding)
     n_windows = 0
-    for event in clip_events(
+    for event in single_clip_events(
         clip_recording(listed(tmp_path / "long.flac")), 0, DecodeRule(rule, 1)
     ):
         if isinstance(event, WindowBlock):

@@ -15,7 +15,7 @@ from pipeline.decode.probe import probe_audio
 from pipeline.errors import ClipError
 from pipeline.limits import Limits
 from pipeline.readers.shard_reader import clip_recording
-from pipeline.stream.clip_decoder import ClipReader
+from pipeline.stream.clip_decoder import clip_reader
 from tests.mixed_corpus import encode
 
 PLAIN = ("-write_xing", "0", "-id3v2_version", "0")
@@ -57,7 +57,7 @@ def outcome(tmp_path, listed):
     def of(content):
         path = tmp_path / "clip"
         path.write_bytes(content)
-        reader = ClipReader(clip_recording(listed(path)), Limits())
+        reader = clip_reader(clip_recording(listed(path)), Limits())
         try:
             return sum(map(len, reader.pieces())) / 32_000
         except ClipError as error:

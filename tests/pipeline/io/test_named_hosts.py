@@ -118,9 +118,9 @@ def test_a_content_length_that_is_too_long_is_the_error_of_its_clip(host, tmp_pa
     for recording in clip_recordings(clips, BRIEF):
         try:
             with recording.open(ANY_SIZE) as file:
-                found[recording.ref.uri] = file.read()
+                found[recording.clips[0].uri] = file.read()
         except ClipError as error:
-            found[recording.ref.uri] = error.error_class
+            found[recording.clips[0].uri] = error.error_class
     assert found == {f"{host.url}/long.wav": "short_response", f"{host.url}/sound.wav": SOUND}
 
 
@@ -184,9 +184,9 @@ def test_a_host_that_dies_after_the_listing_is_its_clips_error_if_others_answer(
     for recording in clip_recordings(clips, Storage(timeout_s=1.0)):
         try:
             with recording.open(ANY_SIZE) as file:
-                found[recording.ref.uri] = file.read()
+                found[recording.clips[0].uri] = file.read()
         except ClipError as error:
-            found[recording.ref.uri] = error.error_class
+            found[recording.clips[0].uri] = error.error_class
     assert found == {uris[0]: "host_unreachable", uris[1]: SOUND, uris[2]: SOUND}
 
 

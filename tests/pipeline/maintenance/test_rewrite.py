@@ -139,7 +139,7 @@ import itertools, json, os, pathlib, shutil, signal, sys, threading
 from pipeline.clips import ClipRef
 from pipeline.table.store.local import LocalStore
 from pipeline.planning.plan import plan_run
-from pipeline.maintenance.rewrite import settle
+from pipeline.maintenance.rewrite import apply_removals
 from pipeline.table.table import Table
 
 template, listing, prune, shard_clips = json.loads(sys.argv[1])
@@ -163,7 +163,7 @@ def settle_or_die(place):
         [ClipRef(*each) for each in listing], table.spec.digest, shard_clips, committed,
         table.contents_of, superseded=lambda: table.superseded(committed), prune=prune,
     )
-    settle(table, plan)
+    apply_removals(table, plan)
 
 
 for n in itertools.count():

@@ -12,7 +12,7 @@ from pipeline.planning.clip_estimate import estimate_clips
 from pipeline.readers.lazy_reader import lazy_recording
 from pipeline.readers.shard_reader import clip_recording
 from pipeline.sources.list_sources import list_sources
-from pipeline.stream.clip_decoder import ClipReader
+from pipeline.stream.clip_decoder import clip_reader
 from pipeline.table.spec import Route, TableSpec
 from tests.mixed_corpus import ERRORS, write_mixed
 
@@ -41,7 +41,7 @@ def lengths(mixed):
     found = {}
     for clip in mixed:
         try:
-            found[clip] = sum(map(len, ClipReader(clip_recording(clip)).pieces()))
+            found[clip] = sum(map(len, clip_reader(clip_recording(clip)).pieces()))
         except ClipError as error:
             found[clip] = error.error_class
     return found
@@ -56,7 +56,7 @@ def test_lengths_routes_and_windows_are_those_of_decoding(lengths, changes):
     spec = dataclasses.replace(ROUTED, **changes)
     routes = set()
     for clip, decoded in lengths.items():
-        (found,) = estimate_clips(lazy_recording(clip, DEFAULT_STORAGE), (clip,), spec)
+        (found,) = estimate_clips(lazy_recording((clip,), DEFAULT_STORAGE), spec)
         if isinstance(decoded, str):
             assert found.error == decoded, clip
             continue
@@ -82,10 +82,10 @@ def test_spans(mixed, span):
             continue
         clip = dataclasses.replace(whole, span=span)
         try:
-            decoded = sum(map(len, ClipReader(clip_recording(clip)).pieces()))
+            decoded = sum(map(len, clip_reader(clip_recording(clip)).pieces()))
         except ClipError as error:
             decoded = error.error_class
-        (found,) = estimate_clips(lazy_recording(clip, DEFAULT_STORAGE), (clip,), ROUTED)
+        (found,) = estimate_clips(lazy_recording((clip,), DEFAULT_STORAGE), ROUTED)
         if isinstance(decoded, int) and decoded < ROUTED.min_samples:
             decoded = "too_short"
         assert (found.error or found.n_samples) == decoded, clip
@@ -93,17 +93,16 @@ def test_spans(mixed, span):
 
 def test_limits_of_the_table(mixed):
     (clip,) = (clip for clip in mixed if clip.uri.endswith("/s16-long.wav"))
-    recording = lazy_recording(clip, DEFAULT_STORAGE)
+    recording = lazy_recording((clip,), DEFAULT_STORAGE)
     for changes, error_class in (
         ({"max_clip_s": 44.0}, "too_long"),
         ({"max_clip_bytes": 1_000_000}, "too_large"),
     ):
-        (found,) = estimate_clips(recording, (clip,), dataclasses.replace(ROUTED, **changes))
+        (found,) = estimate_clips(recording, dataclasses.replace(ROUTED, **changes))
         assert found.error == error_class
     (torn,) = (clip for clip in mixed if clip.uri.endswith("/cut.wav"))
     (found,) = estimate_clips(
-        lazy_recording(torn, DEFAULT_STORAGE),
-        (torn,),
+        lazy_recording((torn,), DEFAULT_STORAGE),
         dataclasses.replace(ROUTED, short_tolerance=0.9),
     )
     assert found.error == ""
@@ -111,5 +110,5 @@ def test_limits_of_the_table(mixed):
 
 def test_a_file_that_is_gone(tmp_path):
     clip = ClipRef(str(tmp_path / "gone.wav"), "1-1")
-    (found,) = estimate_clips(lazy_recording(clip, DEFAULT_STORAGE), (clip,), ROUTED)
+    (found,) = estimate_clips(lazy_recording((clip,), DEFAULT_STORAGE), ROUTED)
     assert found.error == "missing"

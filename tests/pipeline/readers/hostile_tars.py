@@ -115,9 +115,9 @@ def looked_at(container):
     for recording in lazy_recordings(container, DEFAULT_STORAGE):
         try:
             with recording.open(1 << 40):
-                found[recording.ref.member] = "sound"
+                found[recording.clips[0].member] = "sound"
         except ClipError as error:
-            found[recording.ref.member] = error.error_class
+            found[recording.clips[0].member] = error.error_class
     return found
 
 

@@ -146,7 +146,7 @@ def test_what_is_passed_over_is_counted(tmp_path, kind, columns):
     container = write(tmp_path, content, kind)
     intake = Intake()
     members = [
-        each.ref.member
+        each.clips[0].member
         for each in container_recordings(container, DEFAULT_STORAGE, columns, intake)
     ]
     assert members == ["g.wav"]
@@ -159,7 +159,7 @@ def test_what_is_passed_over_is_counted(tmp_path, kind, columns):
     }
     planned = Intake()
     assert [
-        each.ref.member for each in lazy_recordings(container, DEFAULT_STORAGE, planned)
+        each.clips[0].member for each in lazy_recordings(container, DEFAULT_STORAGE, planned)
     ] == members
     assert planned.passed_over == intake.passed_over | {".json": 1}
 

@@ -102,7 +102,7 @@ def test_a_sample_without_end_does_not_fill_memory(tmp_path, monkeypatch):
     n_open = []
     for recording in container_recordings(container(path), DEFAULT_STORAGE, ("json",)):
         n_open.append(len(os.listdir("/proc/self/fd")))
-        last = recording.ref
+        last = recording.clips[0]
     assert len(n_open) == 100
     assert max(n_open) - min(n_open) <= tar_reader.HELD_MEMBERS
     assert last.carried == ("1",)

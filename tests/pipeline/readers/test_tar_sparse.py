@@ -74,7 +74,7 @@ def test_a_member_beyond_the_limit_is_its_own_error_and_never_written(tmp_path, 
         found = list(container_recordings(container, DEFAULT_STORAGE, columns, Intake(1 << 20)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert [each.ref.member for each in found] == ["a.wav", "b.wav", "c.wav"]
+    assert [each.clips[0].member for each in found] == ["a.wav", "b.wav", "c.wav"]
     for each in found[:2]:
         with pytest.raises(Exception, match="raise --max-clip-bytes") as raised:
             each.open(1 << 40)

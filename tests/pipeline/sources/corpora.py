@@ -74,13 +74,13 @@ def read(container: Container, columns: tuple[str, ...] = ()) -> tuple[dict[str,
     """Bytes of each recording by its member, and their refs; errors as `class: message`."""
     found, refs = {}, []
     for recording in container_recordings(container, DEFAULT_STORAGE, columns):
-        refs.append(recording.ref)
+        refs.append(recording.clips[0])
         try:
             with recording.open(1 << 30) as file:
                 assert file.tell() == 0
-                found[recording.ref.member] = Path(f"/dev/fd/{file.fileno()}").read_bytes()
+                found[recording.clips[0].member] = Path(f"/dev/fd/{file.fileno()}").read_bytes()
         except Exception as error:
-            found[recording.ref.member] = f"{error.error_class}: {error}"
+            found[recording.clips[0].member] = f"{error.error_class}: {error}"
     assert len(found) == len(refs)
     return found, refs
 

@@ -16,7 +16,7 @@ from pipeline.decode.open_audio import open_audio
 from pipeline.errors import ClipError
 from pipeline.limits import Limits
 from pipeline.readers.shard_reader import clip_recording
-from pipeline.stream.clip_decoder import ClipReader, down_mix
+from pipeline.stream.clip_decoder import clip_reader, down_mix
 
 RATE_HZ = 32_000
 DURATION_S = 1.5
@@ -75,7 +75,7 @@ def refused(listed):
 
     def run(path):
         with pytest.raises(ClipError) as raised:
-            for _ in ClipReader(clip_recording(listed(path))).pieces():
+            for _ in clip_reader(clip_recording(listed(path))).pieces():
                 pass
         assert str(path) in raised.value.message
         return raised.value.stage, raised.value.error_class
@@ -108,7 +108,7 @@ def test_pieces_stay_small_at_the_lowest_rates(tmp_path, listed):
     # 40,000 samples at 100 Hz make 320 times as many: 12.8 million, and soxr holds a few back.
     soundfile.write(tmp_path / "a.wav", np.full(40_000, 0.1), 100)
     lengths = [
-        len(piece) for piece in ClipReader(clip_recording(listed(tmp_path / "a.wav"))).pieces()
+        len(piece) for piece in clip_reader(clip_recording(listed(tmp_path / "a.wav"))).pieces()
     ]
     assert sum(lengths) == 320 * 40_000
     assert max(lengths) < 8 * PIECE_FRAMES
@@ -193,7 +193,7 @@ def test_one_sample_that_is_not_a_number(tmp_path, listed, noise, value):
     pcm[-10] = value
     soundfile.write(tmp_path / "a.wav", pcm, RATE_HZ, subtype="FLOAT")
     with pytest.raises(ClipError, match=f"sample {len(pcm) - 10} is NaN or infinite") as raised:
-        list(ClipReader(clip_recording(listed(tmp_path / "a.wav"))).pieces())
+        list(clip_reader(clip_recording(listed(tmp_path / "a.wav"))).pieces())
     assert raised.value.error_class == "non_finite"
 
 
@@ -217,7 +217,7 @@ def test_too_few_samples_to_make_one_at_32_khz(tmp_path, refused):
 @pytest.mark.parametrize("form", ["WAV", "FLAC"])
 def test_a_clip_whose_header_says_too_long_is_not_decoded(tmp_path, listed, noise, form):
     soundfile.write(tmp_path / "a", noise(3 * PIECE_FRAMES), RATE_HZ, "PCM_16", format=form)
-    reader = ClipReader(clip_recording(listed(tmp_path / "a")), Limits(max_clip_s=12.25))
+    reader = clip_reader(clip_recording(listed(tmp_path / "a")), Limits(max_clip_s=12.25))
     told = r"12\.3 s \(its header says\), more than the 12\.25 s .* raise --max-clip-s"
     with pytest.raises(ClipError, match=told) as raised:
         next(reader.pieces())
@@ -226,7 +226,7 @@ def test_a_clip_whose_header_says_too_long_is_not_decoded(tmp_path, listed, nois
 
 def test_a_clip_that_does_not_say_its_length_is_decoded_to_the_limit(tmp_path, listed, noise):
     write_by_ffmpeg(tmp_path / "a.webm", "libopus", noise(20 * 48_000)[:, None], 48_000)
-    reader = ClipReader(clip_recording(listed(tmp_path / "a.webm")), Limits(max_clip_s=3.0))
+    reader = clip_reader(clip_recording(listed(tmp_path / "a.webm")), Limits(max_clip_s=3.0))
     lengths = []
     with pytest.raises(ClipError, match="decoded so far, and not at its end") as raised:
         lengths.extend(map(len, reader.pieces()))
@@ -236,7 +236,7 @@ def test_a_clip_that_does_not_say_its_length_is_decoded_to_the_limit(tmp_path, l
 
 def test_a_clip_of_exactly_the_limit_is_embedded(tmp_path, listed, noise):
     soundfile.write(tmp_path / "a.wav", noise(RATE_HZ), RATE_HZ)
-    reader = ClipReader(clip_recording(listed(tmp_path / "a.wav")), Limits(max_clip_s=1.0))
+    reader = clip_reader(clip_recording(listed(tmp_path / "a.wav")), Limits(max_clip_s=1.0))
     assert sum(len(piece) for piece in reader.pieces()) == RATE_HZ
 
 
@@ -244,17 +244,17 @@ def test_the_lowest_rate_is_no_way_round_the_limit(tmp_path, listed):
     # 9,000,000 samples in 9 MB, of which the resampler would make 2,880,000,000.
     soundfile.write(tmp_path / "a.wav", np.zeros(9_000_000), 100, "PCM_U8")
     with pytest.raises(ClipError) as raised:
-        next(ClipReader(clip_recording(listed(tmp_path / "a.wav"))).pieces())
+        next(clip_reader(clip_recording(listed(tmp_path / "a.wav"))).pieces())
     assert raised.value.error_class == "too_long"
 
 
 def test_a_file_of_more_bytes_than_allowed_is_not_read(tmp_path, write_clip):
     ref = write_clip(tmp_path / "a.wav", 1000)
     size = (tmp_path / "a.wav").stat().st_size
-    assert next(ClipReader(clip_recording(ref), Limits(max_clip_bytes=size)).pieces()).size == 1000
+    assert next(clip_reader(clip_recording(ref), Limits(max_clip_bytes=size)).pieces()).size == 1000
     told = f"{size} bytes, more than the {size - 1} .* raise --max-clip-bytes"
     with pytest.raises(ClipError, match=told) as raised:
-        next(ClipReader(clip_recording(ref), Limits(max_clip_bytes=size - 1)).pieces())
+        next(clip_reader(clip_recording(ref), Limits(max_clip_bytes=size - 1)).pieces())
     assert (raised.value.stage, raised.value.error_class) == ("read", "too_large")
 
 
@@ -281,7 +281,7 @@ def test_a_file_that_changed_since_it_was_listed(tmp_path, write_clip):
     ref = write_clip(tmp_path / "a.wav", 1000)
     write_clip(tmp_path / "a.wav", 1001)
     with pytest.raises(ClipError, match="changed since it was listed") as raised:
-        list(ClipReader(clip_recording(ref)).pieces())
+        list(clip_reader(clip_recording(ref)).pieces())
     assert (raised.value.stage, raised.value.error_class) == ("read", "changed")
 
 
@@ -320,7 +320,7 @@ def test_any_content_ends_in_samples_or_a_clip_error(
     path = tmp_path_factory.getbasetemp() / f"damaged {name}"
     path.write_bytes(content + garbage)
     # A damaged rate can make hours of it.
-    reader = ClipReader(clip_recording(listed(path)), Limits(max_clip_s=60.0))
+    reader = clip_reader(clip_recording(listed(path)), Limits(max_clip_s=60.0))
     n_samples, problem = 0, None
     try:
         for piece in reader.pieces():
@@ -339,7 +339,7 @@ def test_any_content_ends_in_samples_or_a_clip_error(
 @pytest.mark.parametrize("span", [(0.25, 0.75), (1.0, DURATION_S), (0.5, math.inf)])
 def test_a_span_is_a_file_of_its_own(files, decoded, listed, tmp_path, name, span):
     ref = dataclasses.replace(listed(files / name), member="t=", span=span)
-    reader = ClipReader(clip_recording(ref))
+    reader = clip_reader(clip_recording(ref))
     part = np.concatenate(list(reader.pieces()))
     with open(files / name, "rb") as file, open_audio(file) as sound:
         rate_hz, frames = sound.sample_rate_hz, np.concatenate(list(sound.pieces))
@@ -357,7 +357,7 @@ def test_a_span_behind_the_end_is_empty(files, listed):
     with pytest.raises(
         ClipError, match=r"ends at 1\.500 s, before the clip's start at 1\.500 s"
     ) as e:
-        list(ClipReader(clip_recording(ref)).pieces())
+        list(clip_reader(clip_recording(ref)).pieces())
     assert (e.value.stage, e.value.error_class) == ("decode", "empty_span")
 
 
@@ -365,9 +365,9 @@ def test_a_span_that_ends_behind_the_recording_is_short_or_an_error(files, liste
     ref = dataclasses.replace(listed(files / "s16.wav"), span=(1.0, 2.0))
     told = r"ends at 1\.500 s, before the clip's end at 2\.000 s; .* --short-tolerance"
     with pytest.raises(ClipError, match=told) as raised:
-        list(ClipReader(clip_recording(ref)).pieces())
+        list(clip_reader(clip_recording(ref)).pieces())
     assert (raised.value.stage, raised.value.error_class) == ("decode", "span_past_end")
-    reader = ClipReader(clip_recording(ref), Limits(short_tolerance=0.5))
+    reader = clip_reader(clip_recording(ref), Limits(short_tolerance=0.5))
     assert sum(map(len, reader.pieces())) == RATE_HZ // 2
     assert reader.decoded_short
 
@@ -375,7 +375,7 @@ def test_a_span_that_ends_behind_the_recording_is_short_or_an_error(files, liste
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_span_that_ends_with_the_recording_is_whole(files, listed, name):
     ref = dataclasses.replace(listed(files / name), span=(0.5, DURATION_S))
-    reader = ClipReader(clip_recording(ref))
+    reader = clip_reader(clip_recording(ref))
     assert sum(map(len, reader.pieces())) == pytest.approx(RATE_HZ, abs=200)
     assert not reader.decoded_short
 
@@ -383,20 +383,20 @@ def test_a_span_that_ends_with_the_recording_is_whole(files, listed, name):
 def test_limits_are_held_against_the_span(files, listed):
     ref = dataclasses.replace(listed(files / "s16.wav"), span=(0.5, 1.0))
     assert (
-        sum(map(len, ClipReader(clip_recording(ref), Limits(max_clip_s=0.5)).pieces()))
+        sum(map(len, clip_reader(clip_recording(ref), Limits(max_clip_s=0.5)).pieces()))
         == RATE_HZ // 2
     )
     with pytest.raises(ClipError, match=r"more than the 0\.4 s"):
-        list(ClipReader(clip_recording(ref), Limits(max_clip_s=0.4)).pieces())
+        list(clip_reader(clip_recording(ref), Limits(max_clip_s=0.4)).pieces())
 
 
 def test_damage_behind_a_span_does_not_matter(files, listed, tmp_path):
     path = tmp_path / "cut.wav"
     path.write_bytes((files / "s16.wav").read_bytes()[:-20_000])
-    whole = ClipReader(clip_recording(listed(path)))
+    whole = clip_reader(clip_recording(listed(path)))
     with pytest.raises(ClipError, match="the header promises"):
         list(whole.pieces())
     span = dataclasses.replace(listed(path), span=(0.1, 0.3))
-    reader = ClipReader(clip_recording(span))
+    reader = clip_reader(clip_recording(span))
     assert sum(map(len, reader.pieces())) == round(0.2 * RATE_HZ)
     assert not reader.decoded_short

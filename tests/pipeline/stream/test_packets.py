@@ -12,8 +12,9 @@ from pipeline.decode.quality import QualityMeter
 from pipeline.readers.shard_reader import clip_recording, clip_recordings
 from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import ClipDone, ClipFailed, ClipStart, ShardEnd, TimestampBlock
-from pipeline.stream.packets import clip_events, shard_packets
+from pipeline.stream.packets import shard_packets
 from pipeline.stream.windows import WindowBlock, WindowRule
+from tests.pipeline.conftest import single_clip_events
 
 RULE = DecodeRule(WindowRule(320, 160), min_samples=32)
 PADDING_RULE = DecodeRule(WindowRule(320, 160), min_samples=32, pad_short=True)
@@ -34,7 +35,7 @@ def nan_at_the_end(tmp_path, noise, listed):
 
 def test_a_clip_its_windows_and_then_what_became_of_it(tmp_path, noise, write_clip):
     clip = write_clip(tmp_path / "a.wav", 1000)
-    start, *blocks, done = clip_events(clip_recording(clip), 3, RULE)
+    start, *blocks, done = single_clip_events(clip_recording(clip), 3, RULE)
     assert start == ClipStart(3, clip)
     windows = [window for block in blocks for window in block.windows()]
     # 1000 samples and half a window at either end, in steps of 160: 1 + 1000 // 160.
@@ -51,13 +52,13 @@ def test_rate_channels_and_shortness_are_the_files_own(tmp_path, noise, listed):
     path = tmp_path / "a.wav"
     soundfile.write(path, noise(8000).reshape(-1, 2), 8_000, subtype="PCM_16")
     path.write_bytes(path.read_bytes()[: -4 * 10])  # 10 of 4,000 frames
-    *_, done = clip_events(clip_recording(listed(path)), 0, RULE)
+    *_, done = single_clip_events(clip_recording(listed(path)), 0, RULE)
     assert (done.sample_rate_hz, done.channels, done.decoded_short) == (8_000, 2, True)
     assert done.n_samples == 4 * 3_990
 
 
 def test_a_clip_failing_at_its_end_has_sent_windows_but_is_not_done(nan_at_the_end):
-    _, *blocks, failed = clip_events(clip_recording(nan_at_the_end), 5, RULE)
+    _, *blocks, failed = single_clip_events(clip_recording(nan_at_the_end), 5, RULE)
     assert blocks
     assert all(isinstance(block, WindowBlock) for block in blocks)
     assert isinstance(failed, ClipFailed)
@@ -66,7 +67,7 @@ def test_a_clip_failing_at_its_end_has_sent_windows_but_is_not_done(nan_at_the_e
 
 @pytest.mark.parametrize("n_samples", [31, 32])
 def test_shorter_than_the_model_takes_is_an_error(tmp_path, write_clip, n_samples):
-    _, *blocks, last = clip_events(
+    _, *blocks, last = single_clip_events(
         clip_recording(write_clip(tmp_path / "a.wav", n_samples)), 0, RULE
     )
     if n_samples == 32:
@@ -79,7 +80,7 @@ def test_shorter_than_the_model_takes_is_an_error(tmp_path, write_clip, n_sample
 
 
 def test_short_clips_are_padded_with_zeros_if_asked_for(tmp_path, noise, write_clip):
-    _, block, done = clip_events(
+    _, block, done = single_clip_events(
         clip_recording(write_clip(tmp_path / "a.wav", 31)), 0, PADDING_RULE
     )
     assert [window.tolist() for window in block.windows()] == [[*noise(31).tolist(), 0]]
@@ -87,7 +88,8 @@ def test_short_clips_are_padded_with_zeros_if_asked_for(tmp_path, noise, write_c
 
 
 def test_long_enough_clips_are_not_padded(tmp_path, noise, write_clip):
-    _, block, _ = clip_events(clip_recording(write_clip(tmp_path / "a.wav", 33)), 0, PADDING_RULE)
+    recording = clip_recording(write_clip(tmp_path / "a.wav", 33))
+    _, block, _ = single_clip_events(recording, 0, PADDING_RULE)
     assert block.pcm.tolist() == noise(33).tolist()
 
 
@@ -123,7 +125,7 @@ def test_packets_change_nothing_but_where_the_stream_is_cut(tmp_path, write_clip
 
 def test_timestamps_travel_beside_windows(tmp_path, noise, write_clip, monkeypatch):
     monkeypatch.setattr(pipeline.stream.windows, "BLOCK_SAMPLES", 1000)
-    _, *blocks, done = clip_events(
+    _, *blocks, done = single_clip_events(
         clip_recording(write_clip(tmp_path / "a.wav", 1000)), 3, TIMESTAMPS
     )
     streams = [block for block in blocks if isinstance(block, TimestampBlock)]
@@ -140,7 +142,7 @@ def test_timestamps_travel_beside_windows(tmp_path, noise, write_clip, monkeypat
 
 @pytest.mark.parametrize("n_samples", [320, 321, 640])
 def test_clips_shorter_than_a_timestamps_window(tmp_path, write_clip, n_samples):
-    _, *blocks, last = clip_events(
+    _, *blocks, last = single_clip_events(
         clip_recording(write_clip(tmp_path / "a.wav", n_samples)), 0, TIMESTAMPS
     )
     if n_samples == 320:
@@ -152,7 +154,9 @@ def test_clips_shorter_than_a_timestamps_window(tmp_path, write_clip, n_samples)
 
 def test_short_clips_are_padded_for_their_timestamps_too(tmp_path, noise, write_clip):
     rule = dataclasses.replace(TIMESTAMPS, pad_short=True)
-    _, *blocks, done = clip_events(clip_recording(write_clip(tmp_path / "a.wav", 31)), 0, rule)
+    _, *blocks, done = single_clip_events(
+        clip_recording(write_clip(tmp_path / "a.wav", 31)), 0, rule
+    )
     (stream,) = [block for block in blocks if isinstance(block, TimestampBlock)]
     # 321 samples have three timestamps; the clip's own length stays on record.
     assert (done.n_samples, done.n_timestamps, stream.n) == (31, 3, 3)

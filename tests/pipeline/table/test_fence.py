@@ -58,7 +58,7 @@ from pipeline.clips import ClipRef
 from pipeline.errors import LostTableError
 from pipeline.stream.packets import shard_packets
 from pipeline.planning.plan import plan_run
-from pipeline.readers.shard_reader import of_clips
+from pipeline.readers.shard_reader import clip_recordings
 from pipeline.table.row_writer import RowWriter
 from pipeline.embedding.embed_shard import embed_shard
 from pipeline.table.table import Table
@@ -103,7 +103,7 @@ try:
         clips = [ClipRef(*each) for each in listing]
         plan = plan_run(clips, table.spec.digest, shard_clips, set(), table.contents_of)
         for shard in plan.pending:
-            packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
+            packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
             embed_shard(shard, packets, model, table)
             n_done += 1
             if step != "checked":

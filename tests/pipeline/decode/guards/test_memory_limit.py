@@ -50,12 +50,12 @@ def test_what_does_not_fit_is_the_error_of_the_clip():
 def test_memory_that_runs_out_below_an_outer_limit_is_no_fault_of_the_clip():
     code = """
         import mmap, resource
-        from pipeline.decode.guards.memory_limit import limited_memory
+        from pipeline.decode.guards.memory_limit import limit_memory
         with open("/proc/self/statm") as file:
             now = int(file.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (now + (64 << 20), resource.RLIM_INFINITY))
         try:
-            with limited_memory(1 << 30):
+            with limit_memory(1 << 30):
                 raise MemoryError
         except MemoryError:
             print("not the clip's")
@@ -91,13 +91,13 @@ def test_an_mp4_of_a_few_hundred_bytes_does_not_take_gigabytes(tmp_path):
         import resource
         from dataclasses import replace
         from pipeline.clips import ClipRef, path_to_uri
-        from pipeline.stream.clip_decoder import ClipReader
+        from pipeline.stream.clip_decoder import clip_reader
         from pipeline.errors import ClipError
-        from pipeline.readers.lazy_reader import head_of
+        from pipeline.readers.lazy_reader import lazy_recording
         from pipeline.limits import DEFAULT_LIMITS
-        from pipeline.decode.probe import read_header
-        from pipeline.readers.shard_reader import of_clip
-        from pipeline.decode.audio_stream import CannotDecodeError
+        from pipeline.decode.probe import probe_audio
+        from pipeline.readers.shard_reader import clip_recording
+        from pipeline.errors import CannotDecodeError
         from pipeline.io.versions import stat_version
         import os
         memory = 256 << 20
@@ -105,13 +105,13 @@ def test_an_mp4_of_a_few_hundred_bytes_does_not_take_gigabytes(tmp_path):
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         limits = replace(DEFAULT_LIMITS, decoder_memory_bytes=memory)
         try:
-            for _ in ClipReader(of_clip(ref), limits).pieces():
+            for _ in clip_reader(clip_recording(ref), limits).pieces():
                 pass
         except ClipError as error:
             print(error.error_class)
         try:
             with open({str(path)!r}, "rb") as file:
-                read_header(file, memory)
+                probe_audio(file, memory)
         except CannotDecodeError as error:
             print(error.error_class)
         after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

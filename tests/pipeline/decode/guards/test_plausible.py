@@ -13,7 +13,7 @@ from pipeline.limits import MIN_BYTES_PER_S, MIN_SAMPLE_RATE_HZ
 from pipeline.planning.clip_estimate import estimate_clips
 from pipeline.readers.lazy_reader import lazy_recording
 from pipeline.readers.shard_reader import clip_recording
-from pipeline.stream.clip_decoder import ClipReader
+from pipeline.stream.clip_decoder import clip_reader
 
 
 def write_flac(path, rate_hz, duration_s):
@@ -26,9 +26,9 @@ def write_flac(path, rate_hz, duration_s):
 def error_of(path, spec):
     ref = ClipRef(path_to_uri(str(path)), stat_version(path.stat()))
     with pytest.raises(ClipError) as caught:
-        for _ in ClipReader(clip_recording(ref)).pieces():
+        for _ in clip_reader(clip_recording(ref)).pieces():
             pass
-    (predicted,) = estimate_clips(lazy_recording(ref, DEFAULT_STORAGE), (ref,), spec)
+    (predicted,) = estimate_clips(lazy_recording((ref,), DEFAULT_STORAGE), spec)
     assert predicted.error == caught.value.error_class
     return caught.value
 

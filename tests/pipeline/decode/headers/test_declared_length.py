@@ -15,7 +15,7 @@ from pipeline.decode.headers.declared_length import DeclaredLength, read_declare
 from pipeline.errors import ClipError
 from pipeline.limits import Limits
 from pipeline.readers.shard_reader import clip_recording
-from pipeline.stream.clip_decoder import ClipReader
+from pipeline.stream.clip_decoder import clip_reader
 
 RATE_HZ = 32_000
 SECONDS = 20
@@ -58,7 +58,7 @@ def outcome(tmp_path, listed):
     def of(content, tolerance=0.01):
         path = tmp_path / "clip"
         path.write_bytes(content)
-        reader = ClipReader(clip_recording(listed(path)), Limits(short_tolerance=tolerance))
+        reader = clip_reader(clip_recording(listed(path)), Limits(short_tolerance=tolerance))
         try:
             n_samples = sum(map(len, reader.pieces()))
         except ClipError as error:

@@ -18,7 +18,7 @@ MEMORY_BYTES = 300 << 20
 PEAK = """
 import resource, sys
 from tests.pipeline.sources.corpora import listed, read
-from pipeline.readers.shard_reader import of_container
+from pipeline.readers.shard_reader import container_recordings
 from tests.pipeline.readers.hostile_tars import looked_at
 (container,) = listed(sys.argv[1], format=sys.argv[2]).containers
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -55,7 +55,7 @@ def test_many_long_names_take_no_memory(tmp_path, start_python):
     block = header("L", MOST_NAME_BYTES, tarfile.GNUTYPE_LONGNAME)
     names = (f"{name}{i:05}.mp3".encode().ljust(MOST_NAME_BYTES, b"\0") for i in range(30_000))
     write_zstd(path, (block + each + header("x", 0) for each in names))
-    script = PEAK.replace("read(container)", "{}, [0 for _ in of_container(container)]")
+    script = PEAK.replace("read(container)", "{}, [0 for _ in container_recordings(container)]")
     child = start_python(script.replace("looked_at(container)", ""), path, "tar")
     _, _, kib = child.communicate()[0].rpartition(" ")
     assert int(kib) << 10 < MEMORY_BYTES
@@ -103,8 +103,9 @@ def test_a_dictionary_of_one_large_value_takes_memory_for_a_few_rows(tmp_path, s
     table = pa.table({"audio": audio})
     pq.write_table(table, path, compression="zstd", store_schema=False)
     assert path.stat().st_size < 20_000
-    script = PEAK.replace("read(container)", "{}, [0 for _ in of_container(container)]")
-    script = script.replace("looked_at(container)", "n = len([0 for _ in of_container(container)])")
+    script = PEAK.replace("read(container)", "{}, [0 for _ in container_recordings(container)]")
+    read_all = "n = len([0 for _ in container_recordings(container)])"
+    script = script.replace("looked_at(container)", read_all)
     child = start_python(script.replace("classes, after", "n, after"), path, "parquet")
     n, kib = child.communicate()[0].split()
     assert int(n) == 64

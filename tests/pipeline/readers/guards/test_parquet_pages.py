@@ -260,14 +260,14 @@ def test_large_batches_of_arrow_are_read_a_few_rows_at_once(tmp_path):
         writer.write_table(table)
     n = 0
     for recording in container_recordings(listed(path).containers[0], DEFAULT_STORAGE, ("label",)):
-        assert len(recording.ref.carried[0]) == MIB
+        assert len(recording.clips[0].carried[0]) == MIB
         n += 1
     assert n == 300
 
 
 FLIPS_BITS = """
 import io, sys
-from pipeline.readers.parquet_reader import ARROW_DAMAGE, opened_parquet
+from pipeline.readers.parquet_reader import ARROW_DAMAGE, open_parquet
 
 whole = open(sys.argv[1], "rb").read()
 size = int.from_bytes(whole[-8:-4], "little")
@@ -276,7 +276,7 @@ for bit in range(8 * size):
     content = bytearray(whole)
     content[len(whole) - 8 - size + bit // 8] ^= 1 << bit % 8
     try:
-        footer = opened_parquet(io.BytesIO(content)).metadata
+        footer = open_parquet(io.BytesIO(content)).metadata
         for group in map(footer.row_group, range(footer.num_row_groups)):
             columns = map(group.column, range(group.num_columns))
             found += sum(column.total_compressed_size > 0 for column in columns)

@@ -115,7 +115,7 @@ import json, sys
 from pathlib import Path
 from pipeline.stream.packets import shard_packets
 from pipeline.planning.plan import plan_run
-from pipeline.readers.shard_reader import of_clips
+from pipeline.readers.shard_reader import clip_recordings
 from pipeline.embedding.embed_shard import embed_shard
 from pipeline.sources.list_sources import list_sources
 from pipeline.io.storage import Storage
@@ -132,7 +132,7 @@ with table.store.lock():
         if n == int(stop_after):
             # Written but not committed, as of a run that is killed between the two.
             table.commit = lambda *_, **__: (print("stuck", flush=True), sys.stdin.readline())
-        packets = shard_packets(of_clips(shard.clips), table.spec.decode_rule)
+        packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
         embed_shard(shard, packets, StatisticsModel(), table)
 """
 

@@ -21,8 +21,8 @@ from pipeline.readers.shard_reader import clip_recording, container_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import Listing, SourceOptions
 from pipeline.stream.events import ClipDone, ClipFailed
-from pipeline.stream.packets import clip_events
 from pipeline.table.spec import Route, TableSpec
+from tests.pipeline.conftest import single_clip_events
 from tests.pipeline.decode.damaged_audio import DamagedAudio, all_damaged
 
 SPEC = TableSpec(
@@ -39,7 +39,7 @@ each_file = pytest.mark.parametrize("file", all_damaged(), ids=lambda file: file
 
 def embedded(recording: Recording) -> ClipEstimate:
     """Return what the decode side of `embed` makes of a recording."""
-    *_, last = clip_events(recording, 0, SPEC.decode_rule)
+    *_, last = single_clip_events(recording, 0, SPEC.decode_rule)
     if isinstance(last, ClipFailed):
         return ClipEstimate(last.error_class)
     assert isinstance(last, ClipDone)
@@ -78,7 +78,7 @@ def test_the_audio_is_embedded_or_its_lack_is_reported(listed_file, file):
 
 @each_file
 def test_plan_predicts_what_embed_finds(listed_file, file):
-    (planned,) = estimate_clips(lazy_recording(listed_file, DEFAULT_STORAGE), (listed_file,), SPEC)
+    (planned,) = estimate_clips(lazy_recording((listed_file,), DEFAULT_STORAGE), SPEC)
     check_plan(file, planned, embedded(clip_recording(listed_file)))
 
 
@@ -86,9 +86,9 @@ def test_plan_predicts_what_embed_finds(listed_file, file):
 def test_plan_predicts_the_same_of_a_remote_file(listed_file, file):
     content = file.content()
     blocks = Blocks(len(content), lambda start, end: content[start:end])
-    remote = Recording(listed_file, lambda _: open_lazily(len(content), blocks.range))
-    (planned,) = estimate_clips(remote, (listed_file,), SPEC)
-    (local,) = estimate_clips(lazy_recording(listed_file, DEFAULT_STORAGE), (listed_file,), SPEC)
+    remote = Recording((listed_file,), lambda _: open_lazily(len(content), blocks.range))
+    (planned,) = estimate_clips(remote, SPEC)
+    (local,) = estimate_clips(lazy_recording((listed_file,), DEFAULT_STORAGE), SPEC)
     assert planned == local
 
 
@@ -106,7 +106,7 @@ def test_members_of_tars_are_treated_as_files_are(tmp_path, file):
     (found,) = map(embedded, container_recordings(container))
     check_embedded(file, found)
     for recording in lazy_recordings(container, DEFAULT_STORAGE):
-        (planned,) = estimate_clips(recording, (recording.ref,), SPEC)
+        (planned,) = estimate_clips(recording, SPEC)
         check_plan(file, planned, found)
 
 
