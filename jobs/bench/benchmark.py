@@ -39,7 +39,7 @@ class Case:
     """
 
     name: str
-    contestants: dict[str, Implementation]
+    implementations: dict[str, Implementation]
     flops: float = 0.0
     seconds: dict[str, list[float]] = field(default_factory=dict)
     audio_s: float = 0.0
@@ -49,7 +49,7 @@ class Case:
     def run(self, repeats: int, device: torch.device | None = None) -> None:
         """One unmeasured round, then `repeats` in turns; on no device where no torch is raced."""
         for turn in range(repeats + 1):
-            for name, work in self.contestants.items():
+            for name, work in self.implementations.items():
                 _wait_for(device)
                 started = time.perf_counter()
                 work()
@@ -62,7 +62,7 @@ class Case:
         return statistics.median(self.seconds[name])
 
 
-def machine(device: str, packages: Sequence[str] = ()) -> str:
+def describe_machine(device: str, packages: Sequence[str] = ()) -> str:
     """What figures were measured on, in a line.
 
     Args:

@@ -88,7 +88,7 @@ def run_feed_bench(
     if repeats < 1:
         raise UsageError(f"repeats must be at least 1 (got {repeats})")
     if figures:
-        figures.check_place()
+        figures.check_path()
     with _corpus(sources) as found, ProcessPoolExecutor(2, get_context("spawn")) as workers:
         formats: dict[str, _Format] = {}
         for clip in list_sources(found).clips:
@@ -115,7 +115,7 @@ def run_feed_bench(
             f"{gain:.2f} |"
         )
     if figures:
-        figures.keep_core(_measured_on(formats, bool(sources)), _rates(formats))
+        figures.save_core_speeds(_measured_on(formats, bool(sources)), _rates(formats))
         report("")
         report(f"kept in {figures.path} as the core {figures.name}")
 

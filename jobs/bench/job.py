@@ -22,7 +22,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jobs.bench.benchmark import Report, machine
+from jobs.bench.benchmark import Report, describe_machine
 from jobs.bench.recordings import write_recordings
 from jobs.cluster.connection import ClusterOptions
 from jobs.cluster.driver import run_on_ray
@@ -99,7 +99,7 @@ def run_job_bench(
             "windows must be at least 2, shard-clips and repeats at least 1 (got "
             f"{n_windows}, {shard_clips} and {repeats})"
         )
-    report(machine(default_device(), ("ray",)))
+    report(describe_machine(default_device(), ("ray",)))
     report("")
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "corpus"
@@ -188,6 +188,6 @@ def _job_speed(
     if monitor.failed:
         raise PipelineError(monitor.failed[0][1])
     ids = [shard.shard_id for shard in shards]
-    ended_s = [record.finished_s or 0.0 for record in table.records(ids)]
-    n_windows = sum(record.windows for record in table.records(ids[N_WARM:]))
+    ended_s = [record.finished_s or 0.0 for record in table.commits.records(ids)]
+    n_windows = sum(record.windows for record in table.commits.records(ids[N_WARM:]))
     return n_windows / (max(ended_s) - max(ended_s[:N_WARM]))

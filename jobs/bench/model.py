@@ -13,10 +13,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from jobs.bench.benchmark import Case, Report, machine
+from jobs.bench.benchmark import Case, Report, describe_machine
 from jobs.bench.model_cases import BF16_GEMM, GEMM, OURS, ModelCases
-from jobs.bench.model_options import DEFAULT_PRECISIONS, BenchOptions, add_options, parsed
-from jobs.bench.wav_input import wav_windows
+from jobs.bench.model_options import DEFAULT_PRECISIONS, BenchOptions, add_options, parse_bench_options
+from jobs.bench.wav_input import read_wav_windows
 from models.archs import arch_spec
 from models.errors import ModelError
 
@@ -46,14 +46,14 @@ def run_bench(
     options.check()
     if figures:
         figures.check("windows" in options.cases)
-    sounds = [samples for path in options.sounds for samples in wav_windows(path)]
+    sounds = [samples for path in options.sounds for samples in read_wav_windows(path)]
     told: Report = (lambda _: None) if as_json else report
 
     def tell(**what: Any) -> None:
         if as_json:
             report(json.dumps(what))
 
-    where = machine(options.device, (options.against,) if options.against else ())
+    where = describe_machine(options.device, (options.against,) if options.against else ())
     told(where)
     tell(machine=where)
     told("")
@@ -122,9 +122,9 @@ def _cases(cases: ModelCases, name: str, options: BenchOptions) -> Iterator[Case
 def _rows(case: Case, arch: str) -> list[dict[str, Any]]:
     """A row a contestant, ours with what is known of it alone."""
     ours_s = case.median_s(OURS)
-    gemm_s = next((case.median_s(n) for n in (BF16_GEMM, GEMM) if n in case.contestants), None)
+    gemm_s = next((case.median_s(n) for n in (BF16_GEMM, GEMM) if n in case.implementations), None)
     rows = []
-    for who in case.contestants:
+    for who in case.implementations:
         median_s = case.median_s(who)
         row = {
             "work": case.name,
@@ -165,7 +165,7 @@ def _keep(figures: SpeedFile, where: str, rows: list[dict[str, Any]]) -> None:
 
     for row in rows:
         if row["who"] == OURS and row["windows_per_s"]:
-            figures.keep(
+            figures.save_device_speed(
                 MeasuredSpeed(
                     arch=row["arch"],
                     precision=row["precision"],
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = vars(parser.parse_args(arguments))
     as_json = given.pop("json")
     try:
-        run_bench(parsed(**given), report=_flushed, as_json=as_json)
+        run_bench(parse_bench_options(**given), report=_flushed, as_json=as_json)
     except ModelError as error:
         print(error, file=sys.stderr)
         return 2

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from jobs.bench.benchmark import Case, Implementation
 from jobs.bench.kernel_times import kernel_times
-from jobs.bench.reference import REFERENCE, hushed, reference
+from jobs.bench.reference import REFERENCE, suppress_output, load_reference
 from models.archs import SAMPLE_RATE_HZ, ArchSpec
 from models.checkpoints.state_dict import random_state_dict
 from models.hear.factory import front_end
@@ -76,7 +76,7 @@ class ModelCases:
             max_model_window=spec.max_window_s * 1000,
             scene_hop=spec.scene_hop_s * 1000,
         )
-        self._rival = reference(self._model, self.device) if against else None
+        self._rival = load_reference(self._model, self.device) if against else None
         convert(self._model.net, self._usual)
 
     def windows(self, precision: str, window_s: float, with_rival: bool = True) -> Case:
@@ -101,8 +101,8 @@ class ModelCases:
             f"{n} windows of {window_s:g} s, {precision}",
             (self._rivals(lambda rival: self._in_batches(rival, windows)) if with_rival else {})
             | {OURS: lambda: embedder.embed(windows)}
-            | {GEMM: gemms(flops, self.device, precision)}
-            | ({BF16_GEMM: gemms(flops, self.device, "bf16")} if precision != "bf16" else {}),
+            | {GEMM: gemm_baseline(flops, self.device, precision)}
+            | ({BF16_GEMM: gemm_baseline(flops, self.device, "bf16")} if precision != "bf16" else {}),
             flops,
             audio_s=n * window_s,
             facts=facts,
@@ -113,7 +113,7 @@ class ModelCases:
         """Clips of mixed lengths."""
         rng = np.random.default_rng(0)
         clips = [
-            noise(round(rng.uniform(*MIX_S) * SAMPLE_RATE_HZ), seed) for seed in range(MIX_CLIPS)
+            make_noise(round(rng.uniform(*MIX_S) * SAMPLE_RATE_HZ), seed) for seed in range(MIX_CLIPS)
         ]
         embedder = self._embedder(self._usual)
 
@@ -142,7 +142,7 @@ class ModelCases:
 
     def timestamps(self) -> Case:
         """The timestamps of one clip."""
-        audio = torch.from_numpy(noise(round(CLIP_S * SAMPLE_RATE_HZ), 0))[None].to(self.device)
+        audio = torch.from_numpy(make_noise(round(CLIP_S * SAMPLE_RATE_HZ), 0))[None].to(self.device)
         return Case(
             f"timestamps of {CLIP_S:g} s, {self._usual}",
             self._rivals(lambda rival: rival.get_timestamp_embeddings(audio))
@@ -154,7 +154,7 @@ class ModelCases:
 
     def long_clip(self) -> Case:
         """The scene embedding of one long clip."""
-        audio = torch.from_numpy(noise(round(LONG_CLIP_S * SAMPLE_RATE_HZ), 0))[None]
+        audio = torch.from_numpy(make_noise(round(LONG_CLIP_S * SAMPLE_RATE_HZ), 0))[None]
         audio = audio.to(self.device)
         # Reflected by half a window at both ends
         n_windows = int(LONG_CLIP_S / self.spec.scene_hop_s) + 1
@@ -175,7 +175,7 @@ class ModelCases:
         embedder.warm_up(n_samples)
         total, taken = MEMORY_WINDOWS[kind], []
         n_calls = total // _MEMORY_CALL[kind]
-        windows = [noise(n_samples, seed) for seed in range(_MEMORY_CALL[kind])]
+        windows = [make_noise(n_samples, seed) for seed in range(_MEMORY_CALL[kind])]
         for _ in range(n_calls):
             embedder.embed(windows)
             taken.append(_reserved_bytes(self.device))
@@ -208,7 +208,7 @@ class ModelCases:
     def _noise_windows(self, n: int, n_samples: int) -> list[Samples]:
         """Noise, made once for all precisions, as it takes longer than to embed it on a GPU."""
         made = self._noise.setdefault(n_samples, [])
-        made += [noise(n_samples, seed) for seed in range(len(made), n)]
+        made += [make_noise(n_samples, seed) for seed in range(len(made), n)]
         return made[:n]
 
     def _fidelity(self, embedder: Embedder, windows: list[Samples]) -> dict[str, Any] | None:
@@ -237,19 +237,19 @@ class ModelCases:
             return {}
 
         def run() -> None:
-            with torch.no_grad(), hushed():
+            with torch.no_grad(), suppress_output():
                 work(self._rival)
 
         return {name: run}
 
 
-def noise(n_samples: int, seed: int) -> Samples:
+def make_noise(n_samples: int, seed: int) -> Samples:
     """Float32 noise, which differs with the seed."""
     drawn = np.random.default_rng(seed).standard_normal(n_samples, dtype=np.float32)
     return 0.1 * drawn
 
 
-def gemms(flops: float, device: torch.device, precision: str) -> Implementation:
+def gemm_baseline(flops: float, device: torch.device, precision: str) -> Implementation:
     """Square products of random matrices, of so many FLOPs in all; in fp32 where it is int8."""
     size = min(_LARGEST_GEMM, round((flops / 2) ** (1 / 3)))
     times = max(1, round(flops / (2 * size**3)))

@@ -84,7 +84,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(f"--{name}", default=defaults.get(name, ""), help=text)
 
 
-def parsed(
+def parse_bench_options(
     arch: str,
     device: str,
     against: str,

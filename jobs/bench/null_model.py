@@ -108,7 +108,7 @@ class NullModel:
         raise NotImplementedError
 
 
-def record_calls(calls: Path) -> list[Call]:
+def read_calls(calls: Path) -> list[Call]:
     """The calls of a `NullModel`, in order."""
     return [Call(*json.loads(line)) for line in calls.read_text().splitlines()]
 

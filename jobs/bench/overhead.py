@@ -24,8 +24,8 @@ from typing import TextIO
 
 from rich.console import Console
 
-from jobs.bench.benchmark import Report, machine
-from jobs.bench.null_model import SAMPLES_COLUMN, Call, NullModel, record_calls, synthetic_packets
+from jobs.bench.benchmark import Report, describe_machine
+from jobs.bench.null_model import SAMPLES_COLUMN, Call, NullModel, read_calls, synthetic_packets
 from jobs.cluster.connection import ClusterOptions
 from jobs.cluster.driver import run_on_ray
 from jobs.runtime.monitor import Monitor
@@ -149,7 +149,7 @@ def run_overhead_bench(
             "shards and repeats must be at least 1, and pace x pace-s enough for 2 shards (got "
             f"{n_shards}, {repeats}, {pace:g} and {pace_s:g})"
         )
-    report(machine("cpu", ("ray", "numpy")))
+    report(describe_machine("cpu", ("ray", "numpy")))
     report("")
     options = ClusterOptions(address, 1)
     runs = [_run(n_shards, _ARCH.max_window_s, 0.0, options, _lines()) for _ in range(repeats)]
@@ -219,8 +219,9 @@ def _run(
             run_on_ray(run, shards, monitor, options, stop)
         if monitor.failed:
             raise PipelineError(monitor.failed[0][1])
-        ended_s = max(record.finished_s or 0.0 for record in table.records(table.committed()))
-        return _Done(record_calls(calls), ended_s, commits)
+        records = table.commits.records(table.commits.ids())
+        ended_s = max(record.finished_s or 0.0 for record in records)
+        return _Done(read_calls(calls), ended_s, commits)
 
 
 def _now() -> _Moment:

@@ -18,7 +18,8 @@ from pathlib import Path
 from jobs.bench.benchmark import Report, cpu_name
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
-from pipeline.planning.plan import Plan, plan_run, plan_shards
+from pipeline.planning.committed import KnownShards
+from pipeline.planning.plan import Plan, PlanOptions, plan_run, plan_shards
 from pipeline.progress import Counts
 from pipeline.sources.list_sources import join_sources
 from pipeline.sources.listing import Listing
@@ -97,11 +98,8 @@ def run_plan_bench(n_objects: int, n_records: int, report: Report = print) -> No
 def _planned(source: _MadeUpSource, shard_clips: int, committed: set[str]) -> tuple[Listing, Plan]:
     listing = Listing()
     join_sources([source], listing)
-    return listing, plan_run(listing.clips, _SPEC.digest, shard_clips, committed, _never)
-
-
-def _never(shard: str) -> list[ClipRef]:
-    raise AssertionError(f"shard {shard} is of the listing")
+    shards = KnownShards(dict.fromkeys(committed, ()))  # the listing explains all of them
+    return listing, plan_run(listing, shards, PlanOptions(_SPEC.digest, shard_clips))
 
 
 def _resume(root: Path, n_objects: int, n_records: int, report: Report) -> None:
@@ -117,12 +115,12 @@ def _resume(root: Path, n_objects: int, n_records: int, report: Report) -> None:
         )
     counts = Counts()
     with _timed(f"resume: find {n_records:,} commit records", report):
-        committed = table.committed()
+        committed = table.commits.ids()
     with _timed(f"resume: list and plan {n_objects:,} objects around them", report):
         _, plan = _planned(source, shard_clips, committed)
     assert len(plan.done) == n_records
     with _timed(f"read {n_records:,} commit records for the totals", report):
-        for record in table.records(sorted(committed)):
+        for record in table.commits.records(sorted(committed)):
             counts.add(record.counts)
     assert counts.clips == sum(1 for _ in source.clips()) - (plan.n_clips or 0)
 

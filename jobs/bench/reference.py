@@ -14,7 +14,7 @@ from models.hear.wrapper import PasstWrapper
 REFERENCE = "hear21passt"
 
 
-def reference(model: PasstWrapper, device: torch.device) -> Any:
+def load_reference(model: PasstWrapper, device: torch.device) -> Any:
     """hear21passt's wrapper around its own net and front end, with our model's weights.
 
     Args:
@@ -24,7 +24,7 @@ def reference(model: PasstWrapper, device: torch.device) -> Any:
     Raises:
         ModelError: it is not installed, or has no such arch.
     """
-    with hushed():
+    with suppress_output():
         try:
             from hear21passt.models.passt import get_model
             from hear21passt.models.preprocess import AugmentMelSTFT
@@ -53,7 +53,7 @@ def reference(model: PasstWrapper, device: torch.device) -> Any:
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[None]:
+def suppress_output() -> Iterator[None]:
     """Around its work: it prints what it builds and warns of every clip that is not 10 s long."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

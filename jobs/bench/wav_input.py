@@ -14,7 +14,7 @@ PART_S = 10
 SHORTEST_S = 0.5
 
 
-def wav_windows(path: str) -> list[Samples]:
+def read_wav_windows(path: str) -> list[Samples]:
     """Mono samples at 32 kHz of a WAV file, in parts of at most `PART_S`.
 
     Args:

@@ -45,10 +45,10 @@ def bench_model(
     there is torch and nothing else of ours: python -m jobs.bench.model, with the same options.
     """
     from jobs.bench.model import run_bench  # imports torch, which takes seconds
-    from jobs.bench.model_options import parsed
+    from jobs.bench.model_options import parse_bench_options
     from jobs.plan.speeds import speed_file
 
-    options = parsed(arch, device, against, cases, precisions, lengths, repeats, sounds)
+    options = parse_bench_options(arch, device, against, cases, precisions, lengths, repeats, sounds)
     file = speed_file(figures, name)
     run_bench(options, partial(print, flush=True), file, as_json)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pipeline.maintenance.error_rows import ErrorCounts, ErrorRow
 
 Form = Literal["text", "json", "csv"]
-SORTED_MOST = 10_000
+MAX_SORTED_ROWS = 10_000
 """Up to this number rows are sorted by class and name; more of them come in the table's order."""
 
 
@@ -88,7 +88,7 @@ def show_errors(
     check_error_classes(classes, also=counts.classes)
     rows = read_errors(table, counts, frozenset(classes))
     n_rows = sum(n for name, n in counts.classes.items() if not classes or name in classes)
-    if n_rows <= SORTED_MOST:
+    if n_rows <= MAX_SORTED_ROWS:
         rows = iter(sorted(rows, key=lambda row: (row["class"], row["uri"], row["member"])))
     shown = islice(
         ({name: _safe(row, name, storage) for name in ERROR_COLUMNS} for row in rows), limit

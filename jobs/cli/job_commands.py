@@ -15,7 +15,7 @@ from jobs.cli.examples import examples
 from jobs.cli.options import console
 from jobs.runtime.run_log import EXIT_STOPPED
 from jobs.runtime.terminal import print_line, print_row
-from jobs.submit.submission import METADATA, STOP_WAIT_S, parse_env, submission
+from jobs.submit.submission import METADATA, STOP_WAIT_S, parse_env, prepare_submission
 from pipeline.errors import PipelineError, UsageError
 from pipeline.io.redaction import redact
 
@@ -95,7 +95,7 @@ def submit(
     if not _JOB_NAME.fullmatch(name):
         raise UsageError(f"--submission-id: letters, digits, '.', '_' and '-' (got {name!r})")
     err = console(sys.stderr)
-    with submission(config, parse_env(env or ()), installed) as sent:
+    with prepare_submission(config, parse_env(env or ()), installed) as sent:
         client = _client(address)
         from jobs.submit.job_client import ClusterLostError
 
@@ -171,7 +171,7 @@ def stop(job: Job, address: Address = None) -> None:
 @job_app.command("list", epilog=examples("job list"))
 def list_jobs(address: Address = None, as_json: AsJson = False) -> None:
     """The jobs that were submitted to a cluster, the latest ones last."""
-    found = [each for each in _client(address).all() if each.submission_id]
+    found = [each for each in _client(address).list_jobs() if each.submission_id]
     found.sort(key=lambda each: each.start_time or 0)
     described = [_described(each) for each in found]
     if as_json:
@@ -195,7 +195,7 @@ def _client(address: str | None) -> "JobClient":
 def _follow(client: "JobClient", job: str) -> None:
     """Show a job's log to its end, and exit as it did."""
     from jobs.submit.job_client import ClusterLostError
-    from jobs.submit.log_follower import end_text, exit_code_of, follow_log
+    from jobs.submit.log_follower import end_text, job_exit_code, follow_log
 
     err = console(sys.stderr)
     try:
@@ -208,7 +208,7 @@ def _follow(client: "JobClient", job: str) -> None:
         _tell_how_to_go_on(job, client)
         raise
     err.print(f"job {job} {end_text(details)}")
-    raise typer.Exit(exit_code_of(details))
+    raise typer.Exit(job_exit_code(details))
 
 
 def _show(text: str) -> None:
@@ -227,7 +227,7 @@ def _command(action: str, job: str, client: "JobClient") -> str:
 
 def _described(job: "JobDetails") -> dict[str, Any]:
     """A job for people and programs; without its environment, which may hold credentials."""
-    from jobs.submit.log_follower import end_text, exit_code_of
+    from jobs.submit.log_follower import end_text, job_exit_code
 
     has_ended = job.status.is_terminal()
     told = end_text(job) if has_ended else job.message
@@ -236,7 +236,7 @@ def _described(job: "JobDetails") -> dict[str, Any]:
         "status": str(job.status),
         "began": _moment(job.start_time),
         "ended": _moment(job.end_time),
-        "exit_code": exit_code_of(job) if has_ended else None,
+        "exit_code": job_exit_code(job) if has_ended else None,
         "message": redact(told or "", {}),
         "entrypoint": redact(job.entrypoint, {}),
         **{name: value for name, value in (job.metadata or {}).items() if name in METADATA},

@@ -45,7 +45,7 @@ def list_models(as_json: _AsJson = False) -> None:
     """One line an arch; `tokens` are those of its longest window, `weights` where they are now."""
     found = locate_checkpoints()
     if as_json:
-        _print_json([described(spec, found[name]) for name, spec in ARCHS.items()])
+        _print_json([describe_arch(spec, found[name]) for name, spec in ARCHS.items()])
         return
     print(_ROW.format(*_COLUMNS))
     for name, spec in ARCHS.items():
@@ -72,7 +72,7 @@ def show_model(
 ) -> None:
     """Everything about one arch."""
     spec = arch_spec(arch)
-    facts = described(spec, locate_checkpoints()[spec.name])
+    facts = describe_arch(spec, locate_checkpoints()[spec.name])
     if as_json:
         _print_json(facts)
         return
@@ -104,7 +104,7 @@ def pull_models(
         print(f"{pulled.location}  {pulled.n_bytes} bytes  sha256 {pulled.sha256}", flush=True)
 
 
-def described(spec: ArchSpec, found: CheckpointLocation) -> dict[str, Any]:
+def describe_arch(spec: ArchSpec, found: CheckpointLocation) -> dict[str, Any]:
     """What `show` tells of an arch, and `list --json` of each."""
     longest = _longest(spec)
     return {

@@ -65,7 +65,7 @@ def run_verify(
 
 
 def _repaired(table: Table) -> list[str]:
-    with table.store.lock(lambda line: print_line(console(sys.stderr), line)) as table.hold:
+    with table.store.lock(lambda line: print_line(console(sys.stderr), line)) as table.commits.hold:
         return repair(table)
 
 

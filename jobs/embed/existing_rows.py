@@ -72,7 +72,7 @@ def clips_to_retry(
     every = RETRY_ALL in classes
     found = Counter[str]()
     shards = []
-    for record in table.records(sorted(committed)):
+    for record in table.commits.records(sorted(committed)):
         found.update(record.errors)
         if record.errors and (every or not record.errors.keys().isdisjoint(classes)):
             shards.append(record.shard)

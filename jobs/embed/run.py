@@ -32,12 +32,11 @@ from jobs.settings.config import EmbedConfig
 from jobs.settings.routing import weights_by_arch
 from jobs.settings.saved_settings import save_settings
 from jobs.settings.table_spec import table_spec
-from pipeline.maintenance.inventory import Inventory, take_inventory
-from pipeline.planning.plan import Plan, plan_run
+from pipeline.maintenance.inventory import take_inventory
+from pipeline.planning.plan import Plan, PlanOptions, plan_run
 from pipeline.progress import Counts as Counts
 from pipeline.readers.intake import passed_over_text
 from pipeline.sources.list_sources import list_sources
-from pipeline.sources.listing import Listing
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.schema import check_carried_columns
 from pipeline.table.store.open_store import open_store
@@ -97,9 +96,11 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
     for note in table.store.notes():
         log.report("table_note", note, "warning")
     waiting = partial(log.report, "waiting_for_table")
-    with table.store.lock(waiting, stop.table_lost) as table.hold:
+    with table.store.lock(waiting, stop.table_lost) as table.commits.hold:
         found = take_inventory(table)
-        plan = _plan(config, listing, table, found, log)
+        retry = clips_to_retry(table, found.committed, config.retry, log)
+        options = PlanOptions(table.spec.digest, config.shard_clips, config.prune, retry)
+        plan = plan_run(listing, found, options)
         check_prune(plan, config)
         log_start(listing, plan, table, log, config.prune)
         totals = TableTotals(table, found, plan)
@@ -171,26 +172,8 @@ def _load_weights(config: EmbedConfig, log: RunLog) -> dict[str, Weights]:
 def _catch_up_fidelity(table: Table) -> None:
     """A run that was killed may have left records whose fidelity is not in table.json yet."""
     if table.spec.precision != "fp32" and table.fidelity is None:
-        for record in table.records(sorted(table.committed()), or_gone=True):
+        for record in table.commits.records(sorted(table.commits.ids()), or_gone=True):
             table.note_fidelity(record)
-
-
-def _plan(
-    config: EmbedConfig, listing: Listing, table: Table, found: Inventory, log: RunLog
-) -> Plan:
-    return plan_run(
-        listing.clips,
-        table.spec.digest,
-        config.shard_clips,
-        found.committed,
-        table.contents_of,
-        listing.containers,
-        superseded=lambda: found.superseded,
-        prune=config.prune,
-        again=clips_to_retry(table, found.committed, config.retry, log),
-        damaged=found.damaged,
-        ranks=table.ranks,
-    )
 
 
 def _execute(
@@ -211,7 +194,7 @@ def _execute(
         sources,
         # The listing had them: a machine that has none is one that has none yet.
         replace(config.storage, awaits_credentials=True),
-        table.hold,
+        table.commits.hold,
         config.decoder_memory,
     )
     if config.in_process:

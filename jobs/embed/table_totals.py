@@ -50,10 +50,10 @@ class TableTotals:
         Raises:
             StoreError: The store is unavailable.
         """
-        listed, expected = self._table.committed(), {*plan.done, *self._made}
+        listed, expected = self._table.commits.ids(), {*plan.done, *self._made}
         # By their names, as a listing may lag.
-        strange = {each for each in listed - expected if self._table.is_committed(each)}
-        gone = {each for each in expected - listed if not self._table.is_committed(each)}
+        strange = {each for each in listed - expected if self._table.commits.is_committed(each)}
+        gone = {each for each in expected - listed if not self._table.commits.is_committed(each)}
         if strange:
             self._heal(len(strange), log)
         if gone:
@@ -65,7 +65,9 @@ class TableTotals:
             log.report("shards_gone", line, "error", shards=len(gone))
         if strange or gone or not self._is_counted:
             self._counts = Counts()
-            for record in self._table.records(sorted(self._table.committed()), or_gone=True):
+            for record in self._table.commits.records(
+                sorted(self._table.commits.ids()), or_gone=True
+            ):
                 self._counts.add(record.counts)
         return self._counts
 

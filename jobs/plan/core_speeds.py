@@ -26,7 +26,7 @@ CoreSpeeds = Mapping[str, Sequence[CoreSpeed]]
 """By the core's name."""
 
 
-def of_rates(rates: Mapping[str, float], measured_on: str) -> list[CoreSpeed]:
+def build_core_speeds(rates: Mapping[str, float], measured_on: str) -> list[CoreSpeed]:
     """Figures of what was measured.
 
     Args:

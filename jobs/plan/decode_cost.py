@@ -23,17 +23,17 @@ class EndingCost:
 
     ending: str
     audio_s: float
-    figure: CoreSpeed
+    speed: CoreSpeed
 
     @property
     def hours(self) -> float:
         """Of one core."""
-        return self.audio_s / self.figure.audio_s_per_core_s / 3600
+        return self.audio_s / self.speed.audio_s_per_core_s / 3600
 
     @property
     def is_measured(self) -> bool:
         """The figure is of this ending; else it is of the slowest that was measured."""
-        return self.figure.ending == self.ending
+        return self.speed.ending == self.ending
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from pipeline.errors import UsageError
 from pipeline.planning.totals import ListingTotals
 from pipeline.table.spec import TableSpec
 
-Figures = Mapping[str, Sequence[MeasuredSpeed]]
+DeviceSpeeds = Mapping[str, Sequence[MeasuredSpeed]]
 """By the device's name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Speed:
+class ArchSpeed:
     """How fast a device runs an arch.
 
     Attributes:
@@ -23,12 +23,12 @@ class Speed:
         is_measured: it was measured with this arch; else it is converted by FLOPs.
     """
 
-    figure: MeasuredSpeed
+    measured: MeasuredSpeed
     is_measured: bool
 
     def seconds(self, flops: float) -> float:
         """How long so much of the arch's work takes."""
-        return flops / self.figure.flops_per_s
+        return flops / self.measured.flops_per_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class RouteCost:
     arch: str
     work: str
     hours: float
-    speed: Speed
+    speed: ArchSpeed
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class DeviceCost:
         return None if self.price_per_h is None else self.hours * self.price_per_h
 
 
-def window_cost(spec: TableSpec) -> list[ArchSpec]:
+def route_archs(spec: TableSpec) -> list[ArchSpec]:
     """The archs of a table's routes, whose `flops` are what a window costs."""
     return [arch_spec(route.arch) for route in spec.routes]
 
@@ -91,7 +91,7 @@ def device_costs(
     tally: ListingTotals,
     spec: TableSpec,
     names: Sequence[str],
-    figures: Figures,
+    figures: DeviceSpeeds,
     prices: Mapping[str, float],
 ) -> list[DeviceCost]:
     """What work takes of each of some devices.
@@ -114,14 +114,14 @@ def device_costs(
     costs = []
     for name in names:
         routes = []
-        for place, arch in enumerate(window_cost(spec)):
-            speed = speed_of(figures, name, arch, spec.precision)
+        for place, arch in enumerate(route_archs(spec)):
+            speed = find_speed(figures, name, arch, spec.precision)
             if tally.work[place]:
                 hours = speed.seconds(tally.work[place]) / 3600
                 routes.append(RouteCost(arch.name, "windows", hours, speed))
         if tally.timestamps and (flops := timestamp_flops(spec)):
             first = arch_spec(spec.routes[0].arch)
-            speed = speed_of(figures, name, first, spec.precision)
+            speed = find_speed(figures, name, first, spec.precision)
             hours = speed.seconds(tally.timestamps * flops) / 3600
             routes.append(RouteCost(first.name, "timestamps", hours, speed))
         costs.append(DeviceCost(name, tuple(routes), prices.get(name)))
@@ -129,7 +129,7 @@ def device_costs(
 
 
 def default_cost(
-    tally: ListingTotals, spec: TableSpec, figures: Figures, name: str
+    tally: ListingTotals, spec: TableSpec, figures: DeviceSpeeds, name: str
 ) -> DeviceCost | None:
     """Return what work takes of the device that is taken where none is asked for.
 
@@ -148,7 +148,7 @@ def default_cost(
     return cost
 
 
-def speed_of(figures: Figures, name: str, arch: ArchSpec, precision: str) -> Speed:
+def find_speed(figures: DeviceSpeeds, name: str, arch: ArchSpec, precision: str) -> ArchSpeed:
     """How fast a device runs an arch in a precision.
 
     Another arch's figure is converted: of the archs measured there, the one whose windows cost most
@@ -179,7 +179,7 @@ def speed_of(figures: Figures, name: str, arch: ArchSpec, precision: str) -> Spe
             abs(figure.window_s - arch.max_window_s),
         ),
     )
-    return Speed(nearest, nearest.arch == arch.name)
+    return ArchSpeed(nearest, nearest.arch == arch.name)
 
 
 def parse_prices(given: list[str]) -> dict[str, float]:

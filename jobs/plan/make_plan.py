@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jobs.plan.decode_cost import decode_cost
-from jobs.plan.device_cost import default_cost, device_costs, window_cost
-from jobs.plan.plan_report import PlanReport, changes
+from jobs.plan.device_cost import default_cost, device_costs, route_archs
+from jobs.plan.plan_report import PlanReport, count_changes
 from jobs.plan.speeds import all_speeds
 from jobs.settings.config import EmbedConfig
 from jobs.settings.host_rules import rules_of_table
@@ -28,7 +28,8 @@ from pipeline.errors import UsageError
 from pipeline.io.storage import Storage, is_remote
 from pipeline.maintenance.carried_columns import clips_with_other_values, is_up_to_date
 from pipeline.maintenance.inventory import take_inventory
-from pipeline.planning.plan import Plan, plan_run
+from pipeline.planning.committed import KnownShards
+from pipeline.planning.plan import Plan, PlanOptions, plan_run
 from pipeline.planning.request_counts import source_requests, table_requests
 from pipeline.planning.survey import Survey, survey
 from pipeline.planning.table_size import bytes_by_table, rows_by_table
@@ -118,7 +119,7 @@ def make_plan(question: PlanRequest) -> PlanReport:
                 "rows and embeds nothing again for that"
             )
     clips, containers = _todo(run)
-    archs = window_cost(spec)
+    archs = route_archs(spec)
     with _progress_line() as show:
         seen = survey(
             clips,
@@ -136,7 +137,7 @@ def make_plan(question: PlanRequest) -> PlanReport:
         listing=listing,
         spec=spec,
         table=location,
-        changes=changes(listing, run) if table else None,
+        changes=count_changes(listing, run) if table else None,
         survey=seen,
         n_bytes=_bytes(clips, containers, seen),
         n_shards=len(run.pending),
@@ -202,22 +203,9 @@ def _spec(config: EmbedConfig, columns: tuple[str, ...], table: Table | None) ->
 
 
 def _run(table: Table | None, listing: Listing, spec: TableSpec, shard_clips: int) -> Plan:
-    """What `embed` would find to be done."""
-    clips, containers = listing.clips, listing.containers
-    if table is None:
-        return plan_run(clips, spec.digest, shard_clips, set(), lambda _: [], containers)
-    found = take_inventory(table, read_records=False)
-    return plan_run(
-        clips,
-        spec.digest,
-        shard_clips,
-        found.committed,
-        table.contents_of,
-        containers,
-        superseded=lambda: table.superseded(found.committed),
-        damaged=found.damaged,
-        ranks=table.ranks,
-    )
+    """Plan the run that `embed` would make of a listing."""
+    committed = take_inventory(table, read_records=False) if table else KnownShards()
+    return plan_run(listing, committed, PlanOptions(spec.digest, shard_clips))
 
 
 def _todo(run: Plan) -> tuple[list[ClipRef], list[Container]]:

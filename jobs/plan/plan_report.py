@@ -40,7 +40,7 @@ class Changes:
     done: Count
 
 
-def changes(listing: Listing, run: Plan) -> Changes:
+def count_changes(listing: Listing, run: Plan) -> Changes:
     """What a run's plan makes of a listing.
 
     Args:
@@ -185,7 +185,7 @@ def _cost(cost: DeviceCost, decoding: DecodeCost) -> dict[str, Any]:
                 "work": route.work,
                 "hours": route.hours,
                 "money": None if cost.price_per_h is None else route.hours * cost.price_per_h,
-                "figure": route.speed.figure.model_dump(),
+                "figure": route.speed.measured.model_dump(),
                 "is_converted": not route.speed.is_measured,
             }
             for route in cost.routes
@@ -202,7 +202,7 @@ def _decoding(cost: DecodeCost) -> dict[str, Any]:
                 "ending": each.ending,
                 "audio_s": round(each.audio_s, 6),
                 "core_hours": each.hours,
-                "figure": each.figure.model_dump(),
+                "figure": each.speed.model_dump(),
                 "is_counted_as_slowest": not each.is_measured,
             }
             for each in cost.endings

@@ -139,12 +139,12 @@ def _output(report: PlanReport) -> Iterator[tuple[str, str]]:
 def _decoding(cost: DecodeCost, about: str) -> Iterator[tuple[str, str]]:
     if not cost.endings:
         return
-    measured = [each.figure for each in cost.endings if each.is_measured]
+    measured = [each.speed for each in cost.endings if each.is_measured]
     rates = [f"{figure.ending} {_count(figure.audio_s_per_core_s)}" for figure in measured]
     known = f"; from {', '.join(rates)} times real time" if rates else ""
     yield "decoding", f"{about}{time_text(cost.hours * 3600)} of one core of {cost.core}{known}"
     if others := [each for each in cost.endings if not each.is_measured]:
-        figure = others[0].figure
+        figure = others[0].speed
         yield (
             "",
             f"{', '.join(each.ending for each in others)}: not measured there, counted as the "
@@ -156,7 +156,7 @@ def _device(cost: DeviceCost) -> Iterator[tuple[str, str]]:
     money = "" if cost.money is None else f", {cost.money:,.2f} at {cost.price_per_h:g} an hour"
     yield cost.name, f"{time_text(cost.hours * 3600)} of one, for the model alone{money}"
     for route in cost.routes:
-        figure = route.speed.figure
+        figure = route.speed.measured
         share = ""
         if cost.price_per_h is not None and len(cost.routes) > 1:
             share = f", {route.hours * cost.price_per_h:,.2f}"

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jobs.plan.core_speeds import CoreSpeed, of_rates
+from jobs.plan.core_speeds import CoreSpeed, build_core_speeds
 from models.archs import SAMPLE_RATE_HZ, arch_spec
 from pipeline.errors import UsageError
 
@@ -75,7 +75,7 @@ class Speeds(BaseModel):
         """The one that decodes where nobody names another: the first."""
         return next(iter(self.cores))
 
-    def updated(self, others: "Speeds") -> "Speeds":
+    def merge(self, others: "Speeds") -> "Speeds":
         """These and others, which win.
 
         Of the same are figures of one device, arch, precision and length of windows, or of one core
@@ -117,7 +117,7 @@ def all_speeds(own: Path | None) -> Speeds:
         UsageError: it cannot be read.
     """
     shipped, found = shipped_speeds(), read_speeds(own) if own else Speeds()
-    figures = shipped.updated(found)
+    figures = shipped.merge(found)
     # Who has measured something means that: theirs come first, and the first is the default.
     devices = found.devices | figures.devices
     return Speeds(devices=devices, cores=found.cores | figures.cores)
@@ -133,7 +133,7 @@ def add_speeds(path: Path, measured: Speeds) -> None:
     Raises:
         UsageError: the file is something else, or cannot be written.
     """
-    figures = read_speeds(path).updated(measured) if path.exists() else measured
+    figures = read_speeds(path).merge(measured) if path.exists() else measured
     content = json.dumps(figures.model_dump(mode="json", exclude_none=True), indent=1)
     try:
         path.write_text(content + "\n")
@@ -161,9 +161,9 @@ class SpeedFile:
         """
         if not has_windows:
             raise UsageError("figures are of the case windows: add it to --cases")
-        self.check_place()
+        self.check_path()
 
-    def check_place(self) -> None:
+    def check_path(self) -> None:
         """See, before anything is measured, that there is a place for it.
 
         Raises:
@@ -174,13 +174,13 @@ class SpeedFile:
         elif not self.path.parent.is_dir():
             raise UsageError(f"figures {str(self.path)!r}: there is no folder {self.path.parent}")
 
-    def keep(self, measured: "MeasuredSpeed") -> None:
+    def save_device_speed(self, measured: "MeasuredSpeed") -> None:
         """Add what was measured of the device."""
         add_speeds(self.path, Speeds(devices={self.name: [measured]}))
 
-    def keep_core(self, machine: str, rates: Mapping[str, float]) -> None:
+    def save_core_speeds(self, machine: str, rates: Mapping[str, float]) -> None:
         """Add what was measured: seconds of audio a second of processor time, by ending."""
-        add_speeds(self.path, Speeds(cores={self.name: of_rates(rates, machine)}))
+        add_speeds(self.path, Speeds(cores={self.name: build_core_speeds(rates, machine)}))
 
 
 def speed_file(path: Path | None, name: str) -> SpeedFile | None:

@@ -135,7 +135,7 @@ class JobClient:
         """
         return self._asked(lambda: self._client.get_job_info(job), job)
 
-    def all(self) -> list[JobDetails]:
+    def list_jobs(self) -> list[JobDetails]:
         """The jobs that were submitted, and drivers that were not."""
         return self._asked(self._client.list_jobs)
 

@@ -24,7 +24,7 @@ _MOST_SHOWN = 500  # characters of a reason
 T = TypeVar("T")
 
 
-def exit_code_of(job: JobDetails) -> int:
+def job_exit_code(job: JobDetails) -> int:
     """The exit code of a job that has ended: its driver's own, 130 where it was stopped, else 3."""
     if job.status == JobStatus.SUCCEEDED:
         return 0

@@ -58,7 +58,7 @@ class Submission:
 
 
 @contextlib.contextmanager
-def submission(path: Path, env: Mapping[str, str], is_installed: bool) -> Iterator[Submission]:
+def prepare_submission(path: Path, env: Mapping[str, str], is_installed: bool) -> Iterator[Submission]:
     """What is sent for a config file; the folder is there within the block.
 
     Args:
@@ -69,7 +69,7 @@ def submission(path: Path, env: Mapping[str, str], is_installed: bool) -> Iterat
     Raises:
         UsageError: the settings are wrong, or cannot work on a cluster.
     """
-    config = cluster_config(path)
+    config = load_cluster_config(path)
     given = config.model_dump(mode="json", include=config.model_fields_set)
     with tempfile.TemporaryDirectory(prefix="passtream-") as name:
         folder = Path(name)
@@ -89,7 +89,7 @@ def submission(path: Path, env: Mapping[str, str], is_installed: bool) -> Iterat
         )
 
 
-def cluster_config(path: Path) -> EmbedConfig:
+def load_cluster_config(path: Path) -> EmbedConfig:
     """The settings of a file, as they are to be on a cluster.
 
     Raises:

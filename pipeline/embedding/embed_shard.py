@@ -45,18 +45,18 @@ class EmbeddedShard:
             StoreError: the table could not be written.
         """
         with self._writer:
-            self._table.check_hold(unless_recent=True)  # before files can become visible
+            self._table.commits.check_hold(unless_recent=True)  # before files can become visible
             # Another may have done it meanwhile, where this process was taken for dead. What it
             # commits stands, and so its files do.
-            if self._table.is_committed(self._record.shard):
-                return next(self._table.records([self._record.shard]))
+            if self._table.commits.is_committed(self._record.shard):
+                return next(self._table.commits.records([self._record.shard]))
             with self._watch.during("write"):
                 files = self._writer.finish()
         record = replace(self._record, rows=self._writer.rows, files=files)
         try:
-            return self._table.commit(record, self._watch.seconds)
+            return self._table.commits.commit(record, self._watch.seconds)
         except LostTableError:
-            self._table.discard(record)
+            self._table.commits.discard(record)
             raise
 
     def abandon(self) -> None:

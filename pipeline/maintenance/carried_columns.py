@@ -109,7 +109,7 @@ def update_carried(table: Table, shards: Sequence[str], listing: Listing) -> int
     if shards:
         sizes = table.store.names("clips")
         with ThreadPoolExecutor(_THREADS) as pool:
-            records = table.records(shards, or_gone=True)
+            records = table.commits.records(shards, or_gone=True)
             looks = pool.map(partial(_looked_at, table, listing.columns, values), records)
             for record, others in looks:
                 name = data_name("clips", record.shard)
@@ -139,7 +139,7 @@ def _digest(listing: Listing) -> str:
 
 
 def _note(table: Table, digest: str) -> None:
-    table.check_hold(unless_recent=True)
+    table.commits.check_hold(unless_recent=True)
     with table.store.replacing(_NOTE_NAME) as path:
         path.write_bytes(_as_note(digest))
 
@@ -180,7 +180,7 @@ def _update(
 ) -> None:
     """Write a shard's `clips` with new values, and its record with the file's new size."""
     name, schema = data_name("clips", record.shard), schemas(table.spec)["clips"]
-    table.check_hold(unless_recent=True)
+    table.commits.check_hold(unless_recent=True)
     file = RowFile(table.store, name, schema, group_rows(schema, GROUP_BYTES))
     try:
         with table.store.open(name) as old:
@@ -197,7 +197,7 @@ def _update(
     size = table.store.size(name)
     if size is None:
         raise StoreError(f"{table.store.locate(name)}: was written, and is gone")
-    table.check_hold()
+    table.commits.check_hold()
     updated = dataclasses.replace(record, files=record.files | {name: size})
     with table.store.replacing(commit_name(record.shard)) as path:
         path.write_bytes(json.dumps(dataclasses.asdict(updated)).encode())

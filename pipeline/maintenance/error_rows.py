@@ -46,16 +46,16 @@ def count_errors(table: Table) -> ErrorCounts:
         StoreError: A record is gone or damaged.
     """
     found = ErrorCounts()
-    committed = table.committed()
+    committed = table.commits.ids()
     replaced = set[str]()
-    for record in table.records(sorted(committed), or_gone=True):
+    for record in table.commits.records(sorted(committed), or_gone=True):
         found.clips += record.clips
         found.classes.update(record.errors)
         if record.errors:
             found.shards[record.shard] = frozenset(record.errors)
         replaced.update(record.replaces)
     # A run was killed before it removed these: their clips are in other shards as well.
-    for record in table.records(sorted(replaced & committed), or_gone=True):
+    for record in table.commits.records(sorted(replaced & committed), or_gone=True):
         found.clips -= record.clips
         found.classes -= Counter(record.errors)
         found.shards.pop(record.shard, None)

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.maintenance.carried_columns import is_half_updated
+from pipeline.planning.committed import Contents
 from pipeline.progress import Counts
+from pipeline.shards import Rank
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.table import Table
 from pipeline.table_layout import DATA_DIRS, data_name, shard_of
@@ -20,22 +22,56 @@ from pipeline.table_layout import DATA_DIRS, data_name, shard_of
 
 @dataclass(slots=True)
 class Inventory:
-    """What `take_inventory` found.
+    """Committed shards of a table, each compared with its data files.
 
     Attributes:
-        committed: Ids of the committed shards whose data are there.
-        damaged: Ids of committed shards whose data are not there as their record says, with the
-            reason.
-        superseded: Ids of committed shards that others of `committed` have replaced.
+        table: The table.
+        committed: Ids of the committed shards whose data files are there.
+        damaged: Ids of committed shards whose data files are not there as their record says, with
+            the reason.
+        superseded: Ids of committed shards that others of `committed` have replaced; None where no
+            records were read.
         files: Sizes in bytes of the data files, by folder and name.
         counts: Counts of `committed` without `superseded`; nothing where no records were read.
     """
 
+    table: Table
     committed: set[str]
     damaged: dict[str, str] = field(default_factory=dict)
-    superseded: set[str] = field(default_factory=set)
+    superseded: set[str] | None = None
     files: dict[str, dict[str, int]] = field(default_factory=dict)
     counts: Counts = field(default_factory=Counts)
+
+    @property
+    def ids(self) -> set[str]:
+        """Ids of the committed shards whose data files are there."""
+        return self.committed
+
+    def contents_of(self, shard: str) -> Contents:
+        """Return the clips or the container of a shard.
+
+        Raises:
+            StoreError: Its commit record is missing or damaged.
+        """
+        return self.table.contents_of(shard)
+
+    def find_superseded(self) -> set[str]:
+        """Return the ids of shards that others have replaced; reads all records if none were read.
+
+        Raises:
+            StoreError: A record is damaged.
+        """
+        if self.superseded is None:
+            self.superseded = self.table.commits.superseded(self.committed)
+        return self.superseded
+
+    def ranks(self, shards: Iterable[str]) -> dict[str, Rank]:
+        """Return the order in which shards keep a clip that several of them have.
+
+        Raises:
+            StoreError: A record is damaged.
+        """
+        return self.table.commits.ranks(shards)
 
 
 def take_inventory(table: Table, read_records: bool = True) -> Inventory:
@@ -50,7 +86,7 @@ def take_inventory(table: Table, read_records: bool = True) -> Inventory:
         StoreError: The store is unavailable, or a record is damaged.
     """
     files = table.files()
-    found = Inventory(committed_shards(table, files), files=files)
+    found = Inventory(table, committed_shards(table, files), files=files)
     if read_records:
         _compare_records(table, found)
     else:
@@ -67,14 +103,16 @@ def committed_shards(table: Table, files: Mapping[str, Iterable[str]]) -> set[st
         files: Names of the data files by folder: a record that is not listed is asked for where its
             data are there.
     """
-    listed = table.committed()
+    listed = table.commits.ids()
     with_data = {shard_of(name) for folder in DATA_DIRS for name in files[folder]}
-    return listed | {shard for shard in with_data - listed if shard and table.is_committed(shard)}
+    return listed | {
+        shard for shard in with_data - listed if shard and table.commits.is_committed(shard)
+    }
 
 
 def _compare_records(table: Table, found: Inventory) -> None:
     read, replaces = set[str](), dict[str, tuple[str, ...]]()
-    for record in table.records(sorted(found.committed), or_gone=True):
+    for record in table.commits.records(sorted(found.committed), or_gone=True):
         if reason := _damage(table, record, found.files):
             found.damaged[record.shard] = reason
             continue
@@ -84,7 +122,7 @@ def _compare_records(table: Table, found: Inventory) -> None:
             replaces[record.shard] = record.replaces
     found.committed &= read | found.damaged.keys()
     found.superseded = {each for some in replaces.values() for each in some if each in read}
-    for record in table.records(sorted(found.superseded), or_gone=True):
+    for record in table.commits.records(sorted(found.superseded), or_gone=True):
         found.counts.subtract(record.counts)
 
 

@@ -57,7 +57,7 @@ def apply_removals(table: Table, plan: Plan, on_done: Callable[[], None] = lambd
         StoreError: rows could not be read or written; what is done is done.
     """
     for shard in (*plan.damaged, *plan.superseded):
-        table.remove(shard)
+        table.commits.remove(shard)
     done = dict.fromkeys(plan.done)
     pool = ThreadPoolExecutor(_THREADS)
     try:
@@ -88,15 +88,15 @@ def repair(table: Table) -> list[str]:
     found = take_inventory(table)
     done = []
     for shard, reason in sorted(found.damaged.items()):
-        table.remove(shard)
+        table.commits.remove(shard)
         done.append(
             f"shard {shard}: removed, as {reason}; the next run embeds its clips again, unless "
             "other shards have them"
         )
-    for shard in sorted(found.superseded):
-        table.remove(shard)
+    for shard in sorted(found.find_superseded()):
+        table.commits.remove(shard)
         done.append(f"shard {shard}: removed, as another one has replaced it")
-    committed = found.committed - found.superseded
+    committed = found.committed - found.find_superseded()
     for rewrite, lost in find_duplicate_clips(table, committed):
         new = rewrite_shard(table, rewrite)
         committed = (committed - {rewrite.shard}) | ({new} if new else set())
@@ -124,12 +124,12 @@ def find_duplicate_clips(table: Table, shards: AbstractSet[str]) -> list[tuple[R
                 other = first.setdefault(clip.clip_id, shard)
                 if other != shard:
                     shared |= {shard, other}
-    ranks, kept_ids = table.ranks(sorted(shared)), set[str]()
+    ranks, kept_ids = table.commits.ranks(sorted(shared)), set[str]()
     found = []
     for shard in sorted(shared, key=ranks.__getitem__):
         clips = table.clips_of(shard)
         kept = tuple(clip for clip in clips if clip.clip_id not in kept_ids)
-        if len(kept) < len(clips) and next(table.records([shard])).container:
+        if len(kept) < len(clips) and next(table.commits.records([shard])).container:
             kept = ()  # a container is read as a whole
         kept_ids.update(clip.clip_id for clip in kept)
         if len(kept) < len(clips):
@@ -154,7 +154,7 @@ def clear_orphans(
     """
     orphans = table.orphans(known, files)
     if orphans:
-        table.check_hold()
+        table.commits.check_hold()
     for name in orphans:
         table.store.delete(name)
     return orphans
@@ -176,9 +176,9 @@ def rewrite_shard(table: Table, rewrite: Rewrite) -> str | None:
     """
     new = None
     if rewrite.kept:
-        table.check_hold()  # before files can become visible
+        table.commits.check_hold()  # before files can become visible
         new = _copy(table, rewrite)
-    table.remove(rewrite.shard)
+    table.commits.remove(rewrite.shard)
     return new
 
 
@@ -201,7 +201,7 @@ class _Counts:
 
 def _copy(table: Table, rewrite: Rewrite) -> str:
     """Commit a shard of the rows that stay; its id."""
-    old = next(table.records([rewrite.shard]))
+    old = next(table.commits.records([rewrite.shard]))
     new = shard_id(table.spec.digest, rewrite.kept)
     kept = pa.array(sorted(clip.clip_id for clip in rewrite.kept), pa.string())
     counts = _Counts()
@@ -227,9 +227,9 @@ def _copy(table: Table, rewrite: Rewrite) -> str:
         writer=old.writer | {"rewritten": moved},  # who embedded it, and when, stays true
     )
     try:
-        table.put(record)
+        table.commits.put(record)
     except LostTableError:
-        table.discard(record)
+        table.commits.discard(record)
         raise
     return new
 

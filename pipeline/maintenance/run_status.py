@@ -147,8 +147,8 @@ def _count(table: Table, status: RunStatus) -> list[_Commit]:
     """Count all commit records; those that know their time, in its order."""
     commits = []
     replaced = set[str]()
-    committed = table.committed()
-    for record in table.records(sorted(committed), or_gone=True):
+    committed = table.commits.ids()
+    for record in table.commits.records(sorted(committed), or_gone=True):
         status.shards += 1
         status.counts.add(record.counts)
         for stage, seconds in record.stage_s.items():
@@ -157,7 +157,7 @@ def _count(table: Table, status: RunStatus) -> list[_Commit]:
             commits.append(_Commit(at_s, record.clips, record.audio_s))
         replaced.update(record.replaces)
     # A run was killed before it took them away: their clips are in other records as well.
-    for record in table.records(sorted(replaced & committed), or_gone=True):
+    for record in table.commits.records(sorted(replaced & committed), or_gone=True):
         status.shards -= 1
         status.counts.subtract(record.counts)
     return sorted(commits, key=lambda commit: commit.at_s)

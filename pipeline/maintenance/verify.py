@@ -115,7 +115,7 @@ class _Verifier:
 
     def check_shard(self, shard: str) -> None:
         try:
-            record = next(self._table.records([shard], or_gone=True), None)
+            record = next(self._table.commits.records([shard], or_gone=True), None)
             if record is None:
                 return  # a listing that lags still names it
             self._replaced.update(dict.fromkeys(record.replaces, shard))

@@ -7,16 +7,15 @@ source names but that cannot be looked at: that may pass.
 A clip that stands in several shards, as two runs wrote at once, keeps the row of one of them.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from pipeline.clips import ClipRef, Container
 from pipeline.io.versions import MISSING
+from pipeline.planning.committed import Contents
 from pipeline.shards import Rank
 
-Contents = Sequence[ClipRef] | Container
-"""What a shard was made of."""
 Key = tuple[str, str]
 """Uri and member of a clip."""
 

@@ -9,15 +9,16 @@ up what these hold, and compared clip by clip.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from pipeline.clips import ClipRef, Container
-from pipeline.planning.diff import Contents, Key, Rewrite, compare
-from pipeline.shards import Rank, Shard, shard_id
+from pipeline.planning.committed import CommittedShards, Contents
+from pipeline.planning.diff import Key, Rewrite, compare
+from pipeline.shards import Shard, shard_id
+from pipeline.sources.listing import Listing
 
 SHARD_BYTES = 1 << 30
 """Most bytes of files in a shard of several: minutes of a GPU, and what a death costs."""
@@ -95,80 +96,75 @@ def _runs(clips: Sequence[ClipRef], most_clips: int) -> Iterator[tuple[ClipRef, 
         yield tuple(clips[first:])
 
 
-def plan_run(
-    clips: Sequence[ClipRef],
-    spec_digest: str,
-    shard_clips: int,
-    committed: set[str],
-    contents_of: Callable[[str], Contents],
-    containers: Sequence[Container] = (),
-    *,
-    superseded: Callable[[], set[str]] = set,
-    prune: bool = False,
-    again: AbstractSet[Key] = frozenset(),
-    damaged: Mapping[str, str] = MappingProxyType({}),
-    ranks: Callable[[Iterable[str]], Mapping[str, Rank]] = lambda _: {},
-) -> Plan:
-    """What is left to do for a listing.
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """Settings of a run that decide what it has to do.
+
+    Attributes:
+        spec_digest: Digest of the table's spec.
+        shard_clips: Largest number of clips per shard.
+        prune: Whether clips that the listing does not have any more lose their rows.
+        retry: Uri and member of clips to embed again, though they have not changed.
+    """
+
+    spec_digest: str
+    shard_clips: int
+    prune: bool = False
+    retry: AbstractSet[Key] = frozenset()
+
+
+def plan_run(listing: Listing, committed: CommittedShards, options: PlanOptions) -> Plan:
+    """Decide which shards of a listing still have to be embedded.
 
     Args:
-        clips: the listing.
-        spec_digest: of the table.
-        shard_clips: most clips a shard.
-        committed: ids of the committed shards.
-        contents_of: the clips or the container of a committed shard; called in threads, and only
-            for those that the listing alone does not explain.
-        containers: of the listing.
-        superseded: tells which of the committed shards others have taken the place of; called only
-            where `contents_of` is.
-        prune: what is gone from the listing loses its rows.
-        again: uri and member of clips that are to be embedded again.
-        damaged: Ids of shards whose data files are not there as committed, with the reason. They
-            are not among `committed`.
-        ranks: Returns the order in which shards keep a clip that several have; called only where
-            there is such a clip.
+        listing: The clips and containers of all sources.
+        committed: The table's committed shards; only those are read that the listing does not
+            explain.
+        options: Spec digest, clips per shard, and whether to prune or to retry.
+
+    Raises:
+        StoreError: The contents of a committed shard cannot be read.
     """
-    shards = {
-        shard.shard_id: shard for shard in plan_shards(clips, spec_digest, shard_clips, containers)
-    }
-    if committed <= shards.keys() and not again:
-        todo = tuple(s for s in shards.values() if s.shard_id not in committed)
-        return Plan(todo, tuple(sorted(committed)), damaged=damaged)
-    dead = superseded() & committed
-    contents = _contents(sorted(committed - dead), shards, contents_of)
-    found = compare(contents, clips, containers, prune, again, ranks)
-    todo = tuple(
+    clips, containers = listing.clips, listing.containers
+    planned = plan_shards(clips, options.spec_digest, options.shard_clips, containers)
+    shards = {shard.shard_id: shard for shard in planned}
+    ids = committed.ids
+    if ids <= shards.keys() and not options.retry:
+        pending = tuple(shard for shard in planned if shard.shard_id not in ids)
+        return Plan(pending, tuple(sorted(ids)), damaged=committed.damaged)
+    superseded = committed.find_superseded() & ids
+    contents = _read_contents(sorted(ids - superseded), shards, committed)
+    diff = compare(contents, clips, containers, options.prune, options.retry, committed.ranks)
+    pending = tuple(
         plan_shards(
-            (clip for clip in clips if (clip.uri, clip.member) not in found.clips),
-            spec_digest,
-            shard_clips,
-            (each for each in containers if each not in found.containers),
+            (clip for clip in clips if (clip.uri, clip.member) not in diff.clips),
+            options.spec_digest,
+            options.shard_clips,
+            (each for each in containers if each not in diff.containers),
         )
     )
     return Plan(
-        todo,
+        pending,
         tuple(contents),
-        tuple(sorted(dead)),
-        tuple(found.rewrites),
-        tuple(found.changed),
-        tuple(found.to_retry),
-        tuple(found.removed),
-        found.n_committed,
-        damaged,
-        tuple(found.duplicated),
+        tuple(sorted(superseded)),
+        tuple(diff.rewrites),
+        tuple(diff.changed),
+        tuple(diff.to_retry),
+        tuple(diff.removed),
+        diff.n_committed,
+        committed.damaged,
+        tuple(diff.duplicated),
     )
 
 
-def _contents(
-    committed: Sequence[str],
-    shards: Mapping[str, Shard],
-    contents_of: Callable[[str], Contents],
+def _read_contents(
+    ids: Sequence[str], planned: Mapping[str, Shard], committed: CommittedShards
 ) -> dict[str, Contents]:
-    known = {each: shards[each] for each in committed if each in shards}
+    """Return what committed shards hold; those that are planned as well need not be read."""
     contents: dict[str, Contents] = {
-        each: shard.container or shard.clips for each, shard in known.items()
+        each: planned[each].container or planned[each].clips for each in ids if each in planned
     }
     with ThreadPoolExecutor(_READERS) as pool:
-        unknown = [each for each in committed if each not in known]
-        contents.update(zip(unknown, pool.map(contents_of, unknown), strict=True))
+        unknown = [each for each in ids if each not in planned]
+        contents.update(zip(unknown, pool.map(committed.contents_of, unknown), strict=True))
     return dict(sorted(contents.items()))

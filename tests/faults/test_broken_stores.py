@@ -114,7 +114,7 @@ def assert_completes(
 
 
 def _committed(table: str | Path, storage: Storage = DEFAULT_STORAGE) -> int:
-    return len(Table.existing(open_store(str(table), storage)).committed())
+    return len(Table.existing(open_store(str(table), storage)).commits.ids())
 
 
 def altered(change: str, *arguments: object) -> list[str]:

@@ -62,7 +62,7 @@ def embed(tmp_path, monkeypatch):
         told = io.StringIO()
         with Monitor(RunLog(Console(file=told, width=200)), len(shards), len(clips)) as monitor:
             run_on_ray(hollow, shards, monitor, ClusterOptions(address, actors), StopRequest())
-        return len(table.committed()), monitor.failed, told.getvalue()
+        return len(table.commits.ids()), monitor.failed, told.getvalue()
 
     return run
 

@@ -18,7 +18,8 @@ from models.checkpoints.state_dict import load_weights
 from pipeline.embedding.embed_shard import embed_shard
 from pipeline.io.storage import Storage
 from pipeline.maintenance.verify import verify_table
-from pipeline.planning.plan import plan_run
+from pipeline.planning.committed import KnownShards
+from pipeline.planning.plan import PlanOptions, plan_run
 from pipeline.readers.shard_reader import shard_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
@@ -134,9 +135,7 @@ def _embedded(source, uri, storage, config, weights, model):
     spec = table_spec(config, weights, listing.columns)
     table = Table.open_or_create(open_store(uri, storage), spec)
     with table.store.lock():
-        plan = plan_run(
-            listing.clips, spec.digest, SHARD_CLIPS, set(), table.contents_of, listing.containers
-        )
+        plan = plan_run(listing, KnownShards(), PlanOptions(spec.digest, SHARD_CLIPS))
         for shard in plan.pending:
             found = shard_recordings(shard, storage, spec.columns)
             embed_shard(shard, shard_packets(found, spec.decode_rule), model, table)
@@ -144,7 +143,7 @@ def _embedded(source, uri, storage, config, weights, model):
     report = verify_table(again, listing)
     assert report.passed, report.problems
     assert (report.clips, report.errors, report.duplicate_vectors) == (N_CLIPS, {}, 0)
-    assert len(again.committed()) == len(plan.pending)
+    assert len(again.commits.ids()) == len(plan.pending)
     return again, listing.formats[source]
 
 

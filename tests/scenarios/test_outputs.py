@@ -99,7 +99,7 @@ def test_what_the_precision_costs_is_told_and_kept(run):
     # The first shard's clips have one window each.
     assert (table.fidelity["windows"], table.fidelity["archs"]) == (3, [QUICK_ARCH])
     assert 0.9 < table.fidelity["cosine_min"] < 1
-    records = list(table.records(sorted(table.committed())))
+    records = list(table.commits.records(sorted(table.commits.ids())))
     assert len(records) == 2
     assert all(record.fidelity == table.fidelity for record in records)
     checked = passtream("verify", folder).stdout

@@ -10,8 +10,9 @@ from jobs.embed.table_totals import TableTotals
 from jobs.runtime.run_log import RunLog
 from pipeline.maintenance.inventory import take_inventory
 from pipeline.maintenance.verify import verify_table
-from pipeline.planning.plan import plan_run
+from pipeline.planning.plan import PlanOptions, plan_run
 from pipeline.sources.list_sources import list_sources
+from pipeline.sources.listing import Listing
 from pipeline.table.store.local import LocalStore
 from pipeline.table.table import Table
 from tests.support import QUICK, passtream, write_tones
@@ -37,9 +38,9 @@ def run(tables, tmp_path):
     shutil.copytree(tables / "ours", tmp_path / "table")
     table = Table.existing(LocalStore(tmp_path / "table"))
     clips = list_sources([str(tables / "corpus")]).clips
-    with table.store.lock() as table.hold:
+    with table.store.lock() as table.commits.hold:
         found = take_inventory(table)
-        plan = plan_run(clips, table.spec.digest, 1, found.committed, table.contents_of)
+        plan = plan_run(Listing(clips), found, PlanOptions(table.spec.digest, 1))
         told = io.StringIO()
         log = RunLog(Console(file=told, width=200))
         yield table, TableTotals(table, found, plan), plan, log, told
@@ -53,7 +54,7 @@ def test_a_shard_that_a_run_committed_which_had_lost_the_table_leaves_no_clip_tw
         place = tmp_path / "table" / source.relative_to(tables / "theirs")
         if source.is_file() and not place.exists():
             shutil.copy(source, place)
-    assert len(table.committed()) == N_CLIPS + 1
+    assert len(table.commits.ids()) == N_CLIPS + 1
     assert totals.final(plan, log).clips == N_CLIPS
     assert "another run, which had lost this table, committed 1 shard meanwhile" in told.getvalue()
     assert "each clip has one row again" in told.getvalue()

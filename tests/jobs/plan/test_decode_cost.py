@@ -4,12 +4,12 @@ from collections import Counter
 
 import pytest
 
-from jobs.plan.core_speeds import of_rates
+from jobs.plan.core_speeds import build_core_speeds
 from jobs.plan.decode_cost import decode_cost
 from pipeline.errors import UsageError
 from pipeline.planning.totals import ListingTotals
 
-FIGURES = {"here": of_rates({".flac": 800.0, ".mp3": 400.0, ".wav": 1600.0}, "")}
+FIGURES = {"here": build_core_speeds({".flac": 800.0, ".mp3": 400.0, ".wav": 1600.0}, "")}
 
 
 def cost_of(**hours):
@@ -30,7 +30,7 @@ def test_audio_over_speed_is_time():
 def test_what_was_not_measured_counts_as_the_slowest():
     cost = cost_of(opus=400, wav=1600)
     opus, wav = cost.endings
-    assert (opus.is_measured, opus.figure.ending, opus.hours) == (False, ".mp3", 1.0)
+    assert (opus.is_measured, opus.speed.ending, opus.hours) == (False, ".mp3", 1.0)
     assert wav.is_measured
     assert cost.hours == pytest.approx(2.0)
 

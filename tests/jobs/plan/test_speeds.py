@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from jobs.plan.core_speeds import CoreSpeed, of_rates
+from jobs.plan.core_speeds import CoreSpeed, build_core_speeds
 from jobs.plan.device_cost import device_costs, parse_prices, timestamp_flops
 from jobs.plan.speeds import (
     WINDOW_SAMPLES,
@@ -90,8 +90,8 @@ def test_cores_are_beside_the_devices_and_replaced_by_ending(tmp_path):
     path = tmp_path / "figures.json"
     add(path, "H100", figure(rate=5.0))
     for name, rates in (("m7i", {".wav": 900.0, ".mp3": 400.0}), ("a", {".mp3": 1.0})):
-        add_speeds(path, Speeds(cores={name: of_rates(rates, "here")}))
-    SpeedFile(path, "m7i").keep_core("there", {".mp3": 512.3456})
+        add_speeds(path, Speeds(cores={name: build_core_speeds(rates, "here")}))
+    SpeedFile(path, "m7i").save_core_speeds("there", {".mp3": 512.3456})
     found = read_speeds(path)
     assert [f.windows_per_s for f in found.devices["H100"]] == [5.0]
     assert found.cores["m7i"] == [
@@ -110,7 +110,7 @@ def test_a_persons_own_figure_wins(tmp_path):
     rates = {each.precision: each.windows_per_s for each in all_speeds(path).devices[name]}
     assert rates == {shipped.precision: 1000.0} | {o.precision: o.windows_per_s for o in others}
     name, (first, *rest) = next(iter(shipped_speeds().cores.items()))
-    SpeedFile(path, name).keep_core("here", {first.ending: 7.0})
+    SpeedFile(path, name).save_core_speeds("here", {first.ending: 7.0})
     speeds = {each.ending: each.audio_s_per_core_s for each in all_speeds(path).cores[name]}
     assert speeds == {first.ending: 7.0} | {r.ending: r.audio_s_per_core_s for r in rest}
 
@@ -152,7 +152,7 @@ def test_where_a_bench_keeps_its_figures(tmp_path):
     with pytest.raises(UsageError, match="there is no folder"):
         speed_file(tmp_path / "no" / "f.json", "H100").check(has_windows=True)
     with pytest.raises(UsageError, match="there is no folder"):
-        speed_file(tmp_path / "no" / "f.json", "epyc-zen4").check_place()
+        speed_file(tmp_path / "no" / "f.json", "epyc-zen4").check_path()
 
 
 def test_bench_model_writes_what_plan_reads(tmp_path):

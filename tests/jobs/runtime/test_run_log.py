@@ -166,7 +166,7 @@ def test_a_run_tells_its_shards_and_the_clips_that_failed(run, corpus):
 def test_of_many_failed_clips_the_first_of_each_class_are_told(run, log, out):
     table = open_table(run[1])
     failed = FailedClipLog(log, table, most=2)
-    records = sorted(table.records(sorted(table.committed())), key=lambda each: each.shard)
+    records = list(table.commits.records(sorted(table.commits.ids())))
     for record in (*records, *records):
         failed.tell(record)
     events = _events(out.getvalue())
@@ -179,7 +179,8 @@ def test_of_many_failed_clips_the_first_of_each_class_are_told(run, log, out):
 
 def test_errors_that_cannot_be_read_back_do_not_end_the_run(run, log, out):
     table = open_table(run[1])
-    record = next(each for each in table.records(sorted(table.committed())) if each.errors)
+    records = table.commits.records(sorted(table.commits.ids()))
+    record = next(each for each in records if each.errors)
     (run[1] / "errors").rename(run[1] / "gone")
     try:
         FailedClipLog(log, table).tell(record)

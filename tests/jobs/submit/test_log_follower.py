@@ -3,7 +3,7 @@
 import pytest
 from ray.job_submission import JobDetails, JobStatus
 
-from jobs.submit.log_follower import end_text, exit_code_of
+from jobs.submit.log_follower import end_text, job_exit_code
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,6 @@ def test_exit_code_and_reason(status, driver_exit_code, message, expected, told)
         message=message,
         driver_exit_code=driver_exit_code,
     )
-    assert exit_code_of(job) == expected
+    assert job_exit_code(job) == expected
     assert told in end_text(job)
     assert "\n" not in end_text(job)

@@ -10,7 +10,7 @@ from ray._private.runtime_env.packaging import create_package
 
 from jobs.settings.load_config import load_config
 from jobs.settings.sent_config import CONFIG_NAME, forget_config
-from jobs.submit.submission import parse_env, submission
+from jobs.submit.submission import parse_env, prepare_submission
 from pipeline.errors import UsageError
 from tests.support import ROOT
 
@@ -26,7 +26,7 @@ def _written(folder: Path, **settings) -> Path:
 
 def test_the_folder_holds_our_packages_and_the_settings(tmp_path):
     (tmp_path / "notes.txt").write_text("not for the cluster")
-    with submission(_written(tmp_path, hop_s=5), {}, is_installed=False) as sent:
+    with prepare_submission(_written(tmp_path, hop_s=5), {}, is_installed=False) as sent:
         assert {each.name for each in sent.folder.iterdir()} == {
             *("jobs", "models", "pipeline"),
             CONFIG_NAME,
@@ -45,7 +45,7 @@ def test_the_folder_holds_our_packages_and_the_settings(tmp_path):
 
 
 def test_an_image_that_has_passtream_gets_the_settings_alone(tmp_path):
-    with submission(_written(tmp_path), {"A": "1"}, is_installed=True) as sent:
+    with prepare_submission(_written(tmp_path), {"A": "1"}, is_installed=True) as sent:
         assert [each.name for each in sent.folder.iterdir()] == [CONFIG_NAME]
         assert sent.entrypoint == f"passtream embed --config {CONFIG_NAME}"
         assert sent.env == {"RAY_JOB_STOP_WAIT_TIME_S": "30", "A": "1"}
@@ -60,7 +60,7 @@ def test_all_settings_arrive_as_they_were_meant(tmp_path):
         storage_options={"key": "k", "client_kwargs": {"region_name": "eu"}},
     )
     meant = load_config(path, {"address": "auto"})
-    with submission(path, {}, is_installed=True) as sent:
+    with prepare_submission(path, {}, is_installed=True) as sent:
         assert load_config(sent.folder / CONFIG_NAME, {}) == meant
 
 
@@ -70,7 +70,7 @@ def test_credentials_are_in_the_file_alone(tmp_path):
     digests = set()
     for each in (options, {"secret": "another"}):
         path = _written(tmp_path, sources=sources, storage_options=each)
-        with submission(path, {}, is_installed=False) as sent:
+        with prepare_submission(path, {}, is_installed=False) as sent:
             shown = f"{sent.entrypoint} {dict(sent.metadata)} {sent.notes} {dict(sent.env)}"
             assert SECRET not in shown
             assert str(each["secret"]) in (sent.folder / CONFIG_NAME).read_text()
@@ -98,13 +98,13 @@ def test_credentials_are_in_the_file_alone(tmp_path):
 )
 def test_what_cannot_work_on_a_cluster_is_refused(settings, told, tmp_path):
     path = _written(tmp_path, **settings)
-    with pytest.raises(UsageError, match=told), submission(path, {}, is_installed=False):
+    with pytest.raises(UsageError, match=told), prepare_submission(path, {}, is_installed=False):
         pytest.fail("it was taken")
 
 
 def test_paths_of_the_cluster_are_told(tmp_path):
     path = _written(tmp_path, table="/data/t", sources=["/data/in", "s3://b"], weights="/w.pt")
-    with submission(path, {}, is_installed=True) as sent:
+    with prepare_submission(path, {}, is_installed=True) as sent:
         assert sent.notes == (
             "paths of the cluster, which all of its nodes have to see: /data/in, /data/t, /w.pt",
         )
@@ -132,7 +132,7 @@ def test_settings_that_are_sent_are_readable_by_their_owner_alone_and_differ_in_
     path = _written(tmp_path)
     texts = set()
     for _ in range(2):
-        with submission(path, {}, is_installed=True) as sent:
+        with prepare_submission(path, {}, is_installed=True) as sent:
             assert (sent.folder / CONFIG_NAME).stat().st_mode & 0o777 == 0o600
             texts.add((sent.folder / CONFIG_NAME).read_text())
     # Ray hands on the folder of an earlier job with the same content, where they are removed.
@@ -141,7 +141,7 @@ def test_settings_that_are_sent_are_readable_by_their_owner_alone_and_differ_in_
 
 def test_settings_that_were_sent_are_removed_and_those_of_a_person_stay(tmp_path, monkeypatch):
     path = _written(tmp_path)
-    with submission(path, {}, is_installed=True) as sent:
+    with prepare_submission(path, {}, is_installed=True) as sent:
         monkeypatch.chdir(sent.folder)
         forget_config()
         assert not (sent.folder / CONFIG_NAME).exists()

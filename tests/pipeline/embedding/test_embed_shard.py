@@ -51,7 +51,7 @@ def test_the_record_counts_what_is_in_the_table(new_table, model, shard):
     assert record.errors == {"missing": 1, "too_short": 1}
     assert record.audio_s == 1500 / 32_000
     assert record.files == {name: len(content) for name, content in contents(table).items()}
-    assert list(table.records(table.committed())) == [record]
+    assert list(table.commits.records(table.commits.ids())) == [record]
 
 
 def test_done_twice_is_the_same_files_and_one_record(new_table, model, shard):
@@ -87,7 +87,7 @@ def test_who_comes_late_leaves_what_another_committed(new_table, model, shard):
 
     before = {}
     record = embed_shard(shard, late_packets(), OtherModel(), table)
-    assert [record] == list(table.records(table.committed()))
+    assert [record] == list(table.commits.records(table.commits.ids()))
     assert contents(table) == before
     assert table.store.names(TEMP_DIR) == {}
     assert verify_table(table).passed
@@ -137,7 +137,7 @@ def test_who_stood_still_while_another_wrote_leaves_a_sound_table(
     assert records
     sizes = {name: len(content) for name, content in contents(table).items()}
     assert (record.rows, record.files) == (records[0].rows, sizes)
-    assert list(table.records(table.committed())) == [record]
+    assert list(table.commits.records(table.commits.ids())) == [record]
     assert verify_table(table).passed
 
 
@@ -175,7 +175,7 @@ def test_the_record_holds_the_models_fidelity_and_the_files_do_not(
         record = embed_shard(shard, packets, each, table)
         bare = bare or contents(table)
     assert record.fidelity == fidelity
-    assert next(table.records([shard.shard_id])).fidelity == fidelity
+    assert next(table.commits.records([shard.shard_id])).fidelity == fidelity
     assert contents(table) == bare
 
 
@@ -192,7 +192,7 @@ def test_a_model_that_fails_leaves_no_trace(new_table, shard, error):
     with pytest.raises(type(error)):
         embed_shard(shard, packets, Failing(), table)
     assert contents(table) == table.store.names(TEMP_DIR) == {}
-    assert table.committed() == set()
+    assert table.commits.ids() == set()
 
 
 def test_a_stream_that_ends_early_leaves_no_trace(new_table, model, shard):
@@ -201,7 +201,7 @@ def test_a_stream_that_ends_early_leaves_no_trace(new_table, model, shard):
     with pytest.raises(BrokenStreamError):
         embed_shard(shard, packets[:-1], model, table)
     assert contents(table) == table.store.names(TEMP_DIR) == {}
-    assert table.committed() == set()
+    assert table.commits.ids() == set()
 
 
 def test_progress_is_told_up_to_the_end(new_table, model, shard):

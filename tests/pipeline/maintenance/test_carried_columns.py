@@ -12,7 +12,7 @@ from pipeline.maintenance.carried_columns import (
 from pipeline.maintenance.inventory import take_inventory
 from pipeline.maintenance.rewrite import apply_removals
 from pipeline.maintenance.verify import verify_table
-from pipeline.planning.plan import plan_run
+from pipeline.planning.plan import PlanOptions, plan_run
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from tests.pipeline.sources.corpora import rows
@@ -56,7 +56,7 @@ def run(embed):
 
 
 def planned(table, listing):
-    return plan_run(listing.clips, table.spec.digest, 2, table.committed(), table.contents_of)
+    return plan_run(listing, take_inventory(table), PlanOptions(table.spec.digest, 2))
 
 
 def texts(table):
@@ -107,14 +107,14 @@ def test_values_that_go_back_to_what_they_were_are_updated_too(table, manifest, 
 
 def test_a_part_of_the_source_changes_only_its_own_clips(table, manifest, run):
     listing = manifest("x", names=("0.wav",))
-    assert update_carried(table, sorted(table.committed()), listing) == 1
+    assert update_carried(table, sorted(table.commits.ids()), listing) == 1
     assert texts(table) == {"0.wav": ("x", "Ann"), "1.wav": ("b", "Ann"), "2.wav": ("c", "Ann")}
 
 
 def test_a_table_of_an_older_version_is_compared_once(table, manifest, run):
     table.store.delete("_passtream/carried.json")
     listing = manifest("x", "b", "c", "d")
-    assert update_carried(table, sorted(table.committed()), listing) == 1
+    assert update_carried(table, sorted(table.commits.ids()), listing) == 1
     assert is_up_to_date(table, listing)
 
 
@@ -134,7 +134,7 @@ def test_a_run_that_is_killed_while_it_updates_is_finished_by_the_next(
 
     monkeypatch.setattr(table.store, "replacing", dying)
     with pytest.raises(KeyboardInterrupt):
-        update_carried(table, sorted(table.committed()), listing)
+        update_carried(table, sorted(table.commits.ids()), listing)
     monkeypatch.undo()
     old = manifest("a", "b", "c", "d")
     for each in (listing, old) if n_done % 2 else (old, listing):
@@ -149,7 +149,7 @@ def test_rows_that_cannot_be_read_are_named(table, manifest, run):
     name = next(name for name in table.store.names("clips"))
     (table.store.path("clips") / name).write_bytes(b"PAR1")
     with pytest.raises(StoreError, match=f"{name} cannot be read"):
-        update_carried(table, sorted(table.committed()), listing)
+        update_carried(table, sorted(table.commits.ids()), listing)
 
 
 def test_the_file_of_a_shard_stays_one_that_every_reader_knows(table, manifest, run):

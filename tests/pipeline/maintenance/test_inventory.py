@@ -9,7 +9,7 @@ from pipeline.io.storage import Storage
 from pipeline.maintenance.inventory import take_inventory
 from pipeline.maintenance.rewrite import apply_removals, clear_orphans, repair
 from pipeline.maintenance.verify import verify_table
-from pipeline.planning.plan import plan_run
+from pipeline.planning.plan import PlanOptions, plan_run
 from pipeline.sources.listing import Listing
 from pipeline.table.store.local import LocalStore
 from pipeline.table.store.remote import RemoteStore
@@ -75,16 +75,7 @@ def records(table, embed, clips):
 
 def plan(table, clips, found=None):
     found = found or take_inventory(table)
-    return plan_run(
-        clips,
-        table.spec.digest,
-        SHARD_CLIPS,
-        found.committed,
-        table.contents_of,
-        superseded=lambda: found.superseded,
-        damaged=found.damaged,
-        ranks=table.ranks,
-    )
+    return plan_run(Listing(clips), found, PlanOptions(table.spec.digest, SHARD_CLIPS))
 
 
 def run(table, clips, embed):
@@ -157,14 +148,14 @@ def test_repair_drops_the_record_of_a_shard_whose_data_are_gone_and_says_so(
     table, records, clips, embed
 ):
     table.store.delete(data_name("clips", records[1].shard))
-    with table.store.lock() as table.hold:
+    with table.store.lock() as table.commits.hold:
         (line, *rest) = repair(table)
         assert "is gone; the next run embeds its clips again" in line
         assert rest == []
         assert repair(table) == []
     assert verify_table(table).passed
     assert table.store.size(data_name("windows", records[1].shard)) is None
-    table.hold = None
+    table.commits.hold = None
     assert run(table, clips, embed) == SHARD_CLIPS
     assert verify_table(table, Listing(clips)).passed
 
@@ -173,7 +164,7 @@ def test_a_listing_that_lacks_a_record_makes_no_orphan_and_no_second_row(
     table, records, clips, embed, write_clip, tmp_path
 ):
     table.store.hidden = frozenset({f"{records[1].shard}.json"})
-    assert table.orphans(table.committed()) == []
+    assert table.orphans(table.commits.ids()) == []
     assert verify_table(table, Listing(clips)).passed
     assert run(table, clips, embed) == 0
     # The source grows at its front, so that all boundaries move.
@@ -185,9 +176,9 @@ def test_a_listing_that_lacks_a_record_makes_no_orphan_and_no_second_row(
 
 def test_a_record_that_is_listed_after_it_was_deleted_is_not_missed(table, records, clips, embed):
     content = table.store.read(commit_name(records[0].shard))
-    table.remove(records[0].shard)
+    table.commits.remove(records[0].shard)
     table.store.ghosts = ((commit_name(records[0].shard), len(content)),)
-    assert records[0].shard in table.committed()
+    assert records[0].shard in table.commits.ids()
     assert take_inventory(table).committed == {record.shard for record in records[1:]}
     assert run(table, clips, embed) == SHARD_CLIPS
     assert verify_table(table, Listing(clips)).passed

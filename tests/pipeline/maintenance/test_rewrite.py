@@ -11,11 +11,13 @@ import pytest
 
 from pipeline.clips import ClipRef
 from pipeline.errors import StoreError
+from pipeline.maintenance.inventory import take_inventory
 from pipeline.maintenance.rewrite import apply_removals, repair, rewrite_shard
 from pipeline.maintenance.run_status import run_status
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.diff import Rewrite
-from pipeline.planning.plan import plan_run
+from pipeline.planning.plan import PlanOptions, plan_run
+from pipeline.sources.listing import Listing
 from pipeline.table.store.local import LocalStore
 from pipeline.table.table import Table
 from pipeline.table_layout import commit_name, data_name
@@ -56,16 +58,8 @@ ORDER = ("clip_id", "window_index", "timestamp_index")
 
 
 def plan(table, clips, **options):
-    committed = table.committed()
-    return plan_run(
-        clips,
-        table.spec.digest,
-        SHARD_CLIPS,
-        committed,
-        table.contents_of,
-        superseded=lambda: table.superseded(committed),
-        **options,
-    )
+    settings = PlanOptions(table.spec.digest, SHARD_CLIPS, **options)
+    return plan_run(Listing(clips), take_inventory(table), settings)
 
 
 def source_later(clips, write_clip, tmp_path):
@@ -82,16 +76,16 @@ def embed_rest(table, todo, embed):
 def test_what_stays_is_the_same_to_the_last_bit(table, clips, write_clip, tmp_path, embed):
     kept = [*clips[1:5], *clips[6:8]]
     before = {name: rows_of(table, name, kept) for name in TABLES}
-    old = {record.shard: record for record in table.records(sorted(table.committed()))}
+    old = {record.shard: record for record in table.commits.records(sorted(table.commits.ids()))}
     listing = source_later(clips, write_clip, tmp_path)
     found = plan(table, listing, prune=True)
     assert [len(each.kept) for each in found.rewrites].count(3) == 2
     left = apply_removals(table, found)
     assert (left.rewrites, left.superseded, left.pending) == ((), (), found.pending)
-    assert set(left.done) == table.committed()
+    assert set(left.done) == table.commits.ids()
     assert {name: rows_of(table, name) for name in TABLES} == before
     assert verify_table(table).passed
-    for record in table.records(left.done):
+    for record in table.commits.records(left.done):
         (replaced,) = record.replaces
         assert record.finished_s == old[replaced].finished_s
         assert record.stage_s == old[replaced].stage_s
@@ -105,28 +99,28 @@ def test_what_stays_is_the_same_to_the_last_bit(table, clips, write_clip, tmp_pa
 
 
 def test_errors_and_their_counts_go_with_their_clips(table, clips):
-    first = next(s for s in table.committed() if clips[1] in table.clips_of(s))
+    first = next(s for s in table.commits.ids() if clips[1] in table.clips_of(s))
     others = tuple(clip for clip in table.clips_of(first) if clip != clips[1])
     new = rewrite_shard(table, Rewrite(first, others))
-    (record,) = table.records([new])
+    (record,) = table.commits.records([new])
     assert (record.clips, record.errors, record.rows["errors"]) == (3, {}, 0)
     assert data_name("errors", new) not in record.files
     assert table.store.size(data_name("errors", new)) is None
     alone = rewrite_shard(table, Rewrite(new, others[:1]))
-    (record,) = table.records([alone])
+    (record,) = table.commits.records([alone])
     (row,) = rows_of(table, "clips", others[:1]).to_pylist()
     assert (record.audio_s, record.windows) == (row["duration_s"], row["n_windows"])
     assert verify_table(table).passed
 
 
 def test_a_shard_whose_rows_cannot_be_read_is_named_and_stays(table, clips):
-    shard = next(s for s in table.committed() if clips[11] in table.clips_of(s))
+    shard = next(s for s in table.commits.ids() if clips[11] in table.clips_of(s))
     name = data_name("windows", shard)
     content = table.store.read(name)
     table.store.path(name).write_bytes(content[:-30])
     with pytest.raises(StoreError, match=rf"windows/{shard}\.parquet cannot be read.* verify"):
         rewrite_shard(table, Rewrite(shard, (clips[11],)))
-    assert shard in table.committed()
+    assert shard in table.commits.ids()
     table.store.path(name).write_bytes(content)
     assert repair(table)  # what was written of the new one
     assert verify_table(table).passed
@@ -139,6 +133,9 @@ import itertools, json, os, pathlib, shutil, signal, sys, threading
 from pipeline.clips import ClipRef
 from pipeline.table.store.local import LocalStore
 from pipeline.planning.plan import plan_run
+from pipeline.maintenance.inventory import take_inventory
+from pipeline.sources.listing import Listing
+from pipeline.planning.plan import PlanOptions
 from pipeline.maintenance.rewrite import apply_removals
 from pipeline.table.table import Table
 
@@ -158,11 +155,9 @@ def settle_or_die(place):
     os.replace, os.link = dying(os.replace), dying(os.link)
     pathlib.Path.unlink = dying(pathlib.Path.unlink)
     table = Table.read(LocalStore(place))
-    committed = table.committed()
-    plan = plan_run(
-        [ClipRef(*each) for each in listing], table.spec.digest, shard_clips, committed,
-        table.contents_of, superseded=lambda: table.superseded(committed), prune=prune,
-    )
+    clips = [ClipRef(*each) for each in listing]
+    options = PlanOptions(table.spec.digest, shard_clips, prune)
+    plan = plan_run(Listing(clips), take_inventory(table), options)
     apply_removals(table, plan)
 
 
@@ -230,7 +225,7 @@ def _repaired_is_whole(place, clips, listing):
 
 def test_status_does_not_count_a_superseded_shard_twice(table, clips):
     before = run_status(table)
-    shard = next(s for s in table.committed() if clips[11] in table.clips_of(s))
+    shard = next(s for s in table.commits.ids() if clips[11] in table.clips_of(s))
     record = table.store.read(commit_name(shard))
     rewrite_shard(table, Rewrite(shard, tuple(clips[8:11])))
     table.store.put_if_absent(commit_name(shard), record)

@@ -10,20 +10,19 @@ from pipeline.clips import ClipRef, Container
 from pipeline.errors import StoreError
 from pipeline.maintenance.run_record import RUN_NAME, RunState, read_run, shortened, write_run
 from pipeline.maintenance.verify import verify_table
-from pipeline.planning.plan import Plan, plan_run
+from pipeline.planning.committed import KnownShards
+from pipeline.planning.plan import Plan, PlanOptions, plan_run
+from pipeline.sources.listing import Listing
 from pipeline.table.store.process_id import Process
 
 CLIPS = [ClipRef(f"file:///{i}.wav", "1") for i in range(5)]
-
-
-def no_contents(_):
-    raise AssertionError("no record is unknown")
+OPTIONS = PlanOptions("spec", 2)
 
 
 def test_a_run_that_begins_tells_its_plan():
     before_s = time.time()
-    shards = plan_run(CLIPS, "spec", 2, set(), no_contents).pending
-    plan = plan_run(CLIPS, "spec", 2, {shards[0].shard_id}, no_contents)
+    shards = plan_run(Listing(CLIPS), KnownShards(), OPTIONS).pending
+    plan = plan_run(Listing(CLIPS), KnownShards({shards[0].shard_id: shards[0].clips}), OPTIONS)
     begun = RunState.begun(plan)
     # 5 clips by 2: shards of 2, 2 and 1, of which the first is done.
     assert (begun.shards, begun.shards_done, begun.shards_todo, begun.clips_todo) == (3, 1, 2, 3)
@@ -34,7 +33,9 @@ def test_a_run_that_begins_tells_its_plan():
 
 def test_clips_that_only_reading_will_tell_are_not_told():
     tar = Container("file:///a.tar", "1", "tar")
-    assert RunState.begun(plan_run(CLIPS, "spec", 2, set(), no_contents, [tar])).clips_todo is None
+    assert (
+        RunState.begun(plan_run(Listing(CLIPS, [tar]), KnownShards(), OPTIONS)).clips_todo is None
+    )
 
 
 def test_it_is_read_back_and_replaced_whole(new_table):
@@ -98,4 +99,4 @@ def test_a_table_with_it_is_as_whole_as_without(new_table, embed, write_clip, tm
     after = verify_table(table)
     assert after.passed
     assert after == before
-    assert new_table().committed() == table.committed()
+    assert new_table().commits.ids() == table.commits.ids()

@@ -10,9 +10,11 @@ import pytest
 
 from pipeline.clips import ClipRef
 from pipeline.io.storage import Storage
+from pipeline.maintenance.inventory import take_inventory
 from pipeline.maintenance.run_record import RUN_NAME, RunState, write_run
 from pipeline.maintenance.run_status import RECENT_S, SILENT_S, run_status
-from pipeline.planning.plan import plan_run
+from pipeline.planning.plan import PlanOptions, plan_run
+from pipeline.sources.listing import Listing
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.store.process_id import Process
 from pipeline.table.store.remote import RemoteStore
@@ -36,9 +38,7 @@ def begin(clips):
     """Notes that a run begins that has all four clips before it, a shard each."""
 
     def begin(table, **changes):
-        plan = plan_run(
-            clips, table.spec.digest, 1, table.committed(), lambda shard: table.contents_of(shard)
-        )
+        plan = plan_run(Listing(clips), take_inventory(table), PlanOptions(table.spec.digest, 1))
         run = dataclasses.replace(RunState.begun(plan), **changes)
         write_run(table.store, run)
         return run

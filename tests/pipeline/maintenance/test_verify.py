@@ -37,7 +37,7 @@ def table(new_table, embed, clips):
 
 @pytest.fixture
 def shard(table):
-    (shard,) = table.committed()
+    (shard,) = table.commits.ids()
     return shard
 
 
@@ -53,7 +53,7 @@ def damaging(table):
     """
 
     def run(name, change, counts=True):
-        (shard,) = table.committed()
+        (shard,) = table.commits.ids()
         file = data_name(name, shard)
         path = table.store.path(file)
         rows = change(pq.read_table(path))
@@ -255,7 +255,7 @@ def test_a_persons_own_file_is_reported_and_stays(table, shard):
     assert [note.partition(":")[0] for note in report.notes] == [
         f"clips/{shard}.json", "clips/notes.txt", f"{COMMITS_DIR}/mine.json",
     ]  # fmt: skip
-    with table.store.lock() as table.hold:
+    with table.store.lock() as table.commits.hold:
         assert repair(table) == []
     assert table.store.read("clips/mine.parquet") == content
     assert verify_table(table).problems == [problem]
@@ -404,7 +404,7 @@ def test_timestamps_that_are_not_where_they_should_be(stamped, clips, change, to
 
 @pytest.mark.parametrize("group_rows", [1, 3, 100])
 def test_timestamps_are_checked_in_row_groups_of_any_size(stamped, clips, group_rows):
-    (shard,) = stamped.committed()
+    (shard,) = stamped.commits.ids()
     path = stamped.store.path(data_name("timestamps", shard))
     rows = pq.read_table(path)
 
@@ -483,7 +483,7 @@ from pipeline.maintenance.verify import verify_table
 table = Table.read(LocalStore(sys.argv[1]))
 before = os.listdir("/proc/self/task")
 report = verify_table(table, Listing())
-clips = [clip for shard in table.committed() for clip in table.clips_of(shard)]
+clips = [clip for shard in table.commits.ids() for clip in table.clips_of(shard)]
 print(json.dumps([report.clips, len(clips), len(os.listdir("/proc/self/task")) - len(before)]))
 """
 

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from pipeline.clips import ClipRef, Container
 from pipeline.io.versions import MISSING
+from pipeline.planning.committed import KnownShards
 from pipeline.planning.diff import Rewrite
-from pipeline.planning.plan import SHARD_BYTES, plan_run, plan_shards
+from pipeline.planning.plan import SHARD_BYTES, PlanOptions, plan_run, plan_shards
 from pipeline.shards import Shard, shard_id
+from pipeline.sources.listing import Listing
 
 DIGEST = "d" * 64
 
@@ -34,9 +36,15 @@ def clips(n, version="1-1"):
 
 def run_again(listing, earlier, shard_clips=4, **options):
     """The plan of a run over `listing` after the shards `earlier` were committed."""
-    committed = {shard.shard_id: shard.clips for shard in earlier}
-    contents_of = committed.__getitem__
-    return plan_run(listing, DIGEST, shard_clips, set(committed), contents_of, **options)
+    committed = KnownShards({shard.shard_id: shard.clips for shard in earlier})
+    return plan_run(Listing(listing), committed, PlanOptions(DIGEST, shard_clips, **options))
+
+
+class Unreadable(KnownShards):
+    """Committed shards that the listing alone has to explain."""
+
+    def contents_of(self, shard):
+        raise AssertionError(f"shard {shard} was read")
 
 
 def keys(clips):
@@ -111,10 +119,8 @@ def test_resuming_plans_what_is_not_committed(listing, shard_clips, data):
     shards = plan_shards(listing, DIGEST, shard_clips)
     done = {shard.shard_id for shard in shards if data.draw(st.booleans())}
 
-    def never(_):
-        raise AssertionError("the listing alone explains every record")
-
-    plan = plan_run(listing, DIGEST, shard_clips, done, never)
+    committed = Unreadable(dict.fromkeys(done, ()))
+    plan = plan_run(Listing(listing), committed, PlanOptions(DIGEST, shard_clips))
     assert plan.pending == tuple(shard for shard in shards if shard.shard_id not in done)
     assert plan.done == tuple(sorted(done))
     assert not plan.changed
@@ -170,7 +176,7 @@ def test_what_cannot_be_looked_at_counts_as_gone_and_keeps_its_rows():
 def test_clips_are_done_again_on_request():
     earlier = plan_shards(clips(8), DIGEST, 4)
     again = {(clip.uri, clip.member) for clip in clips(8)[3:8]}
-    plan = run_again(clips(8), earlier, again=again)
+    plan = run_again(clips(8), earlier, retry=again)
     assert plan.to_retry == tuple(clips(8)[3:])
     assert set(plan.rewrites) == {
         Rewrite(earlier[0].shard_id, tuple(clips(3))),
@@ -182,7 +188,13 @@ def test_clips_are_done_again_on_request():
 def test_superseded_shards_do_not_count():
     earlier = plan_shards(clips(8), DIGEST, 8)
     newer = plan_shards(clips(5), DIGEST, 8)
-    plan = run_again(clips(8), earlier + newer, superseded=lambda: {earlier[0].shard_id, "other"})
+
+    class Superseding(KnownShards):
+        def find_superseded(self):
+            return {earlier[0].shard_id, "other"}
+
+    committed = Superseding({shard.shard_id: shard.clips for shard in earlier + newer})
+    plan = plan_run(Listing(clips(8)), committed, PlanOptions(DIGEST, 4))
     assert plan.superseded == (earlier[0].shard_id,)
     assert plan.done == (newer[0].shard_id,)
     assert [shard.clips for shard in plan.pending] == [tuple(clips(8)[5:])]
@@ -193,7 +205,7 @@ def test_the_difference_leaves_each_clip_once(before, now, shard_clips, earlier_
     """Whatever changed: what stays and what is planned are the listing, each clip once."""
     again = {key for key in keys(now) if data.draw(st.booleans())}
     earlier = plan_shards(before, DIGEST, earlier_size)
-    plan = run_again(now, earlier, shard_clips, prune=prune, again=again)
+    plan = run_again(now, earlier, shard_clips, prune=prune, retry=again)
     kept = {shard.shard_id: shard.clips for shard in earlier} | {
         each.shard: each.kept for each in plan.rewrites
     }
@@ -240,9 +252,8 @@ def test_containers_are_planned_once_and_anew_when_they_change():
     earlier = plan_shards(clips(3), DIGEST, 4, TARS[:2])
     contents = {shard.shard_id: shard.container or shard.clips for shard in earlier}
     touched = dataclasses.replace(TARS[1], version="9-9")
-    plan = plan_run(
-        clips(3), DIGEST, 4, set(contents), contents.__getitem__, [TARS[0], touched, TARS[2]]
-    )
+    listing = Listing(clips(3), [TARS[0], touched, TARS[2]])
+    plan = plan_run(listing, KnownShards(contents), PlanOptions(DIGEST, 4))
     assert [shard.container for shard in plan.pending] == [touched, TARS[2]]
     assert plan.changed == (TARS[1],)
     assert plan.rewrites == (Rewrite(shard_id(DIGEST, TARS[1])),)
@@ -251,7 +262,8 @@ def test_containers_are_planned_once_and_anew_when_they_change():
 
 def test_how_many_clips_there_are_is_not_known_before_all_containers_are():
     unknown = dataclasses.replace(TARS[0], n_clips=None)
-    assert plan_run(clips(1), DIGEST, 4, set(), {}.__getitem__, [unknown]).n_clips is None
+    listing = Listing(clips(1), [unknown])
+    assert plan_run(listing, KnownShards(), PlanOptions(DIGEST, 4)).n_clips is None
 
 
 def parts(uri, version, *names):
@@ -260,9 +272,8 @@ def parts(uri, version, *names):
 
 def containers_again(listing, earlier):
     """The plan of a run over containers after those of `earlier` were committed."""
-    committed = {shard_id(DIGEST, each): each for each in earlier}
-    contents_of = committed.__getitem__
-    return plan_run([], DIGEST, 4, set(committed), contents_of, listing)
+    committed = KnownShards({shard_id(DIGEST, each): each for each in earlier})
+    return plan_run(Listing([], listing), committed, PlanOptions(DIGEST, 4))
 
 
 def test_a_container_is_done_once():
@@ -288,8 +299,9 @@ def test_a_container_that_is_divided_anew_is_changed_as_a_whole():
 
 def test_a_file_and_a_container_do_not_meet():
     clip = ClipRef("/c.tar", "1-1")
-    committed = {shard_id(DIGEST, [clip]): [clip]}
-    plan = plan_run([], DIGEST, 4, set(committed), committed.__getitem__, parts("/c.tar", "2", ""))
+    committed = KnownShards({shard_id(DIGEST, [clip]): [clip]})
+    listing = Listing([], parts("/c.tar", "2", ""))
+    plan = plan_run(listing, committed, PlanOptions(DIGEST, 4))
     assert (len(plan.pending), plan.changed) == (1, ())
 
 

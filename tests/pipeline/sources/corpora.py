@@ -15,8 +15,9 @@ from pipeline.audio import SAMPLE_RATE_HZ
 from pipeline.clips import Container
 from pipeline.embedding.embed_shard import embed_shard
 from pipeline.io.storage import DEFAULT_STORAGE
+from pipeline.maintenance.inventory import take_inventory
 from pipeline.maintenance.rewrite import apply_removals
-from pipeline.planning.plan import Plan, plan_run
+from pipeline.planning.plan import Plan, PlanOptions, plan_run
 from pipeline.readers.shard_reader import container_recordings, shard_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import Listing, SourceOptions
@@ -99,14 +100,7 @@ def read_all(
 
 
 def plan(table: Table, listing: Listing) -> Plan:
-    return plan_run(
-        listing.clips,
-        table.spec.digest,
-        100,
-        table.committed(),
-        table.contents_of,
-        listing.containers,
-    )
+    return plan_run(listing, take_inventory(table), PlanOptions(table.spec.digest, 100))
 
 
 def embed_all(table: Table, listing: Listing, most: int | None = None) -> int:

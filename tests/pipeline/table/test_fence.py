@@ -17,7 +17,8 @@ from pipeline.io.storage import Storage
 from pipeline.maintenance.inventory import take_inventory
 from pipeline.maintenance.rewrite import apply_removals, repair
 from pipeline.maintenance.verify import verify_table
-from pipeline.planning.plan import plan_run
+from pipeline.planning.committed import KnownShards
+from pipeline.planning.plan import PlanOptions, plan_run
 from pipeline.readers.shard_reader import clip_recordings
 from pipeline.sources.listing import Listing
 from pipeline.stream.packets import shard_packets
@@ -58,6 +59,9 @@ from pipeline.clips import ClipRef
 from pipeline.errors import LostTableError
 from pipeline.stream.packets import shard_packets
 from pipeline.planning.plan import plan_run
+from pipeline.sources.listing import Listing
+from pipeline.planning.committed import KnownShards
+from pipeline.planning.plan import PlanOptions
 from pipeline.readers.shard_reader import clip_recordings
 from pipeline.table.row_writer import RowWriter
 from pipeline.embedding.embed_shard import embed_shard
@@ -99,9 +103,9 @@ if step == "written":
 if step == "checked":
     store.taken_by = waiting_after(store.taken_by)
 try:
-    with store.lock() as table.hold:
+    with store.lock() as table.commits.hold:
         clips = [ClipRef(*each) for each in listing]
-        plan = plan_run(clips, table.spec.digest, shard_clips, set(), table.contents_of)
+        plan = plan_run(Listing(clips), KnownShards(), PlanOptions(table.spec.digest, shard_clips))
         for shard in plan.pending:
             packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
             embed_shard(shard, packets, model, table)
@@ -115,12 +119,9 @@ except LostTableError as error:
 
 def take(table, clips, shard_clips):
     """Do what a run does that finds a table: take it, and embed what is missing."""
-    with table.store.lock() as table.hold:
+    with table.store.lock() as table.commits.hold:
         found = take_inventory(table)
-        plan = plan_run(
-            clips, table.spec.digest, shard_clips, found.committed, table.contents_of,
-            superseded=lambda: found.superseded, damaged=found.damaged, ranks=table.ranks,
-        )  # fmt: skip
+        plan = plan_run(Listing(clips), found, PlanOptions(table.spec.digest, shard_clips))
         left = apply_removals(table, plan)
         for shard in left.pending:
             packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
@@ -141,7 +142,7 @@ def overtaken(place, make_spec, clips, start_python):
         if isinstance(table.store, LocalStore):
             # A lock of a network folder that was dropped: the file is another one.
             table.store.delete(LOCK_NAME)
-        written = {name: table.store.read(name) for name in table.orphans(table.committed())}
+        written = {name: table.store.read(name) for name in table.orphans(table.commits.ids())}
         take(table, clips, 3)
         for name, content in written.items() if arrives_late else ():
             table.store.put_if_absent(name, content)
@@ -166,12 +167,11 @@ def test_a_run_that_stood_still_writes_nothing_when_it_goes_on(overtaken, clips,
     table, said = overtaken(step)
     assert "lost it to another one (host" in said
     assert uris(table) == sorted(clip.uri for clip in clips)
-    assert table.orphans(table.committed()) == []
+    assert table.orphans(table.commits.ids()) == []
     assert verify_table(table, Listing(clips)).passed
     # Its first shard, of before it stood still, and those of the second run.
-    assert sorted(record.clips for record in table.records(sorted(table.committed()))) == [
-        2, 3, 3, 4,
-    ]  # fmt: skip
+    records = table.commits.records(sorted(table.commits.ids()))
+    assert sorted(record.clips for record in records) == [2, 3, 3, 4]
 
 
 @pytest.mark.parametrize("arrives_late", [True, False])
@@ -185,9 +185,9 @@ def test_a_shard_that_slips_through_after_the_check_is_told_and_undone(
     assert len(uris(table)) == N_CLIPS + 4 * arrives_late
     told = "clips are there more than once" if arrives_late else "is gone"
     assert told in " | ".join(verify_table(table).problems)
-    ours = max(record.lease for record in table.records(sorted(table.committed())))
+    ours = max(record.lease for record in table.commits.records(sorted(table.commits.ids())))
     if heal == "repair":
-        with table.store.lock() as table.hold:
+        with table.store.lock() as table.commits.hold:
             line, *more = repair(table)
             assert all("no committed shard" in each for each in more)
             done = "4 clips removed that other shards have as well"
@@ -199,7 +199,7 @@ def test_a_shard_that_slips_through_after_the_check_is_told_and_undone(
     assert uris(table) == sorted(clip.uri for clip in clips)
     assert verify_table(table, Listing(clips)).passed
     # The shards of the run that had the table are as it wrote them.
-    leases = [record.lease for record in table.records(sorted(table.committed()))]
+    leases = [record.lease for record in table.commits.records(sorted(table.commits.ids()))]
     assert leases.count(ours) == 3
     again = take(table, clips, 3)
     assert (again.duplicated, again.pending, again.rewrites) == ((), (), ())
@@ -212,13 +212,13 @@ def test_clips_that_an_older_version_left_twice_are_there_once_again(new_table, 
     embed(table, clips[:10], shard_clips=5)
     embed(table, clips[3:7])
     embed(table, [*clips[6:8], *clips[10:]])
-    for record in table.records(sorted(table.committed())):
+    for record in table.commits.records(sorted(table.commits.ids())):
         content = json.loads(table.store.read(commit_name(record.shard)))
         del content["lease"]
         table.store.path(commit_name(record.shard)).write_text(json.dumps(content))
-    before = table.ranks(sorted(table.committed()))
+    before = table.commits.ranks(sorted(table.commits.ids()))
     if heal == "repair":
-        with table.store.lock() as table.hold:
+        with table.store.lock() as table.commits.hold:
             assert repair(table)
             assert repair(table) == []
     else:
@@ -227,14 +227,14 @@ def test_clips_that_an_older_version_left_twice_are_there_once_again(new_table, 
     assert verify_table(table, Listing(clips)).passed
     # The shards that were finished first are whole; the late ones lost what these have.
     first = sorted(before, key=before.__getitem__)[:2]
-    assert set(first) <= table.committed()
+    assert set(first) <= table.commits.ids()
 
 
 def test_every_record_says_under_which_hold_it_was_written(new_table, clips):
     table = new_table()
     take(table, clips[:4], 4)
     take(table, clips, 4)
-    leases = [record.lease for record in table.records(sorted(table.committed()))]
+    leases = [record.lease for record in table.commits.records(sorted(table.commits.ids()))]
     first, *others = sorted(leases)
     assert {first < other for other in others} == {True}
     assert len(set(others)) == 1
@@ -245,8 +245,10 @@ def test_a_run_that_lost_its_table_deletes_nothing_of_it(new_table, clips, what)
     table = new_table()
     take(table, clips, 3)
     found = take_inventory(table)
-    plan = plan_run(clips[:5], table.spec.digest, 3, found.committed, table.contents_of, prune=True)
-    with table.store.lock() as table.hold:
+    options = PlanOptions(table.spec.digest, 3, prune=True)
+    plan = plan_run(Listing(clips[:5]), found, options)
+    whole = plan_run(Listing(clips), found, PlanOptions(table.spec.digest, 3))
+    with table.store.lock() as table.commits.hold:
         table.store.delete(LOCK_NAME)
         other = new_table()
         with other.store.lock():
@@ -255,14 +257,13 @@ def test_a_run_that_lost_its_table_deletes_nothing_of_it(new_table, clips, what)
             before = {folder: table.store.names(folder) for folder in DATA_DIRS}
             with pytest.raises(LostTableError, match="has lost it to another one"):
                 {
-                    "remove": lambda: table.remove(next(iter(found.committed))),
+                    "remove": lambda: table.commits.remove(next(iter(found.committed))),
                     "settle": lambda: apply_removals(table, plan),
                     "repair": lambda: repair(table),
-                    "orphans": lambda: apply_removals(table, plan_run(
-                        clips, table.spec.digest, 3, found.committed, table.contents_of)),
-                }[what]()  # fmt: skip
+                    "orphans": lambda: apply_removals(table, whole),
+                }[what]()
             assert {folder: table.store.names(folder) for folder in DATA_DIRS} == before
-            assert table.committed() == found.committed
+            assert table.commits.ids() == found.committed
 
 
 def test_a_commit_costs_one_request_more_than_before(place, make_spec, clips):
@@ -271,9 +272,9 @@ def test_a_commit_costs_one_request_more_than_before(place, make_spec, clips):
     table = Table.open_or_create(store, make_spec())
     asked, taken_by = [], store.taken_by
     store.taken_by = lambda hold: asked.append(time.monotonic()) or taken_by(hold)
-    with store.lock() as table.hold:
+    with store.lock() as table.commits.hold:
         before = len(asked)
-        plan = plan_run(clips, table.spec.digest, 4, set(), table.contents_of)
+        plan = plan_run(Listing(clips), KnownShards(), PlanOptions(table.spec.digest, 4))
         for shard in plan.pending:
             packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
             embed_shard(shard, packets, StatisticsModel(), table)

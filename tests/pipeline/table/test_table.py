@@ -33,7 +33,7 @@ def test_a_new_table_is_made_and_then_opened(new_table, make_spec):
     opened = new_table(routes=(Route("statistics", 0.01, "custom", "0" * 64, 320),))
     assert made.spec == opened.spec == Table.read(made.store).spec == make_spec()
     assert made.store.read(SPEC_NAME) == before
-    assert made.committed() == set()
+    assert made.commits.ids() == set()
 
 
 def test_another_spec_is_refused_with_the_field_named(new_table):
@@ -52,7 +52,7 @@ def test_a_folder_of_other_files_is_refused(new_table, tmp_path):
 
 def test_an_empty_folder_becomes_a_table(new_table, tmp_path):
     (tmp_path / "table").mkdir()
-    assert new_table().committed() == set()
+    assert new_table().commits.ids() == set()
 
 
 def test_a_table_whose_making_was_killed_is_made(new_table):
@@ -97,20 +97,20 @@ def test_a_table_of_another_schema_is_refused(new_table):
 
 def test_a_commit_is_read_back(new_table):
     table = new_table()
-    assert table.commit(RECORD, seconds={"decode": 1.23456}) == RECORD
-    (read,) = table.records([SHARD])
+    assert table.commits.commit(RECORD, seconds={"decode": 1.23456}) == RECORD
+    (read,) = table.commits.records([SHARD])
     assert read == RECORD
     assert read.stage_s == {"decode": 1.235}
     assert abs(time.time() - read.finished_s) < 60
-    assert table.committed() == {SHARD}
+    assert table.commits.ids() == {SHARD}
 
 
 def test_of_two_writers_the_first_record_stands(new_table):
     table = new_table()
     other = dataclasses.replace(RECORD, clips=99)
-    assert table.commit(RECORD, seconds={}) == RECORD
-    assert table.commit(other, seconds={"wait": 2.0}) == RECORD
-    assert list(table.records([SHARD])) == [RECORD]
+    assert table.commits.commit(RECORD, seconds={}) == RECORD
+    assert table.commits.commit(other, seconds={"wait": 2.0}) == RECORD
+    assert list(table.commits.records([SHARD])) == [RECORD]
 
 
 def test_the_first_fidelity_is_kept_and_makes_no_difference(new_table):
@@ -132,14 +132,14 @@ def test_the_first_fidelity_is_kept_and_makes_no_difference(new_table):
 def test_a_records_fidelity_is_read_back(new_table):
     record = dataclasses.replace(RECORD, fidelity={"precision": "bf16", "cosine_min": 0.75})
     table = new_table()
-    table.commit(record, seconds={})
-    (read,) = table.records([SHARD])
+    table.commits.commit(record, seconds={})
+    (read,) = table.commits.records([SHARD])
     assert read.fidelity == record.fidelity
 
 
 def test_a_record_that_is_gone_is_named(new_table):
     with pytest.raises(StoreError, match=r"commits/5{32}\.json: is gone"):
-        list(new_table().records([SHARD]))
+        list(new_table().commits.records([SHARD]))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'{"shard": "5"}', b"\xff\xfe"])
@@ -147,7 +147,7 @@ def test_a_damaged_record_is_named(new_table, content):
     table = new_table()
     table.store.put_if_absent(commit_name(SHARD), content)
     with pytest.raises(StoreError, match=r"commits/5{32}\.json: not a commit record"):
-        list(table.records([SHARD]))
+        list(table.commits.records([SHARD]))
 
 
 def test_clips_of_a_shard_are_those_that_went_in(new_table, embed, write_clip, tmp_path):
@@ -165,7 +165,7 @@ def test_files_without_a_commit_are_orphans(new_table, embed, write_clip, tmp_pa
     first, second = embed(table, [write_clip(tmp_path / "a.wav", 500), missing], shard_clips=1)
     assert table.orphans({first.shard, second.shard}) == []
     table.store.delete(commit_name(second.shard))
-    assert table.orphans(table.committed()) == [
+    assert table.orphans(table.commits.ids()) == [
         data_name(name, second.shard) for name in ("clips", "windows", "errors")
     ]
 

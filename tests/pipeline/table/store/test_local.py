@@ -13,7 +13,9 @@ import pytest
 from pipeline.errors import StoreError, UsageError
 from pipeline.maintenance.rewrite import apply_removals
 from pipeline.maintenance.verify import verify_table
-from pipeline.planning.plan import plan_run
+from pipeline.planning.committed import KnownShards
+from pipeline.planning.plan import PlanOptions, plan_run
+from pipeline.sources.listing import Listing
 from pipeline.table.store import local_lock
 from pipeline.table.store.local import LocalStore
 from pipeline.table.store.local_lock import LOCK_NAME
@@ -288,7 +290,8 @@ def test_a_folder_of_a_table_that_is_a_link_is_refused_by_its_name(
     def run():
         again = Table.existing(LocalStore(table.store.root))
         with again.store.lock():
-            apply_removals(again, plan_run([], again.spec.digest, 1, set(), again.contents_of))
+            plan = plan_run(Listing(), KnownShards(), PlanOptions(again.spec.digest, 1))
+            apply_removals(again, plan)
 
     def verify():
         verify_table(Table.existing(LocalStore(table.store.root)))

@@ -9,9 +9,10 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.io.storage import Storage
+from pipeline.maintenance.inventory import take_inventory
 from pipeline.maintenance.rewrite import apply_removals, repair
 from pipeline.maintenance.verify import verify_table
-from pipeline.planning.plan import plan_run
+from pipeline.planning.plan import PlanOptions, plan_run
 from pipeline.sources.listing import Listing
 from pipeline.table.store.open_store import open_store
 from pipeline.table.table import Table, check_is_table_or_empty
@@ -56,7 +57,7 @@ def test_a_table_is_embedded_and_verified(place, make_spec, embed, clips, timest
     assert report.passed, report.problems
     assert (report.shards, report.clips) == (3, 6)
     assert sorted(row["uri"] for row in rows(place, "clips")) == sorted(c.uri for c in clips)
-    assert again.committed() == {record.shard for record in records}
+    assert again.commits.ids() == {record.shard for record in records}
     assert [clip for r in records for clip in again.clips_of(r.shard)] == clips
 
 
@@ -67,11 +68,8 @@ def test_a_shard_loses_a_clip_and_keeps_the_rest(place, make_spec, embed, clips)
     before = {row["uri"]: row for row in rows(place, "clips")}
     listing = [*clips[:2], *clips[3:]]
     again = Table.read(open_store(*place))
-    committed = again.committed()
-    plan = plan_run(
-        listing, again.spec.digest, 3, committed, again.contents_of, prune=True,
-        superseded=lambda: again.superseded(committed),
-    )  # fmt: skip
+    options = PlanOptions(again.spec.digest, 3, prune=True)
+    plan = plan_run(Listing(listing), take_inventory(again), options)
     with again.store.lock():
         assert not apply_removals(again, plan).pending
         assert repair(again) == []
@@ -115,6 +113,8 @@ import json, sys
 from pathlib import Path
 from pipeline.stream.packets import shard_packets
 from pipeline.planning.plan import plan_run
+from pipeline.maintenance.inventory import take_inventory
+from pipeline.planning.plan import PlanOptions
 from pipeline.readers.shard_reader import clip_recordings
 from pipeline.embedding.embed_shard import embed_shard
 from pipeline.sources.list_sources import list_sources
@@ -127,11 +127,15 @@ uri, options, folder, stop_after = sys.argv[1:]
 table = Table.read(open_store(uri, Storage(tuple(json.loads(options).items()))))
 listing = list_sources([folder])
 with table.store.lock():
-    plan = plan_run(listing.clips, table.spec.digest, 1, table.committed(), table.contents_of)
+    plan = plan_run(listing, take_inventory(table), PlanOptions(table.spec.digest, 1))
     for n, shard in enumerate(plan.pending):
         if n == int(stop_after):
             # Written but not committed, as of a run that is killed between the two.
-            table.commit = lambda *_, **__: (print("stuck", flush=True), sys.stdin.readline())
+            def wait(*_, **__):
+                print("stuck", flush=True)
+                sys.stdin.readline()
+
+            table.commits.commit = wait
         packets = shard_packets(clip_recordings(shard.clips), table.spec.decode_rule)
         embed_shard(shard, packets, StatisticsModel(), table)
 """
@@ -147,7 +151,7 @@ def test_a_killed_run_is_gone_on_with(request, server, make_spec, clips, tmp_pat
     assert killed.stdout.readline() == "stuck\n"
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    assert len(table.committed()) == 3
+    assert len(table.commits.ids()) == 3
     assert len(rows(place, "clips")) == 4
     # Its lease is still there; that its process is not is seen at once.
     again = start_python(EMBED, *arguments, -1)
