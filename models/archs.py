@@ -1,8 +1,8 @@
-"""The published PaSST checkpoints, one frozen spec each.
+"""The published PaSST checkpoints, described by one frozen spec each.
 
-An arch is the whole of what has to fit together: patch strides, positional grid, front-end hop,
-head and checkpoint. The reference lets a caller pair any of these with any other and then embeds
-badly in silence; here they are one value, and a mismatch cannot be written down.
+An arch combines everything that has to match: patch stride, grid of positions, STFT hop, head and
+checkpoint. The reference lets a caller combine these freely, and a wrong combination returns bad
+embeddings without an error. Here an arch is a single value, so its parts always match.
 """
 
 import difflib
@@ -19,25 +19,25 @@ MEL_HIGH_HZ = 15_000.0
 PATCH_SIZE = 16
 EMBED_DIM = 768
 N_HEADS = 12
+"""Attention heads per transformer block."""
 RELEASES_URL = "https://github.com/kkoutini/PaSST/releases/download/"
 
 
 @dataclass(frozen=True, slots=True)
 class ArchSpec:
-    """One published PaSST.
+    """Settings of one published PaSST checkpoint.
 
     Attributes:
-        name: what `--arch` takes.
-        checkpoint: path of the state dict below `RELEASES_URL`.
-        n_classes: width of the head (527 AudioSet, 20 OpenMIC, 200 FSD50K).
-        stride: step between patches over frequency and over time, in mel bands and frames.
-        input_tdim: frames that the time positions were trained for.
-        hop_samples: STFT hop at 32 kHz.
-        depth: transformer blocks.
-        max_window_s: longest window in seconds; longer clips are cut.
-        scene_hop_s: from one window of a longer clip to the next, in seconds, as the HEAR modules
-            have it.
-        classes: what the head's outputs stand for: `audioset`, `openmic` or `fsd50k`.
+        name: Name of the arch, as given to `--arch`.
+        checkpoint: Path of the published state dict, relative to `RELEASES_URL`.
+        n_classes: Number of classes of the head (527 AudioSet, 20 OpenMIC, 200 FSD50K).
+        stride: Step between patches: mel bands over frequency, frames over time.
+        input_tdim: Number of spectrogram frames that the time positions were trained for.
+        hop_samples: STFT hop in samples at 32 kHz.
+        depth: Number of transformer blocks.
+        max_window_s: Longest window in seconds; longer clips are cut into windows.
+        scene_hop_s: Step in seconds between the windows of a longer clip, as in the HEAR modules.
+        classes: Data set whose classes the head predicts: `audioset`, `openmic` or `fsd50k`.
     """
 
     name: str
@@ -53,49 +53,49 @@ class ArchSpec:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Positions over (frequency, time) that the state dict holds."""
+        """Numbers of (frequency, time) positions in the state dict."""
         return N_MELS // self.stride, self.input_tdim // self.stride
 
     @property
     def min_samples(self) -> int:
-        """Fewest samples that give one patch: `PATCH_SIZE` frames of the front end."""
+        """Fewest samples of a window: `PATCH_SIZE` frames, which make one column of patches."""
         return (PATCH_SIZE - 1) * self.hop_samples + 1
 
     @property
     def max_samples(self) -> int:
-        """Most samples whose patches all have a time position."""
+        """Most samples of a window: every column of patches needs a time position."""
         max_frames = self.grid[1] * self.stride + PATCH_SIZE - 1
         return max_frames * self.hop_samples
 
     @property
     def url(self) -> str:
-        """Where the checkpoint is published."""
+        """URL of the published checkpoint."""
         return RELEASES_URL + self.checkpoint
 
     @property
     def file_name(self) -> str:
-        """Name of the checkpoint in the cache and in a model store."""
+        """File name of the checkpoint in the cache and in a model store."""
         return self.checkpoint.rpartition("/")[2]
 
     def n_frames(self, n_samples: int) -> int:
-        """Frames of the log-mel spectrogram of a window of `n_samples`."""
+        """Return the number of log-mel frames in a window of `n_samples`."""
         return 1 + (n_samples - 1) // self.hop_samples
 
     def n_time_patches(self, n_samples: int) -> int:
-        """Patches over time of a window of `n_samples` (0 where it is too short for one)."""
+        """Return the number of patches over time in a window; 0 if it is too short for a patch."""
         return max(0, (self.n_frames(n_samples) - PATCH_SIZE) // self.stride + 1)
 
     def n_tokens(self, n_samples: int) -> int:
-        """Length of the token sequence: the patches, the class and the distillation token."""
+        """Return the number of tokens of a window: its patches, class and distillation token."""
         n_freq_patches = (N_MELS - PATCH_SIZE) // self.stride + 1
         return n_freq_patches * self.n_time_patches(n_samples) + 2
 
     def flops(self, n_samples: int) -> int:
-        """Floating-point operations of one window, a multiplication and an addition counting two.
+        """Estimate the floating-point operations of one window; a multiply-add counts as two.
 
-        With n tokens of width D a block takes 24 n D^2 in its linear layers (qkv 6, projection 2,
-        MLP 16) and 4 n^2 D in attention; the patch embedding takes 2 x 256 x D a patch. Norms,
-        softmax, the head and the front end are less than one in a hundred and left out.
+        With n tokens of width D, a block takes 24 n D^2 operations in its linear layers (qkv 6,
+        projection 2, MLP 16) and 4 n^2 D in attention. The patch embedding takes 2 x 256 x D per
+        patch. Norms, softmax, the head and the front end take less than 1 % and are left out.
         """
         n, dim = self.n_tokens(n_samples), EMBED_DIM
         blocks = self.depth * (24 * n * dim**2 + 4 * n**2 * dim)
@@ -103,7 +103,7 @@ class ArchSpec:
 
     @property
     def n_parameters(self) -> int:
-        """Numbers in the state dict, the unused `head_dist` included."""
+        """Number of values in the state dict, including the unused `head_dist`."""
         dim = EMBED_DIM
         block = 12 * dim**2 + 13 * dim
         tokens_and_positions = (4 + sum(self.grid)) * dim
@@ -214,20 +214,21 @@ ALIASES: dict[str, str] = {
     "passt_s_swa_f128_stfthop160_p16_s10_ap473": "stfthop160",
     "passt_s_swa_f128_stfthop100_p16_s10_ap473": "stfthop100",
 }
-"""Other names of an arch: those of the reference's functions and of its HEAR modules."""
+"""Aliases of archs: names that the reference's functions and HEAR modules use."""
 
 
 def arch_spec(name: str) -> ArchSpec:
-    """The spec of an arch, by its name or by an alias.
+    """Return the spec of an arch by its name or alias.
 
     Raises:
-        UnknownArchError: `name` is neither in `ARCHS` nor in `ALIASES`; the message lists them.
+        UnknownArchError: The name is neither in `ARCHS` nor in `ALIASES`; the message lists the
+            archs.
     """
     try:
         return ARCHS[ALIASES.get(name, name)]
     except KeyError:
-        near = difflib.get_close_matches(name, [*ARCHS, *ALIASES], n=1, cutoff=0.7)
-        start = f"did you mean {near[0]!r}? The" if near else "the"
+        closest = difflib.get_close_matches(name, [*ARCHS, *ALIASES], n=1, cutoff=0.7)
+        hint = f"did you mean {closest[0]!r}? The" if closest else "the"
         raise UnknownArchError(
-            f"unknown arch {name!r}; {start} archs are: {', '.join(ARCHS)}"
+            f"unknown arch {name!r}; {hint} archs are: {', '.join(ARCHS)}"
         ) from None

@@ -1,42 +1,42 @@
-"""What can go wrong in `models`, each with a message that names the value and the way out.
+"""The errors that `models` raises; each message names the value and what to do instead.
 
 ModelError (ValueError)
-├── UnknownArchError      no such arch
-├── WindowError           samples that this arch cannot take
-├── FrontEndError         a spectrogram setting that is impossible or not the arch's
-└── WeightsError          a state dict that cannot be read or does not belong to the arch
-    └── WeightsUnavailableError   the published file is neither cached nor reachable
+├── UnknownArchError      the name of an arch is unknown
+├── WindowError           the arch cannot embed this audio
+├── FrontEndError         a spectrogram setting is impossible or does not match the arch
+└── WeightsError          a state dict cannot be read or does not belong to the arch
+    └── WeightsUnavailableError   a published checkpoint is not available on this machine
 """
 
 from collections.abc import Sequence
 
 
 class ModelError(ValueError):
-    """Base of all errors that `models` raises for what a caller did."""
+    """Base class of the errors that `models` raises for wrong input or settings."""
 
 
 class UnknownArchError(ModelError):
-    """The arch name is not in the registry."""
+    """An arch name that is neither in `ARCHS` nor in `ALIASES`."""
 
 
 class WindowError(ModelError):
-    """A window of audio that the arch cannot embed."""
+    """Audio that the arch cannot embed: wrong shape, type, rate, values or length."""
 
 
 class FrontEndError(ModelError):
-    """A spectrogram setting that cannot be had, or that does not belong to the arch."""
+    """A spectrogram setting that is impossible or does not match the arch."""
 
 
 class WeightsError(ModelError):
-    """A state dict that cannot be read, or that does not belong to the arch."""
+    """A state dict that cannot be read or does not belong to the arch."""
 
 
 class WeightsUnavailableError(WeightsError):
-    """A published checkpoint is neither in the cache nor to be had from its host.
+    """A published checkpoint that is not in the model store, or not cached and not downloadable.
 
     Args:
-        reason: What is missing and why it cannot be fetched.
-        ways_out: What to do instead, one short line each.
+        reason: The missing file and why it cannot be fetched.
+        ways_out: Alternatives for the user, one short line each.
     """
 
     def __init__(self, reason: str, ways_out: Sequence[str]) -> None:
@@ -49,6 +49,6 @@ class WeightsUnavailableError(WeightsError):
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of a library says, in one line; its kind where it says nothing."""
+    """Return the first line of an error's message, or its class name if the message is empty."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -1,9 +1,9 @@
-"""What the head's outputs stand for: logits to the names of the most probable classes.
+"""Class names of the head's outputs, and the most probable classes for given logits.
 
-The tables below `models/data` hold the classes in the order that the checkpoints were trained with:
+The tables in `models/data` list the classes in the order that the checkpoints were trained with:
 AudioSet's `class_labels_indices.csv`, FSD50K's `vocabulary.csv`, OpenMIC-2018's `class-map.json`.
-Names are those of the data sets, so FSD50K's keep their underscores. The tasks are multi-label:
-probabilities are sigmoids, each for itself, and do not add up to one.
+Names are spelled as in the data sets; FSD50K's contain underscores. The tasks are multi-label:
+each probability is a sigmoid of one logit, so probabilities do not sum to one.
 """
 
 import csv
@@ -21,28 +21,28 @@ CLASS_SETS = ("audioset", "openmic", "fsd50k")
 
 
 class Label(NamedTuple):
-    """One class, and how probable it is.
+    """A class with its predicted probability.
 
     Attributes:
-        index: of the head's output.
-        name: in the words of its data set.
-        probability: sigmoid of the logit.
+        index: Index of the head's output.
+        name: Name of the class in its data set.
+        probability: Sigmoid of the class's logit, 0 to 1.
     """
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which no one asks of a label
+    index: int  # type: ignore[assignment]  # hides tuple.index, which labels have no use for
     name: str
     probability: float
 
 
 @cache
 def class_names(classes: str) -> tuple[str, ...]:
-    """Names of the classes, by the index of the head's output.
+    """Return the names of a data set's classes, in the order of the head's outputs.
 
     Args:
-        classes: `audioset`, `openmic` or `fsd50k`, as in `ArchSpec.classes`.
+        classes: Name of the data set as in `ArchSpec.classes`: `audioset`, `openmic` or `fsd50k`.
 
     Raises:
-        ModelError: no such set of classes.
+        ModelError: The data set is unknown.
     """
     if classes not in CLASS_SETS:
         raise ModelError(f"classes must be one of {', '.join(CLASS_SETS)} (got {classes!r})")
@@ -51,23 +51,25 @@ def class_names(classes: str) -> tuple[str, ...]:
 
 
 def top_labels(logits: npt.NDArray[np.float32], names: Sequence[str], k: int) -> list[list[Label]]:
-    """The `k` most probable classes of each row, most probable first, ties by the lower index.
+    """Return the `k` most probable classes of each row, the most probable first.
+
+    Equal logits are ordered by their index.
 
     Args:
-        logits: (n, n_classes), before the sigmoid.
-        names: of the classes, in the order of the columns.
-        k: how many; all of them where there are fewer.
+        logits: Logits before the sigmoid, (n, n_classes).
+        names: Class names in the order of the columns.
+        k: Number of classes per row; all classes are returned if there are fewer.
 
     Raises:
-        ModelError: `k` is below 1, or the logits are not one column a name.
+        ModelError: `k` is below 1, or the logits do not have one column per name.
     """
     if k < 1:
         raise ModelError(f"the number of labels must be at least 1 (got {k})")
     if logits.ndim != 2 or logits.shape[1] != len(names):
         raise ModelError(
-            f"logits must be (n, {len(names)}), a column for each name (got {logits.shape})"
+            f"logits must be of shape (n, {len(names)}), one column per name (got {logits.shape})"
         )
-    # By logits, because the sigmoids of large ones round to the same 1.0.
+    # Sort by logit, not by probability: the sigmoids of large logits all round to 1.0.
     order = np.argsort(-logits, axis=1, kind="stable")[:, :k]
     chosen = np.take_along_axis(logits, order, axis=1).astype(np.float64)
     probabilities = np.exp(-np.logaddexp(0.0, -chosen))

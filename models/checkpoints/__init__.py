@@ -1,1 +1,1 @@
-"""State dicts: published ones, model stores, checks, downloads."""
+"""Checkpoints of PaSST: downloading, caching, model stores, and checks of state dicts."""
