@@ -1,10 +1,11 @@
-# Everything below makes its own environment first. PYTHON names the interpreter to make it with.
+# Every target creates its virtual environment first, with the interpreter that PYTHON names.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# HEAR's validator asks for tensorflow, which it needs for tensorflow models alone: no dependencies.
+# HEAR's validator requires tensorflow, but uses it only for tensorflow models: it is installed without
+# dependencies.
 VALIDATOR := hearvalidator==2021.0.2
 
 .PHONY: demo test test-slow test-gpu fuzz soak lint lock clean
@@ -12,27 +13,27 @@ VALIDATOR := hearvalidator==2021.0.2
 demo: $(STAMP)
 	$(BIN)/python -m jobs.demo
 
-# Two at a time, of one thread each: much of it is waiting for processes to start. In the order of the
-# folders, as the longest tests come first there.
+# Two worker processes with one thread each, as the tests often wait for other processes to start.
+# Files run in the order of the folders, in which the longest tests come first.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
-# What takes minutes: recordings of hours, the rest of the ten kill trials, HEAR at full depth.
+# Tests that take minutes: recordings of hours, the rest of the ten kill trials, HEAR at full depth.
 test-slow: $(STAMP)
 	$(BIN)/pytest -m slow
 
-# What needs CUDA.
+# Tests that need CUDA.
 test-gpu: $(STAMP)
 	$(BIN)/pytest -m gpu
 
-# Random faults, all at once, for SOAK_S seconds: processes, nodes and Ray's own calls. What went
-# wrong once can be had again, more or less, by its SOAK_SEED.
+# Random faults of processes, nodes and Ray's own calls, several at once, for SOAK_S seconds. SOAK_SEED
+# repeats the faults of an earlier run, but not their exact timing.
 SOAK_S ?= 600
 soak: $(STAMP)
 	SOAK_S=$(SOAK_S) OMP_NUM_THREADS=1 $(BIN)/pytest -m soak -s
 
 # Damaged files through listing, opening, planning and decoding, for FUZZ_S seconds. FUZZ_SEED makes
-# the same files again; those at which something was found stay in build/fuzz.
+# the same files again. Files that led to a finding are kept in build/fuzz.
 FUZZ_S ?= 600
 fuzz: $(STAMP)
 	FUZZ_S=$(FUZZ_S) $(BIN)/pytest -m fuzz -s tests/fuzz
@@ -53,9 +54,9 @@ $(STAMP): Makefile pyproject.toml infra/requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(VALIDATOR)
 	@touch $@
 
-# The versions that CI and the image run with, from a new environment with the newest that fit; and
-# the hashes of what the image installs of them, for the platform and the Python that this runs on:
-# Linux on x86-64 and Python 3.11, as the image has.
+# Writes the versions that CI and the image use: the newest that fit together, resolved in a new
+# environment. Also writes the hashes of the packages that the image installs. Hashes hold for the
+# platform and Python that run this target, so run it as the image does: Linux, x86-64, Python 3.11.
 lock:
 	rm -rf build/lock && $(PYTHON) -m venv build/lock
 	build/lock/bin/python -m pip install --quiet '.[test]'

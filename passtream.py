@@ -1,8 +1,8 @@
-"""Entry point of the `passtream` command: what has to happen before the imports of a run.
+"""Entry point of the `passtream` command: checks that its own packages will be imported, and runs.
 
-The packages that it runs have names that other projects use as well (`jobs`, `models`, `pipeline`).
-Where another one is found first, by `PYTHONPATH` or because it was installed over ours, the command
-says so instead of running half of each.
+passtream's packages have names that other projects use as well (`jobs`, `models`, `pipeline`).
+If Python would find a package of another project first, because of `PYTHONPATH` or because it was
+installed over passtream, the command ends with a message instead of running a mixture of both.
 """
 
 import os
@@ -20,8 +20,8 @@ def main() -> None:
     """Run the command."""
     _drop_relative_folders()
     for name in _PACKAGES:
-        if (found := _folder_of(name)) != Path(__file__).resolve().parent / name:
-            _refuse(
+        if (found := _find_folder(name)) != Path(__file__).resolve().parent / name:
+            _exit_with_usage_error(
                 f"the package {name!r} would be imported from {found}, which is not passtream's; "
                 f"unset PYTHONPATH if it names that project, {_OWN_ENVIRONMENT}"
             )
@@ -33,7 +33,7 @@ def main() -> None:
     except ImportError as error:
         if (error.name or "").partition(".")[0] not in _PACKAGES:
             raise
-        _refuse(
+        _exit_with_usage_error(
             f"parts of passtream are missing or replaced ({error}); another package may have "
             f"been installed over it: install passtream again, {_OWN_ENVIRONMENT}"
         )
@@ -41,31 +41,31 @@ def main() -> None:
 
 
 def _drop_relative_folders() -> None:
-    """Take folders off the path, here and in processes to come, that depend on the current one.
+    """Remove relative folders of PYTHONPATH from this process and from the processes it starts.
 
-    An empty part of PYTHONPATH, as in `PYTHONPATH=:/mine`, stands for whatever folder a command is
-    started in; that may hold a corpus, with modules in it.
+    An empty part of PYTHONPATH, as in `PYTHONPATH=:/mine`, means the folder in which a command is
+    started. That folder may be a corpus of strangers, with Python modules among the recordings.
     """
     given = os.environ.get("PYTHONPATH", "")
     parts = given.split(os.pathsep)
     kept = [part for part in parts if os.path.isabs(part)]
     if not given or kept == parts:
         return
-    ours = os.path.dirname(os.path.abspath(__file__))
-    dropped = {os.path.abspath(part) for part in parts} - {ours, *map(os.path.abspath, kept)}
+    own = os.path.dirname(os.path.abspath(__file__))
+    dropped = {os.path.abspath(part) for part in parts} - {own, *map(os.path.abspath, kept)}
     sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) not in dropped]
     os.environ["PYTHONPATH"] = os.pathsep.join(kept)
 
 
-def _folder_of(name: str) -> Path | None:
-    """Return the folder that a package would be imported from; None where there is none."""
+def _find_folder(name: str) -> Path | None:
+    """Return the folder from which a package would be imported, or None if there is no package."""
     spec = find_spec(name)
     if spec is None:
         return None
-    places = list(spec.submodule_search_locations or ())
-    return Path(places[0] if places else str(spec.origin)).resolve()
+    folders = list(spec.submodule_search_locations or ())
+    return Path(folders[0] if folders else str(spec.origin)).resolve()
 
 
-def _refuse(reason: str) -> NoReturn:
+def _exit_with_usage_error(reason: str) -> NoReturn:
     print(f"passtream: {reason}", file=sys.stderr)
     sys.exit(_EXIT_USAGE)

@@ -1,6 +1,6 @@
-"""Print a Markdown table of what `gpu_check.sh` has found, from the files that there are.
+"""Prints the results of `gpu_check.sh` as a Markdown table.
 
-Run as `python3 infra/gpu_table.py OUT`.
+Run as `python3 infra/gpu_table.py OUT`. Steps of the check that left no file are left out.
 """
 
 import json
@@ -11,24 +11,24 @@ from typing import Any
 
 
 def main(out: Path) -> None:
-    """Print the table."""
+    """Print the versions, the table, the details and the summary of the tests, from a folder."""
     print((out / "versions.txt").read_text() if (out / "versions.txt").exists() else "")
     print("| work | who | median s | of bf16 GEMMs | windows/s | times passtream's |")
     print("|---|---|---|---|---|---|")
-    told = list(_lines(out))
-    for result in (line["result"] for line in told if "result" in line):
+    lines = list(_read_json_lines(out))
+    for result in (line["result"] for line in lines if "result" in line):
         cells = [
             result["work"],
             result["who"],
             f"{result['median_s']:.4g}",
-            _shown(result["of_bf16_gemm"], ".2f"),
-            _shown(result["windows_per_s"], ".4g"),
+            _format_optional(result["of_bf16_gemm"], ".2f"),
+            _format_optional(result["windows_per_s"], ".4g"),
             f"{result['times_ours']:.2f}",
         ]
         print(f"| {' | '.join(cells)} |")
     print()
-    for line in told:
-        _print_rest(line)
+    for line in lines:
+        _print_details(line)
     tests = out / "tests.txt"
     if tests.exists():
         print("gpu tests:", (tests.read_text().strip().splitlines() or ["no output"])[-1])
@@ -37,17 +37,17 @@ def main(out: Path) -> None:
         print("\n".join(line for line in log.read_text().splitlines() if ": exit code " in line))
 
 
-def _lines(out: Path) -> Iterator[dict[str, Any]]:
+def _read_json_lines(out: Path) -> Iterator[dict[str, Any]]:
     for name in ("windows", "cases", "kernels", "rest"):
         path = out / f"{name}.jsonl"
         for line in path.read_text().splitlines() if path.exists() else ():
             try:
                 yield json.loads(line)
-            except ValueError:  # of a step that was stopped in the middle of a line
+            except ValueError:  # the step was stopped in the middle of writing a line
                 print(f"{path.name}: {line[:200]}")
 
 
-def _print_rest(line: dict[str, Any]) -> None:
+def _print_details(line: dict[str, Any]) -> None:
     fidelity = line.get("result", {}).get("fidelity") or {}
     for kind, found in fidelity.items():
         print(
@@ -67,8 +67,8 @@ def _print_rest(line: dict[str, Any]) -> None:
             print(f"{each['seconds'] / kernels['seconds']:7.1%} {each['calls']:5} {each['name']}")
 
 
-def _shown(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
+def _format_optional(value: float | None, spec: str) -> str:
+    return "" if value is None else format(value, spec)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Print what a check of a GPU runs on: versions, the card, and whether kernels of ours compile."""
+"""Prints the environment of a GPU check: versions, the card, and whether our kernels compile."""
 
 import platform
 
@@ -20,6 +20,6 @@ except ImportError:
 if torch.cuda.is_available():
     free, total = torch.cuda.mem_get_info()
     print(f"{torch.cuda.get_device_name()}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free")
-    print(f"kernels of ours: {'yes' if has_kernels(torch.device('cuda')) else 'no'}")
+    print(f"own kernels: {'yes' if has_kernels(torch.device('cuda')) else 'no'}")
 else:
     print("torch sees no GPU")

@@ -1,6 +1,6 @@
-"""Print pip's report of an installation as requirements with hashes: `pip install --report FILE`.
+"""Prints a report of `pip install --report FILE` as a requirements file with hashes.
 
-Packages without a hash are left out: that is passtream itself, which is installed from its folder.
+Packages without a hash are left out. Only passtream has none, as it is installed from its folder.
 """
 
 import json
@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 
-def pinned(package: dict[str, Any]) -> str | None:
-    """Return one package of the report as `name==version --hash=sha256:...`."""
+def requirement_line(package: dict[str, Any]) -> str | None:
+    """Return a package of the report as `name==version --hash=sha256:…`, or None without a hash."""
     digest = package["download_info"].get("archive_info", {}).get("hashes", {}).get("sha256")
-    told = package["metadata"]
-    return f"{told['name']}=={told['version']} --hash=sha256:{digest}" if digest else None
+    metadata = package["metadata"]
+    pin = f"{metadata['name']}=={metadata['version']}"
+    return f"{pin} --hash=sha256:{digest}" if digest else None
 
 
 if __name__ == "__main__":
     report = json.loads(Path(sys.argv[1]).read_text())
-    lines = [line for each in report["install"] if (line := pinned(each))]
+    lines = [line for each in report["install"] if (line := requirement_line(each))]
     print(*sorted(lines, key=str.lower), sep="\n")

@@ -1,4 +1,4 @@
-"""What a person or a scheduler starts; the only package that imports Ray.
+"""Entry points that a person or a scheduler starts; the only package that imports Ray.
 
-`README.md` in this folder has the commands, their options and exit codes.
+`README.md` in this folder describes the commands, their options and their exit codes.
 """

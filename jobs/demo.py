@@ -1,7 +1,7 @@
-"""The tour behind `make demo`: a corpus is made, embedded, verified and shown.
+"""The demo behind `make demo`, which makes a corpus, embeds it, verifies the table and shows rows.
 
-The recordings are synthetic, but the files are real ones in seven formats, and two are damaged on
-purpose. Everything else is what a person would do: `passtream embed`, `passtream verify`, and a
+The recordings are synthetic, but they are real audio files of seven kinds. Two are damaged on
+purpose. The demo takes the same steps as a user: `passtream embed`, `passtream verify`, and a
 plain Parquet reader.
 """
 
@@ -37,31 +37,32 @@ _FORMATS = ("wav", "flac", "ogg", "mp3", "aiff", "opus", "m4a")
 
 
 def make_corpus(folder: Path) -> int:
-    """Write the demo recordings below `folder`; how many files there are.
+    """Write the demo recordings below `folder`, unless it exists, and return the number of files.
 
-    They are written beside their place first, so a corpus that is there is whole.
+    The files are written to a temporary folder, which is renamed at the end. A corpus that exists
+    is therefore complete.
     """
     if not folder.exists():
-        rough = folder.with_name(folder.name + ".part")
-        shutil.rmtree(rough, ignore_errors=True)
+        unfinished = folder.with_name(folder.name + ".part")
+        shutil.rmtree(unfinished, ignore_errors=True)
         for index, duration_s in enumerate(_DURATIONS_S):
             ending = _FORMATS[index % len(_FORMATS)]
             rate_hz = 48_000 if ending == "opus" else _RATES_HZ[index % len(_RATES_HZ)]
-            samples = _sound(index, duration_s, rate_hz)
-            path = rough / ending / f"{index:02}-{duration_s:g}s.{ending}"
+            samples = _synthesize(index, duration_s, rate_hz)
+            path = unfinished / ending / f"{index:02}-{duration_s:g}s.{ending}"
             path.parent.mkdir(parents=True, exist_ok=True)
             _write(path, samples, rate_hz)
-        broken = rough / "broken"
+        broken = unfinished / "broken"
         broken.mkdir()
         (broken / "text.wav").write_text("This is no recording.\n")
-        whole = (rough / "flac" / "01-0.8s.flac").read_bytes()
+        whole = (unfinished / "flac" / "01-0.8s.flac").read_bytes()
         (broken / "cut.flac").write_bytes(whole[: len(whole) // 2])
-        rough.rename(folder)
+        unfinished.rename(folder)
     return sum(path.is_file() for path in folder.rglob("*"))
 
 
-def _sound(seed: int, duration_s: float, rate_hz: int) -> Samples:
-    """Stereo float32 (frames, 2): a gliding tone, a pulse train or noise in swells."""
+def _synthesize(seed: int, duration_s: float, rate_hz: int) -> Samples:
+    """Return a chirp, a pulsed tone or swelling noise, as stereo float32 of shape (frames, 2)."""
     rng = np.random.default_rng(seed)
     time_s = np.arange(round(duration_s * rate_hz)) / rate_hz
     low_hz, high_hz = sorted(rng.uniform(100, 0.4 * rate_hz, 2))
@@ -86,7 +87,7 @@ def _write(path: Path, samples: Samples, rate_hz: int) -> None:
     with soundfile.SoundFile(
         path, "w", rate_hz, samples.shape[1], subtype, format=container
     ) as file:
-        # libsndfile cannot take a long recording in one call to its Vorbis encoder.
+        # The Vorbis encoder of libsndfile cannot take a long recording in a single call.
         for start in range(0, len(samples), rate_hz):
             file.write(samples[start : start + rate_hz])
 
@@ -102,7 +103,7 @@ def _write_aac(path: Path, samples: Samples, rate_hz: int) -> None:
 
 
 def main() -> int:
-    """Make the corpus, embed and verify it, and show some rows; the exit code."""
+    """Make the corpus, embed and verify it, show some rows, and return the exit code."""
     out = Console(markup=False, highlight=False, soft_wrap=True)
     corpus, table = FOLDER / "corpus", FOLDER / "table"
     out.print(f"corpus: {make_corpus(corpus)} files in {corpus}, two of them damaged on purpose")
@@ -111,34 +112,34 @@ def main() -> int:
         return code
     out.print(f"\npasstream verify {table} --source {corpus}")
     code = run_verify(str(table), [str(corpus)], False, out, SourceOptions())
-    _show(table, out)
+    _show_rows(table, out)
     return code
 
 
 def _embed(corpus: Path, table: Path, out: Console) -> int:
-    """Run `passtream embed`, with random weights where the published ones are out of reach."""
+    """Run `passtream embed`, with random weights where the published ones cannot be downloaded."""
     settings = EmbedConfig(
         sources=(str(corpus),),
         table=str(table),
         shard_clips=8,
         tables=("clips", "windows"),
-        max_error_ratio=0.1,  # two of 23 are damaged
+        max_error_ratio=0.1,  # two of the 23 files are damaged
     )
-    before = Table.read(LocalStore(table))
-    if before is None or before.spec.routes[0].weights_origin == "published":
+    existing = Table.read(LocalStore(table))
+    if existing is None or existing.spec.routes[0].weights_origin == "published":
         try:
             with stop_signals() as stop:
                 return run_embed(settings, out, RunLog(out), stop)
         except WeightsUnavailableError as error:
             out.print(
-                f"\n{error.reason}\n\nTHE DEMO GOES ON WITH RANDOM WEIGHTS: --weights random:0\n"
+                f"\n{error.reason}\n\nTHE DEMO CONTINUES WITH RANDOM WEIGHTS: --weights random:0\n"
             )
-    trial = settings.model_copy(update={"weights": "random:0"})
+    with_random_weights = settings.model_copy(update={"weights": "random:0"})
     with stop_signals() as stop:
-        return run_embed(trial, out, RunLog(out), stop)
+        return run_embed(with_random_weights, out, RunLog(out), stop)
 
 
-def _show(table: Path, out: Console) -> None:
+def _show_rows(table: Path, out: Console) -> None:
     columns = ("uri", "duration_s", "n_windows", "embedding")
     rows = pq.read_table(table / "clips", columns=list(columns)).slice(0, SHOWN_ROWS).to_pylist()
     shown = RichTable(title=f"\npyarrow.parquet.read_table('{table}/clips')", title_justify="left")

@@ -19,7 +19,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
-        self.host.asked.append((self.command, self.path, dict(self.headers.items())))
+        self.host.requests.append((self.command, self.path, dict(self.headers.items())))
         with contextlib.suppress(OSError):
             answer = self.host.answers.get(path)
             if answer is None:
@@ -61,15 +61,15 @@ class Host:
 
     url: str = ""
     answers: dict[str, bytes | int | str | Answer] = field(default_factory=dict)
-    asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     closed: threading.Event = field(default_factory=threading.Event)
 
-    def headers_of(self, path: str) -> list[dict[str, str]]:
-        return [headers for _, asked, headers in self.asked if asked.partition("?")[0] == path]
+    def request_headers(self, path: str) -> list[dict[str, str]]:
+        return [headers for _, asked, headers in self.requests if asked.partition("?")[0] == path]
 
 
 @contextlib.contextmanager
-def running_host(answers: dict | None = None, address: str = "127.0.0.1") -> Iterator[Host]:
+def run_host(answers: dict | None = None, address: str = "127.0.0.1") -> Iterator[Host]:
     """A server for the length of the block."""
     host = Host(answers=dict(answers or {}))
     handler = type("OfHost", (Handler,), {"host": host})
@@ -86,24 +86,24 @@ def running_host(answers: dict | None = None, address: str = "127.0.0.1") -> Ite
             thread.join()
 
 
-def refusing_url() -> str:
+def closed_port_url() -> str:
     """URL of a port at which nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-def too_long(content: bytes) -> Answer:
+def overstate_length(content: bytes) -> Answer:
     """Says that more is to come than comes."""
     return lambda handler: handler.reply(content, length=len(content) + 1000)
 
 
-def too_short(content: bytes) -> Answer:
+def understate_length(content: bytes) -> Answer:
     """Says that half of it is all."""
     return lambda handler: handler.reply(content, length=len(content) // 2)
 
 
-def dripping(content: bytes, every_s: float = 0.05) -> Answer:
+def drip(content: bytes, every_s: float = 0.05) -> Answer:
     """Sends a byte now and then."""
 
     def answer(handler: Handler) -> None:

@@ -31,7 +31,7 @@ class MetadataService:
     n_late: int = 0
     n_absent: int = 0
     has_role: bool = True
-    asked: int = 0
+    n_requests: int = 0
 
 
 @contextlib.contextmanager
@@ -59,10 +59,10 @@ def metadata_service(**how) -> Iterator[MetadataService]:
                 self._reply(json.dumps(keys).encode())
 
         def _reply(self, content: bytes) -> None:
-            service.asked += 1
-            if service.asked <= service.n_late:
+            service.n_requests += 1
+            if service.n_requests <= service.n_late:
                 time.sleep(service.late_s)
-            elif service.asked <= service.n_late + service.n_absent:
+            elif service.n_requests <= service.n_late + service.n_absent:
                 self.send_error(503)
                 return
             with contextlib.suppress(OSError):

@@ -45,12 +45,12 @@ class RayHead:
         return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_file)}
 
     @property
-    def packages(self) -> list[Path]:
+    def working_dirs(self) -> list[Path]:
         """The working directories that jobs brought, as they lie on the node."""
         found = self.folder.glob("session_2*/runtime_resources/working_dir_files/_ray_pkg_*")
         return [each for each in found if each.is_dir()]
 
-    def asked(self, path: str) -> Any:
+    def get_json(self, path: str) -> Any:
         """What the dashboard answers."""
         bearer = f"Bearer {self.token_file.read_text()}"
         request = urllib.request.Request(self.url + path, headers={"Authorization": bearer})
@@ -110,7 +110,7 @@ def ray_head(env: Mapping[str, str], num_cpus: int = 2) -> Iterator[RayHead]:
 
 def _has_jobs(head: RayHead) -> bool:
     try:
-        return head.asked("/api/jobs/") == []
+        return head.get_json("/api/jobs/") == []
     except OSError:
         return False
 

@@ -74,7 +74,7 @@ def passtream(
     )
 
 
-def started(*args: object, log: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+def start_passtream(*args: object, log: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
     """Start the command in a session of its own; what it prints goes to `log`."""
     with log.open("w") as file:
         return subprocess.Popen(
@@ -88,7 +88,7 @@ def started(*args: object, log: Path, env: dict[str, str] | None = None) -> subp
         )
 
 
-def no_root_powers() -> tuple[str, ...]:
+def unprivileged_prefix() -> tuple[str, ...]:
     """A prefix for `passtream`: root reads and writes what it has no permission for; give it up."""
     if os.geteuid():
         return ()
@@ -161,7 +161,7 @@ def n_commits(folder: Path) -> int:
     return len(list((folder / "_passtream" / "commits").glob("*.json")))
 
 
-def verified(folder: Path) -> Report:
+def assert_verified(folder: Path) -> Report:
     report = verify_table(open_table(folder))
     assert report.passed, report.problems
     return report

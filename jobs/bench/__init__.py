@@ -1,1 +1,1 @@
-"""The benchmarks behind `passtream bench`."""
+"""Benchmarks behind `passtream bench`: model, decoding, planning, overhead and whole job."""

@@ -1,7 +1,7 @@
-"""Races: contestants take turns within one run, and their medians are compared.
+"""Benchmark cases, in which several implementations of the same work are timed in turn.
 
-On a shared machine a speed alone says little, and two that were measured one after the other not
-much more.
+Other processes on a shared machine change a speed from one minute to the next. A case therefore
+alternates between its implementations within one run and compares their medians.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import torch  # seconds to import, and not all races are of models
+    import torch  # takes seconds to import, and not every benchmark needs it
 
 Implementation = Callable[[], Any]
 Report = Callable[[str], None]
-"""Takes the lines of what was measured."""
+"""Function that is called with each line of a report."""
 
 
 @dataclass
@@ -47,27 +47,32 @@ class Case:
     note: str = ""
 
     def run(self, repeats: int, device: torch.device | None = None) -> None:
-        """One unmeasured round, then `repeats` in turns; on no device where no torch is raced."""
-        for turn in range(repeats + 1):
+        """Time every implementation, in `repeats` rounds after an unmeasured one.
+
+        Args:
+            repeats: Number of measured rounds; each runs every implementation once.
+            device: Device to synchronize with; None for work without torch.
+        """
+        for round_number in range(repeats + 1):
             for name, work in self.implementations.items():
-                _wait_for(device)
+                _synchronize(device)
                 started = time.perf_counter()
                 work()
-                _wait_for(device)
-                if turn:
+                _synchronize(device)
+                if round_number:
                     self.seconds.setdefault(name, []).append(time.perf_counter() - started)
 
     def median_s(self, name: str) -> float:
-        """Median seconds of a contestant."""
+        """Return the median time of an implementation, in seconds."""
         return statistics.median(self.seconds[name])
 
 
 def describe_machine(device: str, packages: Sequence[str] = ()) -> str:
-    """What figures were measured on, in a line.
+    """Return a line that describes the device, the processor and the versions of packages.
 
     Args:
         device: `cpu` or `cuda`.
-        packages: whose versions to name beside torch's and Python's.
+        packages: Names of packages whose versions are added to those of torch and Python.
     """
     import torch
 
@@ -80,14 +85,14 @@ def describe_machine(device: str, packages: Sequence[str] = ()) -> str:
 
 
 def cpu_name() -> str:
-    """The processor of this machine, and how many cores of it this process may use."""
+    """Return the name of the processor and the number of cores that this process may use."""
     info = Path("/proc/cpuinfo")
     names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
     name = names[0].split(":")[1].strip() if names else platform.machine()
     return f"{name}, {len(os.sched_getaffinity(0))} cores"
 
 
-def _wait_for(device: torch.device | None) -> None:
+def _synchronize(device: torch.device | None) -> None:
     if device is not None and device.type == "cuda":
         import torch
 

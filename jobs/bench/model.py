@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from jobs.bench.benchmark import Case, Report, describe_machine
 from jobs.bench.model_cases import BF16_GEMM, GEMM, OURS, ModelCases
-from jobs.bench.model_options import DEFAULT_PRECISIONS, BenchOptions, add_options, parse_bench_options
+from jobs.bench.model_options import (
+    DEFAULT_PRECISIONS,
+    BenchOptions,
+    add_options,
+    parse_bench_options,
+)
 from jobs.bench.wav_input import read_wav_windows
 from models.archs import arch_spec
 from models.errors import ModelError

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from jobs.bench.benchmark import Case, Implementation
 from jobs.bench.kernel_times import kernel_times
-from jobs.bench.reference import REFERENCE, suppress_output, load_reference
+from jobs.bench.reference import REFERENCE, load_reference, suppress_output
 from models.archs import SAMPLE_RATE_HZ, ArchSpec
 from models.checkpoints.state_dict import random_state_dict
 from models.hear.factory import front_end

@@ -1,14 +1,15 @@
-"""The options of `passtream bench model`, for both of its command lines; imports nothing."""
+"""Help of the options of `passtream bench model`, for both of its command lines; no imports."""
 
 DEFAULT_CASES = "windows,mix,timestamps,long"
 HELP = {
-    "arch": "The PaSSTs to run, with commas between.",
-    "device": "cpu or cuda.",
-    "against": "Race this package as well: hear21passt.",
-    "cases": "Which of windows, mix, timestamps, long, memory and kernels.",
-    "precisions": "Of windows; none: fp32, bf16 and int8 on a CPU, all but int8 on a GPU.",
-    "lengths": "Of windows, in seconds; none: the longest that the arch takes.",
-    "repeats": "Measured rounds of each case.",
-    "sounds": "WAV files of 16 bits that fidelity is measured on, beside noise.",
-    "json": "JSON in place of the table: an object a line, each as soon as it is measured.",
+    "arch": "PaSST archs to run, separated by commas.",
+    "device": "Device to run on: cpu or cuda.",
+    "against": "Reference package to time as well: hear21passt.",
+    "cases": "Cases to run, of windows, mix, timestamps, long, memory and kernels.",
+    "precisions": "Precisions of the case windows; default: fp32, bf16 and int8 on a CPU, all but "
+    "int8 on a GPU.",
+    "lengths": "Lengths of windows in seconds; default: the longest that the arch takes.",
+    "repeats": "Number of measured rounds of each case.",
+    "sounds": "16-bit WAV files on which fidelity is measured, in addition to noise.",
+    "json": "Print JSON instead of the table: one object per line, as soon as it is measured.",
 }

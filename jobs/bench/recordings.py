@@ -1,4 +1,4 @@
-"""Recordings for the benches: noise, in real files."""
+"""Audio files of noise, as input of benchmarks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,18 +10,19 @@ _RATE_HZ = 44_100
 
 
 def write_recordings(folder: Path, endings: Sequence[str], clips_s: Sequence[float]) -> None:
-    """Write stereo recordings at 44.1 kHz, all of them in each format.
+    """Write stereo recordings at 44.1 kHz: for each ending, one file per length.
 
     Args:
-        folder: where to.
-        endings: of the files, as `.wav`, which make their formats.
-        clips_s: seconds of each.
+        folder: Existing folder for the files.
+        endings: Endings of file names, such as `.wav`; they select the containers.
+        clips_s: Lengths of the recordings, in seconds.
     """
     rng = np.random.default_rng(0)
     longest = round(max(clips_s) * _RATE_HZ)
-    # Sums over 100 samples: softer towards high frequencies, as music is, so that FLAC shortens it.
-    walk = np.cumsum(rng.standard_normal((2 * longest + 100, 2)), axis=0)
-    noise = walk[100:] - walk[:-100]
+    # Sums over 100 samples have less energy at high frequencies, as music does, so FLAC can compress
+    # them.
+    sums = np.cumsum(rng.standard_normal((2 * longest + 100, 2)), axis=0)
+    noise = sums[100:] - sums[:-100]
     noise *= 0.5 / np.abs(noise).max()
     for ending in endings:
         for number, duration_s in enumerate(clips_s):

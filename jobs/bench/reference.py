@@ -1,4 +1,4 @@
-"""hear21passt, to race against; imported only where that is asked for."""
+"""The package hear21passt as the reference of benchmarks; imported only if it is asked for."""
 
 import contextlib
 import io
@@ -15,14 +15,14 @@ REFERENCE = "hear21passt"
 
 
 def load_reference(model: PasstWrapper, device: torch.device) -> Any:
-    """hear21passt's wrapper around its own net and front end, with our model's weights.
+    """Load hear21passt's wrapper around its own net and front end, with the weights of our model.
 
     Args:
-        model: whose weights, arch and windows it gets.
-        device: torch device.
+        model: Model whose weights, arch and window lengths the reference takes over.
+        device: Device on which the reference runs.
 
     Raises:
-        ModelError: it is not installed, or has no such arch.
+        ModelError: hear21passt is not installed, or does not have this arch.
     """
     with suppress_output():
         try:
@@ -43,18 +43,18 @@ def load_reference(model: PasstWrapper, device: torch.device) -> Any:
         mel = AugmentMelSTFT(
             hopsize=spec.hop_samples, fmax=None, fmin_aug_range=10, fmax_aug_range=2000
         )
-        rival = PasstBasicWrapper(
+        wrapper = PasstBasicWrapper(
             mel=mel,
             net=net,
             max_model_window=spec.max_window_s * 1000,
             scene_hop=spec.scene_hop_s * 1000,
         )
-        return rival.eval().to(device)
+        return wrapper.eval().to(device)
 
 
 @contextlib.contextmanager
 def suppress_output() -> Iterator[None]:
-    """Around its work: it prints what it builds and warns of every clip that is not 10 s long."""
+    """Open a block without hear21passt's prints, and its warnings for clips other than 10 s."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield

@@ -1,4 +1,4 @@
-"""Recordings for a bench on a machine without decoders: WAV of 16 bits, by the standard library."""
+"""Reader of 16-bit WAV files for benchmarks on machines without decoders; standard library."""
 
 import wave
 
@@ -10,18 +10,20 @@ from models.archs import SAMPLE_RATE_HZ
 from models.errors import ModelError
 from models.inference.embedder import Samples
 
-PART_S = 10
-SHORTEST_S = 0.5
+MAX_PART_S = 10
+"""Length of the parts into which a recording is cut, in seconds."""
+MIN_PART_S = 0.5
+"""Length below which a part is dropped, in seconds."""
 
 
 def read_wav_windows(path: str) -> list[Samples]:
-    """Mono samples at 32 kHz of a WAV file, in parts of at most `PART_S`.
+    """Return the mono samples of a WAV file at 32 kHz, in parts of up to `MAX_PART_S`.
 
     Args:
-        path: of the file.
+        path: Path of the file.
 
     Raises:
-        ModelError: it is something else, or too short.
+        ModelError: The file is not a 16-bit WAV file, or is shorter than `MIN_PART_S`.
     """
     try:
         with wave.open(path) as file:
@@ -33,8 +35,8 @@ def read_wav_windows(path: str) -> list[Samples]:
         raise ModelError(f"sounds: {path} cannot be read as WAV: {error}") from error
     mono = torch.from_numpy(frames.reshape(-1, channels).mean(axis=1, dtype=np.float32) / 32768)
     samples = resample(mono, rate_hz, SAMPLE_RATE_HZ)
-    parts = [part.numpy() for part in samples.split(PART_S * SAMPLE_RATE_HZ)]
-    found = [part for part in parts if len(part) / SAMPLE_RATE_HZ >= SHORTEST_S]
-    if not found:
-        raise ModelError(f"sounds: {path} is shorter than {SHORTEST_S} s")
-    return found
+    parts = [part.numpy() for part in samples.split(MAX_PART_S * SAMPLE_RATE_HZ)]
+    long_enough = [part for part in parts if len(part) / SAMPLE_RATE_HZ >= MIN_PART_S]
+    if not long_enough:
+        raise ModelError(f"sounds: {path} is shorter than {MIN_PART_S} s")
+    return long_enough

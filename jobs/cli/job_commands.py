@@ -195,7 +195,7 @@ def _client(address: str | None) -> "JobClient":
 def _follow(client: "JobClient", job: str) -> None:
     """Show a job's log to its end, and exit as it did."""
     from jobs.submit.job_client import ClusterLostError
-    from jobs.submit.log_follower import end_text, job_exit_code, follow_log
+    from jobs.submit.log_follower import end_text, follow_log, job_exit_code
 
     err = console(sys.stderr)
     try:

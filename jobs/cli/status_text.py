@@ -11,7 +11,7 @@ from jobs.runtime.terminal import print_row
 from pipeline.io.storage import Storage
 from pipeline.maintenance.run_record import RunState
 from pipeline.maintenance.run_status import RunStatus, Throughput, run_status
-from pipeline.table.store.lease import Holder
+from pipeline.table.store.lease_file import Holder
 from pipeline.table.store.open_store import open_store
 from pipeline.table.table import Table
 from pipeline.wording import count, duration_text, time_text

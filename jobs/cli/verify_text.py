@@ -13,7 +13,7 @@ from jobs.cli.options import console
 from jobs.runtime.monitor import fidelity_text
 from jobs.runtime.terminal import print_line, print_row
 from jobs.settings.host_rules import with_rules
-from pipeline.maintenance.rewrite import repair
+from pipeline.maintenance.repair import repair
 from pipeline.maintenance.verify import verify_table
 from pipeline.maintenance.verify_report import Report
 from pipeline.sources.list_sources import list_sources

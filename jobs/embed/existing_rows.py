@@ -17,7 +17,7 @@ from pipeline.errors import UsageError
 from pipeline.io.storage import Storage
 from pipeline.maintenance.carried_columns import update_carried
 from pipeline.maintenance.inventory import Inventory
-from pipeline.maintenance.rewrite import apply_removals, clear_orphans
+from pipeline.maintenance.repair import apply_removals, clear_orphans
 from pipeline.planning.diff import Key
 from pipeline.planning.plan import Plan
 from pipeline.sources.listing import Listing

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from jobs.embed.end_summary import report_end, report_stopped
 from jobs.embed.existing_rows import (
     check_prune,
     clips_to_retry,
@@ -24,10 +24,9 @@ from jobs.embed.table_totals import TableTotals
 from jobs.runtime.decoder_messages import hide_decoder_messages
 from jobs.runtime.download_bar import fetch_bar
 from jobs.runtime.listing_progress import log_listing_progress
-from jobs.runtime.monitor import Monitor, fidelity_text, summary
-from jobs.runtime.run_log import EXIT_FAILED, EXIT_STOPPED, Level, RunLog
+from jobs.runtime.monitor import Monitor
+from jobs.runtime.run_log import EXIT_FAILED, EXIT_OK, EXIT_TOO_MANY_ERRORS, RunLog
 from jobs.runtime.stop_signals import Stopped, StopRequest, is_ray_job
-from jobs.runtime.terminal import print_line
 from jobs.settings.config import EmbedConfig
 from jobs.settings.routing import weights_by_arch
 from jobs.settings.saved_settings import save_settings
@@ -35,20 +34,15 @@ from jobs.settings.table_spec import table_spec
 from pipeline.maintenance.inventory import take_inventory
 from pipeline.planning.plan import Plan, PlanOptions, plan_run
 from pipeline.progress import Counts as Counts
-from pipeline.readers.intake import passed_over_text
 from pipeline.sources.list_sources import list_sources
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.schema import check_carried_columns
 from pipeline.table.store.open_store import open_store
 from pipeline.table.table import Table, check_is_table_or_empty
-from pipeline.wording import count, time_text
 
 if TYPE_CHECKING:
     # Not before it is needed: torch takes seconds to import, and a mistyped path is told at once.
     from models.checkpoints.state_dict import Weights
-
-EXIT_OK = 0
-EXIT_TOO_MANY_ERRORS = 4
 
 
 def run_embed(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> int:
@@ -69,13 +63,7 @@ def run_embed(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest)
     try:
         return _run(config, out, log, stop)
     except Stopped:
-        return _stopped(log)
-
-
-def _stopped(log: RunLog, **fields: Any) -> int:
-    line = "stopped; what is committed stays. The same command goes on from there"
-    log.report("run_ended", line, "warning", outcome="stopped", exit_code=EXIT_STOPPED, **fields)
-    return EXIT_STOPPED
+        return report_stopped(log)
 
 
 def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> int:
@@ -121,9 +109,9 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
                 if plan.pending:
                     _execute(config, table, weights, plan, monitor, stop)
         except Stopped:
-            return _stopped(log, **monitor.totals(), table=table.store.location)
+            return report_stopped(log, **monitor.totals(), table=table.store.location)
         in_all = totals.final(plan, log)
-        code = _conclude(config, table, monitor, in_all, failed_clips, out, log, stop)
+        code = report_end(config, table, monitor, in_all, failed_clips, out, log, stop)
         return EXIT_FAILED if totals.n_gone and code in (EXIT_OK, EXIT_TOO_MANY_ERRORS) else code
 
 
@@ -218,73 +206,3 @@ def _execute(
         except SystemExit:
             # Ray's answer to a SIGTERM that comes between its start and our taking the signal back.
             raise Stopped from None
-
-
-def _conclude(
-    config: EmbedConfig,
-    table: Table,
-    monitor: Monitor,
-    in_all: Counts,
-    failed_clips: FailedClipLog,
-    out: Console,
-    log: RunLog,
-    stop: StopRequest,
-) -> int:
-    counts, location = monitor.committed, table.store.location
-    if monitor.n_shards:
-        out.print(summary("this run", counts, monitor.wall_s, location))
-        if monitor.without_clips:
-            n = count(monitor.without_clips, "container")
-            print_line(out, f"no clip in {n} of this run")
-        if monitor.passed_over:
-            print_line(out, f"passed over {passed_over_text(monitor.passed_over)}")
-        for text, indent in failed_clips.lines():
-            print_line(out, log.storage.redact(text), indent)
-    else:
-        print_line(out, "nothing to do: all clips of the source are in the table")
-    if table.fidelity:
-        print_line(out, fidelity_text(table.fidelity))
-    now = _table_text(in_all)
-    print_line(out, now)
-    if in_all.errors:
-        print_line(out, f"  all errors: passtream errors {shlex.quote(location)}", 4)
-    print_line(out, f"  check it:   passtream verify {shlex.quote(location)}", 4)
-    fields = monitor.totals() | {
-        "table": location,
-        "table_clips": in_all.clips,
-        "table_audio_s": round(in_all.audio_s, 3),
-        "table_errors": dict(sorted(in_all.errors.items())),
-        "fidelity": table.fidelity,
-        "passed_over": dict(monitor.passed_over),
-        "containers_without_clips": monitor.without_clips,
-    }
-    if stop.requested:
-        return _stopped(log, **fields)
-    outcome, code, line = "finished", EXIT_OK, ""
-    n_errors = counts.errors.total()
-    if monitor.failed:
-        outcome, code = "shards_failed", EXIT_FAILED
-        n_failed = len(monitor.failed)
-        again = "it" if n_failed == 1 else "them"
-        line = f"{count(n_failed, 'shard')} failed; the same command tries {again} again"
-    elif counts.clips and n_errors / counts.clips > config.max_error_ratio:
-        outcome, code = "too_many_errors", EXIT_TOO_MANY_ERRORS
-        line = (
-            f"{n_errors:,} of the {count(counts.clips, 'clip')} of this run "
-            f"{'is an error' if n_errors == 1 else 'are errors'}, more than "
-            f"--max-error-ratio {config.max_error_ratio:g} allows: exit code {code}"
-        )
-    if line:
-        print_line(out, line, 4)
-    level: Level = "error" if code else "info"
-    log.detail("run_ended", line or now, level, outcome=outcome, exit_code=code, **fields)
-    return code
-
-
-def _table_text(in_all: Counts) -> str:
-    """Return what the whole table holds."""
-    n_errors = in_all.errors.total()
-    share = f" ({n_errors / in_all.clips:.1%} of its clips)" if n_errors else ""
-    clips = count(in_all.clips - n_errors, "clip")
-    errors = count(n_errors, "error")
-    return f"the table now: {clips} with {time_text(in_all.audio_s)} of audio, {errors}{share}"

@@ -7,7 +7,7 @@ it that no clip stands twice.
 
 from jobs.runtime.run_log import RunLog
 from pipeline.maintenance.inventory import Inventory
-from pipeline.maintenance.rewrite import repair
+from pipeline.maintenance.repair import repair
 from pipeline.planning.plan import Plan
 from pipeline.progress import Counts
 from pipeline.table.commit_record import CommitRecord

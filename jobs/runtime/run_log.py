@@ -24,9 +24,11 @@ from models.errors import ModelError
 from pipeline.errors import PipelineError, UsageError
 from pipeline.io.storage import DEFAULT_STORAGE, Storage
 
+EXIT_OK = 0
 EXIT_CRASHED = 1
 EXIT_USAGE = 2
 EXIT_FAILED = 3
+EXIT_TOO_MANY_ERRORS = 4
 EXIT_STOPPED = 130
 _DRAIN_S = 2.0
 

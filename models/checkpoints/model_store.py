@@ -1,8 +1,8 @@
-"""Where checkpoints are kept: a folder, or a URI that fsspec opens; a sha256 beside each file.
+"""Stores of checkpoints: a local folder or a URI that fsspec opens, with a sha256 per file.
 
-`FILE.sha256` is written after `FILE` and decides: a file whose record is missing is not there yet,
-and one that does not match its record is damaged. Everything appears whole: in folders by a rename,
-in object stores by their put.
+The record `FILE.sha256` is written after `FILE`. A file without a record is incomplete, and a file
+that does not match its record is damaged. Files never appear half-written: a folder gets them by a
+rename, an object store by a put.
 """
 
 import contextlib
@@ -18,23 +18,24 @@ from urllib.parse import unquote, urlsplit
 from models.errors import WeightsError, first_line
 
 OnProgress = Callable[[int, int | None], None]
-"""Called with bytes done and bytes in all (None where the host does not say)."""
+"""Callback that gets the bytes done and the total bytes (None if the host does not report it)."""
 
 CHUNK_BYTES = 1 << 20
+"""Bytes per read when a checkpoint is copied or hashed."""
 _URI = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def is_uri(location: str) -> bool:
-    """Whether fsspec is to open it; else it is a path."""
+    """Return whether a location is a URI for fsspec rather than a local path."""
     return _URI.match(location) is not None
 
 
 class FolderStore:
-    """Checkpoints in a local folder, or one that is mounted; they are read in place.
+    """A store in a local or mounted folder; its checkpoints are read in place.
 
     Args:
-        root: the folder; made by the first `put`.
+        root: Folder of the checkpoints; the first `put` creates it.
     """
 
     def __init__(self, root: Path) -> None:
@@ -44,57 +45,58 @@ class FolderStore:
         return str(self.root)
 
     def locate(self, name: str) -> str:
-        """Path of a file."""
+        """Return the path of a file of the store."""
         return str(self.root / name)
 
     def names(self) -> set[str]:
-        """Files that are there."""
-        with _told(self), contextlib.suppress(FileNotFoundError):
+        """Return the names of the files in the store."""
+        with _translate_errors(self), contextlib.suppress(FileNotFoundError):
             return {path.name for path in self.root.iterdir()}
         return set()
 
-    def recorded(self, name: str) -> str | None:
-        """The sha256 beside a file; None where there is none.
+    def recorded_digest(self, name: str) -> str | None:
+        """Return the recorded sha256 of a file; None if it has no record.
 
         Raises:
-            WeightsError: it cannot be read, or is no sha256.
+            WeightsError: The record cannot be read or holds no sha256.
         """
-        with _told(self), contextlib.suppress(FileNotFoundError):
+        with _translate_errors(self), contextlib.suppress(FileNotFoundError):
             return parse_record((self.root / record_name(name)).read_bytes(), self.locate(name))
         return None
 
     def digest(self, name: str) -> str | None:
-        """The sha256 of what a file holds; None where it is not there."""
-        with _told(self), contextlib.suppress(FileNotFoundError):
+        """Compute the sha256 of a file; None if the file does not exist."""
+        with _translate_errors(self), contextlib.suppress(FileNotFoundError):
             return file_digest(self.root / name)
         return None
 
     def put(self, name: str, content: bytes, digest: str) -> None:
-        """Write a file, then its record; what is there is replaced."""
-        with _told(self, "written to"), replacing(self.root / name) as file:
+        """Write a file, then its record, replacing existing ones."""
+        with _translate_errors(self, "written to"), replacing(self.root / name) as file:
             file.write(content)
-        self.record(name, digest)
+        self.record_digest(name, digest)
 
-    def record(self, name: str, digest: str) -> None:
-        """Write the sha256 beside a file."""
-        with _told(self, "written to"), replacing(self.root / record_name(name)) as file:
+    def record_digest(self, name: str, digest: str) -> None:
+        """Write the sha256 record of a file."""
+        path = self.root / record_name(name)
+        with _translate_errors(self, "written to"), replacing(path) as file:
             file.write(f"{digest}\n".encode())
 
 
 class RemoteStore:
-    """Checkpoints below a URI of anything that fsspec opens.
+    """A store under a URI that fsspec opens; its checkpoints are downloaded before use.
 
     Args:
-        uri: of the folder, as `s3://bucket/prefix`.
+        uri: URI of the store, for example `s3://bucket/prefix`.
 
     Raises:
-        WeightsError: fsspec knows no such protocol, or its package is not installed.
+        WeightsError: The protocol is unknown to fsspec, or its package is not installed.
     """
 
     def __init__(self, uri: str) -> None:
         self.uri = uri.rstrip("/")
-        with _told(self):
-            from fsspec.core import url_to_fs  # only URIs need it
+        with _translate_errors(self):
+            from fsspec.core import url_to_fs  # imported here: local stores do not need fsspec
 
             self._fs: Any
             self._fs, self._root = url_to_fs(self.uri)
@@ -103,32 +105,32 @@ class RemoteStore:
         return self.uri
 
     def locate(self, name: str) -> str:
-        """URI of a file."""
+        """Return the URI of a file of the store."""
         return f"{self.uri}/{name}"
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
 
     def names(self) -> set[str]:
-        """Files that are there."""
-        with _told(self), contextlib.suppress(FileNotFoundError):
+        """Return the names of the files in the store."""
+        with _translate_errors(self), contextlib.suppress(FileNotFoundError):
             self._fs.invalidate_cache()
             return {path.rsplit("/", 1)[-1] for path in self._fs.ls(self._root, detail=False)}
         return set()
 
-    def recorded(self, name: str) -> str | None:
-        """The sha256 beside a file; None where there is none.
+    def recorded_digest(self, name: str) -> str | None:
+        """Return the recorded sha256 of a file; None if it has no record.
 
         Raises:
-            WeightsError: it cannot be read, or is no sha256.
+            WeightsError: The record cannot be read or holds no sha256.
         """
-        with _told(self), contextlib.suppress(FileNotFoundError):
+        with _translate_errors(self), contextlib.suppress(FileNotFoundError):
             return parse_record(self._fs.cat_file(self._path(record_name(name))), self.locate(name))
         return None
 
     def digest(self, name: str) -> str | None:
-        """The sha256 of what a file holds, which is read for it; None where it is not there."""
-        with _told(self), contextlib.suppress(FileNotFoundError):
+        """Read a whole file and compute its sha256; None if the file does not exist."""
+        with _translate_errors(self), contextlib.suppress(FileNotFoundError):
             digest = hashlib.sha256()
             with self._fs.open(self._path(name), "rb") as source:
                 while chunk := source.read(CHUNK_BYTES):
@@ -139,14 +141,24 @@ class RemoteStore:
     def fetch(
         self, name: str, recorded: str, path: Path, on_progress: OnProgress | None = None
     ) -> None:
-        """Copy a file to `path`, which appears whole and with the recorded sha256, or not at all.
+        """Download a file to `path`, which stays unchanged if the download or the check fails.
+
+        Args:
+            name: Name of the file in the store.
+            recorded: Expected sha256, as recorded in the store.
+            path: Local path of the copy; an existing file is replaced.
+            on_progress: Callback for the bytes downloaded.
 
         Raises:
-            FileNotFoundError: it is not there.
-            WeightsError: it cannot be read, or its sha256 is another.
+            FileNotFoundError: The store does not have the file.
+            WeightsError: The file cannot be read, or it does not have the expected sha256.
         """
         digest = hashlib.sha256()
-        with _told(self), self._fs.open(self._path(name), "rb") as source, replacing(path) as file:
+        with (
+            _translate_errors(self),
+            self._fs.open(self._path(name), "rb") as source,
+            replacing(path) as file,
+        ):
             while chunk := source.read(CHUNK_BYTES):
                 digest.update(chunk)
                 file.write(chunk)
@@ -155,8 +167,8 @@ class RemoteStore:
             check_digest(self.locate(name), digest.hexdigest(), recorded)
 
     def put(self, name: str, content: bytes, digest: str) -> None:
-        """Write a file, then its record; what is there is replaced."""
-        with _told(self, "written to"):
+        """Write a file, then its record, replacing existing ones."""
+        with _translate_errors(self, "written to"):
             self._fs.pipe_file(self._path(name), content)
             self._fs.pipe_file(self._path(record_name(name)), f"{digest}\n".encode())
 
@@ -165,10 +177,10 @@ Store = FolderStore | RemoteStore
 
 
 def open_store(location: str) -> Store:
-    """The store at a path or URI; nothing is read or made yet.
+    """Return the store at a path or URI, without reading or creating anything.
 
     Raises:
-        WeightsError: fsspec cannot open such a URI.
+        WeightsError: The protocol of the URI is unknown or its package is not installed.
     """
     if not is_uri(location):
         return FolderStore(Path(location).expanduser().absolute())
@@ -179,47 +191,57 @@ def open_store(location: str) -> Store:
 
 
 def record_name(name: str) -> str:
-    """Name of the file that holds the sha256 of `name`."""
+    """Return the name of the record file that holds the sha256 of file `name`."""
     return f"{name}.sha256"
 
 
 def parse_record(content: bytes, location: str) -> str:
-    """The digest in a record, which may also be what `sha256sum` prints.
+    """Return the digest in a record: a bare sha256, or the output of `sha256sum`.
+
+    Args:
+        content: Content of the record file.
+        location: Path or URI of the checkpoint, for the error message.
 
     Raises:
-        WeightsError: it is none.
+        WeightsError: The record does not start with a sha256.
     """
-    words = content.decode("ascii", "replace").lower().split()
-    if not words or not _SHA256.fullmatch(words[0]):
+    fields = content.decode("ascii", "replace").lower().split()
+    if not fields or not _SHA256.fullmatch(fields[0]):
         raise WeightsError(
-            f"{record_name(location)} holds no sha256; write `sha256sum` of it there"
+            f"{record_name(location)} holds no sha256; write the output of `sha256sum` for "
+            f"{location} to it"
         )
-    return words[0]
+    return fields[0]
 
 
 def check_digest(location: str, digest: str, recorded: str) -> None:
-    """Hold a file of a store to its record.
+    """Compare the digest of a file with its record.
+
+    Args:
+        location: Path or URI of the file, for the error message.
+        digest: Computed sha256 of the file.
+        recorded: Recorded sha256 of the file.
 
     Raises:
-        WeightsError: they differ.
+        WeightsError: The digests differ.
     """
     if digest != recorded:
         raise WeightsError(
             f"{location} has sha256 {digest}, but {record_name(location)} says {recorded}: the "
-            "file is damaged or another one; put it anew with passtream models pull"
+            "file is damaged or a different one; replace it with passtream models pull"
         )
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file, hex."""
+    """Return the sha256 of a file as a hex string."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to; at the end of the block it becomes `path`, whole and on the disk."""
-    # Not tempfile: its files are for their owner only, and a cache may be shared.
+    """Open a file for writing that replaces `path` atomically when the block ends without error."""
+    # `tempfile` is not used, as its files are private to their owner and a cache may be shared.
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -234,16 +256,22 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _told(store: "Store", done: str = "read") -> Iterator[None]:
-    """Errors of a file system or an object store, of whatever kind, in one line."""
+def _translate_errors(store: "Store", operation: str = "read") -> Iterator[None]:
+    """Raise any error of a file system or object store as a `WeightsError` of one line.
+
+    Args:
+        store: Store that is accessed.
+        operation: Participle for the message, `read` or `written to`. A file that is not found
+            while reading stays a `FileNotFoundError`.
+    """
     try:
         yield
     except WeightsError:
         raise
     except Exception as error:
-        if isinstance(error, FileNotFoundError) and done == "read":
+        if isinstance(error, FileNotFoundError) and operation == "read":
             raise
         raise WeightsError(
-            f"{store}, where models are kept, cannot be {done}: {first_line(error)}; check the "
-            "address, and the permissions or credentials"
+            f"{store}, where models are kept, cannot be {operation}: {first_line(error)}; check "
+            "the address, and the permissions or credentials"
         ) from error

@@ -1,9 +1,11 @@
-"""The published checkpoints: from the model store, or the cache, or downloaded to it once.
+"""Access to the published checkpoints, through a model store or the local cache.
 
-Nobody publishes digests for these files, so the sha256 of the first use is written beside the file
-in the cache and every later load must match it. A file that a person puts into the cache by hand
-counts as a first use. Where `PASSTREAM_MODELS` names a model store, its files and its digests
-decide, and the internet is never asked.
+Without a model store, a checkpoint is downloaded to the cache once. No digests are published for
+these files, so the sha256 at the first use is recorded in the cache, and every later load must
+match it. A file that a user copies into the cache is recorded at its first use in the same way.
+
+If `PASSTREAM_MODELS` names a model store, only its files and recorded digests count, and nothing is
+downloaded from the internet.
 """
 
 import os
@@ -29,17 +31,17 @@ from models.checkpoints.model_store import (
 from models.errors import WeightsError, WeightsUnavailableError
 
 CONNECT_TIMEOUT_S = 20.0
-_TRIAL = "for a trial, take random ones: --weights random:0"
+_RANDOM_WEIGHTS_HINT = "for a trial, use random weights: --weights random:0"
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointLocation:
-    """Where a checkpoint would be taken from.
+    """Location of an arch's checkpoint, and whether it is available there.
 
     Attributes:
-        state: `store`, `cached`, or `absent`, which is: to be downloaded.
-        location: path or URI of the file; of where it would lie if it is absent.
-        sha256: what is recorded for it; None where nothing is.
+        state: `store` or `cached` if the checkpoint is available there, otherwise `absent`.
+        location: Path or URI of the file, or where it would be if it is absent.
+        sha256: Recorded sha256 of the file; None if there is no record.
     """
 
     state: Literal["store", "cached", "absent"]
@@ -48,74 +50,78 @@ class CheckpointLocation:
 
 
 def cache_dir() -> Path:
-    """The folder for downloads: `PASSTREAM_CACHE`, else `~/.cache/passtream`."""
+    """Return the cache folder: `PASSTREAM_CACHE`, or `~/.cache/passtream` if that is not set."""
     configured = os.environ.get("PASSTREAM_CACHE")
     return Path(configured) if configured else Path.home() / ".cache" / "passtream"
 
 
 def cached_path(spec: ArchSpec) -> Path:
-    """Where the arch's published checkpoint lies in the cache, or is to be put."""
+    """Return the path of the arch's checkpoint in the cache, whether or not it is there."""
     return cache_dir() / "checkpoints" / spec.file_name
 
 
 def model_store() -> Store | None:
-    """The store that `PASSTREAM_MODELS` names; None where it is not set."""
+    """Return the model store that `PASSTREAM_MODELS` names; None if it is not set."""
     configured = os.environ.get("PASSTREAM_MODELS")
     return open_store(configured) if configured else None
 
 
 def fetch_published(spec: ArchSpec, on_progress: OnProgress | None = None) -> Path:
-    """Local path of the arch's checkpoint, fetched into the cache if need be.
+    """Return a local path of the arch's checkpoint, fetching it into the cache if necessary.
 
     Args:
-        spec: the arch.
-        on_progress: called with bytes done and bytes in all (None where unknown).
+        spec: Arch of the checkpoint.
+        on_progress: Callback for the bytes downloaded.
 
     Raises:
-        WeightsUnavailableError: not in the model store; or without one: not cached, and the host
-            cannot be reached.
-        WeightsError: the file does not have the digest recorded for it, or the store fails.
+        WeightsUnavailableError: The checkpoint is not in the model store. Without a model store:
+            it is not cached and cannot be downloaded.
+        WeightsError: The file does not match its recorded digest, or the store fails.
     """
     store = model_store()
-    return _from_store(spec, store, on_progress) if store else fetch_to_cache(spec, on_progress)
+    if store:
+        return _fetch_from_store(spec, store, on_progress)
+    return fetch_to_cache(spec, on_progress)
 
 
 def source_of(spec: ArchSpec) -> str:
-    """What `fetch_published` fetches: a URI in the model store, or the published URL."""
+    """Return the checkpoint's location in the model store, or without a store its published URL."""
     store = model_store()
     return store.locate(spec.file_name) if store else spec.url
 
 
 def locate_checkpoints() -> dict[str, CheckpointLocation]:
-    """Where the checkpoint of each arch is; the files themselves are not read.
+    """Find the checkpoint of each arch, by arch name, without reading the checkpoints themselves.
 
     Raises:
-        WeightsError: the model store cannot be read.
+        WeightsError: The model store, or the cache if there is none, cannot be read.
     """
     store = model_store()
-    place = store or FolderStore(cache_dir() / "checkpoints")
-    names = place.names()
+    searched = store or FolderStore(cache_dir() / "checkpoints")
+    names = searched.names()
     found = {}
     for arch, spec in ARCHS.items():
         name = spec.file_name
-        recorded = place.recorded(name) if record_name(name) in names else None
-        # In a store the record is written last, so a file without one is not there yet.
-        here = name in names and (store is None or recorded is not None)
+        recorded = searched.recorded_digest(name) if record_name(name) in names else None
+        # A store writes the record last, so a file without a record is incomplete.
+        is_available = name in names and (store is None or recorded is not None)
         found[arch] = CheckpointLocation(
-            "absent" if not here else "store" if store else "cached", place.locate(name), recorded
+            "absent" if not is_available else "store" if store else "cached",
+            searched.locate(name),
+            recorded,
         )
     return found
 
 
-def _from_store(spec: ArchSpec, store: Store, on_progress: OnProgress | None) -> Path:
+def _fetch_from_store(spec: ArchSpec, store: Store, on_progress: OnProgress | None) -> Path:
     name = spec.file_name
-    recorded = store.recorded(name)
+    recorded = store.recorded_digest(name)
     if recorded is None:
-        raise _not_in(store, spec, record_name(name))
+        raise _not_in_store_error(store, spec, record_name(name))
     if isinstance(store, FolderStore):
         digest = store.digest(name)
         if digest is None:
-            raise _not_in(store, spec, name)
+            raise _not_in_store_error(store, spec, name)
         check_digest(store.locate(name), digest, recorded)
         return store.root / name
     path = cached_path(spec)
@@ -123,38 +129,42 @@ def _from_store(spec: ArchSpec, store: Store, on_progress: OnProgress | None) ->
         try:
             store.fetch(name, recorded, path, on_progress)
         except FileNotFoundError:
-            raise _not_in(store, spec, name) from None
+            raise _not_in_store_error(store, spec, name) from None
     cache = FolderStore(path.parent)
-    if cache.recorded(name) != recorded:
-        cache.record(name, recorded)
+    if cache.recorded_digest(name) != recorded:
+        cache.record_digest(name, recorded)
     return path
 
 
-def _not_in(store: Store, spec: ArchSpec, name: str) -> WeightsUnavailableError:
+def _not_in_store_error(store: Store, spec: ArchSpec, name: str) -> WeightsUnavailableError:
     return WeightsUnavailableError(
         f"the weights of {spec.name} are not in the model store {store} (no {name})",
         (
-            _TRIAL,
-            f"or put them there: passtream models pull {spec.name} --to {store}, where the "
-            "internet can be reached",
+            _RANDOM_WEIGHTS_HINT,
+            "or put them there, on a machine with internet access: "
+            f"passtream models pull {spec.name} --to {store}",
         ),
     )
 
 
 def fetch_to_cache(spec: ArchSpec, on_progress: OnProgress | None = None) -> Path:
-    """Path of the arch's checkpoint in the cache, downloaded if it is not there yet.
+    """Return the path of the arch's checkpoint in the cache, downloading it if necessary.
+
+    Args:
+        spec: Arch of the checkpoint.
+        on_progress: Callback for the bytes downloaded.
 
     Raises:
-        WeightsUnavailableError: not cached, and the host cannot be reached.
-        WeightsError: the cached file no longer has the digest recorded at its first use.
+        WeightsUnavailableError: The checkpoint is not cached and cannot be downloaded.
+        WeightsError: The cached file does not match the digest recorded at its first use.
     """
     path = cached_path(spec)
     if not path.exists():
         _download(spec, path, on_progress)
     cache = FolderStore(path.parent)
-    recorded, digest = cache.recorded(path.name), file_digest(path)
+    recorded, digest = cache.recorded_digest(path.name), file_digest(path)
     if recorded is None:
-        cache.record(path.name, digest)
+        cache.record_digest(path.name, digest)
     elif recorded != digest:
         raise WeightsError(
             f"{path} has sha256 {digest}, but {recorded} was recorded at its first use: the file "
@@ -182,17 +192,17 @@ def _download(spec: ArchSpec, path: Path, on_progress: OnProgress | None) -> Non
                 raise OSError(f"the connection ended after {done} of {total} bytes")
     except (OSError, HTTPException) as error:
         if isinstance(error, HTTPError):
-            error.close()  # it is the response as well, and holds its socket
+            error.close()  # an HTTPError is also the response, and keeps its socket open
         reason = getattr(error, "reason", None) or error
         if isinstance(reason, OSError) and reason.strerror and not reason.filename:
             reason = reason.strerror
         raise WeightsUnavailableError(
-            f"the weights of {spec.name} are not here, and cannot be downloaded: {reason}",
+            f"the weights of {spec.name} are not cached and cannot be downloaded: {reason}",
             (
-                _TRIAL,
+                _RANDOM_WEIGHTS_HINT,
                 f"or download {spec.url} elsewhere, and put that file at {path}",
-                "or set PASSTREAM_MODELS to a folder or URI that has it: passtream models pull "
-                f"{spec.name} --to PLACE fills one, where the internet can be reached",
-                "or name a file of your own: --weights FILE",
+                "or set PASSTREAM_MODELS to a model store (a folder or URI), filled on a machine "
+                f"with internet access: passtream models pull {spec.name} --to STORE",
+                "or use a checkpoint file of your own: --weights FILE",
             ),
         ) from error

@@ -1,8 +1,8 @@
-"""State dicts: from a published checkpoint, a file, a URI or a seed, to checked tensors.
+"""Loading of state dicts from a published checkpoint, a file, a URI or a random seed.
 
-Whatever the origin, what comes out has exactly the arch's keys and shapes in float32, and its
-digest names the tensors themselves, so the same weights have one digest in any container. Pickled
-code is never run: torch files are read with `weights_only`.
+A loaded state dict has exactly the keys and shapes of its arch, in float32. Its digest is computed
+from the tensors, so the same weights have the same digest in any file format. Pickled code is never
+run: torch files are read with `weights_only`.
 """
 
 import hashlib
@@ -25,19 +25,19 @@ from models.passt.transformer import PaSST
 
 StateDict = dict[str, Tensor]
 _RANDOM = re.compile(r"random:(\d+)")
-_WRAPPERS = ("model", "state_dict")
+_WRAPPER_KEYS = ("model", "state_dict")
 _MAX_NESTING = 8
-_SHOWN_KEYS = 5
+_MAX_LISTED_KEYS = 5
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A checked state dict.
+    """A checked state dict with its origin and digest.
 
     Attributes:
-        origin: where it came from: `published`, `custom`, or `random:SEED`.
-        digest: sha256 over names, shapes and values, hex.
-        state_dict: exactly the arch's keys and shapes, float32.
+        origin: Origin of the weights: `published`, `custom`, or `random:SEED`.
+        digest: Digest of the tensors, as `state_dict_digest` computes it.
+        state_dict: Tensors with exactly the arch's keys and shapes, float32.
     """
 
     origin: str
@@ -46,10 +46,10 @@ class Weights:
 
 
 def check_weights_name(weights: str) -> None:
-    """Refuse a `--weights` value that no loader understands, before anything is read.
+    """Raise an error if a `--weights` value asks for random weights without a valid seed.
 
     Raises:
-        WeightsError: the name is `random` or `random:...` without a seed that torch takes.
+        WeightsError: The value is `random`, or `random:...` without a seed below 2**64.
     """
     if weights != "random" and not weights.startswith("random:"):
         return
@@ -64,13 +64,15 @@ def load_weights(weights: str, spec: ArchSpec, on_progress: OnProgress | None = 
     """Load and check the weights that `--weights` names.
 
     Args:
-        weights: `auto`, `random:SEED`, a path, or a URI that fsspec can open.
-        spec: the arch they must belong to.
-        on_progress: told of the bytes of a download.
+        weights: `auto` (the published checkpoint), `random:SEED`, a path, or a URI that fsspec
+            can open.
+        spec: Arch that the weights must belong to.
+        on_progress: Callback for the bytes of a published checkpoint that is downloaded.
 
     Raises:
-        WeightsError: unreadable, or not this arch's; the message lists the keys.
-        WeightsUnavailableError: `auto`, and the file is neither cached nor reachable.
+        WeightsError: The weights cannot be read or do not belong to the arch; the message lists
+            the keys that do not match.
+        WeightsUnavailableError: The published checkpoint is not available on this machine.
     """
     check_weights_name(weights)
     if match := _RANDOM.fullmatch(weights):
@@ -80,15 +82,15 @@ def load_weights(weights: str, spec: ArchSpec, on_progress: OnProgress | None = 
         path = fetch_published(spec, on_progress)
         origin, name, content = "published", str(path), path.read_bytes()
     else:
-        origin, name, content = "custom", weights, _read(weights)
+        origin, name, content = "custom", weights, _read_file(weights)
     state_dict = fit_state_dict(parse_state_dict(content, name), spec, name)
     return Weights(origin, state_dict_digest(state_dict), state_dict)
 
 
-def _read(location: str) -> bytes:
+def _read_file(location: str) -> bytes:
     try:
         if is_uri(location):
-            import fsspec  # only URIs need it
+            import fsspec  # imported here: local files do not need fsspec
 
             with fsspec.open(location, "rb") as file:
                 content: bytes = file.read()
@@ -98,19 +100,19 @@ def _read(location: str) -> bytes:
         raise WeightsError(
             f"weights {location!r}: no such file; give a state dict, auto, or random:0 for a trial"
         ) from None
-    except Exception as error:  # a store's own kinds as well: credentials, endpoints
+    except Exception as error:  # stores raise error classes of their own, as for credentials
         raise WeightsError(f"weights {location!r} cannot be read: {first_line(error)}") from error
 
 
 def parse_state_dict(content: bytes, name: str) -> StateDict:
-    """Tensors of a torch or safetensors file, unwrapped.
+    """Parse a torch or safetensors file, and return its state dict without wrapper dicts.
 
     Args:
-        content: the file's bytes.
-        name: what to call it in errors.
+        content: Content of the file.
+        name: Name of the file for error messages.
 
     Raises:
-        WeightsError: damaged, of another format, or a pickle that holds more than tensors.
+        WeightsError: The file is damaged, has another format, or holds pickled objects.
     """
     try:
         if content[8:9] == b"{":
@@ -121,15 +123,15 @@ def parse_state_dict(content: bytes, name: str) -> StateDict:
             f"weights {name!r}: not a plain state dict: it is damaged, or it holds pickled "
             "objects, which are never run; save model.state_dict() with torch.save or safetensors"
         ) from error
-    except Exception as error:  # torch.load raises nearly anything on bytes that are not its own
+    except Exception as error:  # torch.load raises errors of nearly any class on foreign bytes
         raise WeightsError(
             f"weights {name!r}: damaged, or neither torch nor safetensors ({len(content)} bytes: "
             f"{first_line(error)})"
         ) from error
-    for _ in range(_MAX_NESTING):  # not without end: a pickle can hold itself
+    for _ in range(_MAX_NESTING):  # bounded, because a pickled dict can contain itself
         wrapped = loaded if isinstance(loaded, Mapping) else {}
         loaded = next(
-            (wrapped[w] for w in _WRAPPERS if isinstance(wrapped.get(w), Mapping)), loaded
+            (wrapped[key] for key in _WRAPPER_KEYS if isinstance(wrapped.get(key), Mapping)), loaded
         )
     if not isinstance(loaded, Mapping) or not all(
         isinstance(key, str) and isinstance(value, Tensor) for key, value in loaded.items()
@@ -139,13 +141,19 @@ def parse_state_dict(content: bytes, name: str) -> StateDict:
 
 
 def fit_state_dict(state_dict: StateDict, spec: ArchSpec, name: str) -> StateDict:
-    """The tensors of `state_dict` as the arch takes them, in its order, float32.
+    """Check a state dict against an arch, and return it in the arch's key order and float32.
 
-    The `net.` prefix of the reference's wrapper is taken off.
+    If any key has the `net.` prefix of the reference's wrapper, the prefix is removed and keys
+    without it are dropped.
+
+    Args:
+        state_dict: Tensors as read from a file.
+        spec: Arch that the tensors must belong to.
+        name: Name of the file for error messages.
 
     Raises:
-        WeightsError: keys missing, unexpected, of another shape or type, or with values that are
-            not finite; the first of each are listed.
+        WeightsError: Keys are missing or unexpected, or tensors have another shape, are not dense
+            floats or hold values that are not finite. The first keys of each problem are listed.
     """
     if any(key.startswith("net.") for key in state_dict):
         state_dict = {
@@ -165,49 +173,52 @@ def fit_state_dict(state_dict: StateDict, spec: ArchSpec, name: str) -> StateDic
         *(
             ("not floats", f"{key} {str(state_dict[key].dtype).removeprefix('torch.')}")
             for key in expected
-            if key in state_dict and not _holds_floats(state_dict[key])
+            if key in state_dict and not _is_dense_float(state_dict[key])
         ),
     ]
     if problems:
         raise WeightsError(
-            f"weights {name!r} do not belong to arch {spec.name!r}: {_listed(problems)}"
+            f"weights {name!r} do not belong to arch {spec.name!r}: {_list_problems(problems)}"
         )
     fitted = {key: state_dict[key].float().contiguous() for key in expected}
-    broken = [("not finite", key) for key, value in fitted.items() if not value.isfinite().all()]
-    if broken:
+    not_finite = [
+        ("not finite", key) for key, value in fitted.items() if not value.isfinite().all()
+    ]
+    if not_finite:
         raise WeightsError(
-            f"weights {name!r} hold NaN or infinite values, as a training that diverged leaves "
-            f"them: {_listed(broken)}"
+            f"weights {name!r} hold NaN or infinite values, usually because training diverged: "
+            f"{_list_problems(not_finite)}"
         )
     return fitted
 
 
-def _holds_floats(value: Tensor) -> bool:
-    # A saved tensor may also be sparse, or of the meta device and without values.
+def _is_dense_float(value: Tensor) -> bool:
+    # A saved tensor may also be sparse, or on the meta device, where it has no values.
     return value.is_floating_point() and value.layout == torch.strided and not value.is_meta
 
 
-def _listed(problems: list[tuple[str, str]]) -> str:
+def _list_problems(problems: list[tuple[str, str]]) -> str:
     parts = []
     for kind in dict(problems):
         keys = [key for problem, key in problems if problem == kind]
         if keys:
-            more = f" and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else ""
-            parts.append(f"{len(keys)} {kind} ({', '.join(keys[:_SHOWN_KEYS])}{more})")
+            listed, n_more = keys[:_MAX_LISTED_KEYS], len(keys) - _MAX_LISTED_KEYS
+            more = f" and {n_more} more" if n_more > 0 else ""
+            parts.append(f"{len(keys)} {kind} ({', '.join(listed)}{more})")
     return "; ".join(parts)
 
 
 def expected_shapes(spec: ArchSpec) -> dict[str, torch.Size]:
-    """Keys and shapes of the arch's state dict."""
+    """Return the shape of each tensor in the arch's state dict, by key."""
     with torch.device("meta"):
         return {key: value.shape for key, value in PaSST(spec).state_dict().items()}
 
 
 def random_state_dict(spec: ArchSpec, seed: int) -> StateDict:
-    """Weights for trials: the same on every machine for one seed and one torch.
+    """Generate random weights for trials; a seed gives the same weights with the same torch.
 
-    They are drawn wider than a training start, which would leave all tokens nearly alike: here
-    the order of the patches and what they hold move the embedding.
+    The values vary more than at the start of a training, where all tokens would be nearly equal.
+    So the content and the order of the patches both affect the embedding.
     """
     generator = torch.Generator().manual_seed(seed)
     state_dict = {}
@@ -225,7 +236,7 @@ def random_state_dict(spec: ArchSpec, seed: int) -> StateDict:
 
 
 def state_dict_digest(state_dict: Mapping[str, Tensor]) -> str:
-    """sha256 over the sorted names, dtypes, shapes and values, hex."""
+    """Compute the sha256 (hex) over keys, dtypes, shapes and values, sorted by key."""
     digest = hashlib.sha256()
     for key in sorted(state_dict):
         value = state_dict[key].detach().cpu().contiguous()

@@ -1,5 +1,5 @@
-"""HEAR 2021 modules: each a module with the common API of that challenge.
+"""HEAR 2021 modules: Python modules with the common API of the HEAR challenge.
 
-`load_model`, `get_scene_embeddings`, `get_timestamp_embeddings`; the table of them
-is `models.hear.registry`.
+Each module listed in `models.hear.registry` has `load_model`, `get_scene_embeddings` and
+`get_timestamp_embeddings`. They are built from `PasstWrapper`, the reference's interface to PaSST.
 """

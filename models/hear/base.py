@@ -1,4 +1,4 @@
-"""HEAR module: 10 s windows, 160 ms timestamps."""
+"""HEAR module: 10 s scene windows, timestamp windows of 160 ms."""
 
 from models.hear.factory import get_model_passt
 from models.hear.module import HearModule

@@ -1,4 +1,4 @@
-"""HEAR module: another name of `base2level`."""
+"""HEAR module: the same as `base2level`, under another name."""
 
 from models.hear.factory import get_model_passt
 from models.hear.module import HearModule

@@ -1,4 +1,4 @@
-"""HEAR module: 10 s windows, timestamps through 160 ms, 640 ms and raw log-mel."""
+"""HEAR module: 10 s scene windows, timestamp windows of 160 ms and 640 ms, and log-mel frames."""
 
 from models.hear.factory import get_model_passt
 from models.hear.module import HearModule

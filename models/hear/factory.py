@@ -1,7 +1,7 @@
-"""Nets and models by arch name, as the reference offers them, with its argument names.
+"""The reference's functions that build nets and models by arch name, with its argument names.
 
-What the reference's caller has to pair by hand (strides, input size, front end) belongs to the arch
-here; an argument may repeat it, and a different value is refused.
+In the reference, callers choose strides, input size and front end to match the arch. Here the arch
+determines them: an argument may repeat the arch's value, and any other value raises an error.
 """
 
 from dataclasses import replace
@@ -30,24 +30,25 @@ def get_model_passt(
     s_patchout_f: int = 0,
     weights: str = "auto",
 ) -> PaSST:
-    """A PaSST in evaluation mode.
+    """Build a PaSST net in evaluation mode, on the CPU.
 
     Args:
-        arch: name of the arch.
-        pretrained: load `weights`; otherwise start from random parameters.
-        n_classes: width of the head; None for the arch's. Another one gets a new random head.
-        in_channels: 1.
-        fstride: the arch's, or None.
-        tstride: the arch's, or None.
-        input_fdim: 128.
-        input_tdim: the arch's, or None.
-        u_patchout: patches that training drops of the sequence.
-        s_patchout_t: columns of the patch grid that training drops.
-        s_patchout_f: rows of the patch grid that training drops.
-        weights: as `models.checkpoints.state_dict.load_weights` takes them.
+        arch: Name or alias of the arch.
+        pretrained: Load `weights`; otherwise initialize the parameters randomly.
+        n_classes: Width of the head; None for the arch's. Another width gets a new random head.
+        in_channels: Number of input channels; must be 1.
+        fstride: Patch stride over mel bands; None or the arch's.
+        tstride: Patch stride over frames; None or the arch's.
+        input_fdim: Number of mel bands; must be 128.
+        input_tdim: Number of frames of the time positions; None or the arch's.
+        u_patchout: Number of single patches that training drops.
+        s_patchout_t: Number of columns of the patch grid (time) that training drops.
+        s_patchout_f: Number of rows of the patch grid (frequency) that training drops.
+        weights: Weights to load, as for `models.checkpoints.state_dict.load_weights`.
 
     Raises:
-        ModelError: no such arch, a value that is not the arch's, or weights that are not.
+        ModelError: The arch is unknown, an argument contradicts it or is out of range, or the
+            weights cannot be loaded or do not belong to it.
     """
     spec = arch_spec(arch)
     for name, value, expected in (
@@ -61,13 +62,13 @@ def get_model_passt(
             raise ModelError(f"{name} must be {expected} for arch {arch!r} (got {value})")
     if n_classes is not None and n_classes < 1:
         raise ModelError(f"n_classes must be at least 1 (got {n_classes})")
-    ours = replace(spec, n_classes=n_classes or spec.n_classes)
+    net_spec = replace(spec, n_classes=n_classes or spec.n_classes)
     patchout = Patchout(u_patchout, s_patchout_t, s_patchout_f)
     if not pretrained:
-        return init_parameters(PaSST(ours, patchout))
+        return init_parameters(PaSST(net_spec, patchout))
     net = PaSST.from_state_dict(spec, load_weights(weights, spec).state_dict, patchout)
-    if ours.n_classes != spec.n_classes:
-        net.reset_classifier(ours.n_classes)
+    if net_spec.n_classes != spec.n_classes:
+        net.reset_classifier(net_spec.n_classes)
     return net
 
 
@@ -78,17 +79,20 @@ def get_basic_model(
     weights: str = "auto",
     **options: Any,
 ) -> PasstWrapper:
-    """A net with its front end, which takes waves; in evaluation mode, on the CPU.
+    """Build a model that takes waveforms: a net with its front end, in evaluation mode on the CPU.
 
     Args:
-        mode: `all` (logits, then features), `embed_only` or `logits`.
-        arch: name of the arch.
-        pretrained: as `get_model_passt`.
-        weights: as `get_model_passt`.
-        options: of `models.hear.wrapper.PasstWrapper`; the windows default to the arch's.
+        mode: Outputs of the model: `all` (logits, then features), `embed_only` (features) or
+            `logits`.
+        arch: Name or alias of the arch.
+        pretrained: Load `weights`; otherwise initialize the parameters randomly.
+        weights: Weights to load, as for `models.checkpoints.state_dict.load_weights`.
+        options: Further arguments of `models.hear.wrapper.PasstWrapper`. `max_model_window` and
+            `scene_hop` default to the arch's.
 
     Raises:
-        ModelError: as `get_model_passt`, or an option that cannot be.
+        ModelError: The arch is unknown, the weights cannot be loaded or do not belong to it, or
+            an option is invalid.
     """
     spec = arch_spec(arch)
     windows = {
@@ -100,5 +104,5 @@ def get_basic_model(
 
 
 def front_end(spec: ArchSpec) -> AugmentMelSTFT:
-    """The front end of an arch."""
+    """Build the log-mel front end of an arch."""
     return AugmentMelSTFT(hopsize=spec.hop_samples)

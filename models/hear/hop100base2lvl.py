@@ -1,4 +1,4 @@
-"""HEAR module: STFT hop 100, timestamps through 160 ms and 800 ms."""
+"""HEAR module: STFT hop 100, timestamp windows of 160 ms and 800 ms."""
 
 from models.hear.factory import get_model_passt
 from models.hear.module import HearModule

@@ -1,4 +1,4 @@
-"""HEAR module: STFT hop 160, 160 ms timestamps."""
+"""HEAR module: STFT hop 160, timestamp windows of 160 ms."""
 
 from models.hear.factory import get_model_passt
 from models.hear.module import HearModule

@@ -1,4 +1,4 @@
-"""HEAR module: STFT hop 160, timestamps through 160 ms, 800 ms and raw log-mel."""
+"""HEAR module: STFT hop 160, timestamp windows of 160 ms and 800 ms, and log-mel frames."""
 
 from models.hear.factory import get_model_passt
 from models.hear.module import HearModule

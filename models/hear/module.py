@@ -1,7 +1,7 @@
-"""The common API of the HEAR modules: loading a model, scene and timestamp embeddings.
+"""Common API of the HEAR modules: loading a model, scene embeddings, timestamp embeddings.
 
-Every module of `models.hear` exports the methods of one `HearModule`. See
-https://hearbenchmark.com/hear-api.html.
+Each HEAR module of `models.hear` exports the methods of one `HearModule` as its functions. The API
+is specified at https://hearbenchmark.com/hear-api.html.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from models.hear.wrapper import PasstWrapper
 
 @dataclass(frozen=True, slots=True)
 class HearModule:
-    """One module; its methods are what the Python module exports.
+    """Functions of one HEAR module, for its arch and its timestamp windows.
 
     Attributes:
-        spec: arch and timestamps.
+        spec: Settings of the module.
     """
 
     spec: HearSpec
@@ -30,19 +30,22 @@ class HearModule:
     def load_model(
         self, model_file_path: str = "", mode: str = "all", **options: Any
     ) -> PasstWrapper:
-        """The module's model in evaluation mode, on a GPU where there is one.
+        """Load the module's model in evaluation mode, on the GPU if there is one.
 
         Args:
-            model_file_path: a state dict of the arch, or anything else that
-                `load_weights` takes. Nothing, or an empty file (HEAR's tools want a
-                path even of models that bring their own weights), means the published weights.
-            mode: `all` (logits, then features), `embed_only` or `logits`.
-            options: of `models.hear.wrapper.PasstWrapper`, as `scene_hop=5000` (ms).
+            model_file_path: Path of a state dict of the arch, or any other value that
+                `load_weights` takes. An empty string or the path of an empty file means the
+                published weights, because HEAR's tools require a path for every model.
+            mode: Outputs of the model: `all` (logits, then features), `embed_only` (features) or
+                `logits`.
+            options: Further arguments of `models.hear.wrapper.PasstWrapper`, for example
+                `scene_hop=5000` (ms).
 
         Raises:
-            ModelError: weights that cannot be loaded, or options that cannot be.
+            ModelError: The weights cannot be loaded or do not belong to the arch, or an option is
+                invalid.
         """
-        weights = "auto" if _is_empty(model_file_path) else model_file_path
+        weights = "auto" if _names_no_weights(model_file_path) else model_file_path
         model = get_basic_model(
             mode, self.spec.arch, weights=weights, timestamps=self.spec.timestamps, **options
         )
@@ -51,7 +54,7 @@ class HearModule:
     def get_basic_model(
         self, mode: str = "all", arch: str | None = None, **options: Any
     ) -> PasstWrapper:
-        """`models.hear.factory.get_basic_model`, of this module's arch unless another is named."""
+        """Build a model with `models.hear.factory.get_basic_model`; the arch defaults to ours."""
         return get_basic_model(mode, arch or self.spec.arch, **options)
 
     def get_scene_embeddings(
@@ -60,17 +63,17 @@ class HearModule:
         model: PasstWrapper,
         sample_rate: int | None = None,
     ) -> Tensor:
-        """`PasstWrapper.get_scene_embeddings`."""
+        """Return `PasstWrapper.get_scene_embeddings` of a model."""
         return model.get_scene_embeddings(audio, sample_rate)
 
     def get_timestamp_embeddings(
         self, audio: Tensor, model: PasstWrapper, sample_rate: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """`PasstWrapper.get_timestamp_embeddings`, with this module's levels."""
+        """Return `PasstWrapper.get_timestamp_embeddings` of a model, with this module's levels."""
         return model.get_timestamp_embeddings(audio, self.spec.timestamps, sample_rate)
 
 
-def _is_empty(model_file_path: str) -> bool:
+def _names_no_weights(model_file_path: str) -> bool:
     if not model_file_path:
         return True
     path = Path(model_file_path)

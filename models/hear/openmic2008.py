@@ -1,4 +1,4 @@
-"""HEAR module: the 20 instruments of OpenMIC-2018, 10 s windows, 160 ms timestamps."""
+"""HEAR module: the 20 instruments of OpenMIC-2018, timestamp windows of 160 ms."""
 
 from models.hear.factory import get_model_passt
 from models.hear.module import HearModule

@@ -1,4 +1,4 @@
-"""The HEAR modules: an arch each, and how closely a timestamp embedding looks. No torch needed."""
+"""Table of the HEAR modules with their arch and timestamp windows; it does not import torch."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,13 @@ from models.archs import DEFAULT_ARCH
 
 @dataclass(frozen=True, slots=True)
 class HearSpec:
-    """One module.
+    """Settings of one HEAR module.
 
     Attributes:
-        name: of the Python module in `models.hear`.
-        arch: name of its arch.
-        timestamps: kind of its timestamp embeddings, as `timestamp_levels` knows them.
+        name: Name of the Python module in `models.hear`.
+        arch: Name of the module's arch.
+        timestamps: Kind of its timestamp embeddings, one of `TIMESTAMP_KINDS` in
+            `models.inference.timestamp_levels`.
     """
 
     name: str
@@ -38,3 +39,4 @@ HEAR_MODULES: dict[str, HearSpec] = {
         HearSpec("openmic2008", "openmic"),
     )
 }
+"""HEAR modules by the name of the Python module."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pipeline.errors import StoreError
 from pipeline.maintenance.run_record import RunOutcome, RunState, read_run
 from pipeline.progress import Counts
-from pipeline.table.store.lease import Holder
+from pipeline.table.store.lease_file import Holder
 from pipeline.table.store.process_id import Process
 from pipeline.table.table import Table
 

@@ -24,9 +24,9 @@ from pipeline.readers.intake import Intake
 from pipeline.readers.lazy_file import open_clip_lazily, open_lazily
 from pipeline.readers.recording import Recording
 from pipeline.readers.shard_reader import container_recordings
-from pipeline.readers.tar_links import HardLinks, Names
-from pipeline.readers.tar_members import DAMAGE, Member, members
-from pipeline.readers.tar_reader import check_member, kind_of_metadata
+from pipeline.readers.tar.links import HardLinks, Names
+from pipeline.readers.tar.members import DAMAGE, Member, members
+from pipeline.readers.tar.reader import check_member, kind_of_metadata
 
 
 def lazy_recording(clips: tuple[ClipRef, ...], storage: Storage) -> Recording:

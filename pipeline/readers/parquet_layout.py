@@ -12,13 +12,9 @@ from pipeline.clips import Container
 from pipeline.errors import ClipError, UsageError
 from pipeline.io.storage import Storage
 from pipeline.readers.container_file import damage_error, open_container
-from pipeline.readers.parquet_reader import (
-    ARROW_DAMAGE,
-    PARQUET_MAGIC,
-    Part,
-    arrow_schema,
-    open_parquet,
-)
+from pipeline.readers.guards.arrow_batches import ARROW_DAMAGE, PARQUET_MAGIC, arrow_schema
+from pipeline.readers.guards.parquet_batches import open_parquet
+from pipeline.readers.parquet_reader import Part
 
 GROUP_ROWS, GROUP_BYTES = 256, 64 << 20
 """A container's row groups end with the one that reaches either: rows, or bytes of audio."""

@@ -50,7 +50,7 @@ def container_recordings(
     """The recordings of a container, by the reader of its kind."""
     # Not at the top: most decode processes read plain files, and start faster without them.
     from pipeline.readers.parquet_reader import parquet_recordings
-    from pipeline.readers.tar_reader import tar_recordings
+    from pipeline.readers.tar.reader import tar_recordings
 
     readers = {"parquet": parquet_recordings, "tar": tar_recordings}
     assert container.kind in readers, f"no reader of {container.kind!r}"

@@ -16,7 +16,7 @@ from pipeline.io.file_uris import local_path
 from pipeline.io.schemes import check_uri
 from pipeline.io.storage import HTTP_PROTOCOLS, Storage, is_remote, protocol_of
 from pipeline.readers.system_folders import system_folder
-from pipeline.readers.tar_reader import TAR_ENDINGS
+from pipeline.readers.tar.reader import TAR_ENDINGS
 from pipeline.sources.listing import AUTO, FORMATS, SourceOptions
 from pipeline.sources.manifests.column_names import has_uri_column
 from pipeline.sources.manifests.manifest_rows import manifest_ending

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from pipeline.clips import ClipRef, Container
-from pipeline.readers.tar_reader import DEFAULT_COLUMNS, TAR_ENDINGS, text_endings
+from pipeline.readers.tar.reader import (DEFAULT_COLUMNS, TAR_ENDINGS, text_endings)
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.locations import Locations, find_containers
 

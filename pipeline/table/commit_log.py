@@ -16,7 +16,7 @@ from pipeline.shards import Rank
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.store.base import TableStore
 from pipeline.table.store.hold import Hold, elapsed_s
-from pipeline.table.store.lease import lost_message
+from pipeline.table.store.lease_file import lost_message
 from pipeline.table_layout import COMMITS_DIR, DATA_DIRS, commit_name, data_name, shard_of
 
 _RECENT_S = 15.0

@@ -19,7 +19,7 @@ from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from pipeline.stream.clip_decoder import clip_reader
 from tests.contracts.kinds import NAMES, Kind, sounds
-from tests.contracts.places import Place
+from tests.contracts.places import SourceFolder
 
 ALL = range(len(NAMES))
 
@@ -29,7 +29,7 @@ class Corpus:
     """The recordings as one kind of source, somewhere."""
 
     kind: Kind
-    place: Place
+    place: SourceFolder
     scratch: Path
     patch: pytest.MonkeyPatch
     written: dict[str, bytes] = field(default_factory=dict)

@@ -13,7 +13,7 @@ ANY_SIZE = 1 << 40
 
 
 @dataclass
-class Place:
+class SourceFolder:
     """A folder of recordings somewhere."""
 
     root: str
@@ -25,7 +25,7 @@ class Place:
         sources = [f"{self.root}/{each}" if each else self.root for each in below or ("",)]
         return list_sources(sources, SourceOptions(storage=self.storage, **options))
 
-    def found(self, *below, **options):
+    def list_names(self, *below, **options):
         """Paths below the root."""
         clips = self.listing(*below, **options).clips
         assert all(clip.uri.startswith(f"{self.root}/") for clip in clips)
@@ -40,19 +40,19 @@ class Place:
             return file.read()
 
 
-def local_place(folder: Path) -> Place:
+def local_folder(folder: Path) -> SourceFolder:
     def put(name: str, content: bytes) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
 
-    return Place(str(folder), Storage(), put, lambda name: (folder / name).unlink())
+    return SourceFolder(str(folder), Storage(), put, lambda name: (folder / name).unlink())
 
 
-def remote_place(root: str, storage: Storage) -> Place:
+def remote_folder(root: str, storage: Storage) -> SourceFolder:
     # Requests of their own: the place's may go through a proxy that fails.
     files = storage.filesystem(root)
-    return Place(
+    return SourceFolder(
         root,
         storage,
         lambda name, content: files.pipe_file(f"{root}/{name}", content),

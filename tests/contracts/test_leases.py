@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.errors import LostTableError, UsageError
 from pipeline.table.store.hold import Hold
-from pipeline.table.store.lease import LEASES_DIR, SKEW_S, Holder, Lease, live_holder
+from pipeline.table.store.lease_file import (LEASES_DIR, SKEW_S, Holder, live_holder)
+from pipeline.table.store.lease import Lease
 from pipeline.table.store.remote import RemoteStore
 from tests.contracts.conftest import fill, options_of, start
 

@@ -21,7 +21,7 @@ from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from tests.contracts.corpus import ALL, Corpus, as_put, decoded, flipped
 from tests.contracts.kinds import KINDS, NAMES, NO_RECORDING, TEXTS, contents
-from tests.contracts.places import ANY_SIZE, local_place, remote_place
+from tests.contracts.places import ANY_SIZE, local_folder, remote_folder
 from tests.support import ROOT
 
 # Of these the bytes come from a store as those of others do.
@@ -35,10 +35,10 @@ PLACES = {
 
 def new_corpus(request, tmp_path, monkeypatch, name, where):
     if where == "disk":
-        place = local_place(tmp_path / "corpus")
+        place = local_folder(tmp_path / "corpus")
     else:
         server = request.getfixturevalue(where)
-        place = remote_place(f"{server.new_bucket()}/corpus", server.storage())
+        place = remote_folder(f"{server.new_bucket()}/corpus", server.storage())
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     return Corpus(KINDS[name], place, scratch, monkeypatch)

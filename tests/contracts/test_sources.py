@@ -23,7 +23,7 @@ from pipeline.readers.shard_reader import clip_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.patterns import LEFT_OUT
-from tests.contracts.places import ANY_SIZE, Place, local_place, remote_place
+from tests.contracts.places import ANY_SIZE, SourceFolder, local_folder, remote_folder
 from tests.servers import Fault, S3Server, fault_proxy
 
 # What a server says to s3fs that Arrow's client cannot be told: all goes through s3fs.
@@ -42,23 +42,23 @@ ODD_NAMES = (
 
 
 @pytest.fixture(params=["local", "memory", "moto", "gateway", "gateway by s3fs"])
-def place(request, tmp_path) -> Place:
+def place(request, tmp_path) -> SourceFolder:
     kind, name = request.param, uuid.uuid4().hex
     if kind == "local":
-        return local_place(tmp_path)
+        return local_folder(tmp_path)
     if kind == "memory":
-        return remote_place(f"memory://{name}/corpus", Storage())
+        return remote_folder(f"memory://{name}/corpus", Storage())
     server: S3Server = request.getfixturevalue(kind.partition(" ")[0])
     storage = server.storage()
     if kind.endswith("s3fs"):
         storage = dataclasses.replace(storage, options=(*storage.options, BY_S3FS))
     bucket = server.new_bucket()
     assert (s3_reader(bucket, storage) is None) == kind.endswith("s3fs")
-    return remote_place(f"{bucket}/corpus", storage)
+    return remote_folder(f"{bucket}/corpus", storage)
 
 
 @pytest.fixture
-def remote(place) -> Place:
+def remote(place) -> SourceFolder:
     if place.root.startswith("/"):
         pytest.skip("local files are read in place")
     return place
@@ -71,7 +71,7 @@ def faulty(request):
     root = f"{server.new_bucket()}/corpus"
     with fault_proxy(server) as proxy:
         behind = S3Server(proxy.url).storage(timeout_s=2.0)
-        yield remote_place(root, behind), proxy, remote_place(root, server.storage())
+        yield remote_folder(root, behind), proxy, remote_folder(root, server.storage())
 
 
 def test_a_folder_is_listed_down_to_the_last_file_and_other_files_are_counted(place):
@@ -379,7 +379,7 @@ def test_a_clip_ref_shows_no_secret():
 
 def test_over_http_a_server_out_of_order_is_not_a_missing_file(moto):
     bucket = moto.new_bucket()
-    place = remote_place(f"{bucket}/corpus", moto.storage())
+    place = remote_folder(f"{bucket}/corpus", moto.storage())
     place.put("a b.wav", b"content")
     with fault_proxy(moto) as proxy:
         signed = moto.storage().filesystem(bucket).sign(f"{bucket}/corpus/a b.wav")

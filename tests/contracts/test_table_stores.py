@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.table.store.lease import LEASES_DIR
+from pipeline.table.store.lease_file import LEASES_DIR
 from pipeline.table.store.remote import RemoteStore
 from pipeline.table_layout import META_DIR, TEMP_DIR
 from tests.contracts.conftest import FOLDERS, fill, is_local, options_of, start

@@ -18,7 +18,7 @@ from tests.support import (
     assert_same_vectors,
     passtream,
     vectors,
-    verified,
+    assert_verified,
     write_tones,
 )
 
@@ -56,7 +56,7 @@ def write_corpus(folder: Path, n_clips: int, options: tuple[str | int, ...] = OP
     (recordings / "broken.wav").write_bytes(b"no audio")
     done = passtream("embed", recordings, table, *options, "--in-process")
     assert done.returncode == 0, done.stderr
-    assert verified(table).clips == n_clips - 1
+    assert assert_verified(table).clips == n_clips - 1
     return Corpus(recordings, frozenset(map(str, recordings.iterdir())), vectors(table))
 
 

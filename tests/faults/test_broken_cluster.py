@@ -22,7 +22,7 @@ from tests.support import (
     kill_session,
     n_commits,
     passtream,
-    started,
+    start_passtream,
     wait_until,
 )
 
@@ -48,7 +48,7 @@ def run(cluster, corpus, tmp_path):
 
     def start(*options, name="log"):
         log = tmp_path / name
-        process = started(*_command(cluster, corpus, tmp_path), *options, log=log)
+        process = start_passtream(*_command(cluster, corpus, tmp_path), *options, log=log)
         running.append(process)
         return process, log
 

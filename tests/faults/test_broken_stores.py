@@ -27,7 +27,7 @@ from pipeline.table_layout import COMMITS_DIR
 from tests.faults.aftermath import QUICK_OPTIONS as OPTIONS
 from tests.faults.aftermath import Corpus, assert_nothing_lost, write_corpus
 from tests.servers import Fault, FaultProxy, S3Server, fault_proxy, is_ci
-from tests.support import ROOT, kill_session, passtream, started, wait_until
+from tests.support import ROOT, kill_session, passtream, start_passtream, wait_until
 
 METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
 ALWAYS = 10_000
@@ -151,7 +151,7 @@ def test_what_passes_is_waited_for(remote, remote_few, tmp_path):
         Fault("truncated", "GET", "few/000.wav", 3),
         Fault("stalled", "GET", "few/001.wav"),
     ]
-    process = started(
+    process = start_passtream(
         "embed", source, remote.uri, *remote.flags(PATIENCE_S), "--in-process", log=log
     )
     try:
@@ -171,7 +171,7 @@ def test_killed_between_the_files_and_the_commit(remote, few, tmp_path):
     proxy, log = remote.proxy, tmp_path / "log"
     held = Fault("hang", "PUT", COMMITS, ALWAYS)
     proxy.faults = [Fault("none", "PUT", COMMITS), held]
-    process = started("embed", few[0], remote.uri, *remote.flags(), "--in-process", log=log)
+    process = start_passtream("embed", few[0], remote.uri, *remote.flags(), "--in-process", log=log)
     try:
         wait_until(lambda: held.seen or process.poll() is not None)
         assert held.seen, log.read_text()

@@ -14,9 +14,9 @@ from tests.support import (
     kill_session,
     n_commits,
     passtream,
-    started,
+    start_passtream,
     vectors,
-    verified,
+    assert_verified,
     wait_until,
     write_tones,
 )
@@ -56,7 +56,7 @@ def _wait_for_random_moment(rng, process, table):
 
 
 def _assert_whole(table, undisturbed):
-    report = verified(table)
+    report = assert_verified(table)
     assert (report.clips, report.shards) == (N_CLIPS, N_SHARDS)
     assert_same_vectors(vectors(table), undisturbed, within=TOLERANCE)
 
@@ -64,7 +64,7 @@ def _assert_whole(table, undisturbed):
 @pytest.mark.parametrize("seed", SEEDS)
 def test_driver_killed_then_run_again(seed, corpus, undisturbed, tmp_path):
     rng, table = random.Random(seed), tmp_path / "table"
-    process = started("embed", corpus, table, *OPTIONS, log=tmp_path / "log")
+    process = start_passtream("embed", corpus, table, *OPTIONS, log=tmp_path / "log")
     try:
         _wait_for_random_moment(rng, process, table)
         # Ray's own agents notice later; whatever could write is a worker, or keeps workers alive.
@@ -94,7 +94,7 @@ def test_driver_killed_then_run_again(seed, corpus, undisturbed, tmp_path):
 def test_actor_killed_during_the_run(seed, corpus, undisturbed, tmp_path):
     rng, table = random.Random(100 + seed), tmp_path / "table"
     log = tmp_path / "log"
-    process = started("embed", corpus, table, *OPTIONS, log=log)
+    process = start_passtream("embed", corpus, table, *OPTIONS, log=log)
     try:
         _wait_for_random_moment(rng, process, table)
         actors = children(process.pid, "ray::EmbedActor")
@@ -118,7 +118,7 @@ def test_decoder_killed_during_the_run(tmp_path):
     corpus.mkdir()
     write_tones(corpus, [600.0] * 3)
     options = (*FAST, "--shard-clips", 1, "--hop-s", 10)
-    process = started("embed", corpus, table, *options, log=log)
+    process = start_passtream("embed", corpus, table, *options, log=log)
     try:
         wait_until(lambda: children(process.pid, "ray::decode") or process.poll() is not None)
         time.sleep(2.0)
@@ -130,7 +130,7 @@ def test_decoder_killed_during_the_run(tmp_path):
         assert "the decoding process died" in log.read_text()
     finally:
         kill_session(process)
-    assert verified(table).clips == 3
+    assert assert_verified(table).clips == 3
     done = passtream("embed", corpus, tmp_path / "clean", *options, "--in-process")
     assert done.returncode == 0, done.stderr
     assert_same_vectors(vectors(table), vectors(tmp_path / "clean"), within=TOLERANCE)

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from tests.support import FAST, kill_session, started, verified
+from tests.support import FAST, kill_session, start_passtream, assert_verified
 
 RATE_HZ = 44_100
 LIMIT_BYTES = 4e9
@@ -42,7 +42,7 @@ def _tree_bytes(process):
 
 
 def _peak_bytes(source, table, log, hop_s=60):
-    run = started("embed", source, table, *FAST, "--hop-s", hop_s, log=log)
+    run = start_passtream("embed", source, table, *FAST, "--hop-s", hop_s, log=log)
     peak, ended = 0, threading.Event()
 
     def watch():
@@ -72,7 +72,7 @@ def test_memory_does_not_follow_the_length(tmp_path):
         source, table = tmp_path / f"{duration_s}.flac", tmp_path / f"table-{duration_s}"
         _write_flac(source, duration_s)
         peaks[duration_s] = _peak_bytes(source, table, tmp_path / "log")
-        report = verified(table)
+        report = assert_verified(table)
         assert (report.clips, report.audio_s) == (1, duration_s)
         assert pq.read_table(table / "clips")["n_windows"].to_pylist() == [n_windows]
     print({duration_s: f"{peak / 1e9:.2f} GB" for duration_s, peak in peaks.items()})
@@ -86,7 +86,7 @@ def test_six_hours_are_one_clip(tmp_path):
     _write_flac(source, SIX_HOURS_S, LOW_RATE_HZ)
     peak = _peak_bytes(source, table, tmp_path / "log", hop_s=120)
     print(f"{peak / 1e9:.2f} GB")
-    report = verified(table)
+    report = assert_verified(table)
     assert (report.clips, report.audio_s) == (1, SIX_HOURS_S)
     assert pq.read_table(table / "clips")["n_windows"].to_pylist() == [SIX_HOURS_S // 120 + 1]
     assert peak < LIMIT_BYTES

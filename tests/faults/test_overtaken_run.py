@@ -12,9 +12,9 @@ from tests.support import (
     kill_session,
     n_commits,
     passtream,
-    started,
+    start_passtream,
     vectors,
-    verified,
+    assert_verified,
     wait_until,
     write_tones,
 )
@@ -27,7 +27,7 @@ def test_actors_of_a_run_that_stood_still_commit_nothing_when_it_goes_on(tmp_pat
     corpus, table, log = tmp_path / "corpus", tmp_path / "table", tmp_path / "log"
     write_tones(corpus, [0.5] * N_CLIPS)
     options = (*QUICK, "--shard-clips", 1, "--actors", 1)
-    first = started("embed", corpus, table, *options, log=log)
+    first = start_passtream("embed", corpus, table, *options, log=log)
     try:
         wait_until(lambda: n_commits(table) >= 3, timeout_s=300)
         stopped = [psutil.Process(first.pid), *children(first.pid)]
@@ -48,4 +48,4 @@ def test_actors_of_a_run_that_stood_still_commit_nothing_when_it_goes_on(tmp_pat
         kill_session(first)
     assert "has lost it to another one (host" in log.read_text()
     assert n_commits(table) == n_after
-    assert verified(table).clips == len(vectors(table)) == N_CLIPS
+    assert assert_verified(table).clips == len(vectors(table)) == N_CLIPS

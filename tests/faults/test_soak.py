@@ -20,7 +20,7 @@ import pytest
 
 from tests.faults.aftermath import OPTIONS, Corpus, assert_nothing_lost, write_corpus
 from tests.faults.breakable import BreakableCluster, breakable_cluster
-from tests.support import kill_session, n_commits, started, wait_until
+from tests.support import kill_session, n_commits, start_passtream, wait_until
 
 DURATION_S = float(os.environ.get("SOAK_S", "600"))
 N_NODES, N_CLIPS = 3, 75
@@ -54,7 +54,7 @@ class Soak:
             n_runs += 1
             log = folder / f"log-{n_runs}"
             options = (*OPTIONS, "--address", self.cluster.address, "--actor-timeout-s", SILENCE_S)
-            run = started("embed", self.corpus.folder, table, *options, log=log, env=ENV)
+            run = start_passtream("embed", self.corpus.folder, table, *options, log=log, env=ENV)
             try:
                 code = self._disturb(run, clips)
             except BaseException:

@@ -11,7 +11,7 @@ from tests.support import (
     children,
     kill_session,
     n_commits,
-    started,
+    start_passtream,
     wait_until,
     write_tones,
 )
@@ -48,7 +48,7 @@ def _to_group(process, number):
 )
 def test_stops_in_time_with_130(where, number, send, corpus, tmp_path):
     table, log = tmp_path / "table", tmp_path / "log"
-    process = started("embed", corpus, table, *OPTIONS, where, log=log)
+    process = start_passtream("embed", corpus, table, *OPTIONS, where, log=log)
     try:
         wait_until(lambda: n_commits(table) >= 2)
         below = children(process.pid)

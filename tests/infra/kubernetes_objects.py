@@ -239,7 +239,7 @@ KINDS: dict[str, type[BaseModel]] = {
 }
 
 
-def checked(objects: list[Object]) -> dict[tuple[str, str], Any]:
+def validate_objects(objects: list[Object]) -> dict[tuple[str, str], Any]:
     """Objects by kind and name, each held against what its kind allows."""
     found = [KINDS[each["kind"]].model_validate(each) for each in objects]
     return {(each.kind, each.metadata.name): each for each in found}

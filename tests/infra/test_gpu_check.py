@@ -39,7 +39,7 @@ def test_a_step_that_fails_does_not_end_the_check(tmp_path):
     assert "windows: exit code 2" in table
     assert "kernels: exit code 2" in table
     assert "versions: exit code 0" in table
-    assert f"no rival: hear21passt cannot be installed from {tmp_path / 'wheels'}" in done.stdout
+    assert f"no reference: hear21passt cannot be installed from {tmp_path / 'wheels'}" in done.stdout
     assert "device must be of cpu, cuda (got 'tpu')" in (tmp_path / "log.txt").read_text()
     assert done.returncode == 0
 

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from jobs.cli.main import app
-from tests.infra.kubernetes_objects import checked
+from tests.infra.kubernetes_objects import validate_objects
 from tests.infra.kustomized import build
 from tests.support import ROOT
 
@@ -77,7 +77,7 @@ def test_what_needs_no_cloud_makes_a_copy_that_is_filled_in(tmp_path):
     mine = tmp_path / "infra" / "kuberay" / "mine"
     for folder in ("run", "nightly", "nightly-raycronjob"):
         objects = build(mine / folder)
-        assert checked(objects)
+        assert validate_objects(objects)
         # What is a comment may keep its capitals; what a cluster reads may not.
         assert not re.search(r"ACCOUNT_ID|REGION|_BUCKET|_DIGEST", str(objects)), folder
     for path in (tmp_path / "infra" / "aws").iterdir():

@@ -16,7 +16,7 @@ import yaml
 from infra.kuberay.components.nightly import start_run
 from jobs.cli.main import app
 from jobs.settings.load_config import load_config
-from tests.infra.kubernetes_objects import checked
+from tests.infra.kubernetes_objects import validate_objects
 from tests.infra.kustomized import build, find
 from tests.support import ROOT
 
@@ -98,7 +98,7 @@ def test_a_night_starts_one_run_and_none_while_it_goes_on(api):
     server, jobs = api
     assert start_run.start_run(jobs) == "passtream-1 is started"
     template, run = server.jobs
-    assert checked([run])
+    assert validate_objects([run])
     assert run["spec"] == template["spec"] | {"suspend": False}
     assert start_run.start_run(jobs) == "passtream-1 has not ended (new); nothing is started"
     run["status"] = {"jobDeploymentStatus": "Running"}

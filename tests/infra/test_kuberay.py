@@ -12,7 +12,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from tests.infra.kubernetes_objects import checked
+from tests.infra.kubernetes_objects import validate_objects
 from tests.infra.kustomized import build, find
 from tests.support import ROOT
 
@@ -31,7 +31,7 @@ def all_files(folder: Path) -> set[Path]:
 
 @folders
 def test_objects_have_known_fields_only(folder):
-    found = checked(build(folder))
+    found = validate_objects(build(folder))
     assert found
     for (kind, _), each in found.items():
         place = each.metadata.name if kind == "Namespace" else each.metadata.namespace
@@ -83,7 +83,7 @@ def test_a_misspelt_field_is_refused(kind, path):
         target = target[key]
     target[path[-1]] = 1
     with pytest.raises(ValidationError, match=path[-1]):
-        checked(objects)
+        validate_objects(objects)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_what_the_operator_refuses_is_refused(field, value):
     objects = build(KUBERAY / "base")
     find(objects, "RayJob", "passtream")["spec"][field] = value
     with pytest.raises(ValidationError):
-        checked(objects)
+        validate_objects(objects)
 
 
 def test_a_patch_of_what_is_not_there_is_refused(tmp_path):

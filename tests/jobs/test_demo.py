@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.demo import make_corpus
-from tests.support import QUICK, passtream, verified
+from tests.support import QUICK, passtream, assert_verified
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def table(tmp_path_factory):
     options = (*QUICK, "--hop-s", 10, "--tables", "clips,windows", "--max-error-ratio", 0.1)
     done = passtream("embed", root / "corpus", root / "table", *options, "--in-process")
     assert done.returncode == 0, done.stderr
-    report = verified(root / "table")
+    report = assert_verified(root / "table")
     assert (report.clips, dict(report.errors)) == (21, {"truncated": 1, "undecodable": 1})
     return root / "table"
 

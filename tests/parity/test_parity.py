@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from tests.support import passtream, tone, vectors, verified
+from tests.support import passtream, tone, vectors, assert_verified
 
 # One patch and a bit; inside a window; exactly one; just over, so that windows are cut. Longer
 # clips are held against the reference by `test_hear_modules`, with fewer blocks.
@@ -84,7 +84,7 @@ def test_whole_command_equals_hear21passt(where, corpus, reference, tmp_path):
         *("--weights", weights, "--outputs", "embedding,logits", "--tables", "clips,windows"),
     )
     assert done.returncode == 0, done.stderr
-    report = verified(table)
+    report = assert_verified(table)
     # 12.3 s: 12.3 // 2.5 + 1 = 5 windows; the others are one each.
     assert (report.clips, report.windows) == (5, 4 + 5)
     embeddings, logits = vectors(table), vectors(table, "logits")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.support import QUICK, error_rows, no_root_powers, passtream, tone, vectors, verified
+from tests.support import QUICK, error_rows, unprivileged_prefix, passtream, tone, vectors, assert_verified
 
 # 15 hops of 320 samples and one sample: 16 frames, one patch.
 ONE_PATCH = 4801
@@ -83,10 +83,10 @@ def corpus(tmp_path_factory):
 def test_each_file_is_a_clip_or_an_error(where, corpus, tmp_path):
     root, bad, good = corpus
     table = tmp_path / "table"
-    done = passtream("embed", root, table, *QUICK, where, prefix=no_root_powers())
+    done = passtream("embed", root, table, *QUICK, where, prefix=unprivileged_prefix())
     # 8 of 22 files are bad, more than --max-error-ratio lets pass.
     assert done.returncode == 4, done.stderr
-    report = verified(table)
+    report = assert_verified(table)
     assert (report.clips, report.errors.total()) == (len(good), len(bad))
     errors = error_rows(table)
     assert errors.keys() == bad.keys()
@@ -108,7 +108,7 @@ def test_pad_short_embeds_what_is_too_short(corpus, tmp_path):
     done = passtream("embed", source, table, *QUICK, "--in-process", "--pad-short")
     assert done.returncode == 0, done.stderr
     assert vectors(table).keys() == {str(source)}
-    verified(table)
+    assert_verified(table)
 
 
 def test_names_that_are_not_utf_8(tmp_path):

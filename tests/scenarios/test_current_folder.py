@@ -8,7 +8,7 @@ import yaml
 
 from tests.installed import CUSTOM, build_wheel, install_wheel, run_installed, write_traps
 from tests.ray_head import ray_head
-from tests.support import FAST, ROOT, verified, write_tones
+from tests.support import FAST, ROOT, assert_verified, write_tones
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -40,7 +40,7 @@ def test_wheel_runs_in_a_folder_with_packages_of_the_same_names(program, corpus,
         assert not alarm.exists(), (args, alarm.read_text())
     done = run_installed(program, "embed", ".", "../table", *FAST, "--in-process", folder=corpus)
     assert done.returncode == 0, done.stderr
-    assert verified(tmp_path / "table").clips == 2
+    assert assert_verified(tmp_path / "table").clips == 2
     assert not alarm.exists(), alarm.read_text()
 
 
@@ -62,7 +62,7 @@ def test_workers_of_a_local_ray_import_nothing_of_the_current_folder(
 ):
     done = run_installed(program, "embed", ".", "../table", *FAST, folder=corpus)
     assert done.returncode == 0, done.stderr
-    assert verified(tmp_path / "table").clips == 2
+    assert assert_verified(tmp_path / "table").clips == 2
     assert not alarm.exists(), alarm.read_text()
 
 
@@ -76,7 +76,7 @@ def test_workers_of_a_running_cluster_import_nothing_of_the_current_folder(
         args = ("embed", corpus, tmp_path / "table", *FAST, "--address", "auto")
         done = run_installed(program, *args, folder=corpus, **env)
         assert done.returncode == 0, done.stderr
-        assert verified(tmp_path / "table").clips == 2
+        assert assert_verified(tmp_path / "table").clips == 2
         assert not alarm.exists(), alarm.read_text()
 
 
@@ -92,7 +92,7 @@ def test_a_job_that_is_submitted_from_the_folder_imports_nothing_of_it(
         command = ("submit", "run.yaml", "--address", head.url)
         done = run_installed(program, *command, folder=corpus, **head.env)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert verified(table).clips == 2
+        assert assert_verified(table).clips == 2
         assert not alarm.exists(), alarm.read_text()
 
 

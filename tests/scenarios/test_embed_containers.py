@@ -3,7 +3,7 @@
 import pyarrow.parquet as pq
 
 from tests.pipeline.sources.corpora import wav, write_parquet, write_tar
-from tests.support import QUICK, assert_same_vectors, passtream, verified
+from tests.support import QUICK, assert_same_vectors, passtream, assert_verified
 
 
 def test_tars_and_parquet_from_the_command_line(tmp_path):
@@ -22,7 +22,7 @@ def test_tars_and_parquet_from_the_command_line(tmp_path):
         arguments = (tmp_path / source, tables[name], *QUICK, *options)
         done = passtream("embed", *arguments)
         assert done.returncode == 0, done.stderr
-        assert verified(tables[name]).clips == 4
+        assert assert_verified(tables[name]).clips == 4
         done = passtream("verify", tables[name], "--source", tmp_path / source)
         assert done.returncode == 0, done.stdout
         again = passtream("embed", *arguments)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from tests.support import QUICK, error_rows, passtream, vectors, verified
+from tests.support import QUICK, error_rows, passtream, vectors, assert_verified
 
 # Debian packages: single words at 48 kHz, sentences at 8 kHz; the formats are made by ffmpeg.
 WORDS = Path("/usr/share/sounds/alsa")
@@ -57,7 +57,7 @@ def test_every_format_embeds_as_its_wav(folder, tmp_path):
     table = tmp_path / "table"
     done = passtream("embed", folder, table, *QUICK, "--in-process")
     assert done.returncode == 0, done.stderr
-    assert not verified(table).errors
+    assert not assert_verified(table).errors
     embedded = vectors(table)
     assert len(embedded) == len(NAMES) * (1 + len(FORMATS))
     for name in NAMES:
@@ -85,7 +85,7 @@ def test_limits_are_options(folder, tmp_path):
     options = ("--max-clip-s", 1.4, "--max-clip-bytes", 130_000, "--short-tolerance", 0.2)
     done = passtream("embed", *sources, table, *QUICK, "--in-process", *options)
     assert done.returncode == 4, done.stderr  # half of the clips are errors
-    verified(table)
+    assert_verified(table)
     errors = error_rows(table)
     assert {uri: error for uri, (error, _) in errors.items()} == {
         str(sources[0]): "too_large",

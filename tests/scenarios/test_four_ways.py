@@ -35,7 +35,7 @@ from tests.support import (
     passtream,
     tone,
     vectors,
-    verified,
+    assert_verified,
 )
 
 N_CLIPS, SHARD_CLIPS = 200, 64
@@ -97,7 +97,7 @@ def by_command(corpus, tmp_path_factory):
     options = ("--in-process", "--shard-clips", SHARD_CLIPS)
     done = passtream("embed", corpus / "files", table, *QUICK, *options)
     assert done.returncode == 0, done.stderr
-    assert verified(table).clips == N_CLIPS
+    assert assert_verified(table).clips == N_CLIPS
     return {Path(uri).name: vector for uri, vector in vectors(table).items()}
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts import dripping, refusing_url, running_host, too_long, too_short
+from tests.hosts import drip, closed_port_url, run_host, overstate_length, understate_length
 from tests.support import QUICK, error_rows, passtream, vectors, write_tones
 
 
@@ -21,12 +21,12 @@ def host(tmp_path):
         "/403.wav": 403,
         "/404.wav": 404,
         "/loop.wav": "/loop.wav",
-        "/long.wav": too_long(content),
-        "/short.wav": too_short(content),
-        "/drip.wav": dripping(content),
+        "/long.wav": overstate_length(content),
+        "/short.wav": understate_length(content),
+        "/drip.wav": drip(content),
         "/metadata.wav": "http://169.254.169.254/latest/x.wav",
     }
-    with running_host(answers) as host:
+    with run_host(answers) as host:
         yield host
 
 
@@ -52,7 +52,7 @@ def write_list(path: Path, uris) -> Path:
 def test_faults_of_hosts_are_rows_of_errors_and_plan_and_verify_agree(host, tmp_path):
     sound = [f"{host.url}/sound/{i}.wav" for i in range(3)]
     expected = {f"{host.url}/{name}.wav": kind for name, kind in CLASSES.items()}
-    dead = [f"{refusing_url()}/x.wav", "http://nosuchhost.invalid/x.wav"]
+    dead = [f"{closed_port_url()}/x.wav", "http://nosuchhost.invalid/x.wav"]
     expected |= dict.fromkeys(dead, "host_unreachable")
     source = write_list(tmp_path / "list.csv", ["local/000.wav", *expected, *sound])
     table, brief = tmp_path / "table", ("--store-timeout-s", 2)
@@ -78,7 +78,7 @@ def test_faults_of_hosts_are_rows_of_errors_and_plan_and_verify_agree(host, tmp_
 
 
 def test_errors_above_the_ratio_are_exit_code_4(host, tmp_path):
-    uris = [f"{refusing_url()}/x.wav", f"{host.url}/sound/0.wav"]
+    uris = [f"{closed_port_url()}/x.wav", f"{host.url}/sound/0.wav"]
     source = write_list(tmp_path / "list.csv", uris)
     run = passtream(
         "embed", source, tmp_path / "table", *QUICK, "--in-process", "--store-timeout-s", 1
@@ -88,7 +88,7 @@ def test_errors_above_the_ratio_are_exit_code_4(host, tmp_path):
 
 
 def test_without_any_host_the_run_ends_with_3_and_writes_no_errors(tmp_path):
-    source = write_list(tmp_path / "list.csv", [f"{refusing_url()}/{i}.wav" for i in range(9)])
+    source = write_list(tmp_path / "list.csv", [f"{closed_port_url()}/{i}.wav" for i in range(9)])
     run = passtream(
         "embed", source, tmp_path / "table", *QUICK, "--in-process", "--store-timeout-s", 1
     )
@@ -101,7 +101,7 @@ def test_rows_of_a_host_that_is_gone_for_a_day_stay(host, tmp_path):
     (tmp_path / "here.wav").write_bytes((tmp_path / "local/000.wav").read_bytes())
     source, table = tmp_path / "list.csv", tmp_path / "table"
     options = (*QUICK, "--in-process", "--store-timeout-s", 1, "--max-error-ratio", 1)
-    with running_host({"/a.wav": host.answers["/sound/0.wav"]}) as other:
+    with run_host({"/a.wav": host.answers["/sound/0.wav"]}) as other:
         write_list(source, ["here.wav", f"{other.url}/a.wav"])
         assert passtream("embed", source, table, *options).returncode == 0
     before = vectors(table)
@@ -114,7 +114,7 @@ def test_rows_of_a_host_that_is_gone_for_a_day_stay(host, tmp_path):
 
 
 def test_allow_hosts_and_no_local_are_kept_for_retry_and_verify(host, tmp_path):
-    with running_host(host.answers, "127.0.0.2") as other:
+    with run_host(host.answers, "127.0.0.2") as other:
         uris = [f"{host.url}/sound/0.wav", f"{other.url}/sound/1.wav", "local/000.wav"]
         source = write_list(tmp_path / "list.csv", uris)
         table = tmp_path / "table"
@@ -131,7 +131,7 @@ def test_allow_hosts_and_no_local_are_kept_for_retry_and_verify(host, tmp_path):
         retried = passtream("retry", table, "--in-process")
         assert retried.returncode in (0, 4), retried.stderr
         assert set(vectors(table)) == {uris[0]}
-        assert not other.asked
+        assert not other.requests
         allowed = passtream(
             "retry", table, "--in-process", "--allow-hosts", "127.0.0.1,127.0.0.2", "--local"
         )

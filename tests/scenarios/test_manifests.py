@@ -5,7 +5,7 @@ import subprocess
 
 import pyarrow.parquet as pq
 
-from tests.support import QUICK, ROOT, command, passtream, verified, write_tones
+from tests.support import QUICK, ROOT, command, passtream, assert_verified, write_tones
 
 
 def test_parts_of_recordings_with_what_the_manifest_says(tmp_path):
@@ -37,7 +37,7 @@ def test_parts_of_recordings_with_what_the_manifest_says(tmp_path):
         ("t=7.0,8.0", "empty_span"),
         ("", "missing"),
     ]
-    verified(table)
+    assert_verified(table)
     check = passtream("verify", table, "--source", manifest)
     assert check.returncode == 0, check.stdout
     assert "note: clips in the table" not in check.stdout

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.support import QUICK, passtream, verified, write_tones
+from tests.support import QUICK, passtream, assert_verified, write_tones
 
 N_FOLDERS, N_EACH = 100, 1000
 OPTIONS = (*QUICK, "--in-process", "--log-format", "json")
@@ -58,4 +58,4 @@ def test_an_unchanged_corpus_costs_little_and_nothing_is_touched(tmp_path, monke
     # From now on the listing is divided otherwise than the table: what that holds is looked up.
     assert run("unchanged after it had grown", corpus, table) == 0
     assert state(table) == before
-    verified(table)
+    assert_verified(table)

@@ -22,7 +22,7 @@ from tests.support import (
     passtream,
     tone,
     vectors,
-    verified,
+    assert_verified,
     write_tones,
 )
 
@@ -62,7 +62,7 @@ def test_every_timestamp_of_every_clip_is_there(run):
     _, table = run
     # 1 + 20 x duration, rounded down.
     counts = [11, 21, 33, 211]
-    assert verified(table).timestamps == sum(counts)
+    assert assert_verified(table).timestamps == sum(counts)
     assert [len(matrix) for matrix in timestamps(table).values()] == counts
 
 
@@ -138,7 +138,7 @@ def test_ray_writes_what_one_process_does(run, corpus, tmp_path):
     _, alone = run
     done = passtream("embed", corpus, tmp_path / "table", *ALL)
     assert done.returncode == 0, done.stderr
-    assert verified(tmp_path / "table").timestamps == 276
+    assert assert_verified(tmp_path / "table").timestamps == 276
     assert "fidelity to fp32: cosine min" in done.stdout
     assert open_table(tmp_path / "table").fidelity["windows"] >= 1
     one, other = timestamps(alone), timestamps(tmp_path / "table")
@@ -155,7 +155,7 @@ def test_clips_go_whole_through_the_arch_of_their_length(tmp_path):
         "--tables", "clips,windows", "--in-process", env=ONE_BLOCK_EACH,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    report = verified(table)
+    report = assert_verified(table)
     assert (report.clips, report.windows) == (3, 3)
     archs = [DEFAULT_ARCH, "passt_20sec", "passt_30sec"]
     for folder in ("clips", "windows"):

@@ -15,7 +15,7 @@ from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from tests import servers
 from tests.servers import Fault, S3Server, fault_proxy
-from tests.support import QUICK, error_rows, passtream, vectors, verified, write_tones
+from tests.support import QUICK, error_rows, passtream, vectors, assert_verified, write_tones
 
 # As of nobody's account; long and odd, so that a find is no accident.
 KEY, SECRET, TOKEN = "AKIDPASSTREAM7TESTS", "kS3cr3tOfTheTests/WithSlash+Plus", "t0k3n-of-the-tests"
@@ -94,7 +94,7 @@ def test_a_private_bucket_is_embedded_and_no_key_is_written_anywhere(
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert f"{private}/corpus: files" in run.stderr
-    verified(table)
+    assert_verified(table)
     assert set(vectors(table)) == {f"{private}/corpus/sub dir/00{i}.wav" for i in range(3)}
     assert error_rows(table)[f"{private}/corpus/bad.wav"][0] == "undecodable"
     assert_nothing_leaks(run, table, ray_folder)

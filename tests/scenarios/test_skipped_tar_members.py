@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from tests.jobs.planning import ARCH, HERE
-from tests.pipeline.readers.hostile_tars import header, member, whole
+from tests.pipeline.readers.tar.hostile_tars import (header, member, whole)
 from tests.pipeline.sources.corpora import wav, write_tar
 from tests.support import passtream
 

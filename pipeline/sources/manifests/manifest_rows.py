@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from pipeline.errors import UsageError
-from pipeline.readers.parquet_reader import guarded_batches, open_parquet
+from pipeline.readers.guards.parquet_batches import guarded_batches, open_parquet
 from pipeline.sources.manifests import lhotse
 from pipeline.sources.manifests.column_names import has_uri_column
 from pipeline.sources.manifests.delimiters import (

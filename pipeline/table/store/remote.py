@@ -26,7 +26,8 @@ from pipeline.table.store import conditional_put
 from pipeline.table.store.base import ignore
 from pipeline.table.store.client import RemoteClient
 from pipeline.table.store.hold import Hold
-from pipeline.table.store.lease import LEASE_S, LEASES_DIR, Holder, Lease, live_holder, taken_by
+from pipeline.table.store.lease import Lease
+from pipeline.table.store.lease_file import LEASE_S, LEASES_DIR, Holder, live_holder, taken_by
 from pipeline.table_layout import META_DIR, TEMP_DIR, is_temp_name
 
 PROBE_NAME = f"{META_DIR}/probe"

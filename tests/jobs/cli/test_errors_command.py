@@ -110,7 +110,7 @@ def test_a_table_without_errors_says_so(corpus, tmp_path):
 
 
 def test_more_errors_than_are_sorted_are_read_in_batches(table, monkeypatch, capsys):
-    monkeypatch.setattr(errors_command, "SORTED_MOST", 0)
+    monkeypatch.setattr(errors_command, "MAX_SORTED_ROWS", 0)
     monkeypatch.setattr(error_rows, "BATCH_ROWS", 1)
     found = open_table(table)
     counts = count_errors(found)

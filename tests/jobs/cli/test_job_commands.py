@@ -21,9 +21,9 @@ from tests.support import (
     kill_session,
     n_commits,
     passtream,
-    started,
+    start_passtream,
     vectors,
-    verified,
+    assert_verified,
     wait_until,
     write_tones,
 )
@@ -80,7 +80,7 @@ def test_stopped_and_submitted_again(head, site, tmp_path):
     assert f"all of its nodes have to see: {corpus}, {table}" in sent.stderr
 
     log = tmp_path / "log"
-    watching = started("job", "logs", job, "--follow", *at, log=log, env=env)
+    watching = start_passtream("job", "logs", job, "--follow", *at, log=log, env=env)
     try:
         wait_until(lambda: f"/{N_CLIPS}, " in log.read_text() and n_commits(table) >= 1)
         watching.send_signal(signal.SIGINT)
@@ -106,7 +106,7 @@ def test_stopped_and_submitted_again(head, site, tmp_path):
         f"resuming: {count(n_done, 'shard')} found done, {N_CLIPS - n_done} to do" in again.stdout
     )
     assert "job again succeeded" in again.stderr
-    assert verified(table).clips == N_CLIPS
+    assert assert_verified(table).clips == N_CLIPS
     calm = tmp_path / "calm"
     model = ("--arch", QUICK_ARCH, "--weights", "random:0")
     assert passtream("embed", corpus, calm, *model, "--in-process").returncode == 0
@@ -141,7 +141,7 @@ def test_submitted_by_ray_itself_and_its_exit_code_through_a_bad_connection(head
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "this is a Ray job: its actors run on this cluster" in done.stdout
-    assert verified(table).clips == 2
+    assert assert_verified(table).clips == 2
     package = next(each for each in head.packages if (each / "tests").exists())
     kept_home = {".git", ".venv", ".mypy_cache", ".env"}
     assert not kept_home & {each.name for each in package.iterdir()}

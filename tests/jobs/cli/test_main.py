@@ -85,12 +85,12 @@ def test_published_weights_out_of_reach_say_what_to_do(corpus, tmp_path):
     place = tmp_path / "cache" / "checkpoints" / "passt-s-f128-p16-s10-ap.476-swa.pt"
     lines = done.stderr.splitlines()
     assert lines[-5].startswith(
-        f"passtream: the weights of {DEFAULT_ARCH} are not here, and cannot"
+        f"passtream: the weights of {DEFAULT_ARCH} are not cached and cannot"
     )
-    assert lines[-4] == "  for a trial, take random ones: --weights random:0"
+    assert lines[-4] == "  for a trial, use random weights: --weights random:0"
     assert lines[-3].endswith(f" elsewhere, and put that file at {place}")
     assert "PASSTREAM_MODELS" in lines[-2]
-    assert lines[-1] == "  or name a file of your own: --weights FILE"
+    assert lines[-1] == "  or use a checkpoint file of your own: --weights FILE"
 
 
 def test_config_file_holds_every_option(corpus, tmp_path):

@@ -122,7 +122,7 @@ def test_weights_that_cannot_be_downloaded_say_the_ways_out(env):
     done = models("pull", "openmic", env=env)
     assert (done.returncode, done.stdout) == (2, "")
     first, *ways_out = done.stderr.splitlines()
-    assert "the weights of openmic are not here, and cannot be downloaded" in first
+    assert "the weights of openmic are not cached and cannot be downloaded" in first
     assert any("--weights FILE" in line for line in ways_out)
 
 

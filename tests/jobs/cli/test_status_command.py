@@ -18,8 +18,8 @@ from tests.support import (
     kill_session,
     n_commits,
     passtream,
-    started,
-    verified,
+    start_passtream,
+    assert_verified,
     wait_until,
     write_tones,
 )
@@ -87,7 +87,7 @@ def test_for_programs(table):
 
 def test_the_note_of_a_run_is_no_flaw_of_the_table(table):
     assert (table / RUN_NAME).exists()
-    verified(table)
+    assert_verified(table)
 
 
 def test_a_table_without_a_note(table, tmp_path, capsys):
@@ -124,7 +124,7 @@ def test_failed_shards_with_their_reasons(corpus, table, tmp_path, capsys):
 def test_a_run_under_way_and_killed_in_the_middle(tmp_path, capsys):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(corpus, [8.0] * 60)
-    process = started("embed", corpus, table, *OPTIONS, log=tmp_path / "log")
+    process = start_passtream("embed", corpus, table, *OPTIONS, log=tmp_path / "log")
     try:
         wait_until(lambda: n_commits(table) >= 2 or process.poll() is not None)
         process.send_signal(signal.SIGSTOP)
@@ -145,7 +145,7 @@ def test_a_run_under_way_and_killed_in_the_middle(tmp_path, capsys):
 def test_a_run_that_was_stopped(tmp_path, capsys):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(corpus, [8.0] * 60)
-    process = started("embed", corpus, table, *OPTIONS, log=tmp_path / "log")
+    process = start_passtream("embed", corpus, table, *OPTIONS, log=tmp_path / "log")
     try:
         wait_until(lambda: n_commits(table) >= 1 or process.poll() is not None)
         process.send_signal(signal.SIGTERM)

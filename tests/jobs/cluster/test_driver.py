@@ -5,10 +5,10 @@ import pytest
 from tests.support import (
     QUICK,
     assert_same_vectors,
-    no_root_powers,
+    unprivileged_prefix,
     passtream,
     vectors,
-    verified,
+    assert_verified,
     write_tones,
 )
 
@@ -27,7 +27,7 @@ def test_two_actors_write_what_one_process_does(corpus, tmp_path):
         tables[name] = tmp_path / name
         done = passtream("embed", corpus, tables[name], *options, *where)
         assert done.returncode == 0, done.stderr
-        assert verified(tables[name]).shards == 5  # 9 clips, two a shard
+        assert assert_verified(tables[name]).shards == 5  # 9 clips, two a shard
     for column in ("embedding", "logits"):
         one, other = (vectors(table, column) for table in tables.values())
         assert_same_vectors(one, other, within=1e-5)
@@ -42,7 +42,7 @@ def test_shard_that_cannot_be_written_exits_3_and_is_done_later(where, corpus, t
     assert done.returncode == 0, done.stderr
     (table / "clips").chmod(0o555)
     options = (*QUICK, "--shard-clips", 4, where)
-    done = passtream("embed", corpus, table, *options, prefix=no_root_powers())
+    done = passtream("embed", corpus, table, *options, prefix=unprivileged_prefix())
     assert done.returncode == 3, done.stderr
     assert "Permission denied" in done.stderr
     # The first clip is done; the other eight make two shards.
@@ -51,7 +51,7 @@ def test_shard_that_cannot_be_written_exits_3_and_is_done_later(where, corpus, t
     (table / "clips").chmod(0o755)
     done = passtream("embed", corpus, table, *options)
     assert done.returncode == 0, done.stderr
-    assert verified(table).clips == 9
+    assert assert_verified(table).clips == 9
 
 
 def test_ray_that_is_not_there_exits_2(corpus, tmp_path):

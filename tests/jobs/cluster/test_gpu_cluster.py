@@ -17,7 +17,7 @@ from jobs.cluster.pool_size import PoolLimits
 from models.archs import DEFAULT_ARCH
 from pipeline.errors import UsageError
 from tests.servers import free_port
-from tests.support import ONE_BLOCK_EACH, QUICK, passtream, verified, wait_until, write_tones
+from tests.support import ONE_BLOCK_EACH, QUICK, passtream, assert_verified, wait_until, write_tones
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -83,7 +83,7 @@ def test_each_actor_has_its_gpu_decoders_run_elsewhere_and_it_is_told(cluster, t
         wait_until(has_seen_all, timeout_s=240)
     done = run.result()
     assert done.returncode == 0, done.stderr
-    assert verified(table).shards == 21
+    assert assert_verified(table).shards == 21
     # The second actor may be ready when the first has done its share, but not the rest.
     found = {(writer["pid"], writer["gpus"]) for writer in writers(table)}
     assert sorted(gpus for _, gpus in found) == ["0", "1"]
@@ -100,7 +100,7 @@ def test_each_clip_goes_its_route_through_actors_that_share_a_gpu(cluster, tmp_p
         *("embed", corpus, table, *options, "--address", cluster.address), env=ONE_BLOCK_EACH
     )
     assert done.returncode == 0, done.stderr
-    assert verified(table).clips == 3
+    assert assert_verified(table).clips == 3
     rows = pq.read_table(table / "clips", columns=["arch", "n_windows"]).to_pylist()
     archs = (DEFAULT_ARCH, "passt_20sec", "passt_30sec")
     assert rows == [{"arch": arch, "n_windows": 1} for arch in archs]

@@ -8,7 +8,7 @@ import pytest
 from jobs.cluster import local_ray
 from jobs.cluster.local_ray import LocalRay
 from pipeline.errors import UsageError
-from tests.support import QUICK, passtream, verified, write_tones
+from tests.support import QUICK, passtream, assert_verified, write_tones
 
 MIB = 1 << 20
 ROOMY = 8 << 30
@@ -117,4 +117,4 @@ def test_run_with_a_long_tmpdir_and_a_home_that_cannot_be_written(tmp_path):
     done = passtream("embed", corpus, tmp_path / "table", *QUICK, env=env)
     assert done.returncode == 0, done.stderr
     assert "Ray's sockets and logs are in /tmp/passtream-" in done.stderr
-    assert verified(tmp_path / "table").clips == 1
+    assert assert_verified(tmp_path / "table").clips == 1

@@ -14,11 +14,11 @@ from tests.support import (
     QUICK,
     error_rows,
     n_commits,
-    no_root_powers,
+    unprivileged_prefix,
     open_table,
     passtream,
     vectors,
-    verified,
+    assert_verified,
     write_tones,
 )
 
@@ -78,7 +78,7 @@ def test_fifty_new_twenty_changed_ten_gone(calm, tmp_path):
         for uri, vector in before.items():
             is_same = np.array_equal(vector, after[uri])
             assert is_same == (names([uri]) <= same), uri
-        verified(table)
+        assert_verified(table)
 
         code, ended, events = embed(corpus, table, *OPTIONS, "--prune")
         assert (code, ended["clips"], ended["windows"]) == (0, 0, 0)
@@ -116,7 +116,7 @@ def test_errors_are_tried_again_after_a_fix(tmp_path):
     paths[2].chmod(0)
     paths[3].chmod(0)
     options = (*OPTIONS, "--max-error-ratio", 1)
-    code, _, _ = embed(corpus, table, *options, prefix=no_root_powers())
+    code, _, _ = embed(corpus, table, *options, prefix=unprivileged_prefix())
     assert code == 0
     before = vectors(table)
     classes = {names([uri]).pop(): found for uri, (found, _) in error_rows(table).items()}
@@ -126,7 +126,7 @@ def test_errors_are_tried_again_after_a_fix(tmp_path):
     code, ended, _ = embed(corpus, table, *options)
     assert (code, ended["clips"]) == (0, 0)  # nothing has changed, as far as can be seen
     done = passtream(
-        "retry", table, "--class", classes["002.wav"], "--in-process", prefix=no_root_powers()
+        "retry", table, "--class", classes["002.wav"], "--in-process", prefix=unprivileged_prefix()
     )
     assert done.returncode == 0, done.stderr
     assert "2 of the table's clips will be tried again" in done.stderr
@@ -142,7 +142,7 @@ def test_errors_are_tried_again_after_a_fix(tmp_path):
     assert done.returncode == 0
     there = f"the table's errors: {classes['001.wav']} 1"
     assert f"nothing to try again of class forbidden; {there}" in done.stderr
-    verified(table)
+    assert_verified(table)
     assert passtream("verify", table, "--source", corpus).returncode == 0
 
 

@@ -15,7 +15,7 @@ from pipeline.planning.survey import survey
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from pipeline.table.spec import Route, TableSpec
-from tests.pipeline.readers.hostile_tars import COMPRESSIONS, both, compress, member, whole, write
+from tests.pipeline.readers.tar.hostile_tars import (COMPRESSIONS, both, compress, member, whole, write)
 from tests.pipeline.sources.corpora import listed, wav
 
 A, B = wav(32_000), wav(16_000, seed=1)

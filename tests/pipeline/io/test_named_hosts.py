@@ -14,7 +14,7 @@ from pipeline.readers.lazy_file import open_clip_lazily
 from pipeline.readers.shard_reader import clip_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
-from tests.hosts import dripping, refusing_url, running_host, too_long
+from tests.hosts import drip, closed_port_url, run_host, overstate_length
 
 SOUND = b"RIFF" + bytes(range(256)) * 40
 ANY_SIZE = 1 << 40
@@ -28,7 +28,7 @@ def _no_memory():
 
 @pytest.fixture
 def host():
-    with running_host({"/sound.wav": SOUND, "/other.wav": SOUND}) as host:
+    with run_host({"/sound.wav": SOUND, "/other.wav": SOUND}) as host:
         yield host
 
 
@@ -47,7 +47,7 @@ def classes(clips):
 
 
 def test_dead_hosts_of_a_list_are_errors_of_their_clips_alone(host, tmp_path):
-    refusing = refusing_url()
+    refusing = closed_port_url()
     dead = [f"{refusing}/a.wav", f"{refusing}/b.wav", "http://nosuchhost.invalid/x.wav"]
     clips = listed(manifest(tmp_path, f"{host.url}/sound.wav", *dead))
     assert classes(clips) == dict.fromkeys(dead, "host_unreachable")
@@ -98,7 +98,7 @@ def test_a_circle_of_redirects_is_the_error_of_its_clip_at_once(host, tmp_path):
 
 
 def test_redirects_that_lead_somewhere_are_followed(host, tmp_path):
-    with running_host({"/moved.wav": f"{host.url}/sound.wav"}) as other:
+    with run_host({"/moved.wav": f"{host.url}/sound.wav"}) as other:
         clips = listed(manifest(tmp_path, f"{other.url}/moved.wav"))
         with open_clip(clips[0], BRIEF, ANY_SIZE) as file:
             assert file.read() == SOUND
@@ -111,7 +111,7 @@ def test_a_host_without_a_certificate_is_the_error_of_its_clips(host, tmp_path):
 
 
 def test_a_content_length_that_is_too_long_is_the_error_of_its_clip(host, tmp_path):
-    host.answers["/long.wav"] = too_long(SOUND)
+    host.answers["/long.wav"] = overstate_length(SOUND)
     clips = listed(manifest(tmp_path, f"{host.url}/long.wav", f"{host.url}/sound.wav"))
     assert not classes(clips)
     found = {}
@@ -126,7 +126,7 @@ def test_a_content_length_that_is_too_long_is_the_error_of_its_clip(host, tmp_pa
 
 def test_a_byte_now_and_then_is_the_error_of_its_clip(host, tmp_path, monkeypatch):
     monkeypatch.setattr(reading, "LEAST_BYTES_PER_S", 1 << 20)
-    host.answers["/drip.wav"] = dripping(SOUND)
+    host.answers["/drip.wav"] = drip(SOUND)
     (clip,) = listed(manifest(tmp_path, f"{host.url}/drip.wav"))
     for open_it in (
         lambda: open_clip(clip, BRIEF, ANY_SIZE),
@@ -139,7 +139,7 @@ def test_a_byte_now_and_then_is_the_error_of_its_clip(host, tmp_path, monkeypatc
 
 
 def test_a_large_recording_may_take_longer_than_the_timeout(host, tmp_path):
-    host.answers["/drip.wav"] = dripping(SOUND[:12], every_s=0.06)
+    host.answers["/drip.wav"] = drip(SOUND[:12], every_s=0.06)
     (clip,) = listed(manifest(tmp_path, f"{host.url}/drip.wav"))
     http_reading_rate = reading.LEAST_BYTES_PER_S
     try:
@@ -154,7 +154,7 @@ def test_a_dead_host_is_waited_for_once_and_not_for_each_of_its_recordings(
     host, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(named_hosts, "SILENT_PATIENCE_S", 0.5)
-    dead = refusing_url()
+    dead = closed_port_url()
     uris = [f"{dead}/{i}.wav" for i in range(200)]
     began_s = time.monotonic()
     clips = listed(manifest(tmp_path, f"{host.url}/sound.wav", *uris), Storage(timeout_s=120))
@@ -163,7 +163,7 @@ def test_a_dead_host_is_waited_for_once_and_not_for_each_of_its_recordings(
 
 
 def test_if_no_host_answers_it_is_no_fault_of_the_clips(tmp_path):
-    uris = [f"{refusing_url()}/a.wav", f"{refusing_url()}/b.wav", "http://no.such.invalid/c.wav"]
+    uris = [f"{closed_port_url()}/a.wav", f"{closed_port_url()}/b.wav", "http://no.such.invalid/c.wav"]
     with pytest.raises(StoreError, match="none of the 3 hosts that the list names answers"):
         listed(manifest(tmp_path, *uris))
     with pytest.raises(StoreError, match="is the only host of the list"):
@@ -172,12 +172,12 @@ def test_if_no_host_answers_it_is_no_fault_of_the_clips(tmp_path):
 
 def test_one_dead_host_beside_files_of_this_machine_is_its_clips_error(tmp_path):
     (tmp_path / "here.wav").write_bytes(SOUND)
-    uri = f"{refusing_url()}/a.wav"
+    uri = f"{closed_port_url()}/a.wav"
     assert classes(listed(manifest(tmp_path, "here.wav", uri))) == {uri: "host_unreachable"}
 
 
 def test_a_host_that_dies_after_the_listing_is_its_clips_error_if_others_answer(host, tmp_path):
-    with running_host({"/gone.wav": SOUND}) as other:
+    with run_host({"/gone.wav": SOUND}) as other:
         uris = [f"{other.url}/gone.wav", f"{host.url}/sound.wav", f"{host.url}/other.wav"]
         clips = listed(manifest(tmp_path, *uris))
     found = {}
@@ -191,7 +191,7 @@ def test_a_host_that_dies_after_the_listing_is_its_clips_error_if_others_answer(
 
 
 def test_if_all_hosts_die_after_the_listing_it_is_no_fault_of_the_clips(tmp_path):
-    with running_host({"/gone.wav": SOUND}) as other:
+    with run_host({"/gone.wav": SOUND}) as other:
         (clip,) = listed(manifest(tmp_path, f"{other.url}/gone.wav"))
     with pytest.raises(StoreError, match="cannot be read"), open_clip(clip, BRIEF, ANY_SIZE):
         pass
@@ -231,7 +231,7 @@ def test_a_source_that_is_no_url_is_refused_in_one_line(source):
 
 def test_a_manifest_on_a_server_comes_in_time_or_the_run_ends(host, monkeypatch):
     monkeypatch.setattr(reading, "LEAST_BYTES_PER_S", 1 << 20)
-    host.answers["/list.csv"] = dripping(b"uri\n" + b"x.wav\n" * 1000)
+    host.answers["/list.csv"] = drip(b"uri\n" + b"x.wav\n" * 1000)
     with pytest.raises(StoreError, match=r"reading http.*list\.csv.* bytes came in"):
         listed(f"{host.url}/list.csv")
     host.answers["/list.csv"] = 403

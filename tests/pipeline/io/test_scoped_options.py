@@ -9,7 +9,7 @@ from pipeline.io import named_hosts
 from pipeline.io.storage import Storage, parse_options
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
-from tests.hosts import running_host
+from tests.hosts import run_host
 
 SOUND = b"RIFF and so on"
 KEY, COOKIE, BASIC = "k3y-of-the-tests", "c00kie-of-the-tests", "Basic dTpzM2NyZXQtcGFzcw=="
@@ -26,7 +26,7 @@ def _no_memory():
 @pytest.fixture
 def hosts():
     answers = {"/x.wav": SOUND, "/private/y.wav": SOUND}
-    with running_host(answers) as one, running_host(answers, "127.0.0.2") as other:
+    with run_host(answers) as one, run_host(answers, "127.0.0.2") as other:
         yield one, other
 
 
@@ -89,7 +89,7 @@ def test_a_redirect_to_another_host_loses_all_credentials(hosts, tmp_path):
 
 
 def test_a_redirect_to_another_port_is_one_to_another_host(tmp_path):
-    with running_host({"/x.wav": SOUND}) as theirs, running_host() as mine:
+    with run_host({"/x.wav": SOUND}) as theirs, run_host() as mine:
         mine.answers["/moved.wav"] = f"{theirs.url}/x.wav"
         listed(f"{mine.url}/moved.wav", f"headers={json.dumps({'Authorization': BASIC})}")
         assert (sent(mine), sent(theirs)) == ({BASIC}, set())

@@ -7,7 +7,7 @@ from pipeline.io.signed_urls import QueryRule, refuse_password, strip_signature
 from pipeline.io.storage import Storage
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
-from tests.hosts import running_host
+from tests.hosts import run_host
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_what_is_kept_and_left_out_of_a_query_can_be_said():
 
 def test_recordings_that_differ_in_what_looks_like_a_secret_are_not_taken_for_one(tmp_path):
     manifest = tmp_path / "list.csv"
-    with running_host({"/get": b"RIFF and so on"}) as host:
+    with run_host({"/get": b"RIFF and so on"}) as host:
         urls = [f"{host.url}/get?key=one.wav", f"{host.url}/get?key=two.wav"]
         manifest.write_text("\n".join(["uri", *urls]))
 

@@ -10,7 +10,7 @@ from pipeline.maintenance.carried_columns import (
     update_carried,
 )
 from pipeline.maintenance.inventory import take_inventory
-from pipeline.maintenance.rewrite import apply_removals
+from pipeline.maintenance.repair import apply_removals
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.plan import PlanOptions, plan_run
 from pipeline.sources.list_sources import list_sources

@@ -12,7 +12,8 @@ import pytest
 from pipeline.clips import ClipRef
 from pipeline.errors import StoreError
 from pipeline.maintenance.inventory import take_inventory
-from pipeline.maintenance.rewrite import apply_removals, repair, rewrite_shard
+from pipeline.maintenance.repair import apply_removals, repair
+from pipeline.maintenance.rewrite import rewrite_shard
 from pipeline.maintenance.run_status import run_status
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.diff import Rewrite
@@ -136,7 +137,7 @@ from pipeline.planning.plan import plan_run
 from pipeline.maintenance.inventory import take_inventory
 from pipeline.sources.listing import Listing
 from pipeline.planning.plan import PlanOptions
-from pipeline.maintenance.rewrite import apply_removals
+from pipeline.maintenance.repair import apply_removals
 from pipeline.table.table import Table
 
 template, listing, prune, shard_clips = json.loads(sys.argv[1])

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.clips import ClipRef
-from pipeline.maintenance.rewrite import repair
+from pipeline.maintenance.repair import repair
 from pipeline.maintenance.verify import verify_table
 from pipeline.sources.listing import Listing
 from pipeline.table.spec import Route
@@ -475,7 +475,7 @@ def test_labels_that_are_none(new_table, embed, clips, labels, told):
 VERIFY = """
 import json, os, sys
 from pipeline.table.store.local import LocalStore
-from pipeline.maintenance.rewrite import repair
+from pipeline.maintenance.repair import repair
 from pipeline.sources.listing import Listing
 from pipeline.table.table import Table
 from pipeline.maintenance.verify import verify_table

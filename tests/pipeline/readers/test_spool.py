@@ -20,7 +20,13 @@ from pipeline.readers.download import download
 from pipeline.readers.shard_reader import clip_recording, container_recordings
 from pipeline.readers.spool import Spool, spool
 from pipeline.sources.list_sources import list_sources
-from tests.pipeline.readers.hostile_tars import compress, looked_at, member, whole, with_old_sparse
+from tests.pipeline.readers.tar.hostile_tars import (
+    compress,
+    looked_at,
+    member,
+    whole,
+    with_old_sparse,
+)
 from tests.pipeline.sources.corpora import listed, wav, write_parquet, write_tar
 
 SMALL, LARGE = wav(100), wav(600_000, seed=1)

@@ -16,7 +16,7 @@ from pipeline.clips import Container
 from pipeline.embedding.embed_shard import embed_shard
 from pipeline.io.storage import DEFAULT_STORAGE
 from pipeline.maintenance.inventory import take_inventory
-from pipeline.maintenance.rewrite import apply_removals
+from pipeline.maintenance.repair import apply_removals
 from pipeline.planning.plan import Plan, PlanOptions, plan_run
 from pipeline.readers.shard_reader import container_recordings, shard_recordings
 from pipeline.sources.list_sources import list_sources

@@ -15,7 +15,7 @@ from pipeline.embedding.embed_shard import embed_shard
 from pipeline.errors import LostTableError
 from pipeline.io.storage import Storage
 from pipeline.maintenance.inventory import take_inventory
-from pipeline.maintenance.rewrite import apply_removals, repair
+from pipeline.maintenance.repair import apply_removals, repair
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.committed import KnownShards
 from pipeline.planning.plan import PlanOptions, plan_run

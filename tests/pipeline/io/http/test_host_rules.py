@@ -11,7 +11,7 @@ from pipeline.io.storage import Storage
 from pipeline.readers.clip_file import open_clip
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
-from tests.hosts import running_host
+from tests.hosts import run_host
 
 SOUND = b"RIFF and so on"
 ANY_SIZE = 1 << 40
@@ -24,7 +24,7 @@ def _no_memory():
 
 @pytest.fixture
 def host():
-    with running_host({"/sound.wav": SOUND}) as host:
+    with run_host({"/sound.wav": SOUND}) as host:
         yield host
 
 
@@ -137,12 +137,12 @@ def test_a_redirect_to_what_may_not_be_named_is_refused(host, tmp_path):
 
 
 def test_a_redirect_leaves_the_allowed_hosts_no_more_than_a_list_does(host, tmp_path):
-    with running_host({"/x.wav": SOUND}, "127.0.0.2") as other:
+    with run_host({"/x.wav": SOUND}, "127.0.0.2") as other:
         host.answers["/moved.wav"] = f"{other.url}/x.wav"
         uri = f"{host.url}/moved.wav"
         few = HostRules(hosts=("127.0.0.1",))
         assert refused(listed(tmp_path, uri, f"{host.url}/sound.wav", rules=few)) == {uri}
-        assert not other.asked
+        assert not other.requests
         both = replace(few, hosts=("127.0.0.1", "127.0.0.2"))
         assert not refused(listed(tmp_path, uri, rules=both))
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.readers.tar_headers import MOST_NAME_BYTES
-from tests.pipeline.readers.hostile_tars import both, header, member, whole
+from pipeline.readers.tar.headers import MOST_NAME_BYTES
+from tests.pipeline.readers.tar.hostile_tars import both, header, member, whole
 from tests.pipeline.sources.corpora import listed, wav
 
 MEMORY_BYTES = 300 << 20
@@ -19,7 +19,7 @@ PEAK = """
 import resource, sys
 from tests.pipeline.sources.corpora import listed, read
 from pipeline.readers.shard_reader import container_recordings
-from tests.pipeline.readers.hostile_tars import looked_at
+from tests.pipeline.readers.tar.hostile_tars import looked_at
 (container,) = listed(sys.argv[1], format=sys.argv[2]).containers
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 found, _ = read(container)

@@ -267,7 +267,8 @@ def test_large_batches_of_arrow_are_read_a_few_rows_at_once(tmp_path):
 
 FLIPS_BITS = """
 import io, sys
-from pipeline.readers.parquet_reader import ARROW_DAMAGE, open_parquet
+from pipeline.readers.guards.arrow_batches import ARROW_DAMAGE
+from pipeline.readers.guards.parquet_batches import open_parquet
 
 whole = open(sys.argv[1], "rb").read()
 size = int.from_bytes(whole[-8:-4], "little")

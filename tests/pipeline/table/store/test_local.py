@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.maintenance.rewrite import apply_removals
+from pipeline.maintenance.repair import apply_removals
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.committed import KnownShards
 from pipeline.planning.plan import PlanOptions, plan_run

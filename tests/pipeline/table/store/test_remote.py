@@ -10,7 +10,7 @@ import pytest
 from pipeline.errors import UsageError
 from pipeline.io.storage import Storage
 from pipeline.maintenance.inventory import take_inventory
-from pipeline.maintenance.rewrite import apply_removals, repair
+from pipeline.maintenance.repair import apply_removals, repair
 from pipeline.maintenance.verify import verify_table
 from pipeline.planning.plan import PlanOptions, plan_run
 from pipeline.sources.listing import Listing

@@ -29,8 +29,8 @@ from pipeline.readers.container_file import (
 from pipeline.readers.intake import Intake
 from pipeline.readers.recording import Recording
 from pipeline.readers.system_folders import system_folder
-from pipeline.readers.tar_links import HardLinks, Names
-from pipeline.readers.tar_members import DAMAGE, Member, members
+from pipeline.readers.tar.links import HardLinks, Names
+from pipeline.readers.tar.members import DAMAGE, Member, members
 
 TAR_ENDINGS = (
     *(".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz"),

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pipeline.audio import AUDIO_ENDINGS
 from pipeline.io.decompress import compression_of, open_decompressed
 from pipeline.readers.intake import LINK_KIND, Intake
-from pipeline.readers.tar_headers import Header, headers
+from pipeline.readers.tar.headers import Header, headers
 
 DAMAGE = (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError)
 """What reading a tar raises where it is damaged."""

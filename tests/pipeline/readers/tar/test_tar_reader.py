@@ -1,4 +1,4 @@
-"""`pipeline.readers.tar_reader`: members, samples, texts, ranges, and damage of every kind."""
+"""`pipeline.readers.tar.reader`: members, samples, texts, ranges, and damage of every kind."""
 
 import bz2
 import gzip
@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import StoreError
 from pipeline.io.storage import DEFAULT_STORAGE, Storage
-from pipeline.readers import tar_reader
 from pipeline.readers.shard_reader import container_recordings
+from pipeline.readers.tar import reader
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from tests.pipeline.sources.corpora import listed, read, wav, write_tar
@@ -89,9 +89,7 @@ def test_texts_before_and_after_the_audio(tmp_path):
 
 
 def test_a_text_that_is_too_long_is_null(tmp_path):
-    path = write_tar(
-        tmp_path / "c.tar", {"a.wav": A, "a.json": b"1" * (tar_reader.SIDECAR_BYTES + 1)}
-    )
+    path = write_tar(tmp_path / "c.tar", {"a.wav": A, "a.json": b"1" * (reader.SIDECAR_BYTES + 1)})
     assert carried(path, "json") == {"a.wav": (None,)}
 
 
@@ -104,9 +102,9 @@ def test_a_sample_without_end_does_not_fill_memory(tmp_path, monkeypatch):
         n_open.append(len(os.listdir("/proc/self/fd")))
         last = recording.clips[0]
     assert len(n_open) == 100
-    assert max(n_open) - min(n_open) <= tar_reader.HELD_MEMBERS
+    assert max(n_open) - min(n_open) <= reader.HELD_MEMBERS
     assert last.carried == ("1",)
-    monkeypatch.setattr(tar_reader, "HELD_BYTES", 1)
+    monkeypatch.setattr(reader, "HELD_BYTES", 1)
     assert carried(path, "json")["a.99.wav"] == (None,)
 
 
@@ -311,7 +309,7 @@ def test_an_outage_of_the_store_is_no_damage(tmp_path, monkeypatch, kind):
     n_requests.clear()
     most = 0
     with pytest.raises(StoreError):
-        tar_reader.text_endings(remote, impatient)
+        reader.text_endings(remote, impatient)
 
 
 @given(st.data())

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from pipeline.errors import ClipError
-from pipeline.readers.tar_members import Member
+from pipeline.readers.tar.members import Member
 
 MOST_BYTES = 64 << 20
 """Most bytes of names and carried texts of links that are noted."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.readers.tar_members import split_name
+from pipeline.readers.tar.members import split_name
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,11 @@
-"""`pipeline.readers.tar_headers`: what headers may ask for; sparse members of every version."""
+"""`pipeline.readers.tar.headers`: what headers may ask for; sparse members of every version."""
 
 import tarfile
 
 import pytest
 
-from pipeline.readers.tar_headers import MOST_NAME_BYTES, MOST_PAX_BYTES
-from tests.pipeline.readers.hostile_tars import (
+from pipeline.readers.tar.headers import MOST_NAME_BYTES, MOST_PAX_BYTES
+from tests.pipeline.readers.tar.hostile_tars import (
     COMPRESSIONS,
     block_with,
     both,

@@ -6,11 +6,11 @@ import tarfile
 import pytest
 
 from pipeline.io.storage import DEFAULT_STORAGE
-from pipeline.readers import tar_links
 from pipeline.readers.intake import Intake
 from pipeline.readers.lazy_reader import lazy_recordings
 from pipeline.readers.shard_reader import container_recordings
-from tests.pipeline.readers.hostile_tars import (
+from pipeline.readers.tar import links as links_module
+from tests.pipeline.readers.tar.hostile_tars import (
     COMPRESSIONS,
     both,
     header,
@@ -128,7 +128,7 @@ def test_a_link_to_a_member_beyond_the_limit_is_an_error_as_the_member_is(tmp_pa
 
 
 def test_more_links_than_are_kept_in_memory_are_damage(tmp_path, monkeypatch):
-    monkeypatch.setattr(tar_links, "MOST_BYTES", 1000)
+    monkeypatch.setattr(links_module, "MOST_BYTES", 1000)
     links = [link(f"{i}.wav", "a.wav") for i in range(100)]
     found, seen = both(write(tmp_path, whole(member("a.wav", A), *links)))
     assert 2 < len(seen) < 10

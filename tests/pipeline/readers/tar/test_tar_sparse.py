@@ -1,4 +1,4 @@
-"""`pipeline.readers.tar_headers`: sparse members of every version, and of none that makes sense."""
+"""`pipeline.readers.tar.headers`: sparse members of every version, and of none that makes sense."""
 
 import os
 import resource
@@ -10,8 +10,8 @@ from pipeline.io.storage import DEFAULT_STORAGE
 from pipeline.readers.intake import Intake
 from pipeline.readers.lazy_reader import lazy_recordings
 from pipeline.readers.shard_reader import container_recordings
-from pipeline.readers.tar_headers import MOST_EXTENTS
-from tests.pipeline.readers.hostile_tars import (
+from pipeline.readers.tar.sparse import MOST_EXTENTS
+from tests.pipeline.readers.tar.hostile_tars import (
     COMPRESSIONS,
     block_with,
     both,

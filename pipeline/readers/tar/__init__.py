@@ -1,0 +1,1 @@
+"""Tars as recordings: headers, sparse members, links, samples."""
