@@ -62,7 +62,8 @@ if [ -n "$wheels" ] && [ "${#reference[@]}" -eq 0 ]; then
 fi
 step versions 30 versions.txt "$python" infra/gpu_versions.py
 if [ -n "$quick" ]; then
-    arch=() length=()  # on a CPU, the check only shows that every step runs: the cheapest arch will do
+    # On a CPU the check only shows that every step runs, so the cheapest arch is enough.
+    arch=() length=()
     [ "$device" = cuda ] || arch=(--arch passt_s_p16_s16_128_ap468) length=(--lengths 1)
     bench windows 70 windows.jsonl --cases windows --precisions bf16 --repeats 1 \
         "${arch[@]}" "${length[@]}" "${reference[@]}"

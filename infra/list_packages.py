@@ -1,4 +1,4 @@
-"""Prints the packages of this Python environment: `name==version`, a tab and the licence of each."""
+"""Prints the packages of this environment, each as `name==version`, a tab and its licence."""
 
 from importlib.metadata import Distribution, distributions
 

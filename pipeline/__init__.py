@@ -1,4 +1,5 @@
-"""From a source of recordings to a committed Parquet table; no Ray, no torch.
+"""The pipeline from a source of recordings to a committed Parquet table, without Ray or torch.
 
-The rooms lie along the way of a clip; `README.md` in this folder says which file to read first.
+The sub-packages follow the path of a clip. `README.md` in this folder names the files to read
+first.
 """

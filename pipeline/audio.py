@@ -1,4 +1,4 @@
-"""Audio as it flows after decoding: the sample type, the one sample rate, names of audio files."""
+"""Decoded audio: the sample type, the sample rate, and the file extensions of audio files."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,11 +6,11 @@ import numpy.typing as npt
 Samples = npt.NDArray[np.float32]
 
 SAMPLE_RATE_HZ = 32_000
-"""The rate that everything after decoding runs at."""
+"""Sample rate of all audio after decoding."""
 
 
 def to_samples(duration_s: float) -> int:
-    """Seconds to samples at 32 kHz, to the nearest: the one rule, used everywhere."""
+    """Convert seconds to samples at 32 kHz, rounded to the nearest sample."""
     return round(duration_s * SAMPLE_RATE_HZ)
 
 

@@ -1,4 +1,4 @@
-"""What is embedded: a clip with its stable id and version, or a container that holds many."""
+"""References to what is embedded: a clip with its id and version, or a container of clips."""
 
 import hashlib
 import os
@@ -12,21 +12,23 @@ _OUT_OF_REACH = ("host_unreachable", "server_error", "tls_error")
 
 @dataclass(frozen=True, slots=True, order=True)
 class ClipRef:
-    """One recording as the listing, or the reader of its container, found it.
+    """A reference to one clip, as the listing or the reader of its container found it.
 
     Attributes:
-        uri: absolute path; for names that are not UTF-8 a percent-encoded `file://` URI; or where
-            it lies in a store.
-        version: what changes when the content does: an etag, or size and mtime; `missing` where it
-            could not be looked at. Of the container, where there is one.
-        member: which part of it: a name in a tar, `row=N` of Parquet, `t=START,END` of a span;
-            empty for a whole file.
-        span: start and end in seconds where the clip is a part of the recording.
-        byte_range: first byte and size in the container, where it lies there in one piece.
-        carried: values of the table's carried columns, in their order; empty for none.
-        read_uri: what to read it by, where that is a secret: a signed URL. Never shown or kept.
-        n_bytes: size of the file, where the listing told.
-        failure: Class and message of the error that the listing has met already; None for none.
+        uri: Absolute path of the file, or its URI in a store. A path that is not valid UTF-8 is a
+            percent-encoded `file://` URI.
+        version: Text that changes with the content of the file or its container: an etag, or size
+            and mtime. It is `missing` if the listing could not access the file.
+        member: Part of the file: a name in a tar, `row=N` in a Parquet file, or `t=START,END` for a
+            span. Empty for a whole file.
+        span: Start and end in seconds if the clip is a part of the recording; otherwise None.
+        byte_range: Offset and size in bytes if the clip is contiguous in its container; otherwise
+            None.
+        carried: Values of the table's carried columns, in their order. Empty if there are none.
+        read_uri: Signed URL to read the clip with, if `uri` cannot be read by itself. It is a
+            secret: never printed or stored.
+        n_bytes: Size of the file in bytes, or None if the listing does not know it.
+        failure: Class and message of an error that the listing met, or None.
     """
 
     uri: str
@@ -41,18 +43,18 @@ class ClipRef:
 
     @property
     def name(self) -> str:
-        """Uri and member, for messages."""
+        """URI and member of the clip, for messages."""
         return f"{self.uri} {self.member}" if self.member else self.uri
 
     @property
     def is_out_of_reach(self) -> bool:
-        """Whether the listing could not find out what there is now, as the host did not answer."""
+        """Whether the clip's host failed during the listing, so that its state is unknown."""
         return self.failure is not None and self.failure[0] in _OUT_OF_REACH
 
     @property
     def ending(self) -> str:
-        """Of the recording's name, in small letters, as `.wav`; `no ending` where it has none."""
-        # Spans have a dot of their own in their member.
+        """Lower-case extension of the recording's name, such as `.wav`, or `no ending`."""
+        # The member of a span, such as `t=1.5,2`, has dots that start no extension.
         name = self.member if self.member and self.span is None else self.uri
         if name.startswith(("http://", "https://")):
             name = name.partition("?")[0]
@@ -60,22 +62,22 @@ class ClipRef:
 
     @property
     def clip_id(self) -> str:
-        """128-bit hex id of uri and member: the same in every run, whatever the version."""
+        """128-bit id in hex, hashed from URI and member: the same in every run and version."""
         key = f"{self.uri}\0{self.member}".encode()
         return hashlib.blake2b(key, digest_size=16).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Container:
-    """A file of many clips that is read in one pass; its clips are known once it has been read.
+    """A file of many clips, read in one pass; its clips become known while it is read.
 
     Attributes:
-        uri: where it lies, as that of a clip.
-        version: as that of a clip.
-        part: which part of it is meant, in the words of its reader; empty for the whole.
-        kind: which reader knows it.
-        n_clips: how many clips it holds, where that is known beforehand.
-        n_bytes: size of the file, where the listing told.
+        uri: Absolute path or URI of the file, written like that of a clip.
+        version: Text that changes with the content of the file, like that of a clip.
+        part: Part of the file to read, in a notation of its reader. Empty for the whole file.
+        kind: Name of the format, which selects the reader.
+        n_clips: Number of clips, or None if only reading the file can determine it.
+        n_bytes: Size of the file in bytes, or None if the listing does not know it.
     """
 
     uri: str
@@ -87,7 +89,7 @@ class Container:
 
 
 def path_to_uri(path: str) -> str:
-    """URI of a local path: the absolute path itself wherever UTF-8 can write it."""
+    """Return the URI of a local path: the absolute path itself if it is valid UTF-8."""
     absolute = os.path.abspath(path)
     try:
         absolute.encode()
@@ -97,17 +99,17 @@ def path_to_uri(path: str) -> str:
 
 
 def uri_to_path(uri: str) -> str:
-    """Local path of a URI that `path_to_uri` wrote."""
+    """Return the local path of a URI that `path_to_uri` returned."""
     if uri.startswith(_FILE_URI):
         return os.fsdecode(unquote_to_bytes(uri.removeprefix(_FILE_URI)))
     return uri
 
 
 def group_by_recording(clips: Iterable[ClipRef]) -> Iterator[tuple[ClipRef, ...]]:
-    """Clips that are cut from one recording together, others alone; the order is kept.
+    """Group consecutive clips that are cut from the same recording, and yield the groups in order.
 
     Args:
-        clips: sorted by uri and version.
+        clips: Clips sorted by URI and version.
     """
     group: list[ClipRef] = []
     for clip in clips:

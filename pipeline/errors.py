@@ -1,32 +1,32 @@
-"""What can go wrong between a source and a table.
+"""Exceptions raised between a source and a committed table.
 
 PipelineError
-├── UsageError       a source, table or setting that cannot work; said before anything starts
-├── ClipError        this one clip cannot be embedded: becomes a row in `errors`
+├── UsageError       a source, table or setting cannot work; raised before the run starts
+├── ClipError        one clip cannot be embedded; becomes a row in `errors`
 ├── StoreError       the table cannot be written or read; fails the shard
-│   ├── HostError    a fault of this machine, as a full disk; another machine may do
+│   ├── HostError    a fault of this machine, such as a full disk; another may succeed
 │   ├── CredentialsError   a store rejects the credentials; ends the run
-│   └── LostTableError   another run has the table now; ends the run
-├── BrokenStreamError   the decode side of a shard ended early or skipped; fails the shard
-└── DriftError       this process would write vectors of another space; ends the run
+│   └── LostTableError   another run has taken over the table; ends the run
+├── BrokenStreamError   a shard's events ended early or have a gap; fails the shard
+└── DriftError       this process computes other vectors than the table holds; ends the run
 """
 
 
 class PipelineError(Exception):
-    """Base of all errors of `pipeline`."""
+    """Base class of all errors of `pipeline`."""
 
 
 class UsageError(PipelineError):
-    """What was asked for cannot be done; the message says what to write instead."""
+    """An error in what the user asked for; the message says what to write instead."""
 
 
 class ClipError(PipelineError):
-    """One clip cannot be embedded.
+    """An error of one clip, which cannot be embedded.
 
     Args:
-        stage: `read`, `decode`, `window` or `embed`.
-        error_class: short name that errors are counted by.
-        message: names the file, the value and the way out.
+        stage: Stage that failed: `read`, `decode`, `window` or `embed`.
+        error_class: Class of the error, one of `pipeline.error_classes`.
+        message: Sentence with the file, the value and the way out.
     """
 
     def __init__(self, stage: str, error_class: str, message: str) -> None:
@@ -37,38 +37,38 @@ class ClipError(PipelineError):
 
 
 class StoreError(PipelineError):
-    """Data could not be written to, or read back from, the table."""
+    """An error in writing data to the table, or in reading it back."""
 
 
 class HostError(StoreError):
-    """A fault of this machine: its disk is full, or it has no file descriptors left.
+    """A fault of this machine, such as a full disk or no file descriptors left.
 
-    Another machine may do. A run on Ray gives the shard to another node.
+    Another machine may succeed, so a run on Ray gives the shard to another node.
     """
 
 
 class CredentialsError(StoreError):
-    """A store rejects the credentials: they have expired, say. No other request could succeed."""
+    """A rejection of the credentials by a store, so that no other request could succeed."""
 
 
 class LostTableError(StoreError):
-    """Another run has taken the table over; this one must not commit any more."""
+    """The loss of the table to another run; this run must not commit again."""
 
 
 class DriftError(PipelineError):
-    """A process embeds otherwise than those that wrote the table before."""
+    """A difference between the embeddings of this process and those of the table's writers."""
 
 
 class BrokenStreamError(PipelineError):
-    """A shard's event stream does not account for every clip and window of the shard."""
+    """An event stream that does not account for every clip and window of its shard."""
 
 
 class CannotDecodeError(Exception):
-    """No decoder makes audio of this file.
+    """A file that no decoder can decode.
 
     Args:
-        error_class: short name that errors are counted by.
-        message: what is wrong, without the file's name.
+        error_class: Class of the error, one of `pipeline.error_classes`.
+        message: Description of the fault, without the file's name.
     """
 
     def __init__(self, error_class: str, message: str) -> None:

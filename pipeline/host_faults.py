@@ -1,7 +1,7 @@
-"""Tells a fault of this machine from a fault of the file that is read.
+"""Tells faults of this machine apart from faults of the file that is read.
 
-A full disk or an exhausted table of file descriptors says nothing about the clip that met it. It
-must never become that clip's error: the shard is tried again, on another machine where possible.
+A full disk or a lack of file descriptors says nothing about the clip that was being read. It must
+never become the clip's error: the shard is retried, on another machine if possible.
 """
 
 import errno
@@ -19,10 +19,10 @@ _REASONS = {
 
 
 def host_fault(error: BaseException) -> HostError | None:
-    """Return the fault of this machine that an OSError reports, or None if it is none.
+    """Return a HostError if an error is a fault of this machine; otherwise None.
 
     Args:
-        error: Any exception; only an OSError with one of a few error numbers is such a fault.
+        error: Any exception. Only an OSError with one of a few error numbers is such a fault.
     """
     if not isinstance(error, OSError) or error.errno not in _REASONS:
         return None
@@ -30,11 +30,11 @@ def host_fault(error: BaseException) -> HostError | None:
 
 
 def read_fault(uri: str, error: OSError) -> HostError | ClipError:
-    """Return what it means that reading a local source failed.
+    """Return the error to raise after a local file could not be read.
 
     Args:
-        uri: Location of the source.
-        error: What the operating system said.
+        uri: Location of the file.
+        error: Error of the operating system.
     """
-    said = error.strerror or str(error)
-    return host_fault(error) or ClipError("read", "unreadable", f"{uri}: {said}")
+    reason = error.strerror or str(error)
+    return host_fault(error) or ClipError("read", "unreadable", f"{uri}: {reason}")

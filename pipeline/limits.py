@@ -1,20 +1,20 @@
-"""What a clip may cost, and how much of it may be missing: settings of a table.
+"""Limits of one clip: its length, its size, and how much of its audio may be missing.
 
-They decide which clips have a row in `clips` and which one in `errors`.
+They decide whether a clip gets a row in `clips` or in `errors`.
 """
 
 from dataclasses import dataclass
 
 DEFAULT_MAX_CLIP_S = 86_400.0
-"""A day."""
+"""Default of the longest clip, in seconds: a day."""
 DEFAULT_MAX_CLIP_BYTES = 16 << 30
-"""A day of 16-bit stereo at 48 kHz."""
+"""Default of the largest file, in bytes: a day of 16-bit stereo at 48 kHz."""
 DEFAULT_SHORT_TOLERANCE = 0.01
 DEFAULT_DECODER_MEMORY_BYTES = 2 << 30
 MIN_SAMPLE_RATE_HZ = 100
-"""Lowest sample rate of a recording. Below it a file of 200 bytes can be days of audio."""
+"""Lowest sample rate of a recording. At lower rates a file of 200 bytes can be days of audio."""
 MIN_BYTES_PER_S = 8
-"""Fewest bytes that a second of audio takes in any format; FLAC of silence has some 30."""
+"""Fewest bytes per second of audio in any codec; silence in FLAC takes about 30."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,12 @@ class Limits:
     """Limits of one clip.
 
     Attributes:
-        max_clip_s: longest clip, in seconds; decoding stops there.
-        max_clip_bytes: largest file, in bytes.
-        short_tolerance: share of the audio, 0 to 1, that may be missing of what the file promises
-            before the clip counts as damaged.
-        decoder_memory_bytes: Memory that one step of a decoder may take, in bytes. A limit of the
-            machine and not of the table: it is no part of the spec.
+        max_clip_s: Length of the longest clip, in seconds. Decoding stops there.
+        max_clip_bytes: Size of the largest file, in bytes.
+        short_tolerance: Fraction of the declared audio, 0 to 1, that may be missing before the
+            clip counts as truncated.
+        decoder_memory_bytes: Memory that one step of a decoder may take, in bytes. This is a limit
+            of the machine, so it is not part of the table's spec.
     """
 
     max_clip_s: float = DEFAULT_MAX_CLIP_S

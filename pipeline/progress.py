@@ -1,4 +1,4 @@
-"""Counts of what a shard, or a run, has got through."""
+"""Counts of the clips, windows, audio and errors that a shard or a run has processed."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Counts:
-    """What a shard, or a run, has got through.
+    """Counts of what a shard or a run has processed so far.
 
     Attributes:
-        clips: clips that have their row, errors included.
-        windows: windows of the clips embedded.
-        audio_s: seconds of the clips embedded.
-        errors: clips that went to `errors`, by class.
-        open_clips: Clips that are under way, each as the share of it that is embedded, where its
-            length is known.
-        open_windows: Windows embedded of clips that are under way.
-        open_audio_s: Seconds embedded of clips that are under way.
+        clips: Number of clips with a row, in `clips` or in `errors`.
+        windows: Number of windows of the embedded clips.
+        audio_s: Length of the embedded clips, in seconds.
+        errors: Number of clips in `errors`, per error class.
+        open_clips: Sum over the clips in flight of the fraction that is embedded, 0 to 1, as far as
+            their lengths are known.
+        open_windows: Number of windows embedded so far of clips in flight.
+        open_audio_s: Seconds embedded so far of clips in flight.
     """
 
     clips: int = 0
@@ -28,7 +28,7 @@ class Counts:
     open_audio_s: float = 0.0
 
     def add(self, other: "Counts") -> None:
-        """Add another's counts to this one's."""
+        """Add other counts to these, clips in flight included."""
         self.clips += other.clips
         self.windows += other.windows
         self.audio_s += other.audio_s
@@ -38,7 +38,7 @@ class Counts:
         self.open_audio_s += other.open_audio_s
 
     def subtract(self, other: "Counts") -> None:
-        """Take another's counts, which are in this one's, away again."""
+        """Subtract counts that were added before, apart from clips in flight."""
         self.clips -= other.clips
         self.windows -= other.windows
         self.audio_s -= other.audio_s

@@ -1,4 +1,4 @@
-"""The shard: the unit of work, of retry and of commit."""
+"""Shards: the units of work, of retry and of commit."""
 
 import dataclasses
 import hashlib
@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.clips import ClipRef, Container
 
-_fields_of = operator.attrgetter(*(field.name for field in dataclasses.fields(ClipRef)))
+_field_values = operator.attrgetter(*(field.name for field in dataclasses.fields(ClipRef)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +18,9 @@ class Shard:
     """The unit of work, of retry and of commit.
 
     Attributes:
-        shard_id: 128-bit hex hash of spec and clips, or spec and container.
-        clips: in the order of their rows; none where there is a container.
-        container: what the clips are read from.
+        shard_id: 128-bit hash in hex of the spec and the clips, or of the spec and the container.
+        clips: Clips in the order of their rows. Empty if the shard reads a container.
+        container: Container that the clips are read from, or None for listed clips.
     """
 
     shard_id: str
@@ -29,29 +29,31 @@ class Shard:
 
     @property
     def n_clips(self) -> int | None:
-        """How many clips; None where only reading the container will tell."""
+        """Number of clips, or None if only reading the container can determine it."""
         return self.container.n_clips if self.container else len(self.clips)
 
     @property
     def n_bytes(self) -> int | None:
-        """Size of its files, as far as the listing told; None where it told of none."""
+        """Total of the file sizes that the listing knows, in bytes, or None if it knows none."""
         if self.container:
             return self.container.n_bytes
         sizes = [clip.n_bytes for clip in self.clips if clip.n_bytes is not None]
         return sum(sizes) if sizes else None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Handing a shard out is most of what a driver does. By itself each clip would be pickled
-        # in Python, field by field, at ten times the cost.
-        return _shard, (self.shard_id, list(map(_fields_of, self.clips)), self.container)
+        # Pickling shards is most of a driver's work. The default way pickles each clip in Python,
+        # field by field, at ten times the cost.
+        return _restore_shard, (self.shard_id, list(map(_field_values, self.clips)), self.container)
 
 
-def _shard(shard_id: str, clips: Iterable[tuple[Any, ...]], container: Container | None) -> Shard:
+def _restore_shard(
+    shard_id: str, clips: Iterable[tuple[Any, ...]], container: Container | None
+) -> Shard:
     return Shard(shard_id, tuple(ClipRef(*fields) for fields in clips), container)
 
 
 def shard_id(spec_digest: str, contents: Iterable[ClipRef] | Container) -> str:
-    """Id of the shard that holds these clips, whatever their order, or this container."""
+    """Return the id of the shard that holds these clips, in any order, or this container."""
     if isinstance(contents, Container):
         key: list[object] = [spec_digest, contents.uri, contents.part, contents.version]
     else:
@@ -61,4 +63,4 @@ def shard_id(spec_digest: str, contents: Iterable[ClipRef] | Container) -> str:
 
 
 Rank = tuple[int, float, str]
-"""Order in which shards keep a clip that several have: the shard of the least rank keeps it."""
+"""Sort key that decides between shards with the same clip: the lowest rank keeps the clip."""

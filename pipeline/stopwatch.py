@@ -1,7 +1,8 @@
-"""Where the time of a shard goes, by stage.
+"""A stopwatch that measures how long each stage of a shard takes.
 
-On the decode side `fetch` (a store's replies, opening) and `decode`; on the model's `wait` for what
-is decoded, `compute` (with the wait for a model that others use as well) and `write`.
+The stages of decoding are `fetch`, which opens files and waits for stores, and `decode`. The stages
+of embedding are `wait`, for decoded audio, `compute`, and `write`. The wait for a model that other
+shards share counts as `compute`.
 """
 
 import contextlib
@@ -16,10 +17,10 @@ T = TypeVar("T")
 
 
 class Stopwatch:
-    """Adds up seconds by stage; one stage runs at a time.
+    """A stopwatch that adds up seconds per stage; one stage runs at a time.
 
     Attributes:
-        seconds: so far, by stage.
+        seconds: Seconds so far, per stage.
     """
 
     def __init__(self) -> None:
@@ -28,37 +29,37 @@ class Stopwatch:
         self._since = time.perf_counter()
 
     def switch(self, stage: str) -> str:
-        """Have another stage run, or none for an empty name; the one that ran."""
+        """Switch to a stage, or to none for an empty name, and return the previous stage."""
         now = time.perf_counter()
         if self._stage:
             self.seconds[self._stage] += now - self._since
-        before, self._stage, self._since = self._stage, stage, now
-        return before
+        previous, self._stage, self._since = self._stage, stage, now
+        return previous
 
     @contextlib.contextmanager
-    def during(self, stage: str) -> Iterator[None]:
-        """A stage runs within the block, and what ran before it afterwards."""
-        before = self.switch(stage)
+    def measure(self, stage: str) -> Iterator[None]:
+        """Count the time within the block for a stage, then continue the previous stage."""
+        previous = self.switch(stage)
         try:
             yield
         finally:
-            self.switch(before)
+            self.switch(previous)
 
-    def each(self, items: Iterable[T], stage: str) -> Iterator[T]:
-        """The items; the stage runs while the next one is waited for."""
-        rest = iter(items)
+    def measure_each(self, items: Iterable[T], stage: str) -> Iterator[T]:
+        """Yield the items, and count the time spent on fetching each of them for a stage."""
+        iterator = iter(items)
         while True:
-            with self.during(stage):
+            with self.measure(stage):
                 try:
-                    item = next(rest)
+                    item = next(iterator)
                 except StopIteration:
                     return
             yield item
 
     @contextlib.contextmanager
-    def entering(self, context: AbstractContextManager[T], stage: str) -> Iterator[T]:
-        """The context; the stage runs while it is entered."""
+    def measure_enter(self, context: AbstractContextManager[T], stage: str) -> Iterator[T]:
+        """Enter a context manager, and count only the time spent on entering for a stage."""
         with contextlib.ExitStack() as stack:
-            with self.during(stage):
+            with self.measure(stage):
                 entered = stack.enter_context(context)
             yield entered

@@ -1,10 +1,10 @@
-"""The version of passtream that runs."""
+"""The version of the installed passtream package."""
 
 import importlib.metadata
 
 
 def passtream_version() -> str:
-    """The version of passtream that is installed; empty where it runs without being installed."""
+    """Return the version of the installed passtream, or an empty text if it is not installed."""
     try:
         return importlib.metadata.version("passtream")
     except importlib.metadata.PackageNotFoundError:

@@ -1,34 +1,34 @@
-"""Numbers and names in messages: plurals, durations, the known name nearest to a mistyped one."""
+"""Numbers and names in messages: plurals, durations, and suggestions for mistyped names."""
 
 import difflib
 import reprlib
 from collections.abc import Iterable
 
-_REPR = reprlib.Repr()
+_SHORT_REPR = reprlib.Repr()
 
 
 def brief(value: object, most: int = 80) -> str:
-    """Return a value as Python writes it, cut where it is long: what a message says was given.
+    """Return the repr of a value, truncated, for a message about invalid input.
 
     Args:
-        value: Value that a person or a file gave.
-        most: Number of characters to show.
+        value: Value that a user or a file gave.
+        most: Maximum number of characters.
     """
     if isinstance(value, str | bytes):
         value = value[: most + 1]
     elif not isinstance(value, int | float | None):
-        value = _REPR.repr(value)
+        value = _SHORT_REPR.repr(value)
         return value if len(value) <= most else f"{value[:most]}..."
     shown = repr(value)
     return shown if len(shown) <= most else f"{shown[:most]}..."
 
 
 def brief_list(names: Iterable[str], most: int = 20) -> str:
-    """Return names with commas between, cut where there are many; `none` for none.
+    """Return names joined by commas, truncated after `most` names; `none` if there are none.
 
     Args:
-        names: Names, as those of columns.
-        most: Number of names to show.
+        names: Names, for instance of columns.
+        most: Maximum number of names.
     """
     listed = list(names)
     shown = [name if len(name) <= 80 else f"{name[:80]}..." for name in listed[:most]]
@@ -40,16 +40,16 @@ def count(n: float, noun: str, plural: str = "") -> str:
     """Return a number with its noun: `1 clip`, `2 clips`, `1,234 clips`.
 
     Args:
-        n: Number of things; shown without decimals.
+        n: Number, rounded to an integer for display.
         noun: Singular form.
-        plural: Plural form where it is not the noun with an s.
+        plural: Plural form, if it is not the noun with an s.
     """
     shown = f"{n:,.0f}"
     return f"{shown} {noun if shown == '1' else plural or noun + 's'}"
 
 
 def duration_text(seconds: float) -> str:
-    """Return a length of time, to the second or, from an hour on, to the minute."""
+    """Return a duration in text, to the second, or to the minute from one hour on."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
@@ -58,7 +58,7 @@ def duration_text(seconds: float) -> str:
 
 
 def about_text(seconds: float) -> str:
-    """Return an estimated length of time: seconds below 90 s, then minutes, then hours."""
+    """Return an estimated duration in text, rounded more coarsely the longer it is."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
@@ -70,9 +70,9 @@ def about_text(seconds: float) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """Return a length in one unit: seconds up to two minutes, minutes up to two hours, then hours.
+    """Return a duration in a single unit: seconds, minutes from 2 min on, or hours from 2 h on.
 
-    For lengths of audio, and for times that are added up or estimated.
+    It is used for lengths of audio, and for sums and estimates of times.
     """
     if seconds < 119.95:
         return f"{seconds:.1f} s"
@@ -83,10 +83,10 @@ def time_text(seconds: float) -> str:
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str:
-    """Return the known name that is nearest to a mistyped one; empty where none is near.
+    """Return the known name closest to a mistyped name, or an empty text if none is close.
 
     Args:
-        name: Name as a person wrote it.
+        name: Name as the user wrote it.
         known: Names that exist.
     """
     by_lower = {each.lower(): each for each in known}
@@ -95,13 +95,13 @@ def nearest_name(name: str, known: Iterable[str]) -> str:
 
 
 def unknown_name(what: str, name: str, known: Iterable[str], plural: str = "") -> str:
-    """Return the message for a name that does not exist, with the nearest one and all of them.
+    """Return the message for an unknown name, with the closest known name and all known names.
 
     Args:
-        what: What the name is of: `class`, `setting`.
-        name: Name as a person wrote it.
+        what: Kind of thing that the name stands for, such as `class` or `setting`.
+        name: Name as the user wrote it.
         known: Names that exist.
-        plural: Plural form of `what` where it is not `what` with an s.
+        plural: Plural form of `what`, if it is not `what` with an s.
     """
     known = list(known)
     near = nearest_name(name, known)

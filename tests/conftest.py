@@ -1,7 +1,7 @@
-"""What the tests share: the reference implementation, audio for both, and S3 servers.
+"""Fixtures of all tests: the reference implementation, audio for both implementations, S3 servers.
 
-The published weights cannot be had here, so parity is shown on random state dicts, loaded into
-both implementations.
+The published weights are not available to the tests. Parity is shown on random state dicts, which
+are loaded into both implementations.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from models.archs import ARCHS, DEFAULT_ARCH, ArchSpec
 from tests.servers import S3Server, is_ci, missing_ceph_programs, moto_server, rados_gateway
 
 if not torch.cuda.is_available():
-    # Kernels for GPUs are interpreted on a CPU; Triton asks for this when it is imported.
+    # A CPU interprets the kernels for GPUs. Triton reads this variable when it is imported.
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 ReferenceNet = Callable[..., nn.Module]
@@ -29,14 +29,14 @@ ReferenceNet = Callable[..., nn.Module]
 
 @pytest.fixture(scope="session")
 def moto(tmp_path_factory) -> Iterator[S3Server]:
-    """A stand-in for S3."""
+    """A simulated S3 server."""
     with moto_server(tmp_path_factory.mktemp("moto")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def gateway(tmp_path_factory) -> Iterator[S3Server]:
-    """A real S3 server; must be there in CI."""
+    """A real S3 server. CI fails without its programs; elsewhere its tests are skipped."""
     if missing := missing_ceph_programs():
         reason = f"no {', '.join(missing)}: apt-get install radosgw ceph-mon ceph-osd"
         pytest.fail(reason) if is_ci() else pytest.skip(reason)
@@ -46,15 +46,15 @@ def gateway(tmp_path_factory) -> Iterator[S3Server]:
 
 @pytest.fixture
 def quick_arch(monkeypatch) -> None:
-    """Make the quick arch known in this process; those that tests start know it of themselves."""
-    from tests.support import QUICK_ARCH, QUICK_SPEC  # a machine with a GPU may not have its needs
+    """Register the quick arch in this process; `tests/site` does so in the processes of tests."""
+    from tests.support import QUICK_ARCH, QUICK_SPEC  # its imports may be missing on a GPU machine
 
     monkeypatch.setitem(ARCHS, QUICK_ARCH, QUICK_SPEC)
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """Around all of hear21passt: it prints what it builds and warns of every short clip."""
+def silence_reference() -> Iterator[None]:
+    """Suppress the prints of hear21passt and its warnings about short clips."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         yield
@@ -62,8 +62,8 @@ def hushed() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def reference_net() -> ReferenceNet:
-    """Builds the reference's transformer for a spec, with a state dict, or else of shapes only."""
-    with hushed():
+    """Function that builds the reference's transformer, without a state dict on the meta device."""
+    with silence_reference():
         from hear21passt.models import passt as reference
 
     def build(spec: ArchSpec, state_dict: Mapping[str, Tensor] | None = None) -> nn.Module:
@@ -74,17 +74,17 @@ def reference_net() -> ReferenceNet:
             "tstride": spec.stride,
             "input_tdim": spec.input_tdim,
         }
-        with hushed(), pytest.MonkeyPatch.context() as patch, torch.device("meta"):
-            # Its drop-path rates are read back from a tensor, which a meta tensor cannot do.
+        with silence_reference(), pytest.MonkeyPatch.context() as patch, torch.device("meta"):
+            # It reads its drop-path rates back from a tensor, and meta tensors hold no values.
             patch.setattr(torch, "linspace", partial(torch.linspace, device="cpu"))
             try:
                 net = reference.get_model(arch=spec.name, **settings)
             except RuntimeError as error:
                 if "Unknown model" not in str(error):
                     raise
-                # It has functions that its own list leaves out: those that our aliases name.
-                build_it = getattr(reference, spec.name, getattr(reference, DEFAULT_ARCH))
-                patch.setattr(reference, DEFAULT_ARCH, build_it)
+                # Its list of models leaves out some of its functions, which our aliases name.
+                build_alias = getattr(reference, spec.name, getattr(reference, DEFAULT_ARCH))
+                patch.setattr(reference, DEFAULT_ARCH, build_alias)
                 net = reference.get_model(arch=DEFAULT_ARCH, **settings)
         net.blocks = net.blocks[: spec.depth]
         if state_dict is not None:
@@ -96,13 +96,13 @@ def reference_net() -> ReferenceNet:
 
 @pytest.fixture(scope="session")
 def reference_mel() -> Callable[[int], nn.Module]:
-    """Builds the reference's front end for a hop, in evaluation mode."""
-    with hushed():
+    """Function that builds the reference's front end for a hop, in evaluation mode."""
+    with silence_reference():
         from hear21passt.models.preprocess import AugmentMelSTFT
 
     def build(hop_samples: int) -> nn.Module:
-        with hushed():
-            # The settings of hear21passt's own modules.
+        with silence_reference():
+            # hear21passt's own modules use these settings.
             return AugmentMelSTFT(
                 hopsize=hop_samples, fmax=None, fmin_aug_range=10, fmax_aug_range=2000
             ).eval()
@@ -112,10 +112,10 @@ def reference_mel() -> Callable[[int], nn.Module]:
 
 @pytest.fixture(scope="session")
 def quietly() -> Callable[..., Any]:
-    """Calls the reference without gradients, prints or warnings."""
+    """Function that calls the reference without gradients, prints or warnings."""
 
     def call(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        with hushed(), torch.no_grad():
+        with silence_reference(), torch.no_grad():
             return function(*args, **options)
 
     return call
@@ -123,7 +123,7 @@ def quietly() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def noise() -> Callable[..., np.ndarray]:
-    """Builds windows of pink-ish noise: loud below, faint above, as audio is."""
+    """Function that builds windows of roughly pink noise, whose spectrum falls as that of audio."""
 
     def build(n_samples: int, seed: int = 0) -> np.ndarray:
         white = np.random.default_rng(seed).standard_normal(n_samples)

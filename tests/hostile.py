@@ -1,4 +1,4 @@
-"""Files that strangers may send: they name other files and hosts, or ask for days and gigabytes."""
+"""Hostile audio files, which refer to other files and hosts or demand days and gigabytes."""
 
 import struct
 from pathlib import Path
@@ -20,7 +20,7 @@ SCRIPTS = {
     "list.wma": "<asx version='3.0'><entry><ref href='{named}'/></entry></asx>",
     "images.flac": "%03d.png",
 }
-"""Texts under names of recordings that FFmpeg would follow, with places for what they name."""
+"""Texts of playlists and scripts that FFmpeg would follow, by file name, with placeholders."""
 
 
 def write_hostile(folder: Path, named: str, port: int = 9) -> dict[str, str]:
@@ -28,16 +28,16 @@ def write_hostile(folder: Path, named: str, port: int = 9) -> dict[str, str]:
 
     Args:
         folder: An existing folder.
-        named: Path of a file that some of them name.
-        port: Port on this machine that others name.
+        named: Path of a file to which some of the hostile files refer.
+        port: Port on this machine to which others refer.
 
     Returns:
-        The error class that each file must end in, by its name.
+        The expected error class of each file, by file name.
     """
     url = f"http://127.0.0.1:{port}/a.ts"
     classes = {}
     for name, text in SCRIPTS.items():
-        # A playlist is a list of sources in passtream too, where it is not among audio files.
+        # passtream would read a .m3u8 as a list of sources, so it gets the name of an audio file.
         name = name.replace(".m3u8", ".mp3").replace(".sbg", ".ogg")
         (folder / name).write_text(text.format(named=named, url=url, port=port))
         classes[name] = "undecodable"
@@ -57,12 +57,12 @@ def box(kind, *parts):
     return struct.pack(">I4s", 8 + len(body), kind) + body
 
 
-def full(kind, *parts, flags=0):
+def full_box(kind, *parts, flags=0):
     return box(kind, struct.pack(">I", flags), *parts)
 
 
 def mov_with_reference(path):
-    """A QuickTime file of one PCM track, whose samples lie in the file that its `dref` names."""
+    """Return a QuickTime file with a PCM track whose `dref` names another file for the samples."""
     name = path.encode()
     alias = struct.pack(">IHH", 0, 0, 2) + bytes(142)
     alias += struct.pack(">hH", 2, len(name)) + name + bytes(len(name) % 2)
@@ -72,32 +72,32 @@ def mov_with_reference(path):
     matrix = np.array([1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30], ">u4").tobytes()
     stbl = box(
         b"stbl",
-        full(b"stsd", struct.pack(">I", 1), box(b"twos", entry)),
-        full(b"stts", struct.pack(">III", 1, n, 1)),
-        full(b"stsc", struct.pack(">IIII", 1, 1, n, 1)),
-        full(b"stsz", struct.pack(">II", 2, n)),
-        full(b"stco", struct.pack(">II", 1, 44)),
+        full_box(b"stsd", struct.pack(">I", 1), box(b"twos", entry)),
+        full_box(b"stts", struct.pack(">III", 1, n, 1)),
+        full_box(b"stsc", struct.pack(">IIII", 1, 1, n, 1)),
+        full_box(b"stsz", struct.pack(">II", 2, n)),
+        full_box(b"stco", struct.pack(">II", 1, 44)),
     )
     minf = box(
         b"minf",
-        full(b"smhd", bytes(4)),
-        box(b"dinf", full(b"dref", struct.pack(">I", 1), full(b"alis", alias))),
+        full_box(b"smhd", bytes(4)),
+        box(b"dinf", full_box(b"dref", struct.pack(">I", 1), full_box(b"alis", alias))),
         stbl,
     )
     mdia = box(
         b"mdia",
-        full(b"mdhd", struct.pack(">IIIIHH", 0, 0, 16_000, n, 0, 0)),
-        full(b"hdlr", b"mhlrsoun" + bytes(12)),
+        full_box(b"mdhd", struct.pack(">IIIIHH", 0, 0, 16_000, n, 0, 0)),
+        full_box(b"hdlr", b"mhlrsoun" + bytes(12)),
         minf,
     )
-    tkhd = full(
+    tkhd = full_box(
         b"tkhd",
         struct.pack(">IIIII8xHHHH", 0, 0, 1, 0, 1000, 0, 0, 256, 0),
         matrix,
         bytes(8),
         flags=7,
     )
-    mvhd = full(
+    mvhd = full_box(
         b"mvhd",
         struct.pack(">IIIIIH10x", 0, 0, 1000, 1000, 1 << 16, 256),
         matrix,
@@ -108,24 +108,24 @@ def mov_with_reference(path):
 
 
 def mp4_of_many_samples(n):
-    """A fragmented MP4 whose one run declares `n` samples, each of which FFmpeg would index."""
+    """Return a fragmented MP4 whose run declares `n` samples, each of which FFmpeg would index."""
     entry = struct.pack(">6xH8xHHHHI", 1, 1, 16, 0, 0, 16_000 << 16)
     stbl = box(
         b"stbl",
-        full(b"stsd", struct.pack(">I", 1), box(b"sowt", entry)),
-        full(b"stts", bytes(4)),
-        full(b"stsc", bytes(4)),
-        full(b"stsz", bytes(8)),
-        full(b"stco", bytes(4)),
+        full_box(b"stsd", struct.pack(">I", 1), box(b"sowt", entry)),
+        full_box(b"stts", bytes(4)),
+        full_box(b"stsc", bytes(4)),
+        full_box(b"stsz", bytes(8)),
+        full_box(b"stco", bytes(4)),
     )
-    mdhd = full(b"mdhd", struct.pack(">IIIIHH", 0, 0, 16_000, 0, 0, 0))
-    minf = box(b"minf", full(b"smhd", bytes(4)), stbl)
-    mdia = box(b"mdia", mdhd, full(b"hdlr", bytes(4) + b"soun" + bytes(13)), minf)
-    tkhd = full(b"tkhd", struct.pack(">IIIII", 0, 0, 1, 0, 0), bytes(60))
-    trex = full(b"trex", struct.pack(">IIIII", 1, 1, 1, 2, 0))
+    mdhd = full_box(b"mdhd", struct.pack(">IIIIHH", 0, 0, 16_000, 0, 0, 0))
+    minf = box(b"minf", full_box(b"smhd", bytes(4)), stbl)
+    mdia = box(b"mdia", mdhd, full_box(b"hdlr", bytes(4) + b"soun" + bytes(13)), minf)
+    tkhd = full_box(b"tkhd", struct.pack(">IIIII", 0, 0, 1, 0, 0), bytes(60))
+    trex = full_box(b"trex", struct.pack(">IIIII", 1, 1, 1, 2, 0))
     moov = box(b"moov", box(b"trak", tkhd, mdia), box(b"mvex", trex))
     run = box(b"trun", struct.pack(">III", 1, n, 0))
     traf = box(b"traf", box(b"tfhd", struct.pack(">II", 0x020000, 1)), run)
-    moof = box(b"moof", full(b"mfhd", struct.pack(">I", 1)), traf)
-    head = box(b"ftyp", b"iso5" + bytes(4) + b"iso5")
-    return head + moov + moof + box(b"mdat", bytes(16))
+    moof = box(b"moof", full_box(b"mfhd", struct.pack(">I", 1)), traf)
+    ftyp = box(b"ftyp", b"iso5" + bytes(4) + b"iso5")
+    return ftyp + moov + moof + box(b"mdat", bytes(16))

@@ -1,4 +1,4 @@
-"""HTTP servers on loopback that answer as hosts of a list of recordings do, well and badly."""
+"""HTTP servers on loopback that stand for the hosts of a list of recordings, sound or faulty."""
 
 import contextlib
 import socket
@@ -12,7 +12,7 @@ Answer = Callable[["Handler"], None]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers by the path that is asked for."""
+    """A request handler that looks up its answer by the requested path."""
 
     host: "Host"
     timeout = 30
@@ -36,7 +36,7 @@ class Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def reply(self, content: bytes, length: int | None = None, status: int = 200, **more) -> None:
-        """Send content, perhaps with another length than it has."""
+        """Send content, with a Content-Length that may differ from its true length."""
         self.send_response(status)
         self.send_header("Content-Length", str(len(content) if length is None else length))
         for name, value in more.items():
@@ -51,12 +51,13 @@ class Handler(BaseHTTPRequestHandler):
 
 @dataclass
 class Host:
-    """A server, and what it was asked.
+    """A running HTTP server, its answers, and the requests that it received.
 
     Attributes:
-        url: its URL, without a slash at the end.
-        answers: by path: content, a status, where it redirects to, or what answers.
-        asked: method, path with query, and headers of each request.
+        url: URL of the server, without a slash at the end.
+        answers: Answers by path: content, a status, the target of a redirect, or a function.
+        requests: Method, path with query, and headers of each request.
+        closed: Set when the server stops.
     """
 
     url: str = ""
@@ -65,14 +66,18 @@ class Host:
     closed: threading.Event = field(default_factory=threading.Event)
 
     def request_headers(self, path: str) -> list[dict[str, str]]:
-        return [headers for _, asked, headers in self.requests if asked.partition("?")[0] == path]
+        return [
+            headers
+            for _, requested, headers in self.requests
+            if requested.partition("?")[0] == path
+        ]
 
 
 @contextlib.contextmanager
 def run_host(answers: dict | None = None, address: str = "127.0.0.1") -> Iterator[Host]:
-    """A server for the length of the block."""
+    """Run a server until the block ends."""
     host = Host(answers=dict(answers or {}))
-    handler = type("OfHost", (Handler,), {"host": host})
+    handler = type("HandlerOfHost", (Handler,), {"host": host})
     with ThreadingHTTPServer((address, 0), handler) as server:
         server.daemon_threads = True
         host.url = f"http://{address}:{server.server_address[1]}"
@@ -87,24 +92,24 @@ def run_host(answers: dict | None = None, address: str = "127.0.0.1") -> Iterato
 
 
 def closed_port_url() -> str:
-    """URL of a port at which nobody listens."""
+    """Return the URL of a port on which no process listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def overstate_length(content: bytes) -> Answer:
-    """Says that more is to come than comes."""
+    """Return an answer that declares more bytes than it sends."""
     return lambda handler: handler.reply(content, length=len(content) + 1000)
 
 
 def understate_length(content: bytes) -> Answer:
-    """Says that half of it is all."""
+    """Return an answer that declares half of the bytes that it sends."""
     return lambda handler: handler.reply(content, length=len(content) // 2)
 
 
 def drip(content: bytes, every_s: float = 0.05) -> Answer:
-    """Sends a byte now and then."""
+    """Return an answer that sends one byte every `every_s` seconds."""
 
     def answer(handler: Handler) -> None:
         handler.reply(b"", length=len(content))

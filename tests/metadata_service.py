@@ -1,4 +1,4 @@
-"""The metadata service of a machine in a cloud, on loopback: it hands out the keys of a role."""
+"""A cloud metadata service on loopback, which hands out the keys of a machine's role."""
 
 import contextlib
 import json
@@ -15,15 +15,15 @@ ROLES = "/latest/meta-data/iam/security-credentials/"
 
 @dataclass
 class MetadataService:
-    """What it answers.
+    """Settings of a metadata service, and its count of requests.
 
     Attributes:
-        url: where it is.
-        late_s: how long the first answers take.
-        n_late: how many answers are late.
-        n_absent: how many requests after these are answered by an error.
-        has_role: the machine has a role.
-        asked: how many requests came.
+        url: URL of the service.
+        late_s: Delay of a late answer, in seconds.
+        n_late: Number of answers, at the beginning, that are late.
+        n_absent: Number of requests after the late ones that get status 503.
+        has_role: Whether the machine has a role.
+        n_requests: Number of requests so far.
     """
 
     url: str = ""
@@ -35,9 +35,9 @@ class MetadataService:
 
 
 @contextlib.contextmanager
-def metadata_service(**how) -> Iterator[MetadataService]:
-    """The service for the length of the block."""
-    service = MetadataService(**how)
+def metadata_service(**settings) -> Iterator[MetadataService]:
+    """Run a metadata service until the block ends."""
+    service = MetadataService(**settings)
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:

@@ -1,4 +1,4 @@
-"""A corpus as people have them: many formats, rates and lengths, some of it damaged."""
+"""A corpus of many codecs, sample rates and lengths, with some damaged files."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import soundfile
 
 from tests.support import tone
 
-# Name, rate in Hz, channels, length in s, and the subtype that libsndfile is to write.
+# Name, sample rate in Hz, channels, duration in s, and subtype for libsndfile.
 BY_LIBSNDFILE = [
     ("u8.wav", 8_000, 1, 0.2, "PCM_U8"),
     ("s16.wav", 44_100, 2, 3.7, "PCM_16"),
@@ -27,7 +27,7 @@ BY_LIBSNDFILE = [
     ("a.ogg", 44_100, 2, 5.55, "VORBIS"),
     ("b.ogg", 16_000, 1, 7.1, "VORBIS"),
 ]
-# The same of ffmpeg, with its options.
+# Name, sample rate in Hz, channels, duration in s, and options for ffmpeg.
 BY_FFMPEG = [
     ("8.mp3", 8_000, 1, 2.2, ("-c:a", "libmp3lame", "-b:a", "16k")),
     ("16.mp3", 16_000, 1, 11.1, ("-c:a", "libmp3lame", "-q:a", "4")),
@@ -51,13 +51,13 @@ ERRORS = {
 N_SOUND = len(BY_LIBSNDFILE) + len(BY_FFMPEG)
 
 
-def _samples(rate_hz: int, channels: int, duration_s: float, seed: int) -> np.ndarray:
+def _make_samples(rate_hz: int, channels: int, duration_s: float, seed: int) -> np.ndarray:
     parts = [tone(duration_s, rate_hz, seed + 100 * channel) for channel in range(channels)]
     return np.stack(parts, axis=1)
 
 
 def encode(source: Path, path: Path, *options: str) -> Path:
-    """Let ffmpeg write a recording anew."""
+    """Encode a recording with ffmpeg."""
     if not shutil.which("ffmpeg"):
         (pytest.fail if os.environ.get("CI") else pytest.skip)("apt-get install ffmpeg")
     command = ["ffmpeg", "-v", "error", "-y", "-i", source, *options, path]
@@ -66,14 +66,14 @@ def encode(source: Path, path: Path, *options: str) -> Path:
 
 
 def write_mixed(folder: Path) -> Path:
-    """Write it into a new folder."""
+    """Write the corpus into a new folder."""
     (folder / "damaged").mkdir(parents=True)
     for seed, (name, rate_hz, channels, duration_s, subtype) in enumerate(BY_LIBSNDFILE):
-        samples = _samples(rate_hz, channels, duration_s, seed)
+        samples = _make_samples(rate_hz, channels, duration_s, seed)
         soundfile.write(folder / name, samples, rate_hz, subtype=subtype)
     wav = folder / "source.wav"
     for seed, (name, rate_hz, channels, duration_s, options) in enumerate(BY_FFMPEG):
-        soundfile.write(wav, _samples(rate_hz, channels, duration_s, 50 + seed), rate_hz)
+        soundfile.write(wav, _make_samples(rate_hz, channels, duration_s, 50 + seed), rate_hz)
         encode(wav, folder / name, *options)
     wav.unlink()
     damaged = folder / "damaged"

@@ -1,4 +1,4 @@
-"""A Ray head of its own for a test: processes, ports, folder and token, all gone afterwards."""
+"""A Ray cluster for one test, with its own processes, ports, folder and token."""
 
 import contextlib
 import json
@@ -25,13 +25,13 @@ STORE_BYTES = 150_000_000
 
 @dataclass(frozen=True)
 class RayHead:
-    """A cluster of one node that asks for a token.
+    """A cluster of one node that requires a token.
 
     Attributes:
-        url: of its dashboard.
-        address: where drivers connect to.
-        folder: of its sessions.
-        token_file: has the token.
+        url: URL of the dashboard.
+        address: Address to which drivers connect.
+        folder: Folder of Ray's sessions.
+        token_file: File that holds the token.
     """
 
     url: str
@@ -41,17 +41,17 @@ class RayHead:
 
     @property
     def env(self) -> dict[str, str]:
-        """For a process that is to talk to it."""
+        """Environment variables of a process that connects to the cluster."""
         return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(self.token_file)}
 
     @property
     def working_dirs(self) -> list[Path]:
-        """The working directories that jobs brought, as they lie on the node."""
+        """Working directories of submitted jobs, as unpacked on the node."""
         found = self.folder.glob("session_2*/runtime_resources/working_dir_files/_ray_pkg_*")
         return [each for each in found if each.is_dir()]
 
     def get_json(self, path: str) -> Any:
-        """What the dashboard answers."""
+        """Return the dashboard's answer to a GET request."""
         bearer = f"Bearer {self.token_file.read_text()}"
         request = urllib.request.Request(self.url + path, headers={"Authorization": bearer})
         with urllib.request.urlopen(request, timeout=30) as answer:
@@ -60,13 +60,13 @@ class RayHead:
 
 @contextlib.contextmanager
 def ray_head(env: Mapping[str, str], num_cpus: int = 2) -> Iterator[RayHead]:
-    """A head, for the length of the block.
+    """Run a Ray head until the block ends; afterwards its processes and files are gone.
 
     Args:
-        env: of its processes, and so of all jobs.
-        num_cpus: that it has for Ray.
+        env: Environment variables of its processes, and so of all jobs.
+        num_cpus: Number of CPUs that Ray may schedule.
     """
-    # Not pytest's folder: the names of Ray's sockets would be too long.
+    # In pytest's folder, the paths of Ray's sockets would be too long.
     folder = Path(tempfile.mkdtemp(prefix="ray-"))
     token_file, port, log = folder / "token", free_port(), folder / "head.log"
     token_file.touch(mode=0o600)
@@ -79,7 +79,7 @@ def ray_head(env: Mapping[str, str], num_cpus: int = 2) -> Iterator[RayHead]:
         "dashboard-port": port,
         "dashboard-agent-listen-port": free_port(),
         "ray-client-server-port": free_port(),
-        "min-worker-port": 0,  # else those that every other cluster here takes as well
+        "min-worker-port": 0,  # the default range is used by every other cluster here
         "max-worker-port": 0,
         "include-dashboard": "true",
         "num-cpus": num_cpus,
@@ -88,35 +88,35 @@ def ray_head(env: Mapping[str, str], num_cpus: int = 2) -> Iterator[RayHead]:
         "temp-dir": folder,
     }
     flags = [f"--{name}={value}" for name, value in options.items()]
-    own = {"PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]), **head.env, **env}
+    variables = {"PATH": os.pathsep.join([str(BIN), os.environ["PATH"]]), **head.env, **env}
     with log.open("w") as file:
         process = subprocess.Popen(
             [BIN / "ray", "start", "--head", "--block", "--disable-usage-stats", *flags],
-            env=os.environ | own,
+            env=os.environ | variables,
             stdout=file,
             stderr=file,
             text=True,
             start_new_session=True,
         )
     try:
-        wait_until(lambda: _has_jobs(head) or process.poll() is not None)
+        wait_until(lambda: _serves_jobs(head) or process.poll() is not None)
         assert process.poll() is None, log.read_text()
         yield head
     finally:
         kill_session(process)
-        wait_until(lambda: not _killed(str(folder)))
+        wait_until(lambda: not _kill_processes(str(folder)))
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _has_jobs(head: RayHead) -> bool:
+def _serves_jobs(head: RayHead) -> bool:
     try:
         return head.get_json("/api/jobs/") == []
     except OSError:
         return False
 
 
-def _killed(folder: str) -> list[psutil.Process]:
-    """Processes that name the folder; they are told to die."""
+def _kill_processes(folder: str) -> list[psutil.Process]:
+    """Kill all processes whose command line has the folder in it, and return them."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):

@@ -1,7 +1,7 @@
 """Object stores on loopback for the tests, and a proxy that makes them fail.
 
-moto is a stand-in that starts in two seconds; the RADOS Gateway is a real S3 server: a monitor and
-an in-memory OSD of Ceph, and the gateway before them, a process each.
+moto simulates S3 and starts in two seconds. The RADOS Gateway is a real S3 server of three
+processes: Ceph's monitor, an in-memory OSD, and the gateway.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ START_TIMEOUT_S = 120.0
 
 @dataclass(frozen=True)
 class S3Server:
-    """An S3 endpoint."""
+    """An S3 endpoint that accepts the tests' keys."""
 
     url: str
 
@@ -41,7 +41,7 @@ class S3Server:
         return Storage(tuple(sorted(self.options.items())), timeout_s)
 
     def new_bucket(self) -> str:
-        """URI of a bucket of its own."""
+        """Create a bucket and return its URI."""
         uri = f"s3://b{uuid.uuid4().hex[:12]}"
         self.storage().filesystem(uri).mkdir(uri)
         return uri
@@ -55,9 +55,9 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def moto_server(folder: Path) -> Iterator[S3Server]:
-    """The stand-in for S3."""
+    """Run moto's simulation of S3 until the block ends."""
     url = f"http://127.0.0.1:{(port := free_port())}"
-    with _processes(folder) as start:
+    with _process_starter(folder) as start:
         process = start("moto", sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", port)
         _wait(lambda: _answers(url), process, folder)
         yield S3Server(url)
@@ -65,7 +65,7 @@ def moto_server(folder: Path) -> Iterator[S3Server]:
 
 @contextlib.contextmanager
 def rados_gateway(folder: Path) -> Iterator[S3Server]:
-    """Ceph's S3 server, with nothing on disk but its configuration."""
+    """Run Ceph's S3 server, whose objects are in memory, until the block ends."""
     mon, port = f"v2:127.0.0.1:{free_port()}", free_port()
     url = f"http://127.0.0.1:{port}"
     config = folder / "ceph.conf"
@@ -80,7 +80,7 @@ def rados_gateway(folder: Path) -> Iterator[S3Server]:
             command, check=True, capture_output=True, text=True, timeout=START_TIMEOUT_S
         ).stdout
 
-    with _processes(folder) as start:
+    with _process_starter(folder) as start:
         monmap = folder / "monmap"
         ask("monmaptool", "--create", "--clobber", "--addv", "a", f"[{mon}]", monmap)
         ask("ceph-mon", "-i", "a", "--mkfs", "--monmap", monmap)
@@ -136,8 +136,8 @@ def missing_ceph_programs() -> list[str]:
 
 
 @contextlib.contextmanager
-def _processes(folder: Path) -> Iterator:
-    """Starts processes that write their logs to a folder; they end with the block."""
+def _process_starter(folder: Path) -> Iterator:
+    """Yield a function that starts processes with logs in a folder; they end with the block."""
     running = []
 
     def start(name: str, *command: object) -> subprocess.Popen:
@@ -176,16 +176,23 @@ def _answers(url: str) -> bool:
 
 @dataclass
 class Fault:
-    """What becomes of the next `times` requests with this method and this in their path.
+    """A fault of the next `times` requests with a method and with a text in their path.
 
     Attributes:
-        kind: `unavailable` (503), `broken` (500), `conflict` (409), `denied`, `expired` or
-            `code CODE` (403),
-            `ignore_condition` (If-None-Match does not reach the server), `lost` (the server does
-            it, and the reply never comes), `hang` (it does not reach the server, and no reply
-            comes as long as the proxy is there), `truncated` (half of the body comes), `stalled`
-            (as well, but the connection stays), `flipped` (one bit of it is another), or `none`:
-            nothing, so that a fault further down the list begins later.
+        kind: What the proxy does with the request.
+            - `unavailable` (503), `broken` (500), `conflict` (409), `denied`, `expired` or
+              `code CODE` (403): it replies with an error.
+            - `ignore_condition`: it forwards the request without If-None-Match.
+            - `lost`: it forwards the request, and closes the connection without a reply.
+            - `hang`: it neither forwards the request nor replies, until the proxy is closed.
+            - `truncated`: it sends half of the body and closes the connection.
+            - `stalled`: it sends half of the body and keeps the connection open.
+            - `flipped`: it inverts a bit of the body.
+            - `none`: nothing; delays the faults that follow in the list.
+        method: HTTP method of the requests.
+        part: Text that the requests have in path or query.
+        times: Number of requests that get the fault.
+        seen: Number of requests that have got it.
     """
 
     kind: str
@@ -197,7 +204,7 @@ class Fault:
 
 @dataclass
 class FaultProxy:
-    """An HTTP proxy before a server; requests go wrong by the first fault that fits."""
+    """An HTTP proxy before a server; each request gets the first fault that matches it."""
 
     upstream: str
     url: str = ""
@@ -205,7 +212,7 @@ class FaultProxy:
     lock: threading.Lock = field(default_factory=threading.Lock)
     closed: threading.Event = field(default_factory=threading.Event)
 
-    def fault_for(self, method: str, path: str) -> str:
+    def take_fault(self, method: str, path: str) -> str:
         with self.lock:
             for fault in self.faults:
                 if fault.method == method and fault.part in path and fault.seen < fault.times:
@@ -216,7 +223,7 @@ class FaultProxy:
 
 @contextlib.contextmanager
 def fault_proxy(server: S3Server) -> Iterator[FaultProxy]:
-    """A proxy before a server, for the length of the block."""
+    """Run a proxy before a server until the block ends."""
     proxy = FaultProxy(server.url.removeprefix("http://"))
 
     class Handler(BaseHTTPRequestHandler):
@@ -224,7 +231,7 @@ def fault_proxy(server: S3Server) -> Iterator[FaultProxy]:
 
         def handle_any(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            kind = proxy.fault_for(self.command, self.path)
+            kind = proxy.take_fault(self.command, self.path)
             self.close_connection = True
             if kind in _REPLIES or kind.startswith("code "):
                 status, code = _REPLIES.get(kind, (403, kind.removeprefix("code ")))

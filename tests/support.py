@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: the command in a process of its own, and recordings for it."""
+"""Helpers of the end-to-end tests: run the command in a process, write recordings, read tables."""
 
 import os
 import signal
@@ -24,27 +24,28 @@ from pipeline.table.table import Table
 from tests import warm
 
 ROOT = Path(__file__).parents[1]
-# A third of the tokens of the default arch: what is tested here does not depend on the stride.
+# An arch with a third of the default arch's tokens, for tests that do not depend on the stride.
 FAST_ARCH = "passt_s_p16_s16_128_ap468"
 FAST = ("--arch", FAST_ARCH, "--weights", "random:0")
-# One block of it, for what does not depend on the model at all: `tests/site` makes it known to the
-# commands that are started here, and to the workers of their Ray.
+# The first block of that arch, for tests that do not depend on the model. `tests/site` registers it
+# in every command that the tests start, and in the workers of Ray.
 QUICK_ARCH = "one_block"
 QUICK_SPEC = replace(arch_spec(FAST_ARCH), name=QUICK_ARCH, depth=1)
 QUICK = ("--arch", QUICK_ARCH, "--weights", "random:0")
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(ROOT / "tests" / "site"), str(ROOT), os.environ.get("PYTHONPATH", "")]
 ).rstrip(os.pathsep)
-# The key that seals a table's settings is the tests' own, and not that of who runs them.
+# The tests seal the settings of tables with their own key, not with the key of the user.
 os.environ["XDG_CONFIG_HOME"] = os.path.join(
     tempfile.gettempdir(), f"passtream-tests-{os.getuid()}", "config"
 )
-# What a shell starts in the background ignores Ctrl-C, and so would all that is started here.
+# A shell makes background processes ignore SIGINT, and the processes that they start inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 RUN_TIMEOUT_S = 600
-# All archs of the command, and of Ray's workers below it, have one block then.
+# Gives all archs a single block, in the command and in Ray's workers.
 ONE_BLOCK_EACH = {"ONE_BLOCK_EACH": "1"}
+# Variables that Python and its libraries read only when they start.
 READ_AT_THE_START = {"PYTHONPATH", "OMP_NUM_THREADS", *ONE_BLOCK_EACH}
 
 Samples = npt.NDArray[np.float32]
@@ -58,10 +59,17 @@ def passtream(
     *args: object,
     prefix: Sequence[str] = (),
     env: dict[str, str] | None = None,
-    anew: bool = False,
+    fresh_process: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end; `anew`: as a Python of its own, which a command line starts."""
-    is_plain = not anew and not prefix and not (env or {}).keys() & READ_AT_THE_START
+    """Run the command to its end.
+
+    Args:
+        args: Arguments of the command.
+        prefix: Arguments to put before the command line, such as `unprivileged_prefix`.
+        env: Environment variables to add.
+        fresh_process: Whether to start a new Python instead of forking a prepared one.
+    """
+    is_plain = not fresh_process and not prefix and not (env or {}).keys() & READ_AT_THE_START
     if is_plain:
         return warm.run([*map(str, args)], ROOT, os.environ | (env or {}), RUN_TIMEOUT_S)
     return subprocess.run(
@@ -74,8 +82,10 @@ def passtream(
     )
 
 
-def start_passtream(*args: object, log: Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    """Start the command in a session of its own; what it prints goes to `log`."""
+def start_passtream(
+    *args: object, log: Path, env: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
+    """Start the command in its own session; its output goes to `log`."""
     with log.open("w") as file:
         return subprocess.Popen(
             command(*args),
@@ -89,7 +99,7 @@ def start_passtream(*args: object, log: Path, env: dict[str, str] | None = None)
 
 
 def unprivileged_prefix() -> tuple[str, ...]:
-    """A prefix for `passtream`: root reads and writes what it has no permission for; give it up."""
+    """Return a `prefix` for `passtream` with which root obeys the permissions of files."""
     if os.geteuid():
         return ()
     powers = "-dac_override,-dac_read_search"
@@ -99,18 +109,18 @@ def unprivileged_prefix() -> tuple[str, ...]:
 def wait_until(condition: Callable[[], bool], timeout_s: float = 120.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, f"not true after {timeout_s} s"
         time.sleep(0.02)
 
 
 def children(pid: int, name: str = "") -> list[psutil.Process]:
-    """Processes below `pid` whose title holds `name`."""
+    """Return the descendants of process `pid` whose command line contains `name`."""
     try:
-        below = psutil.Process(pid).children(recursive=True)
+        descendants = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
     found = []
-    for process in below:
+    for process in descendants:
         try:
             if name in " ".join(process.cmdline()):
                 found.append(process)
@@ -120,7 +130,7 @@ def children(pid: int, name: str = "") -> list[psutil.Process]:
 
 
 def kill_session(process: subprocess.Popen[str]) -> None:
-    """Leave nothing of a run behind."""
+    """Kill a process and all of its descendants."""
     for each in [*children(process.pid), process]:
         try:
             each.kill()
@@ -134,7 +144,7 @@ def signal_process(process: subprocess.Popen[str], number: signal.Signals) -> No
 
 
 def tone(duration_s: float, rate_hz: int, seed: int = 0) -> Samples:
-    """Mono float32: a chord with a little noise, different for every seed."""
+    """Return a mono chord with a little noise, different for every seed."""
     rng = np.random.default_rng(seed)
     time_s = np.arange(round(duration_s * rate_hz)) / rate_hz
     chord = sum(np.sin(2 * np.pi * hz * time_s) for hz in rng.uniform(80, 3000, 4))
@@ -168,7 +178,7 @@ def assert_verified(folder: Path) -> Report:
 
 
 def vectors(folder: Path, column: str = "embedding") -> dict[str, Samples]:
-    """Vectors of `clips` by uri, read as any Parquet reader would."""
+    """Return the vectors of the table `clips` by uri, as any Parquet reader would read them."""
     rows = pq.read_table(folder / "clips", columns=["uri", column])
     uris = rows["uri"].to_pylist()
     assert len(set(uris)) == len(uris)
@@ -177,7 +187,7 @@ def vectors(folder: Path, column: str = "embedding") -> dict[str, Samples]:
 
 
 def error_rows(folder: Path) -> dict[str, tuple[str, str]]:
-    """(class, message) of `errors` by uri."""
+    """Return class and message of each row of the table `errors`, by uri."""
     files = sorted((folder / "errors").glob("*.parquet"))
     rows = [row for file in files for row in pq.read_table(file).to_pylist()]
     found = {row["uri"]: (row["class"], row["message"]) for row in rows}

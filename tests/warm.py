@@ -1,8 +1,8 @@
-"""The command in a process that is forked from one which has torch loaded already.
+"""Runs the command in a process forked from a server process that has already imported torch.
 
-Loading it takes seconds of a processor, and the tests start the command a hundred times and more.
-What runs is the same: `main`, with its arguments, folder and environment, in a process of
-its own that writes to files of its own.
+The import of torch takes seconds of CPU time, and the tests run the command more than a hundred
+times. As with a new Python, `main` runs in its own process, with the given arguments, folder and
+environment, and its output goes to files.
 """
 
 import atexit
@@ -15,18 +15,18 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_FORKING = multiprocessing.get_context("forkserver")
-_FORKING.set_forkserver_preload(["tests.warm_imports"])
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tests.warm_imports"])
 
 
 def run(
     arguments: Sequence[str], folder: Path, env: Mapping[str, str], timeout_s: float
 ) -> subprocess.CompletedProcess[str]:
-    """Run `passtream` to its end."""
+    """Run `passtream` to its end in a forked process."""
     with contextlib.ExitStack() as stack:
         out, err = (stack.enter_context(tempfile.NamedTemporaryFile()) for _ in range(2))
-        process = _FORKING.Process(
-            target=_main, args=(arguments, str(folder), dict(env), out.name, err.name)
+        process = _CONTEXT.Process(
+            target=_run_main, args=(arguments, str(folder), dict(env), out.name, err.name)
         )
         process.start()
         process.join(timeout_s)
@@ -36,11 +36,13 @@ def run(
             raise subprocess.TimeoutExpired(list(arguments), timeout_s)
         code = process.exitcode
         process.close()
-        said = (Path(file.name).read_text() for file in (out, err))
-        return subprocess.CompletedProcess(list(arguments), code, *said)
+        texts = (Path(file.name).read_text() for file in (out, err))
+        return subprocess.CompletedProcess(list(arguments), code, *texts)
 
 
-def _main(arguments: Sequence[str], folder: str, env: dict[str, str], out: str, err: str) -> None:
+def _run_main(
+    arguments: Sequence[str], folder: str, env: dict[str, str], out: str, err: str
+) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(env)
@@ -49,7 +51,7 @@ def _main(arguments: Sequence[str], folder: str, env: dict[str, str], out: str, 
         os.dup2(handle, number)
         os.close(handle)
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, closefd=False)  # noqa: SIM115 (for as long as the process lives)
+        open(number, mode, closefd=False)  # noqa: SIM115 (open until the process ends)
         for number, mode in ((0, "r"), (1, "w"), (2, "w"))
     )
     sys.argv = ["passtream", *arguments]
@@ -58,7 +60,7 @@ def _main(arguments: Sequence[str], folder: str, env: dict[str, str], out: str, 
     try:
         main()
     finally:
-        # A process of multiprocessing's ends without them.
+        # A process of multiprocessing ends without running the exit functions.
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,3 +1,3 @@
-"""What `tests.warm` has loaded before it forks: no Ray, and nothing that has begun a thread."""
+"""Imports of the process from which `tests.warm` forks: without Ray, and without threads."""
 
 import models.hear.base  # noqa: F401

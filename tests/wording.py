@@ -22,8 +22,8 @@ VERBS = frozenset(
     Apply Ask Assemble Assign Attach Average Await Batch Begin Bound Break Bring Buffer
     Build Calculate Call Cancel Capture Change Check Choose Clear Close Collect Combine Come
     Commit Compare Compress Compute Connect Consume Continue Convert Copy Correct Count
-    Create Cut Decide Decode Decompress Delete Deliver Describe Detect Determine Divide
-    Download Draw Drop Embed Emit End Ensure Enter Escape Estimate Evaluate Execute Expand
+    Create Cut Decide Decode Decompress Delete Deliver Describe Detect Determine Discard Divide
+    Download Draw Drop Embed Emit End Ensure Enter Escape Estimate Evaluate Exclude Execute Expand
     Explain Export Express Extend Extract Fail Feed Fetch Fill Filter Find Finish Fit Flush
     Follow Forget Format Forward Frame Gather Generate Get Give Go Group Grow Guard Guess
     Hand Handle Hash Hide Hold Ignore Import Include Infer Initialize Install Iterate Join
@@ -36,7 +36,7 @@ VERBS = frozenset(
     Request Require Resample Reserve Reset Resolve Restore Resume Retrieve Retry Return
     Reuse Rewrite Round Run Save Scale Scan Search See Seek Select Send Separate Serialize
     Serve Set Show Shut Signal Skip Sleep Sort Spell Split Spool Stage Start Stop Store
-    Stream Strip Subtract Sum Summarize Switch Sync Take Tell Test Time Tokenize Total Track
+    Stream Strip Submit Subtract Sum Summarize Switch Sync Take Tell Test Time Tokenize Total Track
     Transform Translate Trim Truncate Try Turn Undo Unpack Update Upload Use Validate Verify
     Visit Wait Walk Warm Watch Weigh Widen Work Wrap Write Yield Zero
     """.split()  # noqa: SIM905 (one to look into)

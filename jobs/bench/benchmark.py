@@ -26,16 +26,16 @@ Report = Callable[[str], None]
 
 @dataclass
 class Case:
-    """One piece of work and who races for it.
+    """A piece of work, with the implementations that are timed on it.
 
     Attributes:
-        name: what is done.
-        contestants: by name; the order is that of the turns.
-        flops: floating-point operations of the work, to be done in whatever way; 0 where not told.
-        seconds: measured times by contestant.
-        audio_s: seconds of audio that go through; 0 where there is none.
-        facts: what else is to be known of the work, for JSON.
-        note: the same for people, said behind the times.
+        name: Description of the work.
+        implementations: The implementations by name, in the order in which they run.
+        flops: Floating-point operations that the work needs in theory; 0 if unknown.
+        seconds: Measured times of each implementation, by its name.
+        audio_s: Seconds of audio that are processed; 0 for work without audio.
+        facts: Further facts about the work, for JSON.
+        note: The same facts as text; shown after the times.
     """
 
     name: str

@@ -1,15 +1,16 @@
-"""`passtream bench job`: the windows a second of a whole job, beside those of the bare model.
+"""`passtream bench job`: windows per second of a whole job, compared with the bare model.
 
-The job is `passtream embed` on a Ray of this machine: recordings in files to a table on the disk of
-the folder for temporary files, one actor, on a GPU where there is one. The bare model embeds the
-same windows, which it has in memory, in this process and on the same device. On a CPU both compute
-with all cores; what decoding, Ray and writing take of these, the job lacks. They take turns, and
-Ray is there in the job's turns only.
+The job is `passtream embed` on a Ray of this machine, with one actor, on a GPU if there is one. It
+reads recordings from files and writes a table to the folder for temporary files. The bare model
+embeds the same windows from memory, in this process and on the same device. On a CPU both use all
+cores; the job also needs some of them for decoding, Ray and writing. Job and bare model alternate,
+and Ray runs only during the job.
 
-Start-up is left out: Ray's, the weights, the decoders' imports, the model's first call. Two shards
-of one recording each go through for that, and the job's time runs from the commit of the later one
-to its last commit, by the times in the commit records. What the decoders get ahead meanwhile is
-little: a recording takes them a hundredth of what it takes the model.
+Start-up is left out: of Ray, the weights, the imports of the decoders, and the first call of the
+model. Two shards of one recording each are embedded first for that. The time of the job is measured
+from the later of their commits to the last commit, by the times in the commit records. The decoders
+work ahead during these shards, which matters little: decoding a recording takes a hundredth of the
+time of embedding it.
 """
 
 import statistics
@@ -50,22 +51,23 @@ from pipeline.table.store.local import LocalStore
 from pipeline.table.table import Table
 
 CLIP_S = 10.0
+"""Length of each recording, in seconds."""
 ENDINGS = (".flac", ".wav")
 WEIGHTS = "random:0"
 N_WARM = 2
-"""Shards of one recording that go first: so many decoders work at a time."""
+"""Number of shards that are embedded first: the number of decoders that work at a time."""
 
 
 @dataclass
 class _Rounds:
-    """What was measured, in windows a second; a value each round."""
+    """Measured speeds in windows per second, with a value per round."""
 
     bare: list[float] = field(default_factory=list)
     job: list[float] = field(default_factory=list)
 
     @property
     def ratios(self) -> list[float]:
-        """The job's by the bare model's of the same round."""
+        """Speed of the job divided by that of the bare model, per round."""
         return [job / bare for job, bare in zip(self.job, self.bare, strict=True)]
 
 
@@ -78,21 +80,22 @@ def run_job_bench(
     address: str = "local",
     report: Report = print,
 ) -> None:
-    """Let job and bare model take turns; report a Markdown table.
+    """Time the job and the bare model in alternation; report a Markdown table.
 
     Args:
-        arch: the PaSST.
-        precision: that it computes in.
-        n_windows: recordings of a round, of 10 s each, half of them FLAC and half WAV.
-        shard_clips: of these a shard.
-        repeats: rounds.
-        address: of Ray; `local` starts one for each of the job's turns.
-        report: takes the lines.
+        arch: Name of the PaSST arch.
+        precision: Precision in which the model computes.
+        n_windows: Number of recordings of 10 s per round, half of them FLAC and half WAV.
+        shard_clips: Number of recordings per shard.
+        repeats: Number of rounds.
+        address: Address of Ray; `local` starts a Ray for each job.
+        report: Function that is called with each line of the report.
 
     Raises:
-        UsageError: too little to measure, or no Ray at that address.
-        ModelError: an unknown arch, or a precision that it cannot compute in.
-        PipelineError: the job failed.
+        UsageError: A number is too small, arch or precision are unknown, or there is no Ray at the
+            address.
+        ModelError: The model cannot compute in this precision.
+        PipelineError: The job failed.
     """
     if min(shard_clips, repeats) < 1 or n_windows < 2:
         raise UsageError(
@@ -104,8 +107,8 @@ def run_job_bench(
     with tempfile.TemporaryDirectory() as folder:
         corpus = Path(folder) / "corpus"
         corpus.mkdir()
-        each_s = (CLIP_S,) * (-(-n_windows // len(ENDINGS)) + N_WARM)
-        write_recordings(corpus, ENDINGS, each_s)
+        lengths_s = (CLIP_S,) * (-(-n_windows // len(ENDINGS)) + N_WARM)
+        write_recordings(corpus, ENDINGS, lengths_s)
         config = load_config(
             None,
             {
@@ -117,18 +120,19 @@ def run_job_bench(
             },
         )
         spec = _spec(config)
-        warm, clips = _parted(list_sources(config.sources).clips, n_windows)
-        windows = _windows(clips, spec.decode_rule)
-        bare = _bare_model(config)
+        warm_up_clips, clips = _split_clips(list_sources(config.sources).clips, n_windows)
+        windows = _decode_windows(clips, spec.decode_rule)
+        bare = _load_bare_model(config)
         bare.embed(windows[:1])
         rounds, options = _Rounds(), ClusterOptions(address, 1)
-        for turn in range(repeats):
-            rounds.bare.append(_bare_speed(bare, windows))
+        for round_number in range(repeats):
+            rounds.bare.append(_measure_bare_model(bare, windows))
             shards = [
-                *plan_shards(warm, spec.digest, 1),
+                *plan_shards(warm_up_clips, spec.digest, 1),
                 *plan_shards(clips, spec.digest, shard_clips),
             ]
-            rounds.job.append(_job_speed(Path(folder) / f"table{turn}", spec, shards, options))
+            table = Path(folder) / f"table{round_number}"
+            rounds.job.append(_measure_job(table, spec, shards, options))
     report(
         "| arch | precision | windows | bare, windows/s | job, windows/s | job / bare | lowest |"
     )
@@ -145,21 +149,21 @@ def _spec(config: EmbedConfig) -> TableSpec:
     return table_spec(config, {arch.name: load_weights(WEIGHTS, arch)})
 
 
-def _parted(clips: Sequence[ClipRef], n_windows: int) -> tuple[list[ClipRef], list[ClipRef]]:
-    """Those that go first, and the others, as many of each format."""
+def _split_clips(clips: Sequence[ClipRef], n_windows: int) -> tuple[list[ClipRef], list[ClipRef]]:
+    """Return the clips to embed first, and the other clips: as many FLAC files as WAV files."""
     by_name = sorted(clips, key=lambda clip: clip.uri)
-    # Whatever is said to be large does.
+    # Shards that are listed as large are embedded first.
     first = [replace(clip, n_bytes=SHARD_BYTES) for clip in by_name[:N_WARM]]
     return first, by_name[N_WARM : N_WARM + n_windows]
 
 
-def _windows(clips: Sequence[ClipRef], rule: DecodeRule) -> list[Samples]:
+def _decode_windows(clips: Sequence[ClipRef], rule: DecodeRule) -> list[Samples]:
     events = (event for packet in shard_packets(clip_recordings(clips), rule) for event in packet)
     blocks = (event for event in events if isinstance(event, WindowBlock))
     return [window for block in blocks for window in block.windows()]
 
 
-def _bare_model(config: EmbedConfig) -> Embedder:
+def _load_bare_model(config: EmbedConfig) -> Embedder:
     arch = config.archs[0]
     state_dict = load_weights(WEIGHTS, arch).state_dict
     model = Embedder(arch, state_dict, default_device(), precision=config.precision)
@@ -167,17 +171,17 @@ def _bare_model(config: EmbedConfig) -> Embedder:
     return model
 
 
-def _bare_speed(model: Embedder, windows: Sequence[Samples]) -> float:
-    """Windows a second."""
+def _measure_bare_model(model: Embedder, windows: Sequence[Samples]) -> float:
+    """Embed windows once, and return the windows per second."""
     started = time.perf_counter()
     model.embed(windows)
     return len(windows) / (time.perf_counter() - started)
 
 
-def _job_speed(
+def _measure_job(
     folder: Path, spec: TableSpec, shards: Sequence[Shard], options: ClusterOptions
 ) -> float:
-    """Windows a second, once the shards that go first are committed."""
+    """Run the job, and return the windows per second after the first `N_WARM` shards."""
     table = Table.open_or_create(LocalStore(folder), spec)
     run = RunSpec(table.store.location, spec, {route.arch: WEIGHTS for route in spec.routes})
     with (

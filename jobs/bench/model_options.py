@@ -1,4 +1,4 @@
-"""What `passtream bench model` is asked to measure, and how a command line says it."""
+"""Options of `passtream bench model`, and their parsing from a command line."""
 
 import argparse
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ DEFAULT_PRECISIONS = {"cpu": ("fp32", "bf16", "int8"), "cuda": ("fp32", "tf32", 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What to measure.
+    """Options of a benchmark of the model.
 
     Attributes:
-        archs: names.
+        archs: Names of PaSST archs.
         device: `cpu` or `cuda`.
-        against: `hear21passt`, or None.
-        cases: some of `CASES`.
-        precisions: of windows; none for those that the device is for.
-        lengths_s: of windows; none for the longest of each arch.
-        repeats: measured rounds of each case.
-        sounds: WAV files that fidelity is measured on, beside noise.
+        against: `hear21passt` to time the reference as well, else None.
+        cases: Names of cases, from `CASES`.
+        precisions: Precisions of the case `windows`; empty for the device's defaults.
+        lengths_s: Lengths of the windows in seconds; empty for the longest of each arch.
+        repeats: Number of measured rounds of each case.
+        sounds: Paths of WAV files on which fidelity is measured, in addition to noise.
     """
 
     archs: tuple[str, ...]
@@ -41,10 +41,10 @@ class BenchOptions:
     sounds: tuple[str, ...]
 
     def check(self) -> None:
-        """Refuse what cannot be had, before anything is measured.
+        """Check the options before anything is measured.
 
         Raises:
-            ModelError: as `run_bench`.
+            ModelError: An option has an unknown or invalid value, or there is no GPU.
         """
         if self.against not in (None, REFERENCE):
             raise ModelError(f"against must be {REFERENCE} (got {self.against!r})")
@@ -54,9 +54,9 @@ class BenchOptions:
             *(("precisions", precision, PRECISIONS) for precision in self.precisions),
         ):
             if value not in known:
-                raise ModelError(f"{name} must be of {', '.join(known)} (got {value!r})")
+                raise ModelError(f"{name} must be one of {', '.join(known)} (got {value!r})")
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise ModelError("device cuda: torch sees no GPU here; take --device cpu")
+            raise ModelError("device cuda: torch sees no GPU here; use --device cpu")
         if self.repeats < 1:
             raise ModelError(f"repeats must be at least 1 (got {self.repeats})")
         for spec in map(arch_spec, self.archs):
@@ -70,7 +70,7 @@ class BenchOptions:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """What `parsed` takes, and `--json`."""
+    """Add the options that `parse_bench_options` takes, and `--json`, to a parser."""
     defaults = {
         "arch": DEFAULT_ARCH,
         "device": "cpu",
@@ -94,25 +94,25 @@ def parse_bench_options(
     repeats: int | str,
     sounds: str,
 ) -> BenchOptions:
-    """Options as a command line has them, lists with commas between.
+    """Parse the options of a command line, in which lists are separated by commas.
 
     Raises:
-        ModelError: what should be a number is none.
+        ModelError: A value of `lengths` or `repeats` is not a number.
     """
     try:
         return BenchOptions(
-            _list(arch),
+            _split_list(arch),
             device,
             against or None,
-            _list(cases),
-            _list(precisions),
-            tuple(map(float, _list(lengths))),
+            _split_list(cases),
+            _split_list(precisions),
+            tuple(map(float, _split_list(lengths))),
             int(repeats),
-            _list(sounds),
+            _split_list(sounds),
         )
     except ValueError as error:
         raise ModelError(f"lengths and repeats must be numbers ({error})") from error
 
 
-def _list(text: str) -> tuple[str, ...]:
+def _split_list(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -1,7 +1,8 @@
-"""A decoder and a model that do nothing, to measure what is between them.
+"""A decoder and a model that compute nothing, to measure the overhead between them.
 
-The decoder makes the events of clips out of nothing, as many and as large as real ones, and packs
-them as the real one does. In a module without torch, like `jobs.worker.decode_task`.
+The decoder generates events of clips that do not exist, as many and as large as those of real
+clips, and packs them in the same way. Like `jobs.worker.decode_task`, this module does not import
+torch.
 """
 
 import json
@@ -25,19 +26,18 @@ from pipeline.stream.packets import PACKET_BYTES, pack_events
 from pipeline.stream.windows import WindowBlock
 
 SAMPLES_COLUMN = "samples"
-"""Carried column that tells how long a hollow clip is."""
+"""Carried column that holds the length of a synthetic clip, in samples."""
 _NOISE_SAMPLES = 16 * 10 * SAMPLE_RATE_HZ
 
 
 class Call(NamedTuple):
-    """One call of a hollow model.
+    """A call of a `NullModel`.
 
     Attributes:
-        began_s: when, in seconds since 1970.
-        n_windows: in it.
-        n_samples: of these.
-        n_views: of the windows, those that lie in Ray's object store, where nobody may write, and
-            were not copied out of it.
+        began_s: Time at which the call began, in seconds since 1970.
+        n_windows: Number of windows in the call.
+        n_samples: Total number of samples of the windows.
+        n_views: Number of windows that are read-only views of Ray's object store, not copies.
     """
 
     began_s: float
@@ -47,20 +47,20 @@ class Call(NamedTuple):
 
 
 class NullOutputs(NamedTuple):
-    """What a hollow model says; see `pipeline.embedding.model.ModelOutputs`."""
+    """Outputs of a `NullModel`; see `pipeline.embedding.model.ModelOutputs`."""
 
     features: Vectors
     logits: Vectors
 
 
 class NullModel:
-    """A `Model` whose answers are the first samples of the windows, and zeros.
+    """A `Model` whose features are the first sample of each window, followed by zeros.
 
     Args:
-        embedding_dim: width of the features.
-        n_classes: width of the logits.
-        window_s: seconds that it takes for each window; 0 to answer at once.
-        calls: file that takes a line a call.
+        embedding_dim: Width of the features.
+        n_classes: Width of the logits.
+        window_s: Time that a call takes per window, in seconds; 0 to return at once.
+        calls: File to which a line is written per call.
     """
 
     def __init__(self, embedding_dim: int, n_classes: int, window_s: float, calls: Path) -> None:
@@ -70,11 +70,11 @@ class NullModel:
 
     @property
     def fidelity(self) -> Mapping[str, Any] | None:
-        """None: it computes nothing."""
+        """None, as this model has no precision to compare with fp32."""
         return None
 
     def embed(self, windows: Sequence[Samples]) -> NullOutputs:
-        """Answer, and note the call."""
+        """Return outputs, and record the call in the file."""
         began_s = time.time()
         features, logits = (np.zeros((len(windows), width), np.float32) for width in self._widths)
         features[:, 0] = [window[0] for window in windows]
@@ -87,29 +87,29 @@ class NullModel:
         return NullOutputs(features, logits)
 
     def begin(self, windows: Sequence[Samples]) -> CompletedOutputs:
-        """As `embed`."""
+        """Return the outputs of `embed`, already completed."""
         return CompletedOutputs(self.embed(windows))
 
     @property
     def warm_up(self) -> None:
-        """There is nothing to do."""
+        """None, as this model needs no warm-up."""
 
     @property
     def batch_samples(self) -> int:
-        """One: there are no batches."""
+        """Number of samples of a full batch: 1, as this model does not batch."""
         return 1
 
     def top_labels(self, logits: Vectors, k: int) -> Sequence[Sequence[tuple[int, str, float]]]:
-        """Not asked for: the benches' tables have no labels."""
+        """Raise an error: the tables of benchmarks have no labels."""
         raise NotImplementedError
 
     def embed_timestamps(self, stream: Samples, n: int) -> Vectors:
-        """Not asked for: the benches' tables have no timestamps."""
+        """Raise an error: the tables of benchmarks have no timestamps."""
         raise NotImplementedError
 
 
 def read_calls(calls: Path) -> list[Call]:
-    """The calls of a `NullModel`, in order."""
+    """Read the recorded calls of a `NullModel`, in order."""
     return [Call(*json.loads(line)) for line in calls.read_text().splitlines()]
 
 
@@ -121,15 +121,15 @@ def synthetic_packets(
     poison: frozenset[int] = frozenset(),
     one_by_one: bool = False,
 ) -> Iterator[list[Event]]:
-    """Packets of a shard, as `jobs.worker.decode_task.decode`, of clips that are not there.
+    """Yield packets of synthetic clips, with the signature of `jobs.worker.decode_task.decode`.
 
     Args:
-        shard: its clips carry their lengths in samples, each a window at the most.
-        rule: of the table.
-        columns: of the table, `SAMPLES_COLUMN`.
-        storage: not used.
-        poison: not used.
-        one_by_one: each clip is told of before it is begun.
+        shard: Shard whose clips carry their lengths in samples, up to one window each.
+        rule: Decode rule of the table; not used.
+        columns: Carried columns of the table, only `SAMPLES_COLUMN`; not used.
+        storage: Not used.
+        poison: Not used.
+        one_by_one: Yield a packet per event instead of full packets.
     """
     clips = (
         _clip_events(shard, clip, int(ref.carried[0] or 0)) for clip, ref in enumerate(shard.clips)
@@ -139,7 +139,7 @@ def synthetic_packets(
 
 def _clip_events(shard: Shard, clip: int, n_samples: int) -> Iterator[Event]:
     noise = _noise()
-    # Each clip from a place of its own: the same array twice would be pickled once.
+    # Clips start at different positions, because pickle would store the same array only once.
     begin = clip * 10_007 % (len(noise) - n_samples)
     pcm = noise[begin : begin + n_samples]
     yield ClipStart(clip, shard.clips[clip])
@@ -149,5 +149,5 @@ def _clip_events(shard: Shard, clip: int, n_samples: int) -> Iterator[Event]:
 
 @lru_cache(maxsize=1)
 def _noise() -> Samples:
-    """More of it than the caches of most processors hold: 20 MB."""
+    """Return 20 MB of noise, more than the caches of most processors hold."""
     return np.random.default_rng(0).standard_normal(_NOISE_SAMPLES, np.float32)

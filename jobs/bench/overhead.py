@@ -1,14 +1,17 @@
-"""`passtream bench overhead`: what is between decoders and model, and what the driver costs.
+"""`passtream bench overhead`: throughput between decoders and model, and CPU time of the driver.
 
-A real run on a Ray of this machine: driver, one actor, decode tasks, packets through the object
-store, Parquet files and commits on the disk of the folder for temporary files. Only that the
-decoders make windows out of nothing, and the model answers at once (see `jobs.bench.null_model`).
+The benchmark is a real run on a Ray of this machine: driver, one actor, decode tasks, packets
+through the object store, and Parquet files and commits in the folder for temporary files. Only the
+decoders and the model are replaced: they generate windows and return at once (see
+`jobs.bench.null_model`).
 
-First as fast as it goes. Counted is what reaches the model from its first call on, to the last
-commit; that call's own windows came before and are left out. A batch is 2.4 MB of float32 PCM,
-18.75 s of audio, however many a call holds. Then with a model that takes as long as so many shards
-a minute need; the driver's processor time, that of all threads of its process, is taken from the
-first commit to the last.
+The first runs are as fast as possible. Their throughput counts the samples that reach the model
+between its first call and the last commit; the windows of the first call are left out, because they
+were decoded before. The table shows it in batches of 2.4 MB of float32 PCM, which are 18.75 s of
+audio, whatever the size of the calls.
+
+The other runs have a model that is slowed to a given number of shards per minute. The CPU time of
+the driver is that of all threads of its process, from the first commit to the last.
 """
 
 import io
@@ -43,9 +46,11 @@ from pipeline.table.store.local import LocalStore
 from pipeline.table.table import Table
 
 BATCH_BYTES = 2_400_000
+"""Size of the batches in which throughput is shown."""
 SHARD_CLIPS = 256
+"""Number of clips per shard."""
 PACED_CLIP_S = 1.0
-"""Of the run with a slow model: its shards are to be small for all but the driver."""
+"""Length of clips for the slowed model, in seconds: short, so that only the driver has work."""
 _ARCH = arch_spec(DEFAULT_ARCH)
 _SPEC = TableSpec(
     routes=(Route(_ARCH.name, _ARCH.max_window_s, "random:0", "0" * 64, _ARCH.hop_samples),),
@@ -60,11 +65,11 @@ _SPEC = TableSpec(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NullRun(RunSpec):
-    """A run without decoders and model.
+    """A run whose decoders and model compute nothing.
 
     Attributes:
-        window_s: seconds that the model takes for a window.
-        calls: file that takes a line a call of the model.
+        window_s: Time that the model takes per window, in seconds; 0 to return at once.
+        calls: Path of the file to which a line is written per call of the model.
     """
 
     window_s: float
@@ -72,22 +77,22 @@ class NullRun(RunSpec):
 
     @property
     def decode(self) -> Decode:
-        """Makes packets out of nothing."""
+        """The function that yields synthetic packets."""
         return synthetic_packets
 
     def model(self, n_threads: int) -> AsyncModel:
-        """Answers at once, or after `window_s` for each window."""
+        """Return a model that takes `window_s` per window and computes nothing."""
         spec = self.spec
         return NullModel(spec.embedding_dim, spec.n_classes, self.window_s, Path(self.calls))
 
 
 @dataclass(frozen=True, slots=True)
-class _Moment:
-    """A commit, as the driver learns of it.
+class _CommitTime:
+    """Times at which the driver is notified of a commit.
 
     Attributes:
-        wall_s: by the clock.
-        cpu_s: that the driver's process has used so far.
+        wall_s: Time by the clock, in seconds.
+        cpu_s: Processor time that the driver's process has used so far, in seconds.
     """
 
     wall_s: float
@@ -95,28 +100,28 @@ class _Moment:
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
-    """What a run did.
+class _RunResult:
+    """Measurements of a run.
 
     Attributes:
-        calls: of the model.
-        ended_s: last commit, in seconds since 1970.
-        commits: each as the driver learnt of it.
+        calls: Calls of the model, in order.
+        ended_s: Time of the last commit, in seconds since 1970.
+        commits: Times of each commit, as the driver is notified of it.
     """
 
     calls: list[Call]
     ended_s: float
-    commits: list[_Moment]
+    commits: list[_CommitTime]
 
     @property
-    def bytes_a_second(self) -> float:
-        """Of PCM that reached the model."""
+    def bytes_per_s(self) -> float:
+        """Bytes of PCM per second that reached the model."""
         n_samples = sum(call.n_samples for call in self.calls[1:])
         return 4 * n_samples / (self.ended_s - self.calls[0].began_s)
 
     @property
-    def driver_s(self) -> tuple[float, float]:
-        """From the first commit to the last: seconds by the clock, and of the driver's."""
+    def driver_times_s(self) -> tuple[float, float]:
+        """Seconds from the first commit to the last: by the clock, and of the driver's CPU time."""
         first, last = self.commits[0], self.commits[-1]
         return last.wall_s - first.wall_s, last.cpu_s - first.cpu_s
 
@@ -132,16 +137,16 @@ def run_overhead_bench(
     """Measure throughput and the driver's share of a core; report Markdown tables.
 
     Args:
-        n_shards: shards of a run as fast as it goes, each of `SHARD_CLIPS` windows.
-        repeats: how many of these runs.
-        pace: shards a minute of the other runs.
-        pace_s: seconds that each of them takes, about.
-        address: of Ray; `local` starts one for each run.
-        report: takes the lines.
+        n_shards: Number of shards of a run at full speed, each of `SHARD_CLIPS` windows.
+        repeats: Number of runs at full speed.
+        pace: Shards per minute of the runs with a slowed model.
+        pace_s: Approximate duration of each run with a slowed model, in seconds.
+        address: Address of Ray; `local` starts a Ray for each run.
+        report: Function that is called with each line of the report.
 
     Raises:
-        UsageError: too few shards to measure anything, or no Ray at that address.
-        PipelineError: a shard failed.
+        UsageError: There are too few shards to measure, or no Ray at the address.
+        PipelineError: A shard failed.
     """
     n_paced = round(pace * pace_s / 60) + 1
     if n_shards < 1 or repeats < 1 or n_paced < 3 or pace <= 0:
@@ -152,60 +157,66 @@ def run_overhead_bench(
     report(describe_machine("cpu", ("ray", "numpy")))
     report("")
     options = ClusterOptions(address, 1)
-    runs = [_run(n_shards, _ARCH.max_window_s, 0.0, options, _lines()) for _ in range(repeats)]
+    runs = [
+        _run(n_shards, _ARCH.max_window_s, 0.0, options, _text_console()) for _ in range(repeats)
+    ]
     report(
-        "| shards | GB | batches/s | MB/s | lowest, MB/s | calls | windows a call | not copied |"
+        "| shards | GB | batches/s | MB/s | lowest, MB/s | calls | windows per call | not copied |"
     )
     report("|---|---|---|---|---|---|---|---|")
     report(_throughput_row(n_shards, runs))
     report("")
-    report("| progress shown as | shards a minute | seconds | driver, ms a shard | % of one core |")
+    report(
+        "| progress shown as | shards per minute | seconds | driver, ms per shard | % of one core |"
+    )
     report("|---|---|---|---|---|")
-    with open(os.devnull, "w") as nowhere:
-        for name, console in (("lines", _lines()), ("a bar", _bar(nowhere))):
-            done = _run(n_paced, PACED_CLIP_S, 60 / pace / SHARD_CLIPS, options, console)
-            report(_driver_row(name, n_paced - 1, done))
+    with open(os.devnull, "w") as devnull:
+        for name, console in (("lines", _text_console()), ("a bar", _terminal_console(devnull))):
+            result = _run(n_paced, PACED_CLIP_S, 60 / pace / SHARD_CLIPS, options, console)
+            report(_driver_row(name, n_paced - 1, result))
 
 
-def _lines() -> Console:
+def _text_console() -> Console:
+    """Return a console on which progress is shown as lines."""
     return Console(file=io.StringIO())
 
 
-def _bar(file: TextIO) -> Console:
+def _terminal_console(file: TextIO) -> Console:
+    """Return a console on which progress is shown as a bar."""
     return Console(file=file, force_terminal=True)
 
 
-def _driver_row(name: str, n_shards: int, done: _Done) -> str:
-    seconds, cpu_s = done.driver_s
+def _driver_row(name: str, n_shards: int, result: _RunResult) -> str:
+    seconds, cpu_s = result.driver_times_s
     return (
         f"| {name} | {60 * n_shards / seconds:.0f} | {seconds:.0f} | "
         f"{1000 * cpu_s / n_shards:.1f} | {100 * cpu_s / seconds:.2f} |"
     )
 
 
-def _throughput_row(n_shards: int, runs: Sequence[_Done]) -> str:
-    speeds = [run.bytes_a_second for run in runs]
+def _throughput_row(n_shards: int, runs: Sequence[_RunResult]) -> str:
+    speeds = [run.bytes_per_s for run in runs]
     median = statistics.median(speeds)
     calls = [call for run in runs for call in run.calls]
     n_windows = sum(call.n_windows for call in calls)
     n_bytes = sum(4 * call.n_samples for call in calls) / len(runs)
-    views = sum(call.n_views for call in calls) / n_windows
+    share_of_views = sum(call.n_views for call in calls) / n_windows
     return (
         f"| {n_shards} | {n_bytes / 1e9:.1f} | {median / BATCH_BYTES:.0f} | {median / 1e6:.0f} | "
         f"{min(speeds) / 1e6:.0f} | {len(calls) // len(runs)} | {n_windows / len(calls):.0f} | "
-        f"{100 * views:.0f} % |"
+        f"{100 * share_of_views:.0f} % |"
     )
 
 
 def _run(
     n_shards: int, clip_s: float, window_s: float, options: ClusterOptions, console: Console
-) -> _Done:
+) -> _RunResult:
     length = str(round(clip_s * SAMPLE_RATE_HZ))
     clips = [
-        ClipRef(f"hollow://{n:09}", "0", carried=(length,)) for n in range(n_shards * SHARD_CLIPS)
+        ClipRef(f"null://{n:09}", "0", carried=(length,)) for n in range(n_shards * SHARD_CLIPS)
     ]
     shards = plan_shards(clips, _SPEC.digest, SHARD_CLIPS)
-    commits: list[_Moment] = []
+    commits: list[_CommitTime] = []
     with tempfile.TemporaryDirectory() as folder:
         table = Table.open_or_create(LocalStore(Path(folder) / "table"), _SPEC)
         calls = Path(folder) / "calls"
@@ -213,7 +224,7 @@ def _run(
         with (
             stop_signals() as stop,
             Monitor(
-                RunLog(console), n_shards, len(clips), lambda _: commits.append(_now())
+                RunLog(console), n_shards, len(clips), lambda _: commits.append(_commit_time())
             ) as monitor,
         ):
             run_on_ray(run, shards, monitor, options, stop)
@@ -221,9 +232,10 @@ def _run(
             raise PipelineError(monitor.failed[0][1])
         records = table.commits.records(table.commits.ids())
         ended_s = max(record.finished_s or 0.0 for record in records)
-        return _Done(read_calls(calls), ended_s, commits)
+        return _RunResult(read_calls(calls), ended_s, commits)
 
 
-def _now() -> _Moment:
+def _commit_time() -> _CommitTime:
+    """Return the present times, for a commit of which the driver is being notified."""
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return _Moment(time.perf_counter(), used.ru_utime + used.ru_stime)
+    return _CommitTime(time.perf_counter(), used.ru_utime + used.ru_stime)

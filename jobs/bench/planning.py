@@ -1,7 +1,7 @@
-"""`passtream bench plan`: how long a large listing takes to list, plan and resume, and its memory.
+"""`passtream bench plan`: time and memory of listing, planning and resuming a large corpus.
 
-The listing is made up, behind the interface of all sources; what a store takes to answer is not in
-it. The table to resume is real, on the disk of the folder for temporary files.
+The listing is synthetic, behind the interface of all sources, so the response time of a store is
+not included. The table to resume is real, in the folder for temporary files.
 """
 
 import dataclasses
@@ -30,21 +30,22 @@ from pipeline.table.table import Table
 from pipeline.table_layout import commit_name
 
 SHARD_CLIPS = 256
-_PER_FOLDER = 1000
+"""Number of clips per shard of the plans."""
+_FILES_PER_FOLDER = 1000
 _SPEC = TableSpec((Route("none", 10.0, "random:0", "0" * 64, 320),), 1, 1, 1, 10.0, 2.5)
 
 
-class _MadeUpSource:
-    """So many objects of a bucket, in their order or in any other."""
+class _SyntheticSource:
+    """A source of n synthetic objects in a bucket, sorted or, with a seed, in random order."""
 
     def __init__(self, n_objects: int, seed: int | None = None) -> None:
         self._order = list(range(n_objects))
         if seed is not None:
-            random.Random(seed).shuffle(self._order)  # noqa: S311 (no secret)
+            random.Random(seed).shuffle(self._order)  # noqa: S311 (not for cryptography)
 
     def clips(self) -> Iterator[ClipRef]:
         for n in self._order:
-            name = f"s3://bucket/corpus/{n // _PER_FOLDER:06}/recording-{n:010}.flac"
+            name = f"s3://bucket/corpus/{n // _FILES_PER_FOLDER:06}/recording-{n:010}.flac"
             yield ClipRef(name, f"{n:032x}")
 
     def containers(self) -> tuple[Container, ...]:
@@ -57,7 +58,7 @@ class _MadeUpSource:
         return Counter()
 
     def notes(self) -> list[str]:
-        """Return no sentences."""
+        """Return no notes."""
         return []
 
 
@@ -65,71 +66,75 @@ def run_plan_bench(n_objects: int, n_records: int, report: Report = print) -> No
     """List and plan, twice in different orders, then resume; report a Markdown table.
 
     Args:
-        n_objects: in the listing.
-        n_records: committed shards of the table that is resumed.
-        report: takes the lines.
+        n_objects: Number of objects in the listing.
+        n_records: Number of committed shards of the table that is resumed.
+        report: Function that is called with each line of the report.
 
     Raises:
-        UsageError: fewer objects than records, or none.
+        UsageError: There are no records, or fewer objects than records.
     """
     if not 1 <= n_records <= n_objects:
         raise UsageError(
-            f"records must be 1 to objects, {n_objects}, as each stands for one or more "
+            f"records must be 1 to objects, {n_objects}, as a record is of one object or more "
             f"(got {n_records})"
         )
     report(cpu_name())
     report("")
     report("| step | seconds | peak memory so far, MB |")
     report("|---|---|---|")
-    with _timed(f"list {n_objects:,} objects and plan them", report):
-        listing, plan = _planned(_MadeUpSource(n_objects), SHARD_CLIPS, set())
+    with _report_time(f"list {n_objects:,} objects and plan them", report):
+        listing, plan = _list_and_plan(_SyntheticSource(n_objects), SHARD_CLIPS, set())
     ids = [shard.shard_id for shard in plan.pending]
     del listing, plan
-    with _timed("the same in another order", report):
-        _, plan = _planned(_MadeUpSource(n_objects, seed=0), SHARD_CLIPS, set())
+    with _report_time("the same in another order", report):
+        _, plan = _list_and_plan(_SyntheticSource(n_objects, seed=0), SHARD_CLIPS, set())
     is_same = ids == [shard.shard_id for shard in plan.pending]
     del plan, ids
     with tempfile.TemporaryDirectory() as folder:
         _resume(Path(folder) / "table", n_objects, n_records, report)
     report("")
-    report(f"the plan in another order is {'the same' if is_same else 'ANOTHER ONE'}")
+    report(f"the plan in another order is {'the same' if is_same else 'DIFFERENT'}")
 
 
-def _planned(source: _MadeUpSource, shard_clips: int, committed: set[str]) -> tuple[Listing, Plan]:
+def _list_and_plan(
+    source: _SyntheticSource, shard_clips: int, committed: set[str]
+) -> tuple[Listing, Plan]:
     listing = Listing()
     join_sources([source], listing)
-    shards = KnownShards(dict.fromkeys(committed, ()))  # the listing explains all of them
+    shards = KnownShards(dict.fromkeys(committed, ()))  # the listing contains all of them
     return listing, plan_run(listing, shards, PlanOptions(_SPEC.digest, shard_clips))
 
 
 def _resume(root: Path, n_objects: int, n_records: int, report: Report) -> None:
+    """Write a table with n commit records, then find, plan and read them, and report the times."""
     table = Table.open_or_create(LocalStore(root), _SPEC)
-    source, shard_clips = _MadeUpSource(n_objects), n_objects // n_records
+    source, shard_clips = _SyntheticSource(n_objects), n_objects // n_records
     for shard in plan_shards(source.clips(), _SPEC.digest, shard_clips)[:n_records]:
         n = len(shard.clips)
         files = {f"clips/{shard.shard_id}.parquet": 3072 * n}
         record = CommitRecord(shard.shard_id, n, {"clips": n, "errors": 0}, {}, 10.0 * n, n, files)
-        # Not by the table: waiting for the disk each time takes minutes, and is not measured.
+        # `Table.commits` would wait for the disk at each record, which takes minutes.
         Path(table.store.locate(commit_name(shard.shard_id))).write_text(
             json.dumps(dataclasses.asdict(record))
         )
     counts = Counts()
-    with _timed(f"resume: find {n_records:,} commit records", report):
+    with _report_time(f"resume: find {n_records:,} commit records", report):
         committed = table.commits.ids()
-    with _timed(f"resume: list and plan {n_objects:,} objects around them", report):
-        _, plan = _planned(source, shard_clips, committed)
+    with _report_time(f"resume: list and plan {n_objects:,} objects around them", report):
+        _, plan = _list_and_plan(source, shard_clips, committed)
     assert len(plan.done) == n_records
-    with _timed(f"read {n_records:,} commit records for the totals", report):
+    with _report_time(f"read {n_records:,} commit records for the totals", report):
         for record in table.commits.records(sorted(committed)):
             counts.add(record.counts)
     assert counts.clips == sum(1 for _ in source.clips()) - (plan.n_clips or 0)
 
 
 @contextmanager
-def _timed(step: str, report: Report) -> Iterator[None]:
+def _report_time(step: str, report: Report) -> Iterator[None]:
+    """Open a block, and report its time and the peak memory of the process as a row."""
     started = time.perf_counter()
     yield
     seconds = time.perf_counter() - started
-    # Linux counts in KiB.
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    report(f"| {step} | {seconds:.1f} | {peak / 1e6:.0f} |")
+    # On Linux ru_maxrss is in KiB.
+    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    report(f"| {step} | {seconds:.1f} | {peak_bytes / 1e6:.0f} |")

@@ -19,8 +19,8 @@ def write_recordings(folder: Path, endings: Sequence[str], clips_s: Sequence[flo
     """
     rng = np.random.default_rng(0)
     longest = round(max(clips_s) * _RATE_HZ)
-    # Sums over 100 samples have less energy at high frequencies, as music does, so FLAC can compress
-    # them.
+    # Sums over 100 samples have less energy at high frequencies, as music does. FLAC can therefore
+    # compress them.
     sums = np.cumsum(rng.standard_normal((2 * longest + 100, 2)), axis=0)
     noise = sums[100:] - sums[:-100]
     noise *= 0.5 / np.abs(noise).max()

@@ -1,1 +1,1 @@
-"""The `passtream` command: one module per command."""
+"""The `passtream` command line: one module per command or group of commands."""

@@ -1,4 +1,4 @@
-"""`passtream bench`: measurements that anyone can repeat, for BENCHMARKS.md."""
+"""The commands of `passtream bench`, which repeat the measurements of BENCHMARKS.md."""
 
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,9 @@ from jobs.bench.model_help import DEFAULT_CASES, HELP
 from jobs.cli.examples import examples
 from models.archs import DEFAULT_ARCH
 
-_Address = Annotated[str, typer.Option(help="local (a Ray of its own each time), auto or a URL.")]
+_Address = Annotated[
+    str, typer.Option(help="Ray to use: local (starts one for each run), auto or a URL.")
+]
 
 bench_app = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)
 
@@ -34,21 +36,23 @@ def bench_model(
     figures: Annotated[
         Path | None,
         typer.Option(
-            help="Keep how fast windows are in this file, for passtream plan; needs --name."
+            help="File to which windows per second are added, for passtream plan; needs --name."
         ),
     ] = None,
-    name: Annotated[str, typer.Option(help="What --figures calls this device, as H100.")] = "",
+    name: Annotated[str, typer.Option(help="Name of this device in --figures, such as H100.")] = "",
 ) -> None:
-    """Time PaSST on windows, mixed clips, timestamps and long clips; minutes each on a CPU.
+    """Time PaSST on windows, mixed clips, timestamps and a long clip; minutes each on a CPU.
 
-    Contestants take turns; printed are medians and ratios, as a Markdown table or as JSON. Where
-    there is torch and nothing else of ours: python -m jobs.bench.model, with the same options.
+    Implementations run in turn; prints their medians and ratios as a Markdown table or as JSON.
+    With only torch and torchaudio installed: python -m jobs.bench.model, with the same options.
     """
     from jobs.bench.model import run_bench  # imports torch, which takes seconds
     from jobs.bench.model_options import parse_bench_options
     from jobs.plan.speeds import speed_file
 
-    options = parse_bench_options(arch, device, against, cases, precisions, lengths, repeats, sounds)
+    options = parse_bench_options(
+        arch, device, against, cases, precisions, lengths, repeats, sounds
+    )
     file = speed_file(figures, name)
     run_bench(options, partial(print, flush=True), file, as_json)
 
@@ -57,22 +61,23 @@ def bench_model(
 def bench_feed(
     source: Annotated[
         list[str] | None,
-        typer.Argument(help="Recordings, as for embed; none: WAV, FLAC and MP3 files are made."),
+        typer.Argument(help="Sources as for embed; default: synthetic WAV, FLAC and MP3 files."),
     ] = None,
-    repeats: Annotated[int, typer.Option(help="Measured rounds.")] = 5,
+    repeats: Annotated[int, typer.Option(help="Number of measured rounds.")] = 5,
     figures: Annotated[
         Path | None,
         typer.Option(
-            help="Keep how fast a core decodes in this file, for passtream plan; needs --name."
+            help="File to which the decoding speed of a core is added, for passtream plan; needs "
+            "--name."
         ),
     ] = None,
     name: Annotated[
-        str, typer.Option(help="What --figures calls a core of this machine, as epyc-zen4.")
+        str, typer.Option(help="Name of this machine's cores in --figures, such as epyc-zen4.")
     ] = "",
 ) -> None:
-    """Time all but the model: recordings to packets of windows, beside the bare decoder.
+    """Time everything before the model, from recordings to windows, and a bare decoder.
 
-    Contestants take turns; printed are medians and ratios, as a Markdown table.
+    Both run in turn; prints their medians and ratios as a Markdown table.
     """
     from jobs.bench.feed import run_feed_bench
     from jobs.plan.speeds import speed_file
@@ -83,10 +88,14 @@ def bench_feed(
 
 @bench_app.command("plan", epilog=examples("bench plan"))
 def bench_plan(
-    objects: Annotated[int, typer.Option(help="Recordings in the made-up listing.")] = 1_000_000,
-    records: Annotated[int, typer.Option(help="Committed shards to resume from.")] = 100_000,
+    objects: Annotated[
+        int, typer.Option(help="Number of recordings in the synthetic listing.")
+    ] = 1_000_000,
+    records: Annotated[
+        int, typer.Option(help="Number of committed shards to resume from.")
+    ] = 100_000,
 ) -> None:
-    """Time listing, planning and resuming, and take their memory; printed as a Markdown table."""
+    """Measure time and memory of listing, planning and resuming; prints a Markdown table."""
     from jobs.bench.planning import run_plan_bench
 
     run_plan_bench(objects, records, partial(print, flush=True))
@@ -94,16 +103,18 @@ def bench_plan(
 
 @bench_app.command("overhead", epilog=examples("bench overhead"))
 def bench_overhead(
-    shards: Annotated[int, typer.Option(help="Shards, of 256 windows of 10 s, a run.")] = 48,
-    repeats: Annotated[int, typer.Option(help="Runs as fast as it goes.")] = 3,
-    pace: Annotated[float, typer.Option(help="Shards a minute of the slow runs.")] = 100.0,
-    pace_s: Annotated[float, typer.Option(help="Seconds that each of these takes.")] = 45.0,
+    shards: Annotated[
+        int, typer.Option(help="Number of shards per run, each of 256 windows of 10 s.")
+    ] = 48,
+    repeats: Annotated[int, typer.Option(help="Number of runs at full speed.")] = 3,
+    pace: Annotated[float, typer.Option(help="Shards per minute of the slowed runs.")] = 100.0,
+    pace_s: Annotated[float, typer.Option(help="Duration of each slowed run in seconds.")] = 45.0,
     address: _Address = "local",
 ) -> None:
-    """Time what is between decoders and model, which do nothing, and the driver; on Ray, minutes.
+    """Time a run on Ray whose decoders and model compute nothing; takes minutes.
 
-    Printed are batches and bytes of PCM a second through one actor, and the driver's processor time
-    at so many shards a minute, as Markdown tables.
+    Prints, as Markdown tables, the batches and bytes of PCM per second through one actor, and the
+    CPU time of the driver at a given number of shards per minute.
     """
     from jobs.bench.overhead import run_overhead_bench
 
@@ -112,16 +123,16 @@ def bench_overhead(
 
 @bench_app.command("job", epilog=examples("bench job"))
 def bench_job(
-    arch: Annotated[str, typer.Option(help="The PaSST to run.")] = DEFAULT_ARCH,
-    precision: Annotated[str, typer.Option(help="What both compute in.")] = "fp32",
-    windows: Annotated[int, typer.Option(help="Recordings of 10 s, of a round.")] = 48,
-    shard_clips: Annotated[int, typer.Option(help="Clips a shard.")] = 16,
-    repeats: Annotated[int, typer.Option(help="Measured rounds.")] = 3,
+    arch: Annotated[str, typer.Option(help="PaSST arch to run.")] = DEFAULT_ARCH,
+    precision: Annotated[str, typer.Option(help="Precision of both models.")] = "fp32",
+    windows: Annotated[int, typer.Option(help="Number of recordings of 10 s per round.")] = 48,
+    shard_clips: Annotated[int, typer.Option(help="Clips per shard.")] = 16,
+    repeats: Annotated[int, typer.Option(help="Number of measured rounds.")] = 3,
     address: _Address = "local",
 ) -> None:
-    """Time a job on a Ray of this machine, beside its bare model; minutes.
+    """Time a whole job on a Ray of this machine, and its model alone; takes minutes.
 
-    They take turns; printed are windows a second, start-up apart, as a Markdown table.
+    Both run in turn; prints windows per second without start-up, as a Markdown table.
     """
     from jobs.bench.job import run_job_bench
 

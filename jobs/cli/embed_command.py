@@ -1,4 +1,4 @@
-"""`passtream embed`: the command, and how `embed` and `retry` start a run."""
+"""The command `passtream embed`, and the start of a run for `embed` and `retry`."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -23,18 +23,18 @@ def embed(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE... TABLE",
-            help="Folders, files, globs, tars, Parquet or manifests, as paths or URIs, or -; then "
-            "the folder or URI of the table.",
+            help="Folders, files, globs, tars, Parquet files or manifests, as paths or URIs; or - "
+            "for standard input. Then the folder or URI of the table.",
         ),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="YAML file of these settings; given options win over it."),
+        typer.Option(help="YAML file with these settings; options override it."),
     ] = None,
 ) -> None:
-    """Embed SOURCE... into TABLE, or go on where a run of the same command ended."""
-    named = {"sources": tuple(paths[:-1]), "table": paths[-1]} if paths else {}
-    raise typer.Exit(start_embed(config, {**settings, **named}))
+    """Embed SOURCE... into TABLE, or continue where a run of the same command ended."""
+    arguments = {"sources": tuple(paths[:-1]), "table": paths[-1]} if paths else {}
+    raise typer.Exit(start_embed(config, {**settings, **arguments}))
 
 
 def start_embed(
@@ -42,18 +42,19 @@ def start_embed(
     options: Mapping[str, Any],
     base: Callable[[], Mapping[str, Any]] = dict,
 ) -> int:
-    """Run `embed`, with its log in the form that is asked for.
+    """Run `passtream embed` with the log format that the settings select.
 
     Args:
-        path: YAML file of settings; None for none.
-        options: by field name; None values were not given.
-        base: gives settings that the file and the options win over.
+        path: YAML file of settings, or None.
+        options: Settings given as options, by field name; None for those not given.
+        base: Function that returns settings which the file and the options override.
 
     Returns:
         The exit code.
 
     Raises:
-        UsageError, ModelError: nothing was started.
+        UsageError: A setting, source or table is invalid; nothing was started.
+        ModelError: The model cannot be loaded; nothing was started.
     """
     as_json = wants_json(path, options)
     with (

@@ -1,4 +1,4 @@
-"""`passtream errors`: which clips of a table could not be embedded, and why."""
+"""The command `passtream errors`, which shows the clips that could not be embedded, and why."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from pipeline.printable import escape_control
 from pipeline.wording import count
 
 if TYPE_CHECKING:
-    # Imported where it is used: pyarrow takes long to import.
+    # Imported only where it is used, because pyarrow is slow to import.
     from pipeline.maintenance.error_rows import ErrorCounts, ErrorRow
 
 Form = Literal["text", "json", "csv"]
 MAX_SORTED_ROWS = 10_000
-"""Up to this number rows are sorted by class and name; more of them come in the table's order."""
+"""Greatest number of rows that are sorted by class and name; more rows keep the table's order."""
 
 
 def errors(
@@ -37,13 +37,13 @@ def errors(
         typer.Option(
             "--class",
             metavar="CLASS",
-            help="Only errors of this class; repeatable, or several with commas between.",
+            help="Show only errors of this class; repeatable, or several separated by commas.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per row.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the rows as CSV.")] = False,
     limit: Annotated[
-        int | None, typer.Option(min=0, help="Print this number of rows at most. [default: all]")
+        int | None, typer.Option(min=0, help="Greatest number of rows to print; default: all.")
     ] = None,
     storage_options: StorageOptions = None,
     store_timeout_s: StoreTimeout = DEFAULT_TIMEOUT_S,
@@ -69,14 +69,14 @@ def show_errors(
 
     Args:
         location: Folder or URI of the table.
-        classes: Classes to show; all classes where none is named.
-        form: `text` for people, with counts first; `json` or `csv` for programs, rows only.
+        classes: Error classes to show; empty for all classes.
+        form: `text` with counts first, or rows only as `json` or `csv`.
         limit: Greatest number of rows; None for all.
         out: Console to print to.
-        storage: How remote locations are reached.
+        storage: Options and timeouts for remote locations.
 
     Raises:
-        UsageError: There is no table, or no such class.
+        UsageError: There is no table at the location, or an error class is unknown.
         StoreError: The table cannot be read.
     """
     from pipeline.maintenance.error_rows import ERROR_COLUMNS, count_errors, read_errors
@@ -91,7 +91,7 @@ def show_errors(
     if n_rows <= MAX_SORTED_ROWS:
         rows = iter(sorted(rows, key=lambda row: (row["class"], row["uri"], row["member"])))
     shown = islice(
-        ({name: _safe(row, name, storage) for name in ERROR_COLUMNS} for row in rows), limit
+        ({name: _redact_field(row, name, storage) for name in ERROR_COLUMNS} for row in rows), limit
     )
     if form == "json":
         for row in shown:
@@ -103,7 +103,7 @@ def show_errors(
             {name: escape_control(text) for name, text in row.items()} for row in shown
         )
     else:
-        for line, indent in _text(table.store.location, counts, classes, shown):
+        for line, indent in _text_lines(table.store.location, counts, classes, shown):
             print_line(out, line, indent)
         if limit is not None and n_rows > limit:
             print_line(
@@ -111,10 +111,10 @@ def show_errors(
             )
 
 
-def _text(
+def _text_lines(
     location: str, counts: ErrorCounts, classes: list[str], rows: Iterator[ErrorRow]
 ) -> Iterator[tuple[str, int]]:
-    """Yield the lines for people, each with its indent."""
+    """Yield the lines of the text form, each with the indent of its continuation lines."""
     total = counts.classes.total()
     yield f"{location}: {count(total, 'error')} of {count(counts.clips, 'clip')}", 4
     for name, n in sorted(counts.classes.items()):
@@ -129,5 +129,5 @@ def _text(
         yield f"  {error_text(row)}", 4
 
 
-def _safe(row: ErrorRow, name: str, storage: Storage) -> str:
+def _redact_field(row: ErrorRow, name: str, storage: Storage) -> str:
     return storage.redact(row[name] or "")

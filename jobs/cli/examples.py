@@ -1,4 +1,4 @@
-"""Examples at the end of each command's `--help`."""
+"""Examples that are shown at the end of each command's `--help`."""
 
 _EXAMPLES = {
     "": (
@@ -66,9 +66,9 @@ _EXAMPLES = {
 
 
 def examples(command: str) -> str:
-    """Return the epilog of a command's help.
+    """Return the epilog of a command's help, which lists its examples.
 
     Args:
-        command: Name of the command, with that of its group before it.
+        command: Name of the command, after the name of its group if it has one.
     """
     return "\n".join(("Examples:", *_EXAMPLES[command]))

@@ -1,4 +1,7 @@
-"""The `passtream` command: options in, exit code out; errors as one line on standard error."""
+"""The `passtream` command: parses options, runs a command, and turns errors into exit codes.
+
+An error is printed as one line on standard error, followed by the ways out of it.
+"""
 
 import io
 import itertools
@@ -31,8 +34,8 @@ app = typer.Typer(
     epilog=examples(""),
     pretty_exceptions_show_locals=False,
 )
-# Not by its name: Typer has click within, in some versions beside it.
-_BadOption: Any = typer.BadParameter.__mro__[1]
+# Click's UsageError. It is not imported by name, as some versions of Typer contain a copy of click.
+_ClickUsageError: Any = typer.BadParameter.__mro__[1]
 
 
 def _show_version(is_asked: bool) -> None:
@@ -69,11 +72,12 @@ app.add_typer(bench_app, name="bench")
 
 def main() -> None:
     """Run the command; the entry point of the package."""
-    # A log in JSON has wrong options as well, which are found before it is known what they ask for.
     for stream in (sys.stdout, sys.stderr):
-        # A name in a script that the terminal's encoding does not have is no reason to end.
+        # File names that the encoding of the terminal cannot show must not end the command.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    # A JSON log must also contain errors of the options themselves, which are found before the
+    # options are parsed. So this one option is searched for here.
     pairs = itertools.pairwise(sys.argv)
     as_json = "--log-format=json" in sys.argv or ("--log-format", "json") in pairs
     try:
@@ -84,6 +88,6 @@ def main() -> None:
         for way_out in getattr(error, "ways_out", ()):
             print_line(err, f"  {way_out}", 4)
         sys.exit(exit_code(error))
-    except _BadOption as error:
+    except _ClickUsageError as error:
         with json_log():
             raise UsageError(error.format_message()) from error

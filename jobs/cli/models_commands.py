@@ -1,6 +1,6 @@
-"""`passtream models`: which archs there are, what each of them is, and fetching their checkpoints.
+"""The commands of `passtream models`, which list archs, show one, and download checkpoints.
 
-`list` and `show` work from the specs alone: neither imports torch, so they answer at once.
+`list` and `show` need only the specs. They do not import torch, so they answer at once.
 """
 
 import json
@@ -32,17 +32,20 @@ from models.checkpoints.published import CheckpointLocation, locate_checkpoints,
 from models.hear.registry import HEAR_MODULES
 
 models_app = typer.Typer(
-    help="List the archs, show one, and fetch published checkpoints.", no_args_is_help=True
+    help="List the archs, show one, and download published checkpoints.", no_args_is_help=True
 )
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _COLUMNS = ("arch", "classes", "stride", "window_s", "stft_hop", "tokens", "depth", "weights")
-_PLACES = {"store": "in store", "cached": "cached", "absent": "not here"}
+_STATE_TEXTS = {"store": "in store", "cached": "cached", "absent": "not here"}
 _ROW = "{:<31} {:<8} {:>6} {:>8} {:>8} {:>6} {:>5}  {}"
 
 
 @models_app.command("list", epilog=examples("models list"))
 def list_models(as_json: _AsJson = False) -> None:
-    """One line an arch; `tokens` are those of its longest window, `weights` where they are now."""
+    """List archs, one per line.
+
+    `tokens` is for the longest window; `weights` says whether they are in the cache or store.
+    """
     found = locate_checkpoints()
     if as_json:
         _print_json([describe_arch(spec, found[name]) for name, spec in ARCHS.items()])
@@ -58,7 +61,7 @@ def list_models(as_json: _AsJson = False) -> None:
                 spec.hop_samples,
                 spec.n_tokens(_longest(spec)),
                 spec.depth,
-                _PLACES[found[name].state],
+                _STATE_TEXTS[found[name].state],
             )
         )
         if aliases := _aliases(spec):
@@ -67,10 +70,10 @@ def list_models(as_json: _AsJson = False) -> None:
 
 @models_app.command("show", epilog=examples("models show"))
 def show_model(
-    arch: Annotated[str, typer.Argument(metavar="ARCH", help="An arch or an alias of one.")],
+    arch: Annotated[str, typer.Argument(metavar="ARCH", help="Name or alias of an arch.")],
     as_json: _AsJson = False,
 ) -> None:
-    """Everything about one arch."""
+    """Show all properties of an arch."""
     spec = arch_spec(arch)
     facts = describe_arch(spec, locate_checkpoints()[spec.name])
     if as_json:
@@ -85,14 +88,14 @@ def show_model(
 @models_app.command("pull", epilog=examples("models pull"))
 def pull_models(
     archs: Annotated[
-        list[str], typer.Argument(metavar="ARCH...", help="Archs or aliases of them; or all.")
+        list[str], typer.Argument(metavar="ARCH...", help="Names or aliases of archs, or all.")
     ],
     to: Annotated[
         str | None,
-        typer.Option(help="Folder or URI of a model store, to be read as PASSTREAM_MODELS."),
+        typer.Option(help="Folder or URI of a model store, for later use as PASSTREAM_MODELS."),
     ] = None,
 ) -> None:
-    """Fetch published checkpoints into the cache, or put them into a model store."""
+    """Download published checkpoints to the cache, or to a model store."""
     names = ARCHS if "all" in archs else archs
     specs = dict.fromkeys(arch_spec(name) for name in names)
     from models.checkpoints.pull import pull  # imports torch, which takes seconds
@@ -105,7 +108,7 @@ def pull_models(
 
 
 def describe_arch(spec: ArchSpec, found: CheckpointLocation) -> dict[str, Any]:
-    """What `show` tells of an arch, and `list --json` of each."""
+    """Return the properties of an arch that `show` and `list --json` print."""
     longest = _longest(spec)
     return {
         "arch": spec.name,

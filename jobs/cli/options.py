@@ -1,4 +1,4 @@
-"""Options of the commands: help and defaults are those of the settings that they set."""
+"""Building blocks of command options, whose help and defaults come from `EmbedConfig`."""
 
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -17,7 +17,7 @@ _PANELS = {
     "tables": "Table",
     "shard_clips": "Where it runs",
 }
-"""Panels of the help, each by its first setting in the order of `EmbedConfig`."""
+"""Titles of the help's panels, by the first setting of each in the order of `EmbedConfig`."""
 _METAVARS = {
     "arch": "NAME",
     "timestamps": "KIND",
@@ -48,12 +48,12 @@ _METAVARS = {
 
 
 def option(field: str, flag: str, **kwargs: Any) -> Any:
-    """Return what Typer needs to know of an option that sets a field of `EmbedConfig`.
+    """Return the Typer option of a field of `EmbedConfig`.
 
     Args:
-        field: Name of the field, which has the help and the default.
-        flag: The option as it is written, with its opposite after a slash where it is a switch.
-        kwargs: Arguments of `typer.Option`.
+        field: Name of the field; its description and default make the help.
+        flag: The option as it is typed; for a switch, with the negative form after a slash.
+        kwargs: Further arguments of `typer.Option`.
     """
     info = EmbedConfig.model_fields[field]
     help_text = info.description or ""
@@ -73,22 +73,24 @@ def option(field: str, flag: str, **kwargs: Any) -> Any:
 
 
 def positive_seconds(value: object) -> float:
-    """Return a length of time in seconds, for options that are no settings.
+    """Parse a length of time to seconds, for options of commands that read no config.
 
     Args:
-        value: As `as_seconds` takes it.
+        value: A number of seconds, or text with a unit, such as `500ms`; see `as_seconds`.
 
     Raises:
-        typer.BadParameter: It is none, or not positive.
+        typer.BadParameter: The value is not a length of time, or is not positive.
     """
     seconds = as_seconds(value)
     if not isinstance(seconds, int | float) or seconds <= 0:
-        raise typer.BadParameter(f"must be a length of time, as 500ms, 20s or 2min (got {value!r})")
+        raise typer.BadParameter(
+            f"must be a length of time, such as 500ms, 20s or 2min (got {value!r})"
+        )
     return float(seconds)
 
 
 def _panel(field: str) -> str:
-    """Return the panel of the help that a setting stands in."""
+    """Return the title of the help's panel to which a setting belongs."""
     title = ""
     for name in EmbedConfig.model_fields:
         title = _PANELS.get(name, title)
@@ -105,7 +107,7 @@ def is_list(annotation: Any) -> bool:
 
 
 def _choices(annotation: Any) -> list[str]:
-    """The values of a setting that takes one of a few; empty for others."""
+    """Return the values of a setting with a fixed set of choices; empty for other settings."""
     parts = [annotation, *get_args(annotation)]
     return [value for part in parts if get_origin(part) is Literal for value in get_args(part)]
 
@@ -125,6 +127,6 @@ StoreTimeout = Annotated[
 
 
 def console(stream: Any, quiet: bool = False) -> Console:
-    """Takes what a command says, as it is."""
-    # Uris hold brackets and numbers: neither markup nor colouring may touch them.
+    """Return a console that prints the text of commands unchanged."""
+    # URIs contain brackets and numbers, which rich would take for markup or colour.
     return Console(file=stream, markup=False, highlight=False, soft_wrap=True, quiet=quiet)

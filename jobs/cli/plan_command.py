@@ -1,4 +1,4 @@
-"""`passtream plan`: its options, and the answer as text or JSON."""
+"""The command `passtream plan`, which prints its report as text or JSON."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from jobs.cli.settings_options import settings_options
 from jobs.runtime.terminal import print_row
 
 _COST = "Time and money"
-_NOT_OF_A_PLAN = (
+_NOT_FOR_PLAN = (
     "weights",
     "max_error_ratio",
     "prune",
@@ -27,67 +27,70 @@ _NOT_OF_A_PLAN = (
     "in_process",
     "log_format",
 )
-"""Settings that change nothing of what there is to do."""
+"""Settings that do not change which clips a run embeds."""
 
 
-@settings_options(without=_NOT_OF_A_PLAN)
+@settings_options(without=_NOT_FOR_PLAN)
 def plan(
     settings: Mapping[str, Any],
     paths: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="SOURCE... [TABLE]",
-            help="As of embed. The last of several is the table if it is one, or a local folder "
-            "that is not there yet.",
+            help="As for embed. The last of several is the table if it is a table, or a local "
+            "folder that does not exist yet.",
         ),
     ] = None,
     table: Annotated[str, typer.Option(help="Folder or URI of the table.")] = "",
     config: Annotated[
         Path | None,
-        typer.Option(help="YAML file of the settings of embed; given options win over it."),
+        typer.Option(help="YAML file with settings of embed; options override it."),
     ] = None,
     sample: Annotated[
         int | None,
-        typer.Option(min=1, help="Look at so many clips only, and scale up; all if not given."),
+        typer.Option(
+            min=1, help="Number of random clips to read, whose totals are scaled up; default: all."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
     gpu: Annotated[
         list[str] | None,
-        typer.Option(help="Hours on this device; repeatable.", rich_help_panel=_COST),
+        typer.Option(help="Device to show hours for; repeatable.", rich_help_panel=_COST),
     ] = None,
     price: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME=PRICE",
-            help="Of an hour of a device, in any money; repeatable.",
+            help="Price of an hour of a device, in any currency; repeatable.",
             rich_help_panel=_COST,
         ),
     ] = None,
     figures: Annotated[
         Path | None,
         typer.Option(
-            help="What bench model and bench feed --figures measured; wins over what is shipped.",
+            help="File of speeds that bench model and bench feed measured; it overrides the "
+            "shipped speeds.",
             rich_help_panel=_COST,
         ),
     ] = None,
     core: Annotated[
         str,
         typer.Option(
-            help="The core that decodes; if not given the first of --figures, else epyc-zen4.",
+            help="Name of the core that decodes; default: the first of --figures, else epyc-zen4.",
             rich_help_panel=_COST,
         ),
     ] = "",
 ) -> None:
-    """Tell what embed would have to do: clips, hours, windows, and what they take. Writes nothing.
+    """Show what embed would do: clips, hours, windows, and their cost. Writes nothing.
 
-    Only names and headers are read. With a TABLE: what is new, changed, gone and done.
+    Reads only names and headers. With a TABLE, also shows what is new, changed, gone and done.
     """
     from jobs.plan.device_cost import parse_prices
     from jobs.plan.make_plan import PlanRequest, make_plan
     from jobs.plan.plan_text import plan_lines
     from jobs.runtime.decoder_messages import hide_decoder_messages
 
-    question = PlanRequest(
+    request = PlanRequest(
         paths=tuple(paths or ()),
         table=table,
         config=config,
@@ -99,10 +102,10 @@ def plan(
         prices=parse_prices(price or []),
     )
     with hide_decoder_messages(console(sys.stderr)):
-        report = make_plan(question)
+        report = make_plan(request)
     out = console(sys.stdout)
     if as_json:
-        # ASCII, as a path need not be text.
+        # JSON is written as ASCII, because a path may contain bytes that are not valid text.
         out.print(json.dumps(report.to_json(), indent=1))
         return
     for name, text in plan_lines(report):

@@ -1,4 +1,4 @@
-"""`passtream retry TABLE`: the last run's `embed` once more, with what failed tried again."""
+"""The command `passtream retry`, which repeats the last run of a table and retries its errors."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ _CHANGEABLE = (
     "in_process",
     "log_format",
 )
-"""Settings that may differ from those of the last run without changing what a clip's row holds."""
+"""Settings that may differ from those of the last run, because they do not change a clip's row."""
 
 
 @settings_options(only=_CHANGEABLE)
@@ -35,29 +35,29 @@ def retry(
         list[str] | None,
         typer.Option(
             "--class",
-            help="Of these classes only, with commas between; repeatable.",
+            help="Retry only errors of these classes, separated by commas; repeatable.",
             show_default=False,
         ),
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="YAML file of settings, which win over those of the last run."),
+        typer.Option(help="YAML file of settings, which override those of the last run."),
     ] = None,
     yes: Annotated[
         bool,
         typer.Option(
-            "--yes", help="Agree to the sources of a table whose settings you did not write."
+            "--yes", help="Accept the sources of a table whose settings another user wrote."
         ),
     ] = False,
 ) -> None:
-    """Try the clips in TABLE's errors again, with the sources and settings of its last run.
+    """Retry the clips that failed in TABLE, with the sources and settings of its last run.
 
-    What is new in the sources, or has changed, is embedded as well, as by `embed`. Where another
-    user wrote the table's settings, its sources are shown first, and need a yes.
+    New and changed clips of the sources are embedded as well, as by `embed`. If another user wrote
+    the table's settings, its sources are shown first, and you are asked to accept them.
     """
     options = {**settings, "table": table, "retry": join_names(classes) or RETRY_ALL}
 
-    def of_last_run() -> dict[str, object]:
+    def load_last_settings() -> dict[str, object]:
         from jobs.settings.saved_settings import load_settings  # imports pyarrow
         from pipeline.table.store.open_store import open_store
         from pipeline.table.table import Table
@@ -66,4 +66,4 @@ def retry(
         storage = read_config(None, given).storage
         return load_settings(Table.existing(open_store(table, storage)).store, is_agreed=yes)
 
-    raise typer.Exit(start_embed(config, options, of_last_run))
+    raise typer.Exit(start_embed(config, options, load_last_settings))

@@ -1,7 +1,7 @@
-"""The options of a command that are settings, declared once: by the fields of `EmbedConfig`.
+"""Command options for settings, generated from the fields of `EmbedConfig`.
 
-A command takes one mapping, `settings`. The decorator puts an option per setting in its place, with
-the type, help and default of the field, and Typer reads the signature that it leaves.
+A command takes one mapping, `settings`. The decorator replaces this parameter by an option per
+setting, with the type, help and default of the field. Typer reads the resulting signature.
 """
 
 import inspect
@@ -13,9 +13,9 @@ from jobs.settings.config import EmbedConfig
 from jobs.settings.parsing import join_names
 
 _ARGUMENTS = ("sources", "table")
-"""Settings that commands take as arguments."""
+"""Settings that commands take as positional arguments."""
 _NEGATIVES = {"no_local": "local", "new_spec": "one-spec", "in_process": "on-ray"}
-"""Names of the opposite of switches, where it is not `--no-` and the name."""
+"""Names of the negative form of switches, where it is not `--no-` and the name."""
 
 
 def settings_options(
@@ -24,17 +24,17 @@ def settings_options(
     """Return a decorator that gives a command an option per setting.
 
     Args:
-        without: Names of settings that the command does not have.
-        only: Names of the settings that it has; empty for all others.
+        without: Names of settings for which the command has no option.
+        only: Names of the settings for which it has an option; empty for all settings.
 
     Raises:
-        ValueError: No setting has such a name.
+        ValueError: A name is not the name of a setting.
     """
     known = EmbedConfig.model_fields
-    if strange := {*without, *only} - known.keys():
-        raise ValueError(f"no settings: {sorted(strange)}")
-    left = only or known.keys() - {*without, *_ARGUMENTS}
-    names = [name for name in known if name in left]
+    if unknown := {*without, *only} - known.keys():
+        raise ValueError(f"no settings: {sorted(unknown)}")
+    selected = only or known.keys() - {*without, *_ARGUMENTS}
+    names = [name for name in known if name in selected]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
@@ -49,7 +49,7 @@ def settings_options(
         def call(**given: Any) -> None:
             settings = {name: given.pop(name) for name in names}
             if not settings.get("storage_options"):
-                settings["storage_options"] = None  # Typer has an empty list where none is given
+                settings["storage_options"] = None  # Typer passes an empty list if it is not given
             command(**given, settings=settings)
 
         call.__name__, call.__doc__ = command.__name__, command.__doc__
@@ -61,14 +61,14 @@ def settings_options(
 
 
 def _annotation(name: str) -> Any:
-    """Return the type of an option and what Typer needs to know of it."""
+    """Return the annotation of an option, from which Typer builds it."""
     field = EmbedConfig.model_fields[name]
     flag = f"--{name.replace('_', '-')}"
     if field.annotation is bool:
         negative = _NEGATIVES.get(name, f"no-{flag.removeprefix('--')}")
         return Annotated[bool | None, option(name, f"{flag}/--{negative}")]
     if name == "storage_options":
-        return Annotated[list[str] | None, option(name, flag)]  # values may hold commas
+        return Annotated[list[str] | None, option(name, flag)]  # values may contain commas
     if is_list(field.annotation):
         return Annotated[list[str] | None, option(name, flag, callback=join_names)]
     return Annotated[str | None, option(name, flag)]

@@ -1,4 +1,4 @@
-"""`passtream status`: how far the last run into a table is."""
+"""The command `passtream status`, which reports the progress of the last run into a table."""
 
 import sys
 from typing import Annotated
@@ -11,11 +11,11 @@ from pipeline.io.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
 
 def status(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder or URI of the table.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the status as JSON.")] = False,
     storage_options: StorageOptions = None,
     store_timeout_s: StoreTimeout = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Tell how far the last run into TABLE is, how fast, and what failed. Changes nothing."""
+    """Show progress, speed and failures of the last run into TABLE. Changes nothing."""
     from jobs.cli.status_text import show_status  # imports pyarrow
 
     storage = Storage(parse_options(storage_options or ()), store_timeout_s)

@@ -1,4 +1,4 @@
-"""The answer of `passtream status`, as text or JSON."""
+"""The output of `passtream status`, as text or JSON."""
 
 import json
 from collections.abc import Iterator
@@ -16,40 +16,40 @@ from pipeline.table.store.open_store import open_store
 from pipeline.table.table import Table
 from pipeline.wording import count, duration_text, time_text
 
-_STANDINGS = {
+_CONDITION_TEXTS = {
     "running": "running",
-    "perhaps_running": "running, or ended a moment ago: no sign of life is recent enough to tell",
-    "not_running": "not running any more as far as can be told; the same command goes on",
+    "perhaps_running": "running, or ended a moment ago: the last sign of life is too old to tell",
+    "not_running": "apparently not running any more; the same command continues it",
     "finished": "finished",
-    "stopped": "stopped; the same command goes on",
-    "shards_failed": "ended, but shards failed; the same command tries them again",
+    "stopped": "stopped; the same command continues it",
+    "shards_failed": "ended, but shards failed; the same command retries them",
     "error": "ended with an error",
-    "unknown": "unknown: no run has left a note here",
+    "unknown": "unknown: there is no record of a run",
 }
 
 
 def show_status(
     location: str, as_json: bool, out: Console, storage: Storage, now_s: float | None = None
 ) -> None:
-    """Tell how a table's last run is doing.
+    """Print the status of the last run into a table.
 
     Args:
-        location: folder or URI of the table.
-        as_json: print it for programs.
-        out: takes it.
-        storage: how remote locations are reached.
-        now_s: what time it is, in seconds since 1970; None asks the clock.
+        location: Folder or URI of the table.
+        as_json: Print JSON instead of text.
+        out: Console to print to.
+        storage: Options and timeouts for remote locations.
+        now_s: Present time in seconds since 1970; None for that of the clock.
 
     Raises:
-        UsageError: there is no table.
-        StoreError: it cannot be read.
+        UsageError: There is no table at the location.
+        StoreError: The table cannot be read.
     """
     table = Table.existing(open_store(location, storage))
     status = run_status(table, now_s)
     if as_json:
         routes = [asdict(route) for route in table.spec.routes]
-        made_with = {"table": table.store.location, "routes": routes}
-        out.print(json.dumps(made_with | status.to_json(), indent=1))
+        table_facts = {"table": table.store.location, "routes": routes}
+        out.print(json.dumps(table_facts | status.to_json(), indent=1))
         return
     for name, text in _lines(table, status):
         print_row(out, name, text, 9)
@@ -64,15 +64,15 @@ def _lines(table: Table, status: RunStatus) -> Iterator[tuple[str, str]]:
             f"{route.arch} to {route.up_to_s:g} s, weights {route.weights_origin}, "
             f"{table.spec.precision}",
         )
-    yield "run", _STANDINGS[status.standing]
+    yield "run", _CONDITION_TEXTS[status.standing]
     if run:
         yield from _run_lines(run, status)
     if status.writer:
         is_new = status.standing not in ("running", "perhaps_running")
-        note = ", a run that has left no note yet" if is_new else ""
-        yield "held by", f"{status.writer}{_renewal(status)}{note}"
-    of_all = f" of {run.shards:,}" if run else ""
-    yield "shards", f"{status.shards:,}{of_all} committed"
+        remark = ", a run that has written no record yet" if is_new else ""
+        yield "held by", f"{status.writer}{_renewal_text(status)}{remark}"
+    of_total = f" of {run.shards:,}" if run else ""
+    yield "shards", f"{status.shards:,}{of_total} committed"
     n_errors = counts.errors.total()
     yield "clips", f"{counts.clips - n_errors:,}, {time_text(counts.audio_s)}"
     yield "windows", f"{counts.windows:,}"
@@ -80,15 +80,15 @@ def _lines(table: Table, status: RunStatus) -> Iterator[tuple[str, str]]:
     yield "errors", f"{n_errors:,}{f' ({classes})' if classes else ''}"
     if total_s := sum(status.stage_s.values()):
         shares = (f"{stage} {100 * s / total_s:.0f} %" for stage, s in status.stage_s.items())
-        yield "time", f"{', '.join(shares)} of {duration_text(total_s)}, all shards added up"
+        yield "time", f"{', '.join(shares)} of {duration_text(total_s)}, summed over all shards"
     if status.last_commit_s is not None:
-        yield "commit", f"the last one {_moment(status.last_commit_s, status.now_s)}"
-    rates = []
+        yield "commit", f"the last one {_time_ago(status.last_commit_s, status.now_s)}"
+    speeds = []
     if status.recent and status.recent != status.overall:
-        rates.append(f"{_rates(status.recent)} in the last {_length(status.recent)}")
+        speeds.append(f"{_speed_text(status.recent)} in the last {_period_text(status.recent)}")
     if status.overall:
-        rates.append(f"{_rates(status.overall)} in the run's {_length(status.overall)}")
-    yield from zip(("speed", ""), rates, strict=False)
+        speeds.append(f"{_speed_text(status.overall)} in the run's {_period_text(status.overall)}")
+    yield from zip(("speed", ""), speeds, strict=False)
     if status.left_s is not None:
         yield "left", f"about {duration_text(status.left_s)}"
     for note in status.notes:
@@ -100,11 +100,11 @@ def _run_lines(run: RunState, status: RunStatus) -> Iterator[tuple[str, str]]:
     n_clips = "" if run.clips_todo is None else f" ({count(run.clips_todo, 'clip')})"
     yield (
         "",
-        f"began {_moment(run.started_s, status.now_s)}: {count(run.shards_done, 'shard')} found "
+        f"began {_time_ago(run.started_s, status.now_s)}: {count(run.shards_done, 'shard')} found "
         f"done, {run.shards_todo:,} to do{n_clips}",
     )
     if run.ended_s is not None:
-        yield "", f"ended {_moment(run.ended_s, status.now_s)}"
+        yield "", f"ended {_time_ago(run.ended_s, status.now_s)}"
     if run.error:
         yield "error", run.error
     if run.n_failed:
@@ -115,14 +115,14 @@ def _run_lines(run: RunState, status: RunStatus) -> Iterator[tuple[str, str]]:
             yield "", f"and {n_more:,} more"
 
 
-def _moment(at_s: float, now_s: float) -> str:
-    # The clock of the machine that wrote it may be ahead.
+def _time_ago(at_s: float, now_s: float) -> str:
+    # The clock of the machine that wrote the time may be ahead of ours.
     ago = duration_text(max(0.0, now_s - at_s))
     return f"{ago} ago ({datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC)"
 
 
-def _renewal(status: RunStatus) -> str:
-    """When the holder renewed its lease, where it has one; by its clock, which may differ."""
+def _renewal_text(status: RunStatus) -> str:
+    """Return when the writer renewed its lease, by its own clock; empty if it has no lease."""
     if not isinstance(status.writer, Holder):
         return ""
     ago_s = status.writer.renewed_ago_s(status.now_s)
@@ -130,9 +130,9 @@ def _renewal(status: RunStatus) -> str:
     return f", its lease renewed {ago} by its clock"
 
 
-def _rates(speed: Throughput) -> str:
+def _speed_text(speed: Throughput) -> str:
     return f"{speed.x_real_time:.1f} x real time, {speed.clips_per_s:.2f} clips/s"
 
 
-def _length(speed: Throughput) -> str:
+def _period_text(speed: Throughput) -> str:
     return f"{duration_text(speed.wall_s)} to the last commit"

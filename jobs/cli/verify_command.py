@@ -1,4 +1,4 @@
-"""`passtream verify`: the command; `verify_text` runs it and prints its report."""
+"""The command `passtream verify`; `verify_text` runs it and prints its report."""
 
 import sys
 from collections.abc import Mapping
@@ -13,26 +13,35 @@ from jobs.settings.load_config import read_config
 from pipeline.io.storage import Storage, parse_options
 from pipeline.sources.listing import SourceOptions
 
-_OF_SOURCES = ("source_format", "include", "exclude", "follow_links", "audio_column", *RULE_NAMES)
+_SOURCE_SETTINGS = (
+    "source_format",
+    "include",
+    "exclude",
+    "follow_links",
+    "audio_column",
+    *RULE_NAMES,
+)
 
 
-@settings_options(only=(*_OF_SOURCES, "storage_options", "store_timeout_s"))
+@settings_options(only=(*_SOURCE_SETTINGS, "storage_options", "store_timeout_s"))
 def verify(
     settings: Mapping[str, Any],
     table: Annotated[str, typer.Argument(metavar="TABLE", help="Folder or URI of the table.")],
     source: Annotated[
         list[str] | None,
-        typer.Option(help="Also check that the table holds exactly this source; repeatable."),
+        typer.Option(
+            help="Also check that the table has exactly the clips of this source; repeatable."
+        ),
     ] = None,
     repair: Annotated[
         bool,
         typer.Option(
-            "--repair", help="First remove what a killed run has left; commits stay as they are."
+            "--repair", help="First remove leftovers of killed runs; commits are not changed."
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Prove that TABLE is whole: every clip once, every row sound. Exit code 0 or 1."""
+    """Check that TABLE has every clip once and that every row is valid. Exit code 0 or 1."""
     from jobs.cli.verify_text import run_verify  # imports pyarrow
 
     config = read_config(None, settings)

@@ -1,4 +1,4 @@
-"""The report of `passtream verify`, as text or JSON."""
+"""The run and the report of `passtream verify`, as text or JSON."""
 
 import json
 import sys
@@ -35,41 +35,41 @@ def run_verify(
     """Verify a table and print the report.
 
     Args:
-        location: folder or URI of the table.
-        sources: that it has to hold; none are not compared.
-        as_json: print it for programs.
-        out: takes the report.
-        options: how the sources are to be taken, and remote locations reached.
-        with_repair: first remove what a killed run has left.
-        rules: What lists may name, by the names of settings; None values are as the table's.
+        location: Folder or URI of the table.
+        sources: Sources whose clips the table must have; empty to check the table alone.
+        as_json: Print JSON instead of text.
+        out: Console to print to.
+        options: Options for listing the sources, and for remote locations.
+        with_repair: Remove leftovers of killed runs before the check.
+        rules: Rules for hosts and URL parameters, by setting; None for the table's own rule.
 
     Returns:
-        0 where it passes, 1 where it does not.
+        The exit code: 0 if the table passes, 1 if it does not.
 
     Raises:
-        UsageError: there is no table, or no such source.
+        UsageError: There is no table at the location, or a source does not exist.
     """
     table = Table.existing(open_store(location, options.storage))
     options = with_rules(options, rules, table.store)
-    done = _repaired(table) if with_repair else []
+    repair_notes = _repair(table) if with_repair else []
     if options.columns is None:
         options = replace(options, table_columns=table.spec.columns)
     listing = list_sources(sources, options) if sources else None
     report = verify_table(table, listing)
-    report.notes = done + (listing.notes if listing else []) + report.notes
+    report.notes = repair_notes + (listing.notes if listing else []) + report.notes
     if as_json:
-        out.print(json.dumps(report.to_json() | _made_with(table), indent=1))
+        out.print(json.dumps(report.to_json() | _model_facts(table), indent=1))
     else:
-        _print(report, table, out)
+        _print_report(report, table, out)
     return 0 if report.passed else 1
 
 
-def _repaired(table: Table) -> list[str]:
+def _repair(table: Table) -> list[str]:
     with table.store.lock(lambda line: print_line(console(sys.stderr), line)) as table.commits.hold:
         return repair(table)
 
 
-def _made_with(table: Table) -> dict[str, Any]:
+def _model_facts(table: Table) -> dict[str, Any]:
     return {
         "routes": [asdict(route) for route in table.spec.routes],
         "precision": table.spec.precision,
@@ -77,7 +77,7 @@ def _made_with(table: Table) -> dict[str, Any]:
     }
 
 
-def _print(report: Report, table: Table, out: Console) -> None:
+def _print_report(report: Report, table: Table, out: Console) -> None:
     for name, text in _lines(report, table):
         print_row(out, name, text, 11)
     for note in report.notes:
@@ -94,8 +94,8 @@ def _lines(report: Report, table: Table) -> Iterator[tuple[str, str]]:
     yield "table", table.store.location
     for route in table.spec.routes:
         yield "model", f"{route.arch} to {route.up_to_s:g} s, weights {route.weights_origin}"
-    cost = f", {fidelity_text(table.fidelity)}" if table.fidelity else ""
-    yield "precision", f"{table.spec.precision}{cost}"
+    fidelity = f", {fidelity_text(table.fidelity)}" if table.fidelity else ""
+    yield "precision", f"{table.spec.precision}{fidelity}"
     yield "shards", f"{report.shards} committed"
     yield "clips", f"{report.clips}, {time_text(report.audio_s)} ({rates or 'none'})"
     if "windows" in table.spec.tables:

@@ -1,4 +1,4 @@
-"""How many actors a run has on a Ray cluster, of what size, and on which nodes."""
+"""The plan of a run's actors on a Ray cluster: their number, their size and their nodes."""
 
 import math
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from pipeline.errors import UsageError
 from pipeline.wording import count
 
 CPU_SLOTS = 2
-MOST_SLOTS = 32
-"""Shards that an actor may have open, on a CPU and on a GPU."""
+MAX_GPU_SLOTS = 32
+"""Most shards that an actor may have open, on a CPU and on a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class ActorPlan:
-    """A run's actors.
+    """The number and size of a run's actors.
 
     Attributes:
-        size: how many.
-        options: of their remote class.
-        gpus: that each has; 0 where they compute on CPUs.
-        n_threads: torch threads of each on a CPU.
-        timeout_s: how long one may say nothing before it is taken for dead.
+        size: Number of actors at first, and whether it may grow.
+        options: Ray options of the actor class.
+        gpus: GPUs per actor; 0 if the actors compute on CPUs.
+        n_threads: Number of torch threads per actor on a CPU.
+        timeout_s: Time in seconds without an answer after which an actor counts as dead.
     """
 
     size: PoolLimits
@@ -35,30 +35,39 @@ class ActorPlan:
     timeout_s: float
 
     def n_slots(self, n_actors: int) -> int:
-        """Shards that each of so many actors may have open: so many decoders feed it."""
+        """Return the number of shards that each actor may have open, each with its own decoder.
+
+        Args:
+            n_actors: Number of actors that share the cluster's CPUs for decoding.
+        """
         if not self.gpus:
-            return CPU_SLOTS  # one is decoded while another is written
-        # A GPU takes what all decoders make.
-        return min(max(2, int(_resources().get("CPU", 1)) // max(1, n_actors)), MOST_SLOTS)
+            return CPU_SLOTS  # one shard is decoded while the other is written
+        # A GPU is faster than the decoders, so its actor gets its whole share of the CPUs.
+        return min(max(2, int(_resources().get("CPU", 1)) // max(1, n_actors)), MAX_GPU_SLOTS)
 
     def nodes(self) -> dict[str, bool]:
-        """The nodes that are there, and whether an actor has room on one that is empty."""
-        kind, least = ("GPU", self.gpus) if self.gpus else ("CPU", 1)
+        """Return the IDs of the live nodes, and whether an actor fits on each when it is empty."""
+        resource, required = ("GPU", self.gpus) if self.gpus else ("CPU", 1)
         return {
-            node["NodeID"]: node["Resources"].get(kind, 0) >= least
+            node["NodeID"]: node["Resources"].get(resource, 0) >= required
             for node in ray.nodes()  # type: ignore[no-untyped-call]
             if node["Alive"]
         }
 
 
 def actor_plan(options: ClusterOptions, n_shards: int, precision: str = "fp32") -> ActorPlan:
-    """How many actors, of which size.
+    """Plan the actors of a run on the Ray cluster that this process is connected to.
+
+    Args:
+        options: Number of actors and GPUs per actor, as given by the user.
+        n_shards: Number of shards of the run; no more actors are started at first.
+        precision: Precision of the model, which must fit the device.
 
     Raises:
-        UsageError: a Ray of our own has too few GPUs for so many, or a precision needs CPUs.
+        UsageError: A local Ray has too few GPUs, or the precision does not fit the device.
     """
     n_gpus = int(_resources().get("GPU", 0))
-    is_ours = options.address == "local"
+    is_local = options.address == "local"
     gpus = options.gpus_per_actor
     if gpus is None:
         gpus = 1.0 if n_gpus else 0.0
@@ -73,30 +82,36 @@ def actor_plan(options: ClusterOptions, n_shards: int, precision: str = "fp32") 
             "--gpus-per-actor 1"
         )
     n_actors = None if options.actors == "auto" else int(options.actors)
-    if gpus and is_ours and n_gpus < (n_actors or 1) * gpus:
-        raise UsageError(too_few_gpus(n_actors, gpus, n_gpus))
+    if gpus and is_local and n_gpus < (n_actors or 1) * gpus:
+        raise UsageError(explain_too_few_gpus(n_actors, gpus, n_gpus))
     cpus = [int(n["Resources"].get("CPU", 0)) for n in ray.nodes()]  # type: ignore[no-untyped-call]
     cpus = [n for n in cpus if n] or [1]
-    at_first = n_actors or max(1, int(n_gpus / gpus) if gpus else len(cpus))
-    at_first = min(at_first, n_shards)
-    grows = n_actors is None and bool(gpus) and not is_ours
+    n_initial = n_actors or max(1, int(n_gpus / gpus) if gpus else len(cpus))
+    n_initial = min(n_initial, n_shards)
+    grows = n_actors is None and bool(gpus) and not is_local
     actor_options: dict[str, Any] = {
         "num_gpus": gpus,
-        # A CPU actor claims no CPU: on a small machine the decoders would find none left. Ray then
-        # allows it one OpenMP thread; torch is asked for `n_threads` instead.
+        # A CPU actor reserves no CPU, because on a small machine none would be left for decoders.
+        # Ray then sets one OpenMP thread for the actor, which sets `n_threads` in torch instead.
         "num_cpus": 0,
-        "max_concurrency": (MOST_SLOTS if gpus else CPU_SLOTS) + 4,  # for the short calls
+        "max_concurrency": (MAX_GPU_SLOTS if gpus else CPU_SLOTS) + 4,  # room for short calls
         "max_restarts": 0,
         "max_task_retries": 0,
         "scheduling_strategy": "SPREAD",
     }
-    n_threads = max(1, min(cpus) // math.ceil(at_first / len(cpus)))
-    size = PoolLimits(at_first, grows)
+    n_threads = max(1, min(cpus) // math.ceil(n_initial / len(cpus)))
+    size = PoolLimits(n_initial, grows)
     return ActorPlan(size, actor_options, gpus, n_threads, options.actor_timeout_s)
 
 
-def too_few_gpus(n_actors: int | None, gpus: float, n_gpus: int) -> str:
-    """Return why so many actors do not fit on this machine, and what would."""
+def explain_too_few_gpus(n_actors: int | None, gpus: float, n_gpus: int) -> str:
+    """Return a message that says why the actors do not fit on this machine, and what would.
+
+    Args:
+        n_actors: Number of actors that was asked for; None for `auto`.
+        gpus: GPUs per actor.
+        n_gpus: GPUs of this machine.
+    """
     asked = f"--gpus-per-actor {gpus:g}"
     if n_actors is not None and n_actors > 1:
         asked = f"--actors {n_actors} with {asked}"

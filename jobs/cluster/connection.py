@@ -1,4 +1,4 @@
-"""Ray, started for a run or joined: where it is, and what of this machine it gets to see."""
+"""A connection to Ray, started for the run or joined, that exposes no credentials or local code."""
 
 import atexit
 import contextlib
@@ -17,14 +17,14 @@ from ray.job_config import JobConfig
 
 import jobs
 from jobs.cluster.local_ray import LocalRay
-from jobs.cluster.ray_address import check_answers
+from jobs.cluster.ray_address import check_reachable
 from jobs.runtime.process_title import hide_more
 from pipeline.errors import UsageError
 from pipeline.io.storage import Storage, first_line
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray warns that CUDA_VISIBLE_DEVICES will be left alone where no GPU is asked for: as wanted.
+    # An actor without GPUs keeps CUDA_VISIBLE_DEVICES. This is intended, so Ray need not warn.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _UV_RUN_VARIABLE = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
@@ -32,14 +32,14 @@ _UV_RUN_VARIABLE = "RAY_ENABLE_UV_RUN_RUNTIME_ENV"
 
 @dataclass(frozen=True, slots=True)
 class ClusterOptions:
-    """Where a run's actors run.
+    """The cluster of a run, and the actors to start there.
 
     Attributes:
         address: `local`, `auto` or a URL.
-        actors: how many, or `auto`.
-        gpus_per_actor: share of a GPU, or how many, that each has; 0 for none; None for one where
-            there are GPUs.
-        actor_timeout_s: how long one may say nothing before it is taken for dead.
+        actors: Number of actors, or `auto`.
+        gpus_per_actor: GPUs per actor, also a fraction; 0 for none; None for one GPU if the cluster
+            has GPUs.
+        actor_timeout_s: Time in seconds without an answer after which an actor counts as dead.
     """
 
     address: str
@@ -48,24 +48,24 @@ class ClusterOptions:
     actor_timeout_s: float = 120.0
 
 
-class _OwnCodeAlone(JobConfig):
-    """A job whose workers import passtream as it is installed, and nothing of other folders.
+class _InstalledCodeJobConfig(JobConfig):
+    """A job configuration whose workers import only the installed passtream.
 
-    Ray puts the current folder of a driver, and the folder of its script, first on the `sys.path`
-    of all workers, unless the job brings a working directory. A corpus may lie in that folder, with
-    a `numpy.py` or a `models/` of somebody else. A checkout is not found without help: its root,
-    which is ours, goes on the path.
+    Unless a job has a working directory, Ray puts the driver's current folder and the folder of its
+    script first on the `sys.path` of all workers. The current folder may be a corpus that contains
+    an unrelated `numpy.py` or `models/`. The root of a checkout is put on the path explicitly,
+    because workers would not find it otherwise.
     """
 
     def __init__(self) -> None:
-        super().__init__(_py_driver_sys_path=_checkout())
+        super().__init__(_py_driver_sys_path=_checkout_path())
 
     def _runtime_env_has_working_dir(self) -> bool:
         return True
 
 
-def _checkout() -> list[str]:
-    """Return the root of the checkout that passtream runs from; nothing where it is installed."""
+def _checkout_path() -> list[str]:
+    """Return the root of the checkout that passtream runs from; empty if it is installed."""
     root = Path(jobs.__file__).resolve().parent.parent
     return [str(root)] if (root / "pyproject.toml").exists() else []
 
@@ -73,54 +73,55 @@ def _checkout() -> list[str]:
 def _hide_credentials(storage: Storage) -> None:
     """Overwrite the credentials in this process's command line.
 
-    Ray keeps that of a driver in its list of jobs, and tells it with those of all large processes
-    of a node that runs out of memory.
+    Ray stores the driver's command line in its list of jobs. It also reports the command lines of
+    large processes when a node runs out of memory.
     """
     if hide_more(storage.redact):
         return
-    told = os.fsencode(" ".join(sys.orig_argv)).decode(errors="replace")
-    shown = storage.redact(told)
-    if shown != told:
-        # As long as before: what is left over of the old line would be read as empty arguments.
-        setproctitle(shown.replace("***", "***" + "*" * (len(told) - len(shown)), 1))
+    title = os.fsencode(" ".join(sys.orig_argv)).decode(errors="replace")
+    redacted = storage.redact(title)
+    if redacted != title:
+        # The length stays the same, as the rest of the old title would read as empty arguments.
+        setproctitle(redacted.replace("***", "***" + "*" * (len(title) - len(redacted)), 1))
 
 
 @contextlib.contextmanager
 def ray_session(
-    options: ClusterOptions, storage: Storage, tell: Callable[[str], None] = lambda _: None
+    options: ClusterOptions, storage: Storage, warn: Callable[[str], None] = lambda _: None
 ) -> Iterator[None]:
-    """Ray, within the block.
+    """Open a connection to Ray for the block, and start Ray if the address is `local`.
 
     Args:
-        options: where it is.
-        storage: whose credentials nobody is to read off this process.
-        tell: Function that takes a line for the person who started the run.
+        options: Address of the cluster, and the actors that a local Ray must have room for.
+        storage: Storage options with the credentials to hide in this process's command line.
+        warn: Function that receives a line for the user about this machine's settings.
 
     Raises:
-        UsageError: there is none at that address.
+        UsageError: There is no Ray cluster at that address, or a local Ray does not start.
     """
     _hide_credentials(storage)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if _UV_RUN_VARIABLE not in os.environ:
-        # Below `uv run` Ray would send the current folder to all workers, and import from it.
+        # Under `uv run`, Ray would send the current folder to all workers and import from it.
         ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False
     settings: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     with contextlib.ExitStack() as stack:
         if options.address == "local":
-            # What a dashboard would show of each task; there is none, and it costs the driver.
+            # Task events are for a dashboard. There is none, and reporting slows down the driver.
             os.environ.setdefault("RAY_task_events_report_interval_ms", "0")
             n_actors = 1 if options.actors == "auto" else int(options.actors)
-            settings |= stack.enter_context(LocalRay(n_actors, tell).settings())
+            settings |= stack.enter_context(LocalRay(n_actors, warn).settings())
         else:
-            check_answers(options.address)
-        if not options.address.startswith("ray://"):  # a client's job has no folder of this machine
-            settings["job_config"] = _OwnCodeAlone()
+            check_reachable(options.address)
+        if not options.address.startswith("ray://"):
+            # A job of Ray Client runs elsewhere, so no folder of this machine is on its path.
+            settings["job_config"] = _InstalledCodeJobConfig()
         try:
             _init(options.address, settings)
-        except Exception as error:  # Ray raises bare ones, too
+        except Exception as error:  # Ray also raises plain Exception
             raise UsageError(_unreachable(options.address, error)) from error
-        # Ray has a code for colours written when the process ends, to terminals without them too.
+        # colorama, which Ray loads, would write an escape code at exit, also to dumb terminals.
         if colorama := sys.modules.get("colorama.initialise"):
             atexit.unregister(colorama.reset_all)
         stack.callback(ray.shutdown)
@@ -128,13 +129,13 @@ def ray_session(
 
 
 def _init(address: str, settings: dict[str, Any]) -> None:
-    """Start or join Ray; a start on a machine that is busy is tried twice."""
+    """Start or join Ray, and retry a local start once, as it can time out on a busy machine."""
     try:
         ray.init(address=address, **settings)
     except (OSError, ValueError, RuntimeError):
         raise
     except Exception:
-        # "The current node timed out during startup": Ray waits for 30 s, whatever it is told.
+        # "The current node timed out during startup": the timeout of 30 s cannot be configured.
         if address != "local":
             raise
         ray.shutdown()

@@ -1,9 +1,9 @@
-"""A run's shards on Ray: the driver hands out shard specs and counts receipts.
+"""The driver of a run on Ray: hands shards to actors and collects their commit records.
 
-Actors, shards and nodes may go at any time, and come. Who does what is decided in `scheduler`,
-how many there are in `pool_size`; here it is asked of Ray, and Ray's answers are told to them. A
-shard that was tried twice has one set of rows, as its files have fixed names, and as of two tries
-that run at once one is let write.
+Actors, shards and nodes may come and go at any time. `scheduler` decides which actor gets which
+shard, and `pool_size` decides how many actors there are. The driver carries these decisions out on
+Ray, and reports the results of Ray's calls back to them. A shard with several attempts has a single
+set of rows: its files have fixed names, and only one of two concurrent attempts may commit.
 """
 
 import contextlib
@@ -31,9 +31,9 @@ from pipeline.shards import Shard
 from pipeline.wording import count
 
 POLL_S = 0.5
-"""How long a signal to stop, or an idle actor, may go unnoticed."""
-LOOK_S = 2.0
-"""How often the actors are asked how far they are: for people, so not often."""
+"""Longest time in seconds that a signal to stop, or an idle actor, goes unnoticed."""
+PROGRESS_POLL_S = 2.0
+"""Time between requests for the actors' progress, in seconds."""
 
 
 def run_on_ray(
@@ -46,30 +46,30 @@ def run_on_ray(
     """Embed and commit shards on Ray.
 
     Args:
-        run: what to embed with.
-        shards: what to embed.
-        monitor: told of every receipt and failure.
-        options: where to run.
-        stop: once requested, no shard is started any more and those under way have
+        run: Description of the run, which every process receives.
+        shards: The shards to embed.
+        monitor: Progress of the run, updated with every commit and failure.
+        options: Address of the cluster, and the actors to start there.
+        stop: Request to stop. Once it is set, no more shards are started, and shards in flight have
             `grace_s` to commit.
 
     Raises:
         UsageError: Ray cannot be reached, or has too few GPUs.
         LostTableError: Another run has the table now.
-        PipelineError: the actors cannot start.
+        PipelineError: The actors cannot start.
     """
-    tell = partial(monitor.log.report, "ray_settings", level="warning")
-    where = "starting Ray" if options.address == "local" else f"joining Ray at {options.address}"
-    monitor.start_phase("starting_ray", where)
-    with ray_session(options, run.storage, tell):
-        stop.install()  # ray.init has taken SIGTERM
+    warn = partial(monitor.log.report, "ray_settings", level="warning")
+    phase = "starting Ray" if options.address == "local" else f"joining Ray at {options.address}"
+    monitor.start_phase("starting_ray", phase)
+    with ray_session(options, run.storage, warn):
+        stop.install()  # ray.init has replaced the handler of SIGTERM
         plan = actor_plan(options, len(shards), run.spec.precision)
         with stop.deferred():
             driver = _Driver(run, shards, monitor, stop, plan)
             try:
-                driver.work()
+                driver.run()
             finally:
-                driver.end()
+                driver.kill_actors()
 
 
 class _Driver:
@@ -83,159 +83,162 @@ class _Driver:
         stop: StopRequest,
         plan: ActorPlan,
     ) -> None:
-        self._schedule = Scheduler[Actor](shards)
+        self._scheduler = Scheduler[Actor](shards)
         self._monitor = monitor
         self._stop = stop
         self._plan = plan
-        self._answers = PendingCalls()
-        self._crew = ActorPool(run, plan, self._answers, self._welcome, monitor.log)
+        self._calls = PendingCalls()
+        self._pool = ActorPool(run, plan, self._calls, self._on_actor_ready, monitor.log)
         self._n_slots = 0
-        n_actors = count(plan.size.at_first, "process", "processes")
+        n_actors = count(plan.size.n_initial, "process", "processes")
         monitor.start_phase("loading_model", f"loading the model in {n_actors}")
-        self._polls: dict[Actor, tuple[Any, float]] = {}  # the question, and when it was asked
-        self._next_look_s = 0.0
+        self._polls: dict[Actor, tuple[Any, float]] = {}  # reference and time of each request
+        self._next_poll_s = 0.0
         self._progress: dict[str, Counts] = {}
         self._metrics = RunMetrics()
 
-    def work(self) -> None:
-        """Until every shard is committed or has failed, or the run is told to stop."""
-        schedule = self._schedule
-        while (schedule.n_waiting or schedule.n_open) and not self._stop.requested:
-            self._staff()
-            self._answers.wait(POLL_S)
-            if (now := time.monotonic()) >= self._next_look_s:
-                self._next_look_s = now + LOOK_S
-                self._metrics.shards(schedule.n_open, schedule.n_waiting)
-                self._metrics.actors(len(self._crew.ready), len(self._crew.starting))
+    def run(self) -> None:
+        """Run until every shard is committed or given up, or until the run is stopped."""
+        scheduler = self._scheduler
+        while (scheduler.n_waiting or scheduler.n_open) and not self._stop.requested:
+            self._scale_pool()
+            self._calls.wait(POLL_S)
+            if (now := time.monotonic()) >= self._next_poll_s:
+                self._next_poll_s = now + PROGRESS_POLL_S
+                self._metrics.set_shards(scheduler.n_open, scheduler.n_waiting)
+                self._metrics.set_actors(len(self._pool.ready), len(self._pool.starting))
                 self._poll_progress()
         deadline = time.monotonic() + (0.0 if self._stop.at_once else grace_s())
-        while schedule.n_open and (left := deadline - time.monotonic()) > 0:
-            self._answers.wait(min(left, POLL_S))
+        while scheduler.n_open and (left := deadline - time.monotonic()) > 0:
+            self._calls.wait(min(left, POLL_S))
 
-    def end(self) -> None:
-        """End all actors, whatever they are doing."""
-        self._crew.end_all()
+    def kill_actors(self) -> None:
+        """Kill all actors, whatever they are doing."""
+        self._pool.kill_all()
 
-    def _staff(self) -> None:
-        """Have as many actors as there is work for, and none of them idle that need not be."""
-        idle = [actor for actor in self._crew.ready if not self._schedule.attempts_of(actor)]
-        if self._schedule.n_waiting:
-            self._crew.grow(self._schedule.n_waiting)
+    def _scale_pool(self) -> None:
+        """Start missing actors, kill actors that can no longer help, and give idle ones shards."""
+        idle = [actor for actor in self._pool.ready if not self._scheduler.attempts_of(actor)]
+        if self._scheduler.n_waiting:
+            self._pool.grow(self._scheduler.n_waiting)
         else:
-            # What is still open may prove slow, and is then for one of the idle ones as well.
-            spare = [*(a for a in self._crew.starting if not a.node), *idle]
-            for actor in spare[: max(0, len(spare) - self._schedule.n_without_backup)]:
-                self._crew.end(actor)
+            # Each open shard may prove slow, and an idle actor can then start a backup attempt.
+            spare = [*(a for a in self._pool.starting if not a.node), *idle]
+            for actor in spare[: max(0, len(spare) - self._scheduler.n_without_backup)]:
+                self._pool.kill(actor)
                 idle = [each for each in idle if each is not actor]
         for actor in idle:
-            self._hand_out(actor)
+            self._assign_shards(actor)
 
-    def _welcome(self, actor: Actor) -> None:
+    def _on_actor_ready(self, actor: Actor) -> None:
         if not self._n_slots:
             self._monitor.start_phase("embedding", "embedding the first clips")
-        self._n_slots = self._plan.n_slots(self._crew.size)
-        self._hand_out(actor)
+        self._n_slots = self._plan.n_slots(self._pool.size)
+        self._assign_shards(actor)
 
-    def _hand_out(self, actor: Actor) -> None:
-        """Give an actor what it can take."""
-        if self._crew.is_broken(actor.node):
+    def _assign_shards(self, actor: Actor) -> None:
+        """Start attempts of an actor until it has enough shards."""
+        if self._pool.is_faulty(actor.node):
             return
-        n_actors = self._crew.size
+        n_actors = self._pool.size
         while not self._stop.requested:
-            taken = self._schedule.take(
+            attempt = self._scheduler.take(
                 actor,
                 self._n_slots,
                 n_actors,
                 time.monotonic(),
                 actor.node,
-                self._crew.staffed_nodes,
+                self._pool.nodes_with_actors,
             )
-            if taken is None:
+            if attempt is None:
                 return
-            work = taken.work
-            avoided = work.failed_nodes - {actor.node}  # where it is on one, no other was left
-            ref = actor.handle.embed.remote(work.shard, work.poison, work.one_by_one, avoided)
-            self._answers.expect(ref, actor, self._embedded, taken)
+            task = attempt.task
+            # If the actor's own node has failed the shard, no other node was left.
+            excluded = task.failed_nodes - {actor.node}
+            ref = actor.handle.embed.remote(task.shard, task.poison, task.one_by_one, excluded)
+            self._calls.add(ref, actor, self._on_embedded, attempt)
 
-    def _embedded(self, actor: Actor, done: Attempt[Actor], ref: Any) -> None:
-        """A try is through: let it commit, if no other one has been let."""
-        if not self._came_through(actor, done, ref):
+    def _on_embedded(self, actor: Actor, attempt: Attempt[Actor], ref: Any) -> None:
+        """Let a finished attempt commit, unless another attempt already may."""
+        if not self._check_result(actor, attempt, ref):
             return
-        if self._schedule.may_commit(done):
-            answer = actor.handle.commit.remote(done.work.shard)
-            self._answers.expect(answer, actor, self._committed, done)
+        shard = attempt.task.shard
+        if self._scheduler.may_commit(attempt):
+            self._calls.add(actor.handle.commit.remote(shard), actor, self._on_committed, attempt)
         else:
-            self._schedule.ended(done)
-            actor.handle.drop.remote(done.work.shard)
-            self._hand_out(actor)
+            self._scheduler.end(attempt)
+            actor.handle.drop.remote(shard)
+            self._assign_shards(actor)
 
-    def _committed(self, actor: Actor, done: Attempt[Actor], ref: Any) -> None:
-        if not self._came_through(actor, done, ref):
+    def _on_committed(self, actor: Actor, attempt: Attempt[Actor], ref: Any) -> None:
+        if not self._check_result(actor, attempt, ref):
             return
         record = ray.get(ref)
-        for other in self._schedule.committed(done, time.monotonic()):
-            other.actor.handle.drop.remote(done.work.shard)
-        self._crew.record_success(actor)
-        self._progress.pop(done.work.shard.shard_id, None)
+        shard = attempt.task.shard
+        for other in self._scheduler.record_commit(attempt, time.monotonic()):
+            other.actor.handle.drop.remote(shard)
+        self._pool.record_success(actor)
+        self._progress.pop(shard.shard_id, None)
         self._monitor.shard_done(record)
-        self._monitor.in_flight(self._progress.values())  # those of the other shards
-        self._metrics.committed(record)
-        self._hand_out(actor)
+        self._monitor.in_flight(self._progress.values())
+        self._metrics.record_commit(record)
+        self._assign_shards(actor)
 
-    def _came_through(self, actor: Actor, asked: Attempt[Actor], ref: Any) -> bool:
-        """Whether a try did what it was asked; what follows is seen to where it did not."""
+    def _check_result(self, actor: Actor, attempt: Attempt[Actor], ref: Any) -> bool:
+        """Return whether an actor's call succeeded; if it failed, handle the failure."""
         try:
             ray.get(ref)
         except ray.exceptions.RayActorError as error:
-            self._lose(actor, describe_ray_error(error))
+            self._remove_dead(actor, describe_ray_error(error))
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
             if isinstance(cause, LostTableError | CredentialsError):
                 raise cause from None  # no other shard could be committed either
+            task = attempt.task
             if isinstance(cause, DecodeDiedError):
-                after = asked.work.decoder_died(cause.clip)
+                next_task = task.retry_after_decoder_death(cause.clip)
             elif isinstance(cause, HostError):
                 node = getattr(cause, "node", actor.node)
-                after = asked.work.failed_on(
-                    node, self._crew.node_failed(node, describe_ray_error(error))
-                )
+                nodes = self._pool.record_node_fault(node, describe_ray_error(error))
+                next_task = task.retry_after_node_fault(node, nodes)
             elif isinstance(cause, StoreError):
-                after = None  # it has been tried for as long as --store-timeout-s says
+                next_task = None  # the store was retried for --store-timeout-s already
             else:
-                after = asked.work.failed()
-            if self._schedule.ended(asked):
-                self._retry(asked.work, after, describe_ray_error(error))
-            self._hand_out(actor)
+                next_task = task.retry()
+            if self._scheduler.end(attempt):
+                self._retry(task, next_task, describe_ray_error(error))
+            self._assign_shards(actor)
         else:
             return True
         return False
 
-    def _lose(self, actor: Actor, reason: str) -> None:
-        """Do without an actor: its shards are for others."""
-        self._crew.lose(actor, reason)
+    def _remove_dead(self, actor: Actor, reason: str) -> None:
+        """Remove a dead actor, and retry its shards."""
+        self._pool.remove_dead(actor, reason)
         self._polls.pop(actor, None)
-        tries = self._schedule.attempts_of(actor)
-        for lost in tries:
-            work = lost.work
-            if self._schedule.ended(lost):
-                after = work.died_among_others() if len(tries) > 1 else work.failed()
-                self._retry(work, after, reason)
+        attempts = self._scheduler.attempts_of(actor)
+        for attempt in attempts:
+            task = attempt.task
+            if self._scheduler.end(attempt):
+                is_shared = len(attempts) > 1
+                next_task = task.retry_after_shared_death() if is_shared else task.retry()
+                self._retry(task, next_task, reason)
 
-    def _retry(self, work: ShardTask, after: ShardTask | None, reason: str) -> None:
-        self._progress.pop(work.shard.shard_id, None)
+    def _retry(self, task: ShardTask, next_task: ShardTask | None, reason: str) -> None:
+        self._progress.pop(task.shard.shard_id, None)
         if self._stop.requested:
             return
-        self._metrics.attempt_failed()
-        if after is None:
-            self._monitor.shard_failed(work.shard, reason)
+        self._metrics.record_failed_attempt()
+        if next_task is None:
+            self._monitor.shard_failed(task.shard, reason)
         else:
-            self._monitor.shard_retried(work.shard, work.attempt, reason)
-            self._schedule.put(after)
+            self._monitor.shard_retried(task.shard, task.attempt, reason)
+            self._scheduler.requeue(next_task)
 
     def _poll_progress(self) -> None:
-        """Ask busy actors how far they are, one question each at a time."""
+        """Request the progress of busy actors, at most one request per actor at a time."""
         now = time.monotonic()
-        for actor in self._schedule.busy - self._polls.keys():
+        for actor in self._scheduler.busy - self._polls.keys():
             self._polls[actor] = actor.handle.progress.remote(), now
         refs = [ref for ref, _ in self._polls.values()]
         answered = ray.wait(refs, num_returns=len(refs), timeout=0)[0] if refs else []
@@ -244,10 +247,10 @@ class _Driver:
                 del self._polls[actor]
                 with contextlib.suppress(ray.exceptions.RayError):
                     self._progress |= ray.get(ref)
-            elif now - asked_s > self._plan.timeout_s and actor in self._schedule.busy:
-                silent = f"the model's process said nothing for {self._plan.timeout_s:g} s"
-                self._lose(actor, f"{silent} (--actor-timeout-s)")
-        # An answer may have been on the way while a shard ended.
-        open_ = self._schedule.open
+            elif now - asked_s > self._plan.timeout_s and actor in self._scheduler.busy:
+                reason = f"the model process did not answer for {self._plan.timeout_s:g} s"
+                self._remove_dead(actor, f"{reason} (--actor-timeout-s)")
+        # A result may name a shard that has ended while the result was on its way.
+        open_ = self._scheduler.open_shard_ids
         self._progress = {shard: p for shard, p in self._progress.items() if shard in open_}
         self._monitor.in_flight(self._progress.values())

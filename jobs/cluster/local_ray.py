@@ -1,7 +1,8 @@
-"""A Ray of a run's own on this machine: where its files lie, and how large its object store is.
+"""Settings for a Ray that the run starts on this machine: its folder, token and object store.
 
-Ray takes the folder for its sockets from TMPDIR, writes a token below HOME and wants its object
-store in shared memory. Where one of these cannot be used, a run takes another one and says so.
+By default Ray puts its sockets below TMPDIR, writes a token below HOME and keeps its object store
+in shared memory. If one of these cannot be used, the run chooses an alternative. It warns about a
+replaced folder or a smaller store.
 """
 
 import contextlib
@@ -20,42 +21,47 @@ from pipeline.errors import UsageError
 
 STORE_BYTES_PER_ACTOR = 256 << 20
 STORE_BYTES_PER_CPU = 40 << 20
-"""What a decoder has under way: as many packets as it may be ahead, and one."""
-_LEAST_STORE_BYTES = 80 << 20
-"""Ray refuses a store below 75 MiB."""
-_LEAST_SHARED_BYTES = 160 << 20
-"""With less shared memory than that, the store is a file on disk, as Ray does it by itself."""
-_MOST_DISK_BYTES = 4 << 30
+"""Size of the packets of a decoder in flight, in bytes: its backpressure limit and one more."""
+_MIN_STORE_BYTES = 80 << 20
+"""Smallest object store, in bytes; Ray refuses less than 75 MiB."""
+_MIN_SHARED_BYTES = 160 << 20
+"""Least free shared memory in bytes for a store there; with less, the store is a file on disk."""
+_MAX_DISK_BYTES = 4 << 30
 _MEMORY_SHARE = 0.3
+"""Largest share of the machine's memory that the store may take."""
 _SHARED_SHARE = 0.9
-_SHARED_MEMORY = "/dev/shm"  # noqa: S108 (looked at, not written)
+"""Share of the free shared memory that the store may take."""
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 (only its free space is read)
 _SOCKET_BYTES = 107
-"""Longest path that a Unix socket can have."""
+"""Longest path of a Unix socket, in bytes."""
 _SESSION_BYTES = len("/session_2026-11-27_23-30-00_123456_4194304/sockets/plasma_store.12")
 _SHORT_FOLDERS = ("/tmp", "/var/tmp", "/run/user/{uid}", _SHARED_MEMORY)  # noqa: S108
 _TOKEN_VARIABLES = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 
 class LocalRay:
-    """The settings of a Ray that a run starts for itself.
+    """The settings of a Ray that a run starts for itself on this machine.
 
     Args:
-        n_actors: Actors that it is to hold.
-        tell: Function that takes a line about what is not as Ray wants it.
+        n_actors: Number of actors that the object store must have room for.
+        warn: Function that receives a line if this machine does not meet Ray's requirements.
     """
 
-    def __init__(self, n_actors: int, tell: Callable[[str], None]) -> None:
+    def __init__(self, n_actors: int, warn: Callable[[str], None]) -> None:
         self._n_actors = n_actors
-        self._tell = tell
+        self._warn = warn
 
     @contextlib.contextmanager
     def settings(self) -> Iterator[dict[str, Any]]:
-        """Arguments of `ray.init`; the folder and the token that they need exist within the block.
+        """Open the folder and token that Ray needs, for the duration of the block.
+
+        Yields:
+            Arguments of `ray.init`.
 
         Raises:
-            UsageError: This machine has no folder, or not the space, for it.
+            UsageError: This machine has no suitable folder, or too little space, for Ray.
         """
-        with self._folder() as folders, _token():
+        with self._folder() as folders, _auth_token():
             disk = folders.get("_temp_dir", _default_folder())
             yield {
                 "include_dashboard": False,
@@ -65,7 +71,7 @@ class LocalRay:
 
     @contextlib.contextmanager
     def _folder(self) -> Iterator[dict[str, str]]:
-        """Yield the settings for Ray's files: none where its own choice will do."""
+        """Yield the settings for Ray's files; none if Ray's default folder is usable."""
         default = _default_folder()
         length = len(os.fsencode(f"{default}/ray")) + _SESSION_BYTES
         if _is_writable(default) and length <= _SOCKET_BYTES:
@@ -83,50 +89,55 @@ class LocalRay:
                 f"{name}={default!r} {reason}, and none of {', '.join(_candidates())} can be "
                 "written to; set RAY_TMPDIR to a folder with a short path"
             )
-        self._tell(f"{name}={default!r} {reason}; Ray's sockets and logs are in {folder}")
+        self._warn(f"{name}={default!r} {reason}; Ray's sockets and logs are in {folder}")
         try:
-            # What does not fit into the store goes where the large files are wanted.
+            # Objects that do not fit into the store are large, so they go to the default folder.
             spill = {"object_spilling_directory": default} if _is_writable(default) else {}
             yield {"_temp_dir": folder, **spill}
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _store_bytes(self, disk: str) -> int:
-        """Return the size of the object store, as much as is wanted and there is.
+        """Return the size of the object store in bytes, limited by memory and free space.
+
+        Args:
+            disk: Folder in which Ray creates the store if shared memory is too small.
 
         Raises:
-            UsageError: There is too little of everything.
+            UsageError: Shared memory and disk both have too little space.
         """
         wanted = (
             self._n_actors * STORE_BYTES_PER_ACTOR + (os.cpu_count() or 1) * STORE_BYTES_PER_CPU
         )
         memory = int(get_system_memory() * _MEMORY_SHARE)
-        size = min(wanted, max(memory, _LEAST_STORE_BYTES))
+        size = min(wanted, max(memory, _MIN_STORE_BYTES))
         shared = int(_free_bytes(_SHARED_MEMORY) * _SHARED_SHARE)
-        place = ""
-        if shared < size and shared >= _LEAST_SHARED_BYTES:
-            size, place = shared, f"{_SHARED_MEMORY} has no room for more (docker: --shm-size)"
+        reason = ""
+        if shared < size and shared >= _MIN_SHARED_BYTES:
+            size, reason = shared, f"{_SHARED_MEMORY} has no room for more (docker: --shm-size)"
         elif shared < size:
-            on_disk = int(min(_free_bytes(disk) * 0.5, _MOST_DISK_BYTES))
-            if on_disk < _LEAST_STORE_BYTES:
+            on_disk = int(min(_free_bytes(disk) * 0.5, _MAX_DISK_BYTES))
+            if on_disk < _MIN_STORE_BYTES:
                 raise UsageError(
-                    f"Ray's object store wants {_mib(_LEAST_STORE_BYTES)} at least, and "
+                    f"Ray's object store wants {_mib(_MIN_STORE_BYTES)} at least, and "
                     f"{_SHARED_MEMORY} has {_mib(_free_bytes(_SHARED_MEMORY))} free, {disk} "
                     f"{_mib(_free_bytes(disk))}; give the container a larger --shm-size, set "
                     "TMPDIR to a disk with room, or use --in-process, which needs no Ray"
                 )
             size = min(size, on_disk)
-            place = f"it is a file in {disk}, as {_SHARED_MEMORY} is too small (docker: --shm-size)"
+            reason = (
+                f"it is a file in {disk}, as {_SHARED_MEMORY} is too small (docker: --shm-size)"
+            )
         elif size < wanted:
-            place = "this machine has little memory"
-        if place:
-            self._tell(f"Ray's object store has {_mib(size)} of {_mib(wanted)}: {place}")
+            reason = "this machine has little memory"
+        if reason:
+            self._warn(f"Ray's object store has {_mib(size)} of {_mib(wanted)}: {reason}")
         return size
 
 
 @contextlib.contextmanager
-def _token() -> Iterator[None]:
-    """Give the cluster a token of its own where there is none, so that Ray writes none to HOME."""
+def _auth_token() -> Iterator[None]:
+    """Set a token for the cluster if there is none, so that Ray does not write one to HOME."""
     mode = os.environ.get("RAY_AUTH_MODE", "token").lower()
     if mode != "token" or any(name in os.environ for name in _TOKEN_VARIABLES) or _has_token():
         yield
@@ -144,7 +155,7 @@ def _token() -> Iterator[None]:
 def _has_token() -> bool:
     try:
         return bool((Path.home() / ".ray" / "auth_token").read_text().strip())
-    except (OSError, RuntimeError, ValueError):  # there is none, or no home folder
+    except (OSError, RuntimeError, ValueError):  # the file or the home folder does not exist
         return False
 
 
@@ -164,7 +175,7 @@ def _short_folder() -> str | None:
 
 
 def _is_writable(folder: str) -> bool:
-    """Whether files can be made in a folder, or the folder where it is not there yet."""
+    """Return whether files can be created in a folder, after creating it if it is missing."""
     with contextlib.suppress(OSError):
         os.makedirs(folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

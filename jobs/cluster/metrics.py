@@ -1,18 +1,19 @@
-"""What a run tells Prometheus, through Ray; `infra/observability.md` has the names.
+"""Prometheus metrics of a run, exported by Ray; `infra/observability.md` lists their names.
 
-The driver counts what is committed, by the receipts, so that a shard that is tried twice counts
-once. The actors tell how busy their models are, which no receipt knows.
+The driver counts commit records, so that a shard with two attempts counts once. The actors report
+how busy their models are, which commit records do not contain.
 """
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from pipeline.table.commit_record import CommitRecord
 
-_WINDOWS_A_CALL = [float(1 << n) for n in range(12)]
+_WINDOWS_PER_CALL = [float(1 << n) for n in range(12)]
+"""Upper bounds of the histogram of windows per model call."""
 
 
 class RunMetrics:
-    """The driver's: what has been committed, what has failed."""
+    """The driver's metrics: commits, failures, open shards and actors."""
 
     def __init__(self) -> None:
         self._shards = Counter("passtream_shards", "Shards committed.")
@@ -23,13 +24,13 @@ class RunMetrics:
         self._stages = Counter(
             "passtream_stage_seconds", "Seconds that committed shards took.", tag_keys=("stage",)
         )
-        self._failed_tries = Counter("passtream_failed_tries", "Tries of shards that failed.")
+        self._failed_tries = Counter("passtream_failed_tries", "Failed attempts at shards.")
         self._open = Gauge("passtream_open_shards", "Shards that actors have open.")
-        self._waiting = Gauge("passtream_waiting_shards", "Shards that nobody has begun.")
+        self._waiting = Gauge("passtream_waiting_shards", "Shards that no actor has begun.")
         self._actors = Gauge("passtream_actors", "Model processes.", tag_keys=("state",))
 
-    def committed(self, record: CommitRecord) -> None:
-        """A shard is committed."""
+    def record_commit(self, record: CommitRecord) -> None:
+        """Count a committed shard."""
         self._shards.inc(1)
         for counter, value in (
             (self._clips, record.clips),
@@ -44,23 +45,23 @@ class RunMetrics:
             if seconds:
                 self._stages.inc(seconds, {"stage": stage})
 
-    def attempt_failed(self) -> None:
-        """A try of a shard failed."""
+    def record_failed_attempt(self) -> None:
+        """Count a failed attempt at a shard."""
         self._failed_tries.inc(1)
 
-    def shards(self, n_open: int, n_waiting: int) -> None:
-        """How many are open, and how many nobody has begun."""
+    def set_shards(self, n_open: int, n_waiting: int) -> None:
+        """Set the number of open shards and of shards that no actor has begun."""
         self._open.set(n_open)
         self._waiting.set(n_waiting)
 
-    def actors(self, n_ready: int, n_starting: int) -> None:
-        """How many have their model, and how many load it or wait for a place."""
+    def set_actors(self, n_ready: int, n_starting: int) -> None:
+        """Set the number of ready actors and of actors that load the model or wait for a node."""
         self._actors.set(n_ready, {"state": "ready"})
         self._actors.set(n_starting, {"state": "starting"})
 
 
 class ModelMetrics:
-    """An actor's: how busy its model is, and how full its calls."""
+    """An actor's metrics: how busy its model is, and how many windows its calls have."""
 
     def __init__(self) -> None:
         self._seconds = Counter(
@@ -69,11 +70,17 @@ class ModelMetrics:
             tag_keys=("state",),
         )
         self._windows = Histogram(
-            "passtream_call_windows", "Windows in a call of a model.", _WINDOWS_A_CALL
+            "passtream_call_windows", "Windows in a call of a model.", _WINDOWS_PER_CALL
         )
 
-    def answered(self, n_windows: int, idle_s: float, compute_s: float) -> None:
-        """A model has answered; see `DynamicBatcher`."""
+    def record_call(self, n_windows: int, idle_s: float, compute_s: float) -> None:
+        """Record a call of the model, as reported by `DynamicBatcher`.
+
+        Args:
+            n_windows: Windows of the call.
+            idle_s: Time that the model was idle before the call while shards were open, in seconds.
+            compute_s: Time that the model computed, in seconds.
+        """
         if n_windows:
             self._windows.observe(n_windows)
         for state, seconds in (("idle", idle_s), ("compute", compute_s)):

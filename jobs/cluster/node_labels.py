@@ -1,10 +1,10 @@
-"""Nodes of a Ray cluster, as its scheduler is told of them."""
+"""Ray label selectors that keep tasks and actors on nodes or away from them."""
 
 from collections.abc import Collection
 
 
-def only(node: str) -> dict[str, str]:
-    """Return the label selector that keeps a task or an actor on a node.
+def select_node(node: str) -> dict[str, str]:
+    """Return the label selector that restricts a task or an actor to a node.
 
     Args:
         node: ID of the node.
@@ -12,7 +12,7 @@ def only(node: str) -> dict[str, str]:
     return {"ray.io/node-id": node}
 
 
-def without(nodes: Collection[str]) -> dict[str, str]:
+def exclude_nodes(nodes: Collection[str]) -> dict[str, str]:
     """Return the label selector that keeps a task or an actor away from nodes.
 
     Args:

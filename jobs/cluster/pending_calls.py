@@ -1,4 +1,4 @@
-"""Questions to actors that are under way, and what is to be done with the answers."""
+"""The calls to actors that are in flight, each with a callback for its result."""
 
 import time
 from collections.abc import Callable, Hashable
@@ -9,33 +9,35 @@ import ray
 
 
 class PendingCalls:
-    """Waits for many answers in one place."""
+    """The calls in flight to all actors of a run."""
 
     def __init__(self) -> None:
-        self._awaited: dict[Any, tuple[Hashable, Callable[[Any], None]]] = {}
+        self._pending: dict[Any, tuple[Hashable, Callable[[Any], None]]] = {}
 
-    def expect(self, ref: Any, actor: Hashable, take: Callable[..., None], *given: object) -> None:
-        """Have an answer taken once it is there.
+    def add(
+        self, ref: Any, actor: Hashable, on_done: Callable[..., None], *arguments: object
+    ) -> None:
+        """Add a call, whose callback `wait` runs once the result is ready.
 
         Args:
-            ref: of the answer.
-            actor: who gives it.
-            take: is given the actor, `given`, and the reference, which is ready then.
-            given: what else it needs.
+            ref: Ray's reference to the result.
+            actor: The actor that was called.
+            on_done: Callback that receives the actor, `arguments` and the reference.
+            arguments: Further arguments of the callback.
         """
-        self._awaited[ref] = actor, partial(take, actor, *given)
+        self._pending[ref] = actor, partial(on_done, actor, *arguments)
 
     def wait(self, timeout_s: float) -> None:
-        """Have the answers taken that are there; returns after `timeout_s` at the latest."""
-        if not self._awaited:
+        """Wait up to `timeout_s` seconds for a result, and run the callbacks of ready results."""
+        if not self._pending:
             time.sleep(timeout_s)
             return
-        ready, _ = ray.wait(list(self._awaited), num_returns=1, timeout=timeout_s)
+        ready, _ = ray.wait(list(self._pending), num_returns=1, timeout=timeout_s)
         for ref in ready:
-            _, take = self._awaited.pop(ref)
-            take(ref)
+            _, on_done = self._pending.pop(ref)
+            on_done(ref)
 
     def forget(self, actor: Hashable) -> None:
-        """Take no answer of an actor any more."""
-        for ref in [ref for ref, (whose, _) in self._awaited.items() if whose is actor]:
-            del self._awaited[ref]
+        """Drop the calls to an actor, so that their callbacks are not run."""
+        for ref in [ref for ref, (called, _) in self._pending.items() if called is actor]:
+            del self._pending[ref]

@@ -1,99 +1,106 @@
-"""How many actors a run starts, and which nodes it keeps away from for a while.
+"""The number of actors to start, and the nodes to avoid.
 
-Plain state, like `scheduler`. An actor that Ray has no room for yet waits, and is what makes an
-autoscaler add a node; so a run that is to grow with its cluster has always some that wait, as many
-as it has at work, while there are shards for them. A node on which actors die one after the other,
-without a shard done between, is left alone for longer and longer. So is a node that has a fault of
-its own, as a full disk, from the first time on; where all nodes have one, the run ends.
+Pure state, without Ray, like `scheduler`. A pending actor is what makes the cluster autoscaler add
+a node. So a pool that may grow always keeps some actors pending: as many as are running, while
+shards are waiting. A node on which actors die repeatedly without committing a shard is excluded
+with exponential backoff. A node with a fault of its own, such as a full disk, is excluded from the
+first fault on. If all nodes have repeated faults, the run ends.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
-FIRST_REST_S = 5.0
-LONGEST_REST_S = 300.0
-MOST_FAULTS = 3
-"""Rests of a node in a row, without a commit between, after which it is not expected to recover."""
-_FORGIVEN = 1
-"""Deaths in a row for which a node is not left alone: that may happen to anybody."""
+FIRST_BACKOFF_S = 5.0
+"""First time that a node is excluded, in seconds; the time doubles with each further failure."""
+MAX_BACKOFF_S = 300.0
+MAX_FAULTS = 3
+"""Faults of a node without a commit between, after which it is not expected to recover."""
+_TOLERATED_DEATHS = 1
+"""Deaths of actors on a node in a row that do not exclude the node."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoolLimits:
-    """How many actors a run is to have.
+    """The size of an actor pool.
 
     Attributes:
-        at_first: to start with.
-        grows: whether it is to have more where the cluster has, or gets, room for them.
+        n_initial: Number of actors to start with.
+        grows: Whether the pool grows when the cluster has, or gets, room for more actors.
     """
 
-    at_first: int
+    n_initial: int
     grows: bool = False
 
 
 class PoolSizer:
-    """Counts deaths by node, and says how many actors to start.
+    """The failures of each node, and the number of actors to start.
 
     Args:
-        size: of the fleet.
+        size: Size of the pool.
     """
 
     def __init__(self, size: PoolLimits) -> None:
         self._size = size
         self._deaths: dict[str, int] = {}
-        self._rests_until_s: dict[str, float] = {}
+        self._backoff_until_s: dict[str, float] = {}
         self._faults: dict[str, int] = {}
-        self._broken_until_s: dict[str, float] = {}
+        self._faulty_until_s: dict[str, float] = {}
 
     def n_to_start(self, n_starting: int, n_ready: int, n_waiting: int) -> int:
-        """How many actors to start now.
+        """Return the number of actors to start now.
 
         Args:
-            n_starting: actors that are not ready yet.
-            n_ready: actors that are.
-            n_waiting: shards that nobody has begun; more actors would have nothing to do.
+            n_starting: Number of actors that are not ready yet.
+            n_ready: Number of actors that are ready.
+            n_waiting: Number of shards that no actor has begun. More actors would be idle.
         """
-        wanted = self._size.at_first - n_ready
+        wanted = self._size.n_initial - n_ready
         if self._size.grows:
             wanted = max(wanted, n_ready, 1)
         return max(0, min(wanted, n_waiting) - n_starting)
 
     def record_death(self, node: str, now_s: float) -> None:
-        """An actor died on a node; empty where it had not told yet which."""
+        """Record that an actor died on a node, and exclude the node if it happens repeatedly.
+
+        Args:
+            node: ID of the node; empty if the actor died before its node was known.
+            now_s: Current time in seconds.
+        """
         if not node:
             return
         deaths = self._deaths[node] = self._deaths.get(node, 0) + 1
-        if deaths > _FORGIVEN:
-            rest_s = min(FIRST_REST_S * 2 ** (deaths - _FORGIVEN - 1), LONGEST_REST_S)
-            self._rests_until_s[node] = now_s + rest_s
+        if deaths > _TOLERATED_DEATHS:
+            backoff_s = min(FIRST_BACKOFF_S * 2 ** (deaths - _TOLERATED_DEATHS - 1), MAX_BACKOFF_S)
+            self._backoff_until_s[node] = now_s + backoff_s
 
     def record_fault(self, node: str, now_s: float) -> None:
-        """Leave a node alone that has a fault of its own; what it reports meanwhile is not counted.
+        """Exclude a node that has a fault of its own; ignore its reports while it is excluded.
 
         Args:
             node: ID of the node.
-            now_s: Time at which a process on it reported the fault.
+            now_s: Time at which a process on the node reported the fault, in seconds.
         """
-        if node and node not in self.broken(now_s):
+        if node and node not in self.faulty_nodes(now_s):
             faults = self._faults[node] = self._faults.get(node, 0) + 1
-            rest_s = min(FIRST_REST_S * 2 ** (faults - 1), LONGEST_REST_S)
-            self._broken_until_s[node] = now_s + rest_s
+            backoff_s = min(FIRST_BACKOFF_S * 2 ** (faults - 1), MAX_BACKOFF_S)
+            self._faulty_until_s[node] = now_s + backoff_s
 
     def is_hopeless(self, nodes: Collection[str]) -> bool:
-        """Whether all nodes had faults, again and again, and nothing was committed between."""
-        return bool(nodes) and all(self._faults.get(node, 0) >= MOST_FAULTS for node in nodes)
+        """Return whether each of these nodes has had `MAX_FAULTS` faults since its last commit."""
+        return bool(nodes) and all(self._faults.get(node, 0) >= MAX_FAULTS for node in nodes)
 
     def record_commit(self, node: str) -> None:
-        """An actor on a node has committed a shard."""
+        """Record that an actor on a node has committed a shard."""
         self._deaths.pop(node, None)
-        self._rests_until_s.pop(node, None)
-        self._faults.pop(node, None)  # it still rests: what it had begun may need no disk
+        self._backoff_until_s.pop(node, None)
+        # A faulty node stays excluded: a shard that it had begun may have needed no disk.
+        self._faults.pop(node, None)
 
-    def broken(self, now_s: float) -> frozenset[str]:
-        """The nodes that rest because of a fault of their own: no shard is to go there."""
-        return frozenset(node for node, until in self._broken_until_s.items() if until > now_s)
+    def faulty_nodes(self, now_s: float) -> frozenset[str]:
+        """Return the nodes excluded because of a fault of their own; they get no shards at all."""
+        return frozenset(node for node, until in self._faulty_until_s.items() if until > now_s)
 
     def excluded_nodes(self, now_s: float) -> frozenset[str]:
-        """The nodes to keep away from."""
-        resting = {node for node, until in self._rests_until_s.items() if until > now_s}
-        return self.broken(now_s) | resting
+        """Return all nodes on which no actor may be started now."""
+        backing_off = {node for node, until in self._backoff_until_s.items() if until > now_s}
+        return self.faulty_nodes(now_s) | backing_off

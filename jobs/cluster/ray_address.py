@@ -1,4 +1,4 @@
-"""Whether a Ray cluster answers at an address, asked before Ray is: it waits for many minutes."""
+"""A check that a Ray cluster answers at an address, as Ray itself would wait for many minutes."""
 
 import os
 import socket
@@ -12,51 +12,55 @@ from pipeline.io.redaction import redact
 from pipeline.io.storage import first_line
 
 ANSWER_TIMEOUT_S = 10.0
+"""Time in seconds that a cluster has to answer."""
 _ADDRESS_VARIABLE = "RAY_ADDRESS"
 
 
-def check_answers(address: str) -> None:
+def check_reachable(address: str) -> None:
     """Raise if no Ray cluster answers at an address.
 
     Args:
         address: `auto`, `HOST:PORT` or `ray://HOST:PORT`.
 
     Raises:
-        UsageError: Nothing answers there within `ANSWER_TIMEOUT_S`, or nothing says where it is.
+        UsageError: No cluster answers there within `ANSWER_TIMEOUT_S`, or `auto` finds no address.
     """
     if "://" in address and not address.startswith("ray://"):
         raise UsageError(
             f"address {redact(address, {})!r} must be local, auto, HOST:PORT or ray://HOST:PORT; "
             "the URL of a dashboard is for `passtream submit`"
         )
-    named, whence, way_out = address, "no Ray cluster", ""
+    resolved, source, way_out = address, "no Ray cluster", ""
     if address == "auto":
-        named, whence, way_out = _found()
-    host, port = _host_and_port(named)
+        resolved, source, way_out = _resolve_auto()
+    host, port = _host_and_port(resolved)
     if not port:
-        return  # Ray says what it makes of that
-    if reason := _silence(host, port, is_client="://" in named):
+        return  # Ray reports the malformed address
+    if reason := _unreachable_reason(host, port, is_client="://" in resolved):
         raise UsageError(
-            f"address {address!r}: {whence} reachable there ({named}: {reason}); {way_out}"
+            f"address {address!r}: {source} reachable there ({resolved}: {reason}); {way_out}"
             "--address local starts one"
         )
 
 
-def _found() -> tuple[str, str, str]:
-    """Return the address that `auto` stands for, what says so, and what to do if it is wrong.
+def _resolve_auto() -> tuple[str, str, str]:
+    """Resolve the address `auto` from the environment or from Ray's file.
+
+    Returns:
+        The address, the start of a message that names its source, and the way out if it is wrong.
 
     Raises:
-        UsageError: Nothing says where a cluster is.
+        UsageError: Neither of them names a cluster.
     """
-    if named := os.environ.get(_ADDRESS_VARIABLE, ""):
+    if address := os.environ.get(_ADDRESS_VARIABLE, ""):
         return (
-            named,
+            address,
             f"{_ADDRESS_VARIABLE} names a cluster that is not",
             (f"set {_ADDRESS_VARIABLE} to one that runs, or unset it; "),
         )
     services.find_gcs_addresses.cache_clear()  # type: ignore[attr-defined]
     try:
-        named = services.get_ray_address_from_environment("auto", None)
+        address = services.get_ray_address_from_environment("auto", None)
     except ConnectionError as error:
         raise UsageError(
             "address 'auto': no Ray cluster runs on this machine; name one by --address "
@@ -64,20 +68,20 @@ def _found() -> tuple[str, str, str]:
         ) from error
     note = get_ray_address_file(None)
     return (
-        named,
+        address,
         f"Ray's note {note} names a cluster that is not",
         ("delete that file (`ray stop` does), or name the cluster by --address HOST:PORT; "),
     )
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
-    """Return both parts of an address; port 0 where it has none."""
+    """Split an address into host and port; the port is 0 if there is none."""
     host, _, port = address.rpartition("://")[2].rstrip("/").rpartition(":")
     return host.strip("[]"), int(port) if host and port.isdecimal() else 0
 
 
-def _silence(host: str, port: int, is_client: bool) -> str:
-    """Return why a server does not answer; empty where it does."""
+def _unreachable_reason(host: str, port: int, is_client: bool) -> str:
+    """Return why no Ray cluster answers at a host and port; empty if one does."""
     try:
         with socket.create_connection((host, port), timeout=ANSWER_TIMEOUT_S):
             pass
@@ -85,10 +89,10 @@ def _silence(host: str, port: int, is_client: bool) -> str:
         return first_line(error)
     if is_client or os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
         return ""
-    import grpc  # takes its time, and a Ray of one's own needs none of it
+    import grpc  # slow to import, and not needed for a local Ray
 
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    # A proxy is for the world outside; Ray asks its clusters without one as well.
+    # Ray does not use a proxy for its own clusters either.
     options = (("grpc.enable_http_proxy", 0),)
     channel: Any = grpc.insecure_channel(target, options=options)
     try:

@@ -1,4 +1,4 @@
-"""What went wrong on Ray, for people."""
+"""Errors of a run on Ray, and their description in one line."""
 
 import ray
 
@@ -6,7 +6,7 @@ from pipeline.errors import PipelineError
 
 
 def describe_ray_error(error: ray.exceptions.RayError) -> str:
-    """What went wrong, in one line, without Ray's stack."""
+    """Return the cause of a Ray error in one line, without Ray's stack trace."""
     cause: BaseException | None = getattr(error, "cause", None)
     lines = str(cause or error).strip().splitlines() or [""]
     name = type(cause or error).__name__
@@ -14,11 +14,11 @@ def describe_ray_error(error: ray.exceptions.RayError) -> str:
 
 
 class DecodeDiedError(PipelineError):
-    """The process that decoded a shard died; nobody else's did.
+    """Error of a shard whose decode process died, while its actor is alive.
 
     Args:
-        reason: as Ray tells it.
-        clip: place in the shard of the clip that it was at, where that is known.
+        reason: Cause of the death as reported by Ray.
+        clip: Index in the shard of the clip that was being decoded; None if unknown.
     """
 
     def __init__(self, reason: str, clip: int | None) -> None:
@@ -31,4 +31,4 @@ class DecodeDiedError(PipelineError):
 
 
 class SupersededError(PipelineError):
-    """Another try of the shard was first."""
+    """Error of an attempt at a shard that another attempt has committed."""

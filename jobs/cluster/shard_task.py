@@ -1,10 +1,13 @@
-"""A shard on its way through a run on Ray, and what a failure makes of it.
+"""A shard's task in a run on Ray, and the task that follows each kind of failure.
 
-A shard is tried `MAX_ATTEMPTS` times. Whose fault a death is, is not always plain: where a model's
-process died with several shards in it, none of them has failed yet, but from the second time on
-each is tried alone. Where a decoder dies, the next tries go clip by clip, and a clip at which two
-of them die is passed over from then on. A fault of a node, as a full disk, is no failure of the
-shard as long as there are nodes that have not failed it.
+A shard is attempted up to `MAX_ATTEMPTS` times. Failures count differently by their cause:
+
+- An actor that died while it held several shards: no shard is charged with an attempt, because any
+  of them may be the cause. From the second such death on, each of these shards runs alone.
+- A decoder that died: the next attempts send one event per packet, which shows the clip at which the
+  decoder dies. A clip at which two decoders died is not decoded again.
+- A fault of a node, such as a full disk: no attempt is charged while there are nodes that have not
+  failed the shard.
 """
 
 from collections.abc import Collection
@@ -13,67 +16,69 @@ from dataclasses import dataclass, replace
 from pipeline.shards import Shard
 
 MAX_ATTEMPTS = 3
-_FIRST_CAREFUL = 2
-"""Attempt from which on decoding goes clip by clip, after a decoder died."""
+_FIRST_ONE_BY_ONE = 2
+"""Number of the first attempt that sends one event per packet, after a decoder died."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """A shard to embed.
+    """A shard waiting to be embedded, with the history of its failures.
 
     Attributes:
-        shard: which.
-        attempt: the how manieth this is.
-        deaths: of model processes that had this shard and others.
-        one_by_one: its decoder died before.
-        died_at: place of the clip at which it last died.
-        poison: places of clips at which it died twice.
-        failed_nodes: IDs of nodes whose own faults have failed it since its last attempt.
+        shard: The shard.
+        attempt: Number of this attempt, starting at 1.
+        actor_deaths: Times an actor died while it held this shard and others.
+        one_by_one: Whether to send one event per packet, because a decoder died on this shard.
+        died_at: Index of the clip at which the decoder last died; None if unknown.
+        poison: Indices of clips that killed two decoders; they are not decoded again.
+        failed_nodes: IDs of nodes whose own faults have failed the shard since its last attempt.
     """
 
     shard: Shard
     attempt: int = 1
-    deaths: int = 0
+    actor_deaths: int = 0
     one_by_one: bool = False
     died_at: int | None = None
     poison: frozenset[int] = frozenset()
     failed_nodes: frozenset[str] = frozenset()
 
     @property
-    def alone(self) -> bool:
-        """Whether no other shard is to be in the same process."""
-        return self.deaths > 1
+    def runs_alone(self) -> bool:
+        """Whether the actor of this shard may hold no other shard."""
+        return self.actor_deaths > 1
 
-    def failed(self) -> "ShardTask | None":
-        """What follows a try that failed; None where it was the last."""
+    def retry(self) -> "ShardTask | None":
+        """Return the task of the next attempt after a failure; None after the last attempt."""
         return replace(self, attempt=self.attempt + 1) if self.attempt < MAX_ATTEMPTS else None
 
-    def failed_on(self, node: str, nodes: Collection[str]) -> "ShardTask | None":
-        """Return what follows a fault of a node; None where all nodes have failed it too often.
+    def retry_after_node_fault(self, node: str, nodes: Collection[str]) -> "ShardTask | None":
+        """Return the next task after a fault of a node; None after the last attempt.
 
         Args:
             node: ID of the node that has the fault.
-            nodes: IDs of the nodes that can embed.
+            nodes: IDs of all nodes that can embed.
         """
         failed_nodes = self.failed_nodes | {node}
         if not failed_nodes.issuperset(nodes):
-            # Also where a node fails it again: a decoder may have gone there for lack of room. It
-            # rests longer each time, and a run in which nothing is committed any more ends.
+            # The same node may fail the shard repeatedly, as Ray may start a decoder there for lack
+            # of room elsewhere. This ends: the node's backoff grows with each fault, and a run in
+            # which nothing is committed any more fails.
             return replace(self, failed_nodes=failed_nodes)
-        after = self.failed()
-        return after and replace(after, failed_nodes=frozenset())
+        task = self.retry()
+        return task and replace(task, failed_nodes=frozenset())
 
-    def died_among_others(self) -> "ShardTask":
-        """What follows the death of a process that had other shards as well."""
-        return replace(self, deaths=self.deaths + 1)
+    def retry_after_shared_death(self) -> "ShardTask":
+        """Return the next task after the death of an actor that held other shards as well."""
+        return replace(self, actor_deaths=self.actor_deaths + 1)
 
-    def decoder_died(self, clip: int | None) -> "ShardTask | None":
-        """What follows the death of its decoder.
+    def retry_after_decoder_death(self, clip: int | None) -> "ShardTask | None":
+        """Return the next task after the death of the shard's decoder; None after the last attempt.
 
         Args:
-            clip: place of the clip that it was at, where that is known.
+            clip: Index of the clip at which the decoder died; None if unknown.
         """
         if clip is not None and clip == self.died_at:
-            return replace(self, attempt=_FIRST_CAREFUL, died_at=None, poison=self.poison | {clip})
-        after = self.failed()
-        return after and replace(after, one_by_one=True, died_at=clip)
+            poison = self.poison | {clip}
+            return replace(self, attempt=_FIRST_ONE_BY_ONE, died_at=None, poison=poison)
+        task = self.retry()
+        return task and replace(task, one_by_one=True, died_at=clip)

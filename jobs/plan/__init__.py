@@ -1,1 +1,1 @@
-"""What `passtream plan` computes: costs on devices and cores, and its report."""
+"""Estimates of `passtream plan`: cost on devices and on cores, and the report."""

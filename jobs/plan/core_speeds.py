@@ -1,4 +1,4 @@
-"""How fast one core decodes, as `passtream bench feed` measured it: by the ending of the files."""
+"""Decoding speed of a core by file ending, as measured by `passtream bench feed`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,13 +6,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class CoreSpeed(BaseModel):
-    """One measurement.
+    """Measured decoding speed of a core for one file ending.
 
     Attributes:
-        ending: of the files, as `.flac`.
-        audio_s_per_core_s: seconds of audio that a second of processor time of one core makes
-            windows of, from the file to what the model is given.
-        measured_on: the processor, and what it decoded.
+        ending: Ending of the files, such as `.flac`.
+        audio_s_per_core_s: Seconds of audio that a core turns from files into windows per second
+            of processor time.
+        measured_on: Description of the processor and the files.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -23,15 +23,15 @@ class CoreSpeed(BaseModel):
 
 
 CoreSpeeds = Mapping[str, Sequence[CoreSpeed]]
-"""By the core's name."""
+"""Measured speeds of cores, by the core's name."""
 
 
 def build_core_speeds(rates: Mapping[str, float], measured_on: str) -> list[CoreSpeed]:
-    """Figures of what was measured.
+    """Build the measured speeds of a core, rounded to four digits.
 
     Args:
-        rates: seconds of audio a second of processor time, by ending.
-        measured_on: the processor, and what it decoded.
+        rates: Seconds of audio per second of processor time, by ending.
+        measured_on: Description of the processor and the files.
     """
     return [
         CoreSpeed(ending=ending, audio_s_per_core_s=float(f"{rate:.4g}"), measured_on=measured_on)

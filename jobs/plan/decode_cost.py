@@ -1,7 +1,7 @@
-"""How long cores would decode a corpus, and how many of them keep a device busy meanwhile.
+"""Core hours of decoding a corpus, and the number of cores that keep a device busy.
 
-The model's side is of windows, which overlap, and of timestamps; this side is of the audio, which
-is decoded once. What both take is divided, so neither has to know of the other.
+The time of a device depends on windows, which overlap, and on timestamps. The time of cores depends
+on the audio, which is decoded once. Only their ratio connects the two.
 """
 
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from pipeline.planning.totals import ListingTotals
 
 @dataclass(frozen=True, slots=True)
 class EndingCost:
-    """What the audio of one ending takes.
+    """Cost of decoding the files of one ending.
 
     Attributes:
-        ending: of the files, as `.flac`.
-        audio_s: seconds in them.
-        figure: what its speed is known from.
+        ending: Ending of the files, such as `.flac`.
+        audio_s: Seconds of audio in the files.
+        speed: Measured speed from which the cost is computed.
     """
 
     ending: str
@@ -27,22 +27,22 @@ class EndingCost:
 
     @property
     def hours(self) -> float:
-        """Of one core."""
+        """Time of one core, in hours."""
         return self.audio_s / self.speed.audio_s_per_core_s / 3600
 
     @property
     def is_measured(self) -> bool:
-        """The figure is of this ending; else it is of the slowest that was measured."""
+        """Whether the speed was measured for this ending; else it is the slowest measured one."""
         return self.speed.ending == self.ending
 
 
 @dataclass(frozen=True, slots=True)
 class DecodeCost:
-    """What decoding a corpus takes of a core.
+    """Cost of decoding a corpus on one kind of core.
 
     Attributes:
-        core: its name.
-        endings: what those of the corpus take, sorted.
+        core: Name of the core.
+        endings: Cost of each ending of the corpus, sorted by ending.
     """
 
     core: str
@@ -50,47 +50,47 @@ class DecodeCost:
 
     @property
     def hours(self) -> float:
-        """Of one core, for all of the audio."""
+        """Time of one core for all of the audio, in hours."""
         return sum(each.hours for each in self.endings)
 
     def cores_for(self, device_hours: float) -> float | None:
-        """How many cores decode the corpus while a device embeds it.
+        """Return the number of cores that decode the corpus as fast as a device embeds it.
 
         Args:
-            device_hours: that one device takes for it.
+            device_hours: Time that one device takes for the corpus, in hours.
 
         Returns:
-            None where there is nothing to embed.
+            The number of cores; None if there is nothing to embed.
         """
         return self.hours / device_hours if device_hours else None
 
 
-def decode_cost(tally: ListingTotals, core: str, figures: CoreSpeeds) -> DecodeCost:
-    """What decoding takes of a core.
+def decode_cost(totals: ListingTotals, core: str, speeds: CoreSpeeds) -> DecodeCost:
+    """Estimate the cost of decoding on a core.
 
-    An ending without a figure is counted as the slowest that has one: a core too many idles, a core
-    too few lets the device idle, which costs more.
+    An ending whose speed was not measured counts as the slowest measured ending. Too many cores
+    are better than too few, as an idle device costs more than an idle core.
 
     Args:
-        tally: of the clips.
-        core: its name.
-        figures: of cores.
+        totals: Totals of the clips to decode.
+        core: Name of the core.
+        speeds: Measured speeds of cores.
 
     Raises:
-        UsageError: there is no figure of this core.
+        UsageError: No speed of this core is known.
     """
-    if core not in figures:
-        known = ", ".join(sorted(figures)) or "none"
+    if core not in speeds:
+        known = ", ".join(sorted(speeds)) or "none"
         raise UsageError(
-            f"core {core!r}: there is no figure of it (there is {known}); on such a machine: "
+            f"core {core!r}: its speed is not known (known cores: {known}); on such a machine: "
             f"passtream bench feed --figures FILE --name {core}; then plan with --figures FILE"
         )
-    by_ending = {figure.ending: figure for figure in figures[core]}
-    slowest = min(by_ending.values(), key=lambda figure: figure.audio_s_per_core_s)
+    by_ending = {speed.ending: speed for speed in speeds[core]}
+    slowest = min(by_ending.values(), key=lambda speed: speed.audio_s_per_core_s)
     return DecodeCost(
         core,
         tuple(
             EndingCost(ending, audio_s, by_ending.get(ending, slowest))
-            for ending, audio_s in sorted(tally.endings_s.items())
+            for ending, audio_s in sorted(totals.endings_s.items())
         ),
     )

@@ -1,4 +1,4 @@
-"""How long a device would compute, and what that costs, from figures that were measured on it."""
+"""Hours and money that a device takes for a run, computed from speeds measured on it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,35 +11,35 @@ from pipeline.planning.totals import ListingTotals
 from pipeline.table.spec import TableSpec
 
 DeviceSpeeds = Mapping[str, Sequence[MeasuredSpeed]]
-"""By the device's name."""
+"""Measured speeds of devices, by the device's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArchSpeed:
-    """How fast a device runs an arch.
+    """Speed of a device for an arch.
 
     Attributes:
-        figure: what that is known from.
-        is_measured: it was measured with this arch; else it is converted by FLOPs.
+        measured: Measurement from which the speed is computed.
+        is_measured: Whether it was measured with this arch; else it is converted by FLOPs.
     """
 
     measured: MeasuredSpeed
     is_measured: bool
 
     def seconds(self, flops: float) -> float:
-        """How long so much of the arch's work takes."""
+        """Return the seconds that n FLOPs of the arch take."""
         return flops / self.measured.flops_per_s
 
 
 @dataclass(frozen=True, slots=True)
 class RouteCost:
-    """What the windows of one route, or all timestamps, take of a device.
+    """Cost of the windows of one route, or of all timestamps, on a device.
 
     Attributes:
-        arch: that they go through.
+        arch: Name of the arch that embeds them.
         work: `windows` or `timestamps`.
-        hours: of one device.
-        speed: that this was told by.
+        hours: Time of one device, in hours.
+        speed: Speed from which the time is computed.
     """
 
     arch: str
@@ -50,12 +50,12 @@ class RouteCost:
 
 @dataclass(frozen=True, slots=True)
 class DeviceCost:
-    """What a run takes of a device.
+    """Cost of a run on one device.
 
     Attributes:
-        name: of the device.
-        routes: one a route with windows, and one for timestamps.
-        price_per_h: of one device; None where it was not told.
+        name: Name of the device.
+        routes: Cost of each route that has windows, then the cost of timestamps if there are any.
+        price_per_h: Price of the device per hour; None if it is unknown.
     """
 
     name: str
@@ -64,22 +64,22 @@ class DeviceCost:
 
     @property
     def hours(self) -> float:
-        """Of one device, for all of the work."""
+        """Time of one device for the whole run, in hours."""
         return sum(route.hours for route in self.routes)
 
     @property
     def money(self) -> float | None:
-        """For all of the work, in the unit of the price."""
+        """Cost of the whole run in the currency of the price; None without a price."""
         return None if self.price_per_h is None else self.hours * self.price_per_h
 
 
 def route_archs(spec: TableSpec) -> list[ArchSpec]:
-    """The archs of a table's routes, whose `flops` are what a window costs."""
+    """Return the archs of a table's routes, whose `flops` give the cost of a window."""
     return [arch_spec(route.arch) for route in spec.routes]
 
 
 def timestamp_flops(spec: TableSpec) -> float:
-    """Floating-point operations of one timestamp; 0 where the table has none."""
+    """Return the floating-point operations of one timestamp; 0 if the table has no timestamps."""
     if not spec.timestamps:
         return 0.0
     first = arch_spec(spec.routes[0].arch)
@@ -88,105 +88,108 @@ def timestamp_flops(spec: TableSpec) -> float:
 
 
 def device_costs(
-    tally: ListingTotals,
+    totals: ListingTotals,
     spec: TableSpec,
     names: Sequence[str],
-    figures: DeviceSpeeds,
+    speeds: DeviceSpeeds,
     prices: Mapping[str, float],
 ) -> list[DeviceCost]:
-    """What work takes of each of some devices.
+    """Estimate the cost of a run on each of the named devices.
 
     Args:
-        tally: of the work, in FLOPs.
-        spec: of the table.
-        names: of the devices.
-        figures: of devices.
-        prices: of an hour, by name.
+        totals: Totals of the run, with its work in FLOPs.
+        spec: Spec of the table.
+        names: Names of the devices.
+        speeds: Measured speeds of devices.
+        prices: Prices per hour, by name of the device.
 
     Raises:
-        UsageError: there is no figure of a device, or a price of one that is not asked for.
+        UsageError: No speed of a device is known, or a price is for a device not among the names.
     """
-    if strangers := sorted(prices.keys() - set(names)):
+    if unknown := sorted(prices.keys() - set(names)):
         raise UsageError(
-            f"price of {', '.join(strangers)}: not among the devices of --gpu "
+            f"price of {', '.join(unknown)}: not among the devices of --gpu "
             f"({', '.join(names) or 'none'}); name it there as well"
         )
     costs = []
     for name in names:
         routes = []
-        for place, arch in enumerate(route_archs(spec)):
-            speed = find_speed(figures, name, arch, spec.precision)
-            if tally.work[place]:
-                hours = speed.seconds(tally.work[place]) / 3600
+        for index, arch in enumerate(route_archs(spec)):
+            speed = find_speed(speeds, name, arch, spec.precision)
+            if totals.work[index]:
+                hours = speed.seconds(totals.work[index]) / 3600
                 routes.append(RouteCost(arch.name, "windows", hours, speed))
-        if tally.timestamps and (flops := timestamp_flops(spec)):
+        if totals.timestamps and (flops := timestamp_flops(spec)):
             first = arch_spec(spec.routes[0].arch)
-            speed = find_speed(figures, name, first, spec.precision)
-            hours = speed.seconds(tally.timestamps * flops) / 3600
+            speed = find_speed(speeds, name, first, spec.precision)
+            hours = speed.seconds(totals.timestamps * flops) / 3600
             routes.append(RouteCost(first.name, "timestamps", hours, speed))
         costs.append(DeviceCost(name, tuple(routes), prices.get(name)))
     return costs
 
 
 def default_cost(
-    tally: ListingTotals, spec: TableSpec, figures: DeviceSpeeds, name: str
+    totals: ListingTotals, spec: TableSpec, speeds: DeviceSpeeds, name: str
 ) -> DeviceCost | None:
-    """Return what work takes of the device that is taken where none is asked for.
+    """Estimate the cost of a run on the default device, which is used if none is named.
 
     Args:
-        tally: The work, in FLOPs.
+        totals: Totals of the run, with its work in FLOPs.
         spec: Spec of the table.
-        figures: Figures of devices.
-        name: Name of the device.
+        speeds: Measured speeds of devices.
+        name: Name of the default device.
 
     Returns:
-        None where the device has no figure in the spec's precision.
+        The cost; None if no speed of the device is known in the precision of the spec.
     """
-    if not any(each.precision == spec.precision for each in figures.get(name, ())):
+    if not any(each.precision == spec.precision for each in speeds.get(name, ())):
         return None
-    (cost,) = device_costs(tally, spec, [name], figures, {})
+    (cost,) = device_costs(totals, spec, [name], speeds, {})
     return cost
 
 
-def find_speed(figures: DeviceSpeeds, name: str, arch: ArchSpec, precision: str) -> ArchSpeed:
-    """How fast a device runs an arch in a precision.
+def find_speed(speeds: DeviceSpeeds, name: str, arch: ArchSpec, precision: str) -> ArchSpeed:
+    """Find the speed of a device for an arch in a precision.
 
-    Another arch's figure is converted: of the archs measured there, the one whose windows cost most
-    nearly the same.
+    If the arch was not measured on the device, the speed is converted from the measured arch whose
+    windows cost most nearly the same.
 
     Raises:
-        UsageError: there is no figure of the device, or none in this precision.
+        UsageError: No speed of the device is known, or none in this precision.
     """
     way_out = (
         f"on such a device: passtream bench model --cases windows --device cuda --arch {arch.name} "
         f"--figures FILE --name {name}; then plan with --figures FILE"
     )
-    if name not in figures:
-        known = ", ".join(sorted(figures)) or "none"
-        raise UsageError(f"gpu {name!r}: there is no figure of it (there is {known}); {way_out}")
-    same = [figure for figure in figures[name] if figure.precision == precision]
-    if not same:
-        known = ", ".join(sorted({figure.precision for figure in figures[name]}))
+    if name not in speeds:
+        known = ", ".join(sorted(speeds)) or "none"
         raise UsageError(
-            f"gpu {name!r}: there is no figure of it in {precision} (there is {known}); {way_out}"
+            f"gpu {name!r}: its speed is not known (known devices: {known}); {way_out}"
+        )
+    same = [speed for speed in speeds[name] if speed.precision == precision]
+    if not same:
+        known = ", ".join(sorted({speed.precision for speed in speeds[name]}))
+        raise UsageError(
+            f"gpu {name!r}: its speed in {precision} is not known (known precisions: {known}); "
+            f"{way_out}"
         )
     flops = arch.flops(WINDOW_SAMPLES)
     nearest = min(
         same,
-        key=lambda figure: (
-            figure.arch != arch.name,
-            abs(arch_spec(figure.arch).flops(WINDOW_SAMPLES) - flops),
-            abs(figure.window_s - arch.max_window_s),
+        key=lambda speed: (
+            speed.arch != arch.name,
+            abs(arch_spec(speed.arch).flops(WINDOW_SAMPLES) - flops),
+            abs(speed.window_s - arch.max_window_s),
         ),
     )
     return ArchSpeed(nearest, nearest.arch == arch.name)
 
 
 def parse_prices(given: list[str]) -> dict[str, float]:
-    """`NAME=PRICE` an hour, by name.
+    """Parse prices per hour, each written `NAME=PRICE`, to a mapping by name.
 
     Raises:
-        UsageError: one is no name and price.
+        UsageError: A value is not a name and a price.
     """
     prices = {}
     for each in given:
@@ -196,6 +199,6 @@ def parse_prices(given: list[str]) -> dict[str, float]:
         except ValueError:
             price = -1.0
         if not name or not 0 <= price < float("inf"):
-            raise UsageError(f"price must be NAME=PRICE of an hour, as H100=2.50 (got {each!r})")
+            raise UsageError(f"price must be NAME=PRICE per hour, such as H100=2.50 (got {each!r})")
         prices[name] = price
     return prices

@@ -1,4 +1,4 @@
-"""What `passtream plan` has found, for programs: one JSON object."""
+"""The report of `passtream plan`, and its form as a JSON object."""
 
 from collections import Counter
 from dataclasses import asdict, dataclass
@@ -17,7 +17,7 @@ from pipeline.table.spec import TableSpec
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Of clips, and of containers, whose clips nobody has counted."""
+    """Number of clips, and of containers, whose clips have not been counted."""
 
     clips: int
     containers: int
@@ -25,13 +25,13 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """A listing beside a table.
+    """Differences between a listing and a table.
 
     Attributes:
-        new: that the table does not have.
-        changed: that it has of an older version.
-        gone: that it has and the listing does not.
-        done: that it has as they are.
+        new: Clips and containers that the table does not have.
+        changed: Clips and containers of which the table has an older version.
+        gone: Clips and containers of the table that are not in the listing.
+        done: Clips and containers that the table has in the listed version.
     """
 
     new: Count
@@ -41,20 +41,20 @@ class Changes:
 
 
 def count_changes(listing: Listing, run: Plan) -> Changes:
-    """What a run's plan makes of a listing.
+    """Count the new, changed, gone and done clips and containers.
 
     Args:
-        listing: of the sources.
-        run: what it leaves to be done.
+        listing: Listing of the sources.
+        run: Plan of the run that would embed the listing into the table.
     """
-    older_clips = {(e.uri, e.member) for e in run.changed if isinstance(e, ClipRef)}
-    older_files = {e.uri for e in run.changed if isinstance(e, Container)}
+    changed_clips = {(e.uri, e.member) for e in run.changed if isinstance(e, ClipRef)}
+    changed_files = {e.uri for e in run.changed if isinstance(e, Container)}
     clips = [clip for shard in run.pending for clip in shard.clips]
     containers = [shard.container for shard in run.pending if shard.container]
     changed = Count(
-        sum((clip.uri, clip.member) in older_clips for clip in clips),
-        # A file that was written anew may be divided anew.
-        sum(container.uri in older_files for container in containers),
+        sum((clip.uri, clip.member) in changed_clips for clip in clips),
+        # A new version of a container may be divided into shards at other points.
+        sum(container.uri in changed_files for container in containers),
     )
     n_gone = sum(isinstance(each, ClipRef) for each in run.removed)
     return Changes(
@@ -67,24 +67,24 @@ def count_changes(listing: Listing, run: Plan) -> Changes:
 
 @dataclass(frozen=True)
 class PlanReport:
-    """What a run would have to do, and what that takes.
+    """Work of a planned run, and its cost.
 
     Attributes:
-        listing: of the sources.
-        spec: of the table.
-        table: where it lies; empty where none was named.
-        changes: of the listing from the table; None where there is none yet.
-        survey: of what is to be embedded.
-        n_bytes: of its files.
-        n_shards: it is done in.
-        rows: about how many each table gets.
-        output_bytes: about how many each table gets.
-        source_requests: to the stores that the sources lie in.
-        table_requests: to the store that the table lies in.
-        costs: of each device that was asked for.
-        decoding: what it takes of a core.
-        default_cost: Of the device that is taken where none was asked for; None where one was, or
-            where it has no figure in this precision.
+        listing: Listing of the sources.
+        spec: Spec of the table.
+        table: Location of the table; empty if none was named.
+        changes: Differences between listing and table; None if there is no table yet.
+        survey: Survey of the clips to embed.
+        n_bytes: Bytes of the files to embed.
+        n_shards: Number of shards to embed.
+        rows: Estimated number of rows to write, by table.
+        output_bytes: Estimated bytes to write, by table.
+        source_requests: Estimated requests to the stores of the sources, by kind.
+        table_requests: Estimated requests to the store of the table, by kind.
+        costs: Cost on each of the requested devices.
+        decoding: Cost of decoding on a core.
+        default_cost: Cost on the default device; None if other devices were requested, or if its
+            speed in this precision is not known.
     """
 
     listing: Listing
@@ -103,43 +103,43 @@ class PlanReport:
     default_cost: DeviceCost | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """For programs; numbers of a sample are scaled up, and rounded where they count things."""
-        tally = self.survey.tally
+        """Return the report as JSON data, with rounded counts; those of a sample are scaled up."""
+        totals = self.survey.tally
         return {
             "sources": {strip_signature(s): f for s, f in self.listing.formats.items()},
             "notes": self.listing.notes,
             "skipped_files": dict(sorted(self.listing.skipped.items())),
             "table": self.table or None,
             "changes": asdict(self.changes) if self.changes else None,
-            "sample": self._sample(),
-            "clips": round(tally.clips),
-            "clips_to_embed": round(tally.embedded),
-            "passed_over_members": _rounded(tally.passed_over),
-            "audio_s": round(tally.audio_s, 6),
-            "audio_h": tally.audio_s / 3600,
+            "sample": self._sample_to_json(),
+            "clips": round(totals.clips),
+            "clips_to_embed": round(totals.embedded),
+            "passed_over_members": _round_counts(totals.passed_over),
+            "audio_s": round(totals.audio_s, 6),
+            "audio_h": totals.audio_s / 3600,
             "bytes": round(self.n_bytes),
             "estimated": {
-                "clips": round(tally.estimated.total()),
-                "audio_s": round(tally.estimated_s, 6),
-                "by_ending": _rounded(tally.estimated),
+                "clips": round(totals.estimated.total()),
+                "audio_s": round(totals.estimated_s, 6),
+                "by_ending": _round_counts(totals.estimated),
             },
-            "sample_rates_hz": _rounded(tally.rates),
+            "sample_rates_hz": _round_counts(totals.rates),
             "durations_s": [
-                {"up_to_s": upper, "clips": round(tally.durations[i])}
+                {"up_to_s": upper, "clips": round(totals.durations[i])}
                 for i, upper in enumerate((*DURATIONS_S, None))
             ],
-            "windows": round(tally.windows.total()),
+            "windows": round(totals.windows.total()),
             "routes": [
                 {
                     "arch": route.arch,
                     "up_to_s": route.up_to_s,
-                    "windows": round(tally.windows[place]),
-                    "flops": tally.work[place],
+                    "windows": round(totals.windows[index]),
+                    "flops": totals.work[index],
                 }
-                for place, route in enumerate(self.spec.routes)
+                for index, route in enumerate(self.spec.routes)
             ],
             "precision": self.spec.precision,
-            "errors": _rounded(tally.errors),
+            "errors": _round_counts(totals.errors),
             "shards": self.n_shards,
             "output": {
                 "is_estimate": True,
@@ -149,30 +149,31 @@ class PlanReport:
             },
             "requests": {
                 "is_estimate": True,
-                "source": _counts(self.source_requests),
-                "table": _counts(self.table_requests),
+                "source": _nonzero_counts(self.source_requests),
+                "table": _nonzero_counts(self.table_requests),
             },
-            "decoding": _decoding(self.decoding),
-            "devices": [_cost(each, self.decoding) for each in self.costs],
-            "default_device": self.default_cost and _cost(self.default_cost, self.decoding),
+            "decoding": _decode_cost_to_json(self.decoding),
+            "devices": [_device_cost_to_json(each, self.decoding) for each in self.costs],
+            "default_device": self.default_cost
+            and _device_cost_to_json(self.default_cost, self.decoding),
         }
 
-    def _sample(self) -> dict[str, Any] | None:
+    def _sample_to_json(self) -> dict[str, Any] | None:
         if not self.survey.is_sample:
             return None
         error = self.survey.relative_error
         return {"clips": self.survey.looked, "audio_relative_standard_error": error}
 
 
-def _counts(requests: Counter[str]) -> dict[str, int]:
+def _nonzero_counts(requests: Counter[str]) -> dict[str, int]:
     return {kind: n for kind, n in sorted(requests.items()) if n}
 
 
-def _rounded(counts: Counter[Any]) -> dict[str, int]:
+def _round_counts(counts: Counter[Any]) -> dict[str, int]:
     return {str(key): round(n) for key, n in sorted(counts.items())}
 
 
-def _cost(cost: DeviceCost, decoding: DecodeCost) -> dict[str, Any]:
+def _device_cost_to_json(cost: DeviceCost, decoding: DecodeCost) -> dict[str, Any]:
     return {
         "name": cost.name,
         "hours": cost.hours,
@@ -193,7 +194,7 @@ def _cost(cost: DeviceCost, decoding: DecodeCost) -> dict[str, Any]:
     }
 
 
-def _decoding(cost: DecodeCost) -> dict[str, Any]:
+def _decode_cost_to_json(cost: DecodeCost) -> dict[str, Any]:
     return {
         "core": cost.core,
         "core_hours": cost.hours,

@@ -1,9 +1,9 @@
-"""Files of figures: how fast devices run PaSST, and how fast cores decode for them.
+"""Files of measured speeds: of devices that run PaSST, and of cores that decode for them.
 
-A file maps names that somebody chose for devices and cores to what `passtream bench model` and
-`bench feed` measured there. Both are in one file, as one is of little use without the other: they
-are kept apart, as the machine that decodes need not have the device. What is shipped with the
-package is what BENCHMARKS.md has, and no more: who has no figure is refused, device or core.
+A file maps the names of devices and cores, which its owner chooses, to measurements of `passtream
+bench model` and `bench feed`. Devices and cores are separate mappings, because the machine that
+decodes may be another one. The file that is shipped with the package has the speeds of
+BENCHMARKS.md and no others. `passtream plan` refuses a device or core whose speed is not known.
 """
 
 import json
@@ -20,20 +20,21 @@ from models.archs import SAMPLE_RATE_HZ, arch_spec
 from pipeline.errors import UsageError
 
 WINDOW_SAMPLES = 10 * SAMPLE_RATE_HZ
-"""Length of the windows that figures are of where they do not say."""
-SHIPPED = "figures.json"
+"""Default length of the windows of a measurement, in samples."""
+SHIPPED_NAME = "figures.json"
+"""Name of the file that is shipped with the package."""
 
 
 class MeasuredSpeed(BaseModel):
-    """One measurement of a device.
+    """Measured speed of a device for an arch and a precision.
 
     Attributes:
-        arch: the PaSST that ran.
-        precision: that it ran in.
-        windows_per_s: windows a second.
-        window_s: how long these were.
-        batch_windows: windows in one batch.
-        measured_on: the device, and what ran there.
+        arch: Name of the PaSST arch.
+        precision: Precision in which it computed.
+        windows_per_s: Windows per second.
+        window_s: Length of each window, in seconds.
+        batch_windows: Number of windows per batch; None if unknown.
+        measured_on: Description of the device and the software.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,17 +48,17 @@ class MeasuredSpeed(BaseModel):
 
     @property
     def flops_per_s(self) -> float:
-        """Of the arch's own operations."""
+        """Floating-point operations of the arch per second."""
         n_samples = round(self.window_s * SAMPLE_RATE_HZ)
         return self.windows_per_s * arch_spec(self.arch).flops(n_samples)
 
 
 class Speeds(BaseModel):
-    """What a file of figures has.
+    """Content of a file of measured speeds.
 
     Attributes:
-        devices: what was measured on each, by its name.
-        cores: what was measured on each, by its name.
+        devices: Measurements of each device, by its name.
+        cores: Measurements of each core, by its name.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,74 +68,74 @@ class Speeds(BaseModel):
 
     @property
     def default_device(self) -> str:
-        """Name of the device that is taken where none is named: the first; empty without any."""
+        """Name of the first device, which is used if none is named; empty without devices."""
         return next(iter(self.devices), "")
 
     @property
     def default_core(self) -> str:
-        """The one that decodes where nobody names another: the first."""
+        """Name of the first core, which is used if none is named."""
         return next(iter(self.cores))
 
     def merge(self, others: "Speeds") -> "Speeds":
-        """These and others, which win.
+        """Return these speeds and others; the others replace measurements of the same thing.
 
-        Of the same are figures of one device, arch, precision and length of windows, or of one core
-        and ending.
+        Measurements are of the same thing if they have the same device, arch, precision and window
+        length, or the same core and ending.
         """
         devices, cores = dict(self.devices), dict(self.cores)
-        for name, figures in others.devices.items():
-            devices[name] = _merged(devices.get(name, []), figures)
-        for name, measured in others.cores.items():
-            cores[name] = _merged_cores(cores.get(name, []), measured)
+        for name, device_speeds in others.devices.items():
+            devices[name] = _merge_device_speeds(devices.get(name, []), device_speeds)
+        for name, core_speeds in others.cores.items():
+            cores[name] = _merge_core_speeds(cores.get(name, []), core_speeds)
         return Speeds(devices=devices, cores=cores)
 
 
 def read_speeds(path: Path) -> Speeds:
-    """The figures of a file.
+    """Read a file of measured speeds.
 
     Raises:
-        UsageError: it is not there, or holds something else.
+        UsageError: The file does not exist, or is not a file of measured speeds.
     """
     try:
-        return _parsed(path.read_text(), str(path))
+        return _parse(path.read_text(), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"figures {str(path)!r} cannot be read: {error}") from error
 
 
 def shipped_speeds() -> Speeds:
-    """Those that come with the package."""
-    file = resources.files("jobs") / "data" / SHIPPED
-    return _parsed(file.read_text(), SHIPPED)
+    """Return the speeds that are shipped with the package."""
+    file = resources.files("jobs") / "data" / SHIPPED_NAME
+    return _parse(file.read_text(), SHIPPED_NAME)
 
 
 def all_speeds(own: Path | None) -> Speeds:
-    """A person's figures, and those shipped where these have none of the same.
+    """Return the speeds of the user's own file, and the shipped ones where it has none.
 
     Args:
-        own: the person's file; None for none.
+        own: The user's file, or None.
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: The file cannot be read.
     """
-    shipped, found = shipped_speeds(), read_speeds(own) if own else Speeds()
-    figures = shipped.merge(found)
-    # Who has measured something means that: theirs come first, and the first is the default.
-    devices = found.devices | figures.devices
-    return Speeds(devices=devices, cores=found.cores | figures.cores)
+    shipped, measured = shipped_speeds(), read_speeds(own) if own else Speeds()
+    merged = shipped.merge(measured)
+    # The first device and core are the defaults, and should be those that the user has measured.
+    devices = measured.devices | merged.devices
+    return Speeds(devices=devices, cores=measured.cores | merged.cores)
 
 
 def add_speeds(path: Path, measured: Speeds) -> None:
-    """Write figures into a file, in place of those of the same.
+    """Add measured speeds to a file, replacing measurements of the same thing.
 
     Args:
-        path: of the file, which need not be there.
-        measured: what is to be in it.
+        path: Path of the file; it is created if it does not exist.
+        measured: Speeds to add.
 
     Raises:
-        UsageError: the file is something else, or cannot be written.
+        UsageError: The file is not a file of measured speeds, or cannot be written.
     """
-    figures = read_speeds(path).merge(measured) if path.exists() else measured
-    content = json.dumps(figures.model_dump(mode="json", exclude_none=True), indent=1)
+    speeds = read_speeds(path).merge(measured) if path.exists() else measured
+    content = json.dumps(speeds.model_dump(mode="json", exclude_none=True), indent=1)
     try:
         path.write_text(content + "\n")
     except OSError as error:
@@ -143,31 +144,34 @@ def add_speeds(path: Path, measured: Speeds) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SpeedFile:
-    """Where a bench keeps its figures.
+    """File to which a benchmark adds the speeds of one device or core.
 
     Attributes:
-        path: of the file, which need not be there.
-        name: of the device, or of the core.
+        path: Path of the file, which may not exist yet.
+        name: Name of the device or of the core.
     """
 
     path: Path
     name: str
 
     def check(self, has_windows: bool) -> None:
-        """See, before a model is timed, that there will be figures and a file for them.
+        """Check before a model is timed that its speed will be measured and can be saved.
+
+        Args:
+            has_windows: Whether the benchmark has the case `windows`, which measures the speed.
 
         Raises:
-            UsageError: there will not.
+            UsageError: The case is missing, or the path is not usable.
         """
         if not has_windows:
-            raise UsageError("figures are of the case windows: add it to --cases")
+            raise UsageError("--figures needs the case windows: add it to --cases")
         self.check_path()
 
     def check_path(self) -> None:
-        """See, before anything is measured, that there is a place for it.
+        """Check before a measurement that the path is usable.
 
         Raises:
-            UsageError: there is none.
+            UsageError: The file is not a file of measured speeds, or its folder does not exist.
         """
         if self.path.exists():
             read_speeds(self.path)
@@ -175,45 +179,54 @@ class SpeedFile:
             raise UsageError(f"figures {str(self.path)!r}: there is no folder {self.path.parent}")
 
     def save_device_speed(self, measured: "MeasuredSpeed") -> None:
-        """Add what was measured of the device."""
+        """Add a measured speed of the device to the file."""
         add_speeds(self.path, Speeds(devices={self.name: [measured]}))
 
     def save_core_speeds(self, machine: str, rates: Mapping[str, float]) -> None:
-        """Add what was measured: seconds of audio a second of processor time, by ending."""
+        """Add the measured speeds of the core to the file.
+
+        Args:
+            machine: Description of the processor and the files.
+            rates: Seconds of audio per second of processor time, by ending.
+        """
         add_speeds(self.path, Speeds(cores={self.name: build_core_speeds(rates, machine)}))
 
 
 def speed_file(path: Path | None, name: str) -> SpeedFile | None:
-    """Where a bench is to keep its figures; None for nowhere.
+    """Return the file to which a benchmark adds its speeds; None if neither option is given.
+
+    Args:
+        path: Value of the option `--figures`.
+        name: Value of the option `--name`.
 
     Raises:
-        UsageError: a file without a name, or a name that `plan` could not be given.
+        UsageError: One option is given without the other, or the name cannot be used with `plan`.
     """
     if path is None and not name:
         return None
     if path is None or not name or "," in name or "=" in name:
         raise UsageError(
-            "figures need a file and a name of what is measured, without commas and =: "
+            "--figures and --name go together, and the name has no comma and no =: "
             f"--figures FILE --name H100 (got {str(path) if path else None!r} and {name!r})"
         )
     return SpeedFile(path, name)
 
 
-def _parsed(text: str, name: str) -> Speeds:
+def _parse(text: str, name: str) -> Speeds:
     try:
-        figures = Speeds.model_validate_json(text)
+        speeds = Speeds.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
+        field = ".".join(map(str, first["loc"]))
         raise UsageError(
-            f"figures {name!r}: {f'{place}: ' if place else ''}{first['msg']}; it has devices "
-            "(names to lists of arch, precision and windows_per_s) and cores (names to lists of "
-            "ending and audio_s_per_core_s)"
+            f"figures {name!r}: {f'{field}: ' if field else ''}{first['msg']}; the file must "
+            "have devices (names to lists of arch, precision and windows_per_s) and cores (names "
+            "to lists of ending and audio_s_per_core_s)"
         ) from error
-    for device, found in figures.devices.items():
-        for figure in found:
-            _check_arch(figure.arch, f"figures {name!r}: {device}")
-    return figures
+    for device, device_speeds in speeds.devices.items():
+        for speed in device_speeds:
+            _check_arch(speed.arch, f"figures {name!r}: {device}")
+    return speeds
 
 
 def _check_arch(arch: str, where: str) -> None:
@@ -223,13 +236,13 @@ def _check_arch(arch: str, where: str) -> None:
         raise UsageError(f"{where}: {error}") from error
 
 
-def _merged(before: list[MeasuredSpeed], after: list[MeasuredSpeed]) -> list[MeasuredSpeed]:
-    """Both, less those of before that are measured anew."""
-    anew = {(figure.arch, figure.precision, figure.window_s) for figure in after}
-    return [*(f for f in before if (f.arch, f.precision, f.window_s) not in anew), *after]
+def _merge_device_speeds(old: list[MeasuredSpeed], new: list[MeasuredSpeed]) -> list[MeasuredSpeed]:
+    """Return the old measurements that are not replaced, then the new ones."""
+    replaced = {(speed.arch, speed.precision, speed.window_s) for speed in new}
+    return [*(s for s in old if (s.arch, s.precision, s.window_s) not in replaced), *new]
 
 
-def _merged_cores(before: list[CoreSpeed], after: list[CoreSpeed]) -> list[CoreSpeed]:
-    """Both, less those of before that are measured anew."""
-    anew = {figure.ending for figure in after}
-    return [*(figure for figure in before if figure.ending not in anew), *after]
+def _merge_core_speeds(old: list[CoreSpeed], new: list[CoreSpeed]) -> list[CoreSpeed]:
+    """Return the old measurements that are not replaced, then the new ones."""
+    replaced = {speed.ending for speed in new}
+    return [*(speed for speed in old if speed.ending not in replaced), *new]

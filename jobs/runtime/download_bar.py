@@ -1,4 +1,4 @@
-"""Progress of a download: bytes done to a bar on a terminal, and to one line elsewhere."""
+"""Progress of a download: a bar on a terminal, and a single line elsewhere."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,14 +10,14 @@ from jobs.runtime.run_log import RunLog
 
 @contextmanager
 def fetch_bar(source: str, log: RunLog) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar that shows once there is something to fetch, and is gone at the end of the block.
+    """Open a progress bar that appears with the first bytes and disappears after the block.
 
     Args:
-        source: URL or URI, told when the first bytes have come.
-        log: takes the line and the bar.
+        source: URL or URI of the file, for the log.
+        log: The run's log, which also has the console for the bar.
 
     Yields:
-        What to call with bytes done and bytes in all (None where unknown).
+        A function to call with the bytes downloaded so far and the total bytes (None if unknown).
     """
     bar = Progress(
         "{task.description}",

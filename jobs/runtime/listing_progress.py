@@ -1,4 +1,4 @@
-"""A line now and then while sources are listed, which takes minutes for millions of files."""
+"""Progress lines while sources are listed, which takes minutes for millions of files."""
 
 import contextlib
 import threading
@@ -8,18 +8,20 @@ from jobs.runtime.run_log import RunLog
 from pipeline.wording import count
 
 FIRST_S = 2.0
+"""Time until the first line, in seconds."""
 EVERY_S = 10.0
+"""Time between further lines, in seconds."""
 
 
 @contextlib.contextmanager
 def log_listing_progress(log: RunLog) -> Iterator[Callable[[], None]]:
-    """Say within the block how many clips have been found, unless it ends soon.
+    """Log the number of clips found so far at intervals within the block.
 
     Args:
-        log: Takes the lines.
+        log: The run's log.
 
     Yields:
-        What to call for each clip that is found.
+        A function to call for each clip found.
     """
     n_found = 0
 
@@ -29,14 +31,14 @@ def log_listing_progress(log: RunLog) -> Iterator[Callable[[], None]]:
 
     ended = threading.Event()
 
-    def tell() -> None:
+    def log_count() -> None:
         pause_s = FIRST_S
         while not ended.wait(pause_s):
             line = f"listing the sources: {count(n_found, 'clip')} found so far"
             log.report("phase", line, phase="listing", clips=n_found)
             pause_s = EVERY_S
 
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=log_count, daemon=True)
     thread.start()
     try:
         yield on_found

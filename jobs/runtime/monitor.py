@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, lines or JSON elsewhere, a table at the end."""
+"""Progress of a run: a bar on a terminal, lines or JSON elsewhere, and a summary at the end."""
 
 import threading
 import time
@@ -23,25 +23,28 @@ from pipeline.table.commit_record import CommitRecord
 from pipeline.wording import about_text, count, duration_text, time_text
 
 LINE_EVERY_S = 5.0
+"""Time between progress lines or events, in seconds."""
 REFRESH_S = 2.0
+"""Time between updates of the bar, in seconds."""
 NO_CLIPS_SHOWN = 5
-"""Containers without a clip that are named."""
+"""Number of containers without clips that are logged by name."""
 
 
 @dataclass
 class Monitor:
-    """Counts what a run has done and shows it while it runs.
+    """Progress of a run, counted per shard and shown within a `with` block.
 
     Attributes:
-        log: where to; a bar where it has one, else events.
-        n_shards: shards of this run.
-        n_clips: clips of these; None where only reading will tell.
-        on_commit: told of the record of every shard that is committed.
-        committed: counts of the shards committed in this run.
-        shards_done: how many these are.
-        failed: shards given up, with the reason.
-        passed_over: Members of tars that are no clips, of the shards committed, by ending.
-        without_clips: Number of containers committed that hold no clip.
+        log: The run's log, which receives progress events or shows the bar.
+        n_shards: Number of shards of this run.
+        n_clips: Number of clips of these shards; None if it is known only after reading containers.
+        on_commit: Callback that receives the record of each committed shard.
+        committed: Counts over the shards committed in this run.
+        shards_done: Number of shards committed in this run.
+        failed: Shards given up, each with the reason.
+        passed_over: Number of tar members that are not clips, by file ending, over the committed
+            shards.
+        without_clips: Number of committed containers that hold no clip.
     """
 
     log: RunLog
@@ -79,44 +82,44 @@ class Monitor:
         return time.monotonic() - self._started
 
     def start_phase(self, name: str, text: str) -> None:
-        """Say what the run does from now on, until its first clips or windows are embedded.
+        """Log the phase that the run enters, and show it until the first windows are embedded.
 
         Args:
-            name: Name of the phase, for programs.
-            text: What the run does, for people, such as `loading the model`.
+            name: Name of the phase in the JSON log.
+            text: Description of the phase, such as `loading the model`.
         """
         self._phase = text, time.monotonic()
         self.log.report("phase", text, phase=name)
 
     def in_flight(self, counts: Iterable[Counts]) -> None:
-        """The counts of the shards under way."""
+        """Set the counts of the shards in flight."""
         running = Counts()
         for each in counts:
             running.add(each)
         self._running = running
 
     def shard_done(self, record: CommitRecord) -> None:
-        """A shard is committed."""
+        """Count a committed shard, and log it."""
         self._running = Counts()
         self.committed.add(record.counts)
         self.shards_done += 1
-        of = record.container
+        container = record.container
         self.log.detail(
             "shard_done",
             f"shard {record.shard}: {count(record.clips, 'clip')}, "
             f"{count(sum(record.errors.values()), 'error')}",
             shard=record.shard,
-            container=of and of.uri,
-            part=(of and of.part) or None,
+            container=container and container.uri,
+            part=(container and container.part) or None,
             **_fields(record.counts),
             seconds=record.stage_s,
         )
         self.passed_over.update(record.passed_over)
-        if of and not record.clips:
-            self._tell_of_no_clips(of, record.passed_over)
+        if container and not record.clips:
+            self._report_no_clips(container, record.passed_over)
         self.on_commit(record)
 
-    def _tell_of_no_clips(self, container: Container, passed_over: Counter[str]) -> None:
+    def _report_no_clips(self, container: Container, passed_over: Counter[str]) -> None:
         self.without_clips += 1
         if self.without_clips > NO_CLIPS_SHOWN:
             return
@@ -130,10 +133,10 @@ class Monitor:
         )
 
     def shard_retried(self, shard: Shard, attempt: int, reason: str) -> None:
-        """A try of a shard failed, another follows."""
+        """Log that an attempt at a shard failed and another attempt follows."""
         self.log.report(
             "shard_retried",
-            f"shard {shard.shard_id}: try {attempt} failed, trying again: {reason}",
+            f"shard {shard.shard_id}: attempt {attempt} failed, retrying: {reason}",
             "warning",
             shard=shard.shard_id,
             attempt=attempt,
@@ -141,7 +144,7 @@ class Monitor:
         )
 
     def shard_failed(self, shard: Shard, reason: str) -> None:
-        """A shard is given up."""
+        """Record that a shard is given up, and log it."""
         self._running = Counts()
         self.failed.append((shard, reason))
         self.log.report(
@@ -153,7 +156,7 @@ class Monitor:
         )
 
     def line(self) -> str:
-        """Where the run is, in one line."""
+        """Return the progress of the run as one line."""
         return self._line(*self._so_far())
 
     def _line(self, counts: Counts, left_s: float | None) -> str:
@@ -177,10 +180,10 @@ class Monitor:
         return ", ".join(part for part in parts if part)
 
     def totals(self, counts: Counts | None = None) -> dict[str, Any]:
-        """Fields of an event that say where the run is.
+        """Return the progress of the run as fields of a log event.
 
         Args:
-            counts: of what; by default what is committed.
+            counts: Counts to report; by default those of the committed shards.
         """
         counts = self.committed if counts is None else counts
         return {
@@ -194,12 +197,12 @@ class Monitor:
         }
 
     def _so_far(self) -> tuple[Counts, float | None]:
-        """What is committed or under way, and seconds that are left, where they can be known."""
+        """Return the counts of committed and running shards, and the seconds left, if known."""
         counts = Counts()
         counts.add(self.committed)
         counts.add(self._running)
         left_s = self._time_left.estimate(self._share(counts), time.monotonic())
-        # Of a long recording what is embedded so far counts, before all of it is.
+        # The windows of a long recording count as soon as they are embedded.
         counts.windows += counts.open_windows
         counts.audio_s += counts.open_audio_s
         return counts, left_s
@@ -208,13 +211,13 @@ class Monitor:
         return counts.audio_s / max(self.wall_s, 1e-9)
 
     def _share(self, counts: Counts) -> float:
-        """Return how much of the run is done, by clips where they are known, else by shards."""
-        done, in_all = (
+        """Return the share of the run that is done, by clips if their number is known."""
+        done, total = (
             (self.shards_done, self.n_shards)
             if self.n_clips is None
             else (counts.clips + counts.open_clips, self.n_clips)
         )
-        return min(1.0, done / in_all) if in_all else 1.0
+        return min(1.0, done / total) if total else 1.0
 
     def _show(self) -> None:
         has_bar = self.log.has_bar
@@ -241,7 +244,7 @@ def _fields(counts: Counts) -> dict[str, Any]:
 
 
 def summary(title: str, counts: Counts, wall_s: float, location: str) -> RichTable:
-    """The table at the end of a run."""
+    """Return the summary of a run, as a table for the terminal."""
     table = RichTable(title=title, show_header=False, title_justify="left")
     table.add_column(justify="right")
     table.add_column(overflow="fold")
@@ -260,7 +263,7 @@ def summary(title: str, counts: Counts, wall_s: float, location: str) -> RichTab
 
 
 def fidelity_text(fidelity: Mapping[str, Any]) -> str:
-    """What a precision costs, in one line."""
+    """Return how close a precision is to fp32, as one line."""
     return (
         f"fidelity to fp32: cosine min {fidelity['cosine_min']:.5f} "
         f"mean {fidelity['cosine_mean']:.5f} over {count(fidelity['windows'], 'window')} "

@@ -1,8 +1,8 @@
-"""What a run says while it runs: lines for people, or one JSON object a line for programs.
+"""The log of a run: lines of text for people, or JSON with one event per line for programs.
 
-Both are made of the same events. As JSON, whatever else this process prints (warnings, notes of C
-libraries, Ray's news of dead workers) becomes events as well, so that every line can be parsed.
-What a process says in the moment in which it crashes may be lost then.
+Both come from the same events. In JSON mode, all other output of the process (warnings, messages of
+C libraries, Ray's reports of dead workers) also becomes events, so that every line can be parsed.
+Output that is written while the process crashes may be lost in this mode.
 """
 
 import contextlib
@@ -31,18 +31,19 @@ EXIT_FAILED = 3
 EXIT_TOO_MANY_ERRORS = 4
 EXIT_STOPPED = 130
 _DRAIN_S = 2.0
+"""Time to wait at the end for output that is still in the pipe, in seconds."""
 
 Level = Literal["info", "warning", "error"]
 
 
 @dataclass
 class RunLog:
-    """Takes the events of a run.
+    """The log of a run.
 
     Attributes:
-        console: where they go.
-        as_json: as JSON, else the messages alone.
-        storage: knows the credentials that must not be shown.
+        console: Console that the log is written to.
+        as_json: Whether to write events as JSON; otherwise only their messages are written.
+        storage: Storage options with the credentials to redact.
     """
 
     console: Console
@@ -53,17 +54,17 @@ class RunLog:
     @property
     def has_bar(self) -> bool:
         """Whether progress is shown as a bar; a dumb terminal gets lines."""
-        is_clever = self.console.is_terminal and not self.console.is_dumb_terminal
-        return is_clever and not self.as_json
+        can_redraw = self.console.is_terminal and not self.console.is_dumb_terminal
+        return can_redraw and not self.as_json
 
     def report(self, event: str, message: str, level: Level = "info", **fields: Any) -> None:
-        """Something that people are told as well.
+        """Write an event to the log, in text mode too.
 
         Args:
-            event: what has happened, a name in snake_case that stays what it is.
-            message: the line for people.
-            level: how bad it is.
-            fields: for programs, JSON values with their unit in the name; None is left out.
+            event: Stable name of the event, in snake_case.
+            message: Line of text for people.
+            level: Severity of the event.
+            fields: JSON values for programs, with units in their names; None values are left out.
         """
         if self.as_json:
             self.detail(event, message, level, **fields)
@@ -71,22 +72,29 @@ class RunLog:
             print_line(self.console, self.storage.redact(message), 2)
 
     def detail(self, event: str, message: str, level: Level = "info", **fields: Any) -> None:
-        """Something that only programs are told; as `tell`."""
+        """Write an event to the log in JSON mode only.
+
+        Args:
+            event: Stable name of the event, in snake_case.
+            message: Line of text for people.
+            level: Severity of the event.
+            fields: JSON values for programs, with units in their names; None values are left out.
+        """
         if not self.as_json:
             return
-        told = {"time": _now(), "level": level, "event": event, "message": message, **fields}
-        # ASCII, as a path need not be text; `redact` may be slow, and is not for numbers.
-        line = json.dumps({k: self._redacted(v) for k, v in told.items() if v is not None})
+        record = {"time": _now(), "level": level, "event": event, "message": message, **fields}
+        # The line is ASCII, because a path may contain bytes that are not valid text.
+        line = json.dumps({k: self._redact(v) for k, v in record.items() if v is not None})
         with self._lock:
             self.console.file.write(line + "\n")
             self.console.file.flush()
 
-    def _redacted(self, value: Any) -> Any:
+    def _redact(self, value: Any) -> Any:
         if isinstance(value, str):
             return self.storage.redact(value)
         if isinstance(value, Mapping):
-            return {name: self._redacted(each) for name, each in value.items()}
-        return [self._redacted(each) for each in value] if isinstance(value, list) else value
+            return {name: self._redact(each) for name, each in value.items()}
+        return [self._redact(each) for each in value] if isinstance(value, list) else value
 
 
 def _now() -> str:
@@ -94,7 +102,7 @@ def _now() -> str:
 
 
 def exit_code(error: BaseException) -> int:
-    """Of a run that an error ended."""
+    """Return the exit code of a run that ended with an error."""
     if isinstance(error, UsageError | ModelError):
         return EXIT_USAGE
     if isinstance(error, Stopped):
@@ -104,40 +112,43 @@ def exit_code(error: BaseException) -> int:
 
 @contextlib.contextmanager
 def json_log() -> Iterator[RunLog]:
-    """A log in JSON on standard error, with all that is printed within the block.
+    """Open a JSON log on standard error that also captures all other output within the block.
 
-    An error that leaves the block is told as the end of the run.
+    An error that leaves the block is logged as the end of the run.
+
+    Yields:
+        The log.
 
     Raises:
-        SystemExit: in place of that error, with its exit code.
+        SystemExit: An error left the block; the exit code is the error's.
     """
     with contextlib.ExitStack() as stack:
         own = [stack.enter_context(os.fdopen(os.dup(number), "w")) for number in (1, 2)]
         log = RunLog(Console(file=own[1], force_terminal=False), as_json=True)
         reader, writer = os.pipe()
-        _print_to(writer, writer)
+        _redirect_output(writer, writer)
         os.close(writer)
-        # A thread that lives as long as the pipe does, which children of this process may keep.
+        # A daemon, because a child process that inherited the pipe would keep the thread alive.
         forwarding = threading.Thread(target=_forward, args=(reader, log), daemon=True)
         forwarding.start()
         try:
             yield log
         except (Exception, Stopped) as error:
-            sys.exit(_tell_end(log, error))
+            sys.exit(_report_end(log, error))
         finally:
-            _print_to(*(file.fileno() for file in own))
+            _redirect_output(*(file.fileno() for file in own))
             forwarding.join(_DRAIN_S)
 
 
-def _print_to(out: int, err: int) -> None:
-    """Have standard output and standard error be these files from now on."""
+def _redirect_output(out: int, err: int) -> None:
+    """Redirect standard output and standard error to two file descriptors."""
     for number, stream, file in ((1, sys.stdout, out), (2, sys.stderr, err)):
         stream.flush()
         os.dup2(file, number)
 
 
-def _tell_end(log: RunLog, error: BaseException) -> int:
-    """That an error has ended the run; the exit code."""
+def _report_end(log: RunLog, error: BaseException) -> int:
+    """Log that an error ended the run, and return the exit code."""
     code = exit_code(error)
     is_ours = isinstance(error, PipelineError | ModelError | Stopped)
     log.detail(
@@ -153,7 +164,7 @@ def _tell_end(log: RunLog, error: BaseException) -> int:
 
 
 def _forward(reader: int, log: RunLog) -> None:
-    """What others print, as events."""
+    """Log each line of a pipe as an `other_output` event."""
     with os.fdopen(reader, errors="backslashreplace") as lines, contextlib.suppress(ValueError):
         for line in lines:
             if text := line.strip():

@@ -1,8 +1,8 @@
-"""Being told to stop: SIGINT (Ctrl-C) and SIGTERM, at any moment of a run.
+"""Handling of SIGINT (Ctrl-C) and SIGTERM at any moment of a run.
 
-While a run starts up, or embeds in this process, a signal raises `Stopped` where it strikes:
-nothing half-done counts, as only commit records make rows count. While shards are out on Ray the
-signal is noted instead, so that what is nearly finished can still be committed.
+While a run starts up, or embeds in this process, a signal raises `Stopped` at once. This is safe
+because rows count only once their commit record exists. While shards are in flight on Ray, the
+signal is only recorded, so that shards that are nearly finished can still be committed.
 """
 
 import contextlib
@@ -13,27 +13,29 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE_S = 5.0
+"""Time in seconds that shards in flight have to commit after a signal to stop."""
 
 
 def grace_s() -> float:
-    """How long shards under way may take to commit, once the run has been told to stop.
+    """Return the time in seconds that shards in flight have to commit after a signal to stop.
 
-    `ray job stop` kills a while after its SIGTERM. A run that is killed tells nobody how it ended,
-    and leaves a lease that the next one has to wait for: so that also takes its part of the while.
+    `ray job stop` kills the process some time after its SIGTERM. A killed run cannot report how it
+    ended, and leaves a lease that the next run must wait for. So in a Ray job only a third of that
+    time is for commits, and the rest is for the end of the run.
     """
     return min(GRACE_S, stop_wait_s() / 3) if is_ray_job() else GRACE_S
 
 
 class Stopped(KeyboardInterrupt):
-    """The run was told to stop."""
+    """Error raised in a run that received a signal to stop."""
 
 
 class StopRequest:
-    """Whether a signal to stop has come.
+    """The state of a request to stop the run, set by signals.
 
     Attributes:
-        requested: one has.
-        at_once: Nothing in flight may be committed any more: another run has the table.
+        requested: Whether a signal to stop has arrived.
+        at_once: Whether shards in flight may no longer commit, because another run has the table.
     """
 
     def __init__(self) -> None:
@@ -42,25 +44,25 @@ class StopRequest:
         self._is_deferred = False
 
     def install(self) -> None:
-        """Take over the signals; again after a library has taken them for itself."""
+        """Install the signal handlers; call again after a library has replaced them."""
         for number in SIGNALS:
             signal.signal(number, self._handle)
 
     def signal(self) -> None:
-        """Stop the run from any of its threads, as if SIGTERM had come."""
+        """Stop the run from any of its threads, as if SIGTERM had arrived."""
         os.kill(os.getpid(), signal.SIGTERM)
 
     def table_lost(self) -> None:
-        """Stop the run from any of its threads, without time for what is in flight."""
+        """Stop the run from any of its threads, without time for shards in flight to commit."""
         self.at_once = True
         self.signal()
 
     @contextlib.contextmanager
     def deferred(self) -> Iterator[None]:
-        """Within the block a first signal is noted, not raised; a second one raises all the same.
+        """Record the first signal within the block instead of raising; a second signal raises.
 
         Raises:
-            Stopped: on entry, where one has come already.
+            Stopped: A signal has arrived before the block.
         """
         if self.requested:
             raise Stopped
@@ -78,7 +80,7 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[StopRequest]:
-    """A `StopRequest` that holds the signals within the block."""
+    """Open a `StopRequest` that handles the signals within the block."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     stop = StopRequest()
     stop.install()
@@ -90,16 +92,16 @@ def stop_signals() -> Iterator[StopRequest]:
 
 
 STOP_WAIT_VARIABLE = "RAY_JOB_STOP_WAIT_TIME_S"
-"""Seconds from a stopped job's SIGTERM to its SIGKILL; Ray reads it in the job's environment."""
+"""Variable in a job's environment from which Ray reads the seconds from SIGTERM to SIGKILL."""
 _JOB_VARIABLE = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-_RAYS_STOP_WAIT_S = 3.0
+_DEFAULT_STOP_WAIT_S = 3.0
 
 
 def is_ray_job() -> bool:
-    """Whether Ray Jobs has started this process."""
+    """Return whether Ray Jobs started this process."""
     return _JOB_VARIABLE in os.environ
 
 
 def stop_wait_s() -> float:
-    """How long after a job's SIGTERM Ray kills it."""
-    return float(os.environ.get(STOP_WAIT_VARIABLE, _RAYS_STOP_WAIT_S))
+    """Return the time in seconds from a Ray job's SIGTERM to its SIGKILL."""
+    return float(os.environ.get(STOP_WAIT_VARIABLE, _DEFAULT_STOP_WAIT_S))

@@ -1,4 +1,4 @@
-"""Lines on a terminal: wrapped between words, without control characters of strangers."""
+"""Printing of lines to a terminal, wrapped between words and with control characters escaped."""
 
 import textwrap
 
@@ -11,13 +11,13 @@ from pipeline.printable import escape_control
 def print_line(out: Console, line: str, indent: int = 0) -> None:
     """Print one line of text.
 
-    On a terminal it is wrapped between words, so that no number or path that fits is split.
-    Elsewhere it stays one line, so that `grep` finds all of it.
+    On a terminal, the line is wrapped between words, so that no number or path that fits is split.
+    Elsewhere it stays a single line, so that `grep` finds all of it.
 
     Args:
         out: Console to print to.
-        line: Text to print; control characters in it are shown as escapes.
-        indent: Width of the margin of the lines after the first.
+        line: Text to print; control characters are shown as escapes.
+        indent: Indentation of the lines after the first, in characters.
     """
     line = escape_control(line)
     if out.is_terminal:
@@ -33,12 +33,12 @@ def print_line(out: Console, line: str, indent: int = 0) -> None:
 
 
 def print_row(out: Console, name: str, text: str, width: int = 10) -> None:
-    """Print a name and what is known by it, in two columns.
+    """Print a name and its text in two columns.
 
     Args:
         out: Console to print to.
         name: Name in the first column; empty where the row continues the one before.
         text: Text of the second column.
-        width: Width of the first column.
+        width: Width of the first column, in characters.
     """
     print_line(out, f"{name:<{width}} {text}", width + 1)

@@ -1,17 +1,18 @@
-"""How much time a run still needs: no number before one can be known."""
+"""An estimate of a run's remaining time, withheld until enough of the run is done."""
 
 LEAST_S = 10.0
-"""How long a run must have been embedding before its remaining time is estimated."""
+"""Shortest embedding time before an estimate, in seconds."""
 LEAST_SHARE = 0.02
+"""Smallest share of the run, 0 to 1, that must be done before an estimate."""
 PATIENT_S = 60.0
-"""After this time a smaller share than `LEAST_SHARE` is enough for an estimate."""
+"""Embedding time in seconds after which `LEAST_SHARE` no longer applies."""
 
 
 class TimeLeft:
-    """Estimates the remaining time of a run from the share of it that is done.
+    """Estimator of a run's remaining time, from the share of the run that is done.
 
-    The time before the first clip or window (starting Ray, loading the model) does not count: it
-    is spent once, and would make the first estimates many times too long.
+    The time before the first clip or window (starting Ray, loading the model) does not count. It is
+    spent only once, and would make the first estimates many times too long.
     """
 
     def __init__(self) -> None:
@@ -19,11 +20,12 @@ class TimeLeft:
         self._share = 0.0
 
     def estimate(self, share: float, now_s: float) -> float | None:
-        """Return the remaining seconds, None as long as too little is done to know.
+        """Return the remaining seconds, or None until enough of the run is done.
 
         Args:
-            share: Share of the run that is done, 0 to 1.
-            now_s: Current time, in seconds of a monotonic clock.
+            share: Share of the run that is done, 0 to 1. A share smaller than the first one
+                restarts the estimate.
+            now_s: Current time of a monotonic clock, in seconds.
         """
         if not self._share or share < self._share:
             self._since_s, self._share = now_s, share

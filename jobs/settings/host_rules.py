@@ -1,6 +1,7 @@
-"""Which hosts a list of recordings may name and which parts of URLs are kept, for verify and plan.
+"""The rules for hosts and URL parameters, as `verify` and `plan` apply them.
 
-Such settings decide which clips there are, so what is not given is as in the table's last run.
+The rules decide which clips a source has. So a rule that is not given is taken from the table's
+last run.
 """
 
 import json
@@ -16,31 +17,31 @@ from pipeline.sources.listing import SourceOptions
 from pipeline.table.store.base import TableStore
 
 RULE_NAMES = ("allow_hosts", "no_local", "keep_query", "strip_query")
-"""Settings of a run that decide it."""
+"""Settings that limit the hosts a list may name, and select the URL parameters that are kept."""
 
 
 def rules_of_table(store: TableStore) -> dict[str, Any]:
-    """Return these settings of a table's last run; empty where it has left none.
+    """Return the rules of a table's last run, by setting; empty if the table has no settings.
 
     Args:
-        store: The files of the table.
+        store: The table's files.
     """
     try:
         settings = json.loads(store.read(SETTINGS_NAME) or b"{}").get("settings", {})
         return {name: settings[name] for name in RULE_NAMES if name in settings}
     except (ValueError, TypeError, AttributeError):
-        return {}  # a damaged note is for `retry` to refuse
+        return {}  # only `retry` depends on the file, and refuses a damaged one
 
 
 def with_rules(
     options: SourceOptions, given: Mapping[str, Any], store: TableStore
 ) -> SourceOptions:
-    """Return the options of a source with the rules that were given, or are the table's.
+    """Return options with the rules that were given, and the table's rules for the others.
 
     Args:
-        options: How the source is taken.
-        given: Settings by name; None values were not given.
-        store: The files of the table.
+        options: Options for listing the source.
+        given: Rules by setting; None for a rule that was not given.
+        store: The table's files.
     """
     rules = rules_of_table(store) | {k: v for k, v in given.items() if v is not None}
     names = {name: _as_names(rules.get(name, ())) for name in RULE_NAMES if name != "no_local"}

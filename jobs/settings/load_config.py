@@ -1,6 +1,6 @@
-"""A YAML file and the options that were given to the settings of a run, or to one line of refusal.
+"""Loading of settings from a YAML file and from options, with errors of one line.
 
-An option that is given wins over the file, the file over the default.
+An option overrides the file, and the file overrides the default.
 """
 
 import contextlib
@@ -20,15 +20,16 @@ from pipeline.errors import UsageError
 def load_config(
     path: Path | None, options: Mapping[str, Any], base: Mapping[str, Any] | None = None
 ) -> EmbedConfig:
-    """Settings from a YAML file and the options that were given.
+    """Load the settings of a run, which must name its sources and its table.
 
     Args:
-        path: the file; None for none.
-        options: by field name; None values were not given.
-        base: settings that both of these win over.
+        path: The YAML file; None for no file.
+        options: Options by field name; None for an option that was not given.
+        base: Settings that the file and the options override.
 
     Raises:
-        UsageError: unreadable YAML, an unknown field, a bad value; the message names it.
+        UsageError: The file cannot be read, or a setting is missing, unknown or invalid; the
+            message names it.
     """
     config = read_config(path, options, base)
     if not config.sources or not config.table:
@@ -39,17 +40,18 @@ def load_config(
 def read_config(
     path: Path | None, options: Mapping[str, Any], base: Mapping[str, Any] | None = None
 ) -> EmbedConfig:
-    """As `load_config`, but sources and table need not be named.
+    """Load settings like `load_config`, but allow missing sources and a missing table.
 
     Args:
-        path: the file; None for none.
-        options: by field name; None values were not given.
-        base: settings that both of these win over.
+        path: The YAML file; None for no file.
+        options: Options by field name; None for an option that was not given.
+        base: Settings that the file and the options override.
 
     Raises:
-        UsageError: as `load_config`.
+        UsageError: The file cannot be read, or a setting is unknown or invalid; the message names
+            it.
     """
-    from_file = {name: value for name, value in _from_file(path).items() if value is not None}
+    from_file = {name: value for name, value in _read_file(path).items() if value is not None}
     given = {name: value for name, value in options.items() if value is not None}
     in_file = from_file.keys() - given.keys()
     try:
@@ -64,15 +66,20 @@ def read_config(
 
 
 def wants_json(path: Path | None, options: Mapping[str, Any]) -> bool:
-    """Whether the log is to be JSON, asked before it is known whether the settings are right."""
+    """Return whether the log is JSON, before the settings are checked.
+
+    Args:
+        path: The YAML file; None for no file. A file that cannot be read counts as empty.
+        options: Options by field name.
+    """
     given = options.get("log_format")
     if given is None:
         with contextlib.suppress(UsageError):
-            given = _from_file(path).get("log_format")
+            given = _read_file(path).get("log_format")
     return given == "json"
 
 
-def _from_file(path: Path | None) -> dict[str, Any]:
+def _read_file(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     loaded = read_yaml(path) or {}

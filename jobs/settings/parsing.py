@@ -1,43 +1,46 @@
-"""Settings as people write them, as options or in YAML, to the values that they stand for."""
+"""Validators that convert settings from the texts of options and YAML to typed values."""
 
 import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 
 def split_commas(text: str) -> tuple[str, ...]:
-    """`a, b` as its parts; none of an empty text."""
+    """Split a text such as `a, b` into its parts; an empty text has none."""
     return tuple(part.strip() for part in text.split(",")) if text else ()
 
 
 def as_names(value: object) -> object:
-    """Names in one text, with commas between; a list of YAML stays one."""
+    """Split a text at its commas; return any other value, such as a YAML list, unchanged."""
     return split_commas(value) if isinstance(value, str) else value
 
 
 def join_names(given: Sequence[str] | None) -> list[str] | None:
-    """Return all names of an option that was given any number of times.
+    """Return all names of a repeatable option, or None if the option was not given.
 
     Args:
-        given: Texts of the option, each with commas between its names; an empty text has none.
-            None and an empty list stand for an option that was not given.
+        given: Values of the option, each a list of names separated by commas. An empty text holds
+            no names. None and an empty list mean that the option was not given.
     """
     return [name for text in given for name in split_commas(text)] if given else None
 
 
 def as_pairs(value: object) -> object:
-    """One `NAME=VALUE` as all of them, and a mapping of YAML as pairs whose values are JSON."""
+    """Convert a single `NAME=VALUE` or a YAML mapping to a tuple of pairs.
+
+    The values of a mapping are written as JSON. Any other value is returned unchanged.
+    """
     if isinstance(value, Mapping):
         return tuple(f"{name}={json.dumps(each)}" for name, each in value.items())
     return (value,) if isinstance(value, str) else value
 
 
 def as_list(value: object) -> object:
-    """One text as a list of it; a path may hold commas."""
+    """Wrap a single text in a tuple without splitting it, as a path may contain commas."""
     return (value,) if isinstance(value, str) else value
 
 
@@ -47,7 +50,11 @@ _SECONDS = {"ms": 1e-3, "s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600, "d": 86
 
 
 def as_bytes(value: object) -> object:
-    """A size as `500MB` or `16GiB` in bytes; a plain number is bytes already."""
+    """Convert a size such as `500MB` or `16GiB` to bytes; a plain number is in bytes already.
+
+    Raises:
+        ValueError: The text is not a finite size.
+    """
     if not isinstance(value, str):
         return value
     match = _SIZE.fullmatch(value.strip())
@@ -60,7 +67,11 @@ def as_bytes(value: object) -> object:
 
 
 def as_seconds(value: object) -> object:
-    """A length of time as `500ms`, `10s`, `5min` or `2h` in seconds; a plain number is seconds."""
+    """Convert a duration such as `500ms`, `5min` or `2h` to seconds.
+
+    A plain number is in seconds already. A text that is not a duration is returned unchanged, for
+    pydantic to refuse.
+    """
     if not isinstance(value, str):
         return value
     match = _DURATION.fullmatch(value.strip())
@@ -70,11 +81,21 @@ def as_seconds(value: object) -> object:
     return float(number) * _SECONDS[unit.lower() if unit else "s"]
 
 
-def with_always(always: str) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
-    """Adds what is written whether or not it is asked for, and drops what is said twice."""
-    return lambda names: tuple(dict.fromkeys((always, *names)))
+def prepend_name(required: str) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
+    """Return a validator that puts a required name first and drops duplicate names."""
+    return lambda names: tuple(dict.fromkeys((required, *names)))
 
 
 Bytes = Annotated[int, BeforeValidator(as_bytes)]
 Seconds = Annotated[float, BeforeValidator(as_seconds)]
 Names = Annotated[tuple[str, ...], BeforeValidator(as_names)]
+Tables = Annotated[
+    tuple[Literal["clips", "windows", "timestamps"], ...],
+    BeforeValidator(as_names),
+    AfterValidator(prepend_name("clips")),
+]
+Outputs = Annotated[
+    tuple[Literal["embedding", "logits", "labels"], ...],
+    BeforeValidator(as_names),
+    AfterValidator(prepend_name("embedding")),
+]

@@ -1,7 +1,7 @@
-"""What is wrong with the settings of a run, in the words of whoever gave them.
+"""Messages for invalid settings, in terms of the options and YAML keys that the user wrote.
 
-A setting given as an option is called by its option (`--hop-s`), one from a file as it stands there
-(`hop_s`). A value of the wrong kind is explained without the terms of the library that checks it.
+A setting given as an option is named by its option (`--hop-s`), and a setting from a file by its
+key (`hop_s`). Invalid values are explained without pydantic's terms.
 """
 
 import re
@@ -13,7 +13,7 @@ from pipeline.wording import nearest_name, unknown_name
 
 _ARGUMENTS = {"sources": "SOURCE", "table": "TABLE"}
 _SECRET = {"storage_options"}
-"""Settings whose values may hold credentials and are not repeated."""
+"""Settings whose values may contain credentials, which messages must not repeat."""
 _KINDS = {
     "float": "must be a number",
     "int": "must be a whole number",
@@ -24,17 +24,17 @@ _KINDS = {
     "finite": "must be a finite number",
     "missing": "must be given",
 }
-"""What a value must be, by the first word of the kind of problem."""
+"""Requirements on a value, by the first word of pydantic's error type."""
 _BOUNDS = {"greater_than": "gt", "greater_than_equal": "ge", "less_than": "lt"}
 _BOUNDS |= {"less_than_equal": "le"}
 _BOUND_TEXTS = {"gt": "greater than", "ge": "at least", "lt": "less than", "le": "at most"}
 
 
 def explain_problems(problems: Iterable[Mapping[str, Any]], in_file: Collection[str]) -> str:
-    """Return one line about everything that is wrong with the settings.
+    """Return one line that explains all problems of the settings.
 
     Args:
-        problems: Problems as pydantic lists them.
+        problems: Problems as listed by pydantic's `ValidationError.errors`.
         in_file: Names of the settings that come from a file.
     """
     by_setting: dict[str, list[Mapping[str, Any]]] = {}
@@ -44,10 +44,10 @@ def explain_problems(problems: Iterable[Mapping[str, Any]], in_file: Collection[
 
 
 def spell_settings(message: str, in_file: Collection[str]) -> str:
-    """Return a message in which settings are called as they were given.
+    """Return a message with its settings spelled as the user gave them.
 
     Args:
-        message: Message that begins with the name of a setting, or names some with underscores.
+        message: Message that begins with a setting's name, or contains names with underscores.
         in_file: Names of the settings that come from a file.
     """
 
@@ -60,7 +60,7 @@ def spell_settings(message: str, in_file: Collection[str]) -> str:
 
 
 def spell_setting(name: str, in_file: Collection[str]) -> str:
-    """Return the name of a setting as it was given, or would be given on the command line."""
+    """Return a setting's YAML key if it comes from a file, else its option or argument."""
     if name in in_file:
         return name
     return _ARGUMENTS.get(name) or f"--{name.replace('_', '-')}"
@@ -73,16 +73,16 @@ def _explain(name: str, problems: list[Mapping[str, Any]], in_file: Collection[s
     if first["type"] == "extra_forbidden":
         return unknown_name("setting", name, EmbedConfig.model_fields)
     spelled = spell_setting(name, in_file)
-    # A setting of several kinds has a problem with each of them.
-    wanted = " or ".join(dict.fromkeys(_wanted(problem) for problem in problems))
-    wanted = wanted.replace(" or must be", " or")
+    # pydantic lists a problem for each type of a union, such as `int | Literal["auto"]`.
+    required = " or ".join(dict.fromkeys(_requirement(problem) for problem in problems))
+    required = required.replace(" or must be", " or")
     if name in _SECRET:
-        return f"{spelled} {wanted}"
+        return f"{spelled} {required}"
     given = first["input"]
-    return f"{spelled} {wanted} (got {given!r}){_suggestion(given, problems)}"
+    return f"{spelled} {required} (got {given!r}){_suggestion(given, problems)}"
 
 
-def _wanted(problem: Mapping[str, Any]) -> str:
+def _requirement(problem: Mapping[str, Any]) -> str:
     kind, context = str(problem["type"]), problem.get("ctx", {})
     if kind in _BOUNDS:
         bound = _BOUNDS[kind]

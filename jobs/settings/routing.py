@@ -1,7 +1,7 @@
-"""Which archs a run embeds with, up to which length, and the weights of each.
+"""Selection of a run's archs by clip length, and of the weights for each arch.
 
-With `--long-clips window` one arch sees everything, longer clips in windows. With `route` a clip of
-up to 10, 20 or 30 s goes whole through the arch that was trained on such clips.
+With `--long-clips window` a single arch embeds all clips, and longer clips are cut into windows.
+With `route`, a clip of up to 10, 20 or 30 s is embedded whole by the arch trained on that length.
 """
 
 from collections.abc import Sequence
@@ -9,16 +9,20 @@ from collections.abc import Sequence
 from models.archs import ArchSpec, arch_spec
 
 ROUTED_S = 10.0
-"""Length in seconds up to which `--arch` has the clips of a routed run."""
+"""Longest clip that `--arch` embeds in a routed run, in seconds."""
 _LONGER_ARCHS = ("passt_20sec", "passt_30sec")
 
 
 def run_archs(arch: str, long_clips: str) -> tuple[ArchSpec, ...]:
-    """The archs of a run, by length.
+    """Return the archs of a run, ordered by the length of the clips that they embed.
+
+    Args:
+        arch: Name of the arch for the shortest clips.
+        long_clips: `window` or `route`.
 
     Raises:
-        UnknownArchError: no such arch.
-        ValueError: the arch cannot be the first of a routed run.
+        UnknownArchError: There is no such arch.
+        ValueError: The arch cannot be the first of a routed run.
     """
     first = arch_spec(arch)
     if long_clips == "window":
@@ -32,16 +36,17 @@ def run_archs(arch: str, long_clips: str) -> tuple[ArchSpec, ...]:
 
 
 def weights_by_arch(weights: str, archs: Sequence[ArchSpec]) -> dict[str, str]:
-    """Where the weights of each arch come from.
+    """Return the source of the weights of each arch, by the name of the arch.
 
     Args:
-        weights: `auto` and `random:SEED` are for all archs, anything else for the one there is;
-            where there are several, `ARCH=SOURCE` for each, with commas between.
-        archs: of the run.
+        weights: Value of `--weights`. `auto` and `random:SEED` apply to all archs. Any other value
+            is the source of a single arch; for several archs it is `ARCH=SOURCE` for each,
+            separated by commas.
+        archs: The archs of the run.
 
     Raises:
-        UnknownArchError: no such arch.
-        ValueError: an arch has no weights, or has them twice, or is none of the run's.
+        UnknownArchError: There is no such arch.
+        ValueError: An arch has no weights, has two, or does not belong to the run.
     """
     names = [arch.name for arch in archs]
     if len(archs) == 1 or weights == "auto" or weights.partition(":")[0] == "random":
@@ -52,12 +57,12 @@ def weights_by_arch(weights: str, archs: Sequence[ArchSpec]) -> dict[str, str]:
         if not equals or not source:
             raise ValueError(
                 f"weights {part.strip()!r}: long_clips route takes ARCH=SOURCE for each of "
-                f"{', '.join(names)}, with commas between; or auto, or random:SEED"
+                f"{', '.join(names)}, separated by commas; or auto, or random:SEED"
             )
         name = arch_spec(arch).name
         if name in sources or name not in names:
-            wrong = "is given twice" if name in sources else "is no arch of this run"
-            raise ValueError(f"weights {part.strip()!r}: {arch} {wrong} ({', '.join(names)})")
+            problem = "is given twice" if name in sources else "is no arch of this run"
+            raise ValueError(f"weights {part.strip()!r}: {arch} {problem} ({', '.join(names)})")
         sources[name] = source
     if missing := [name for name in names if name not in sources]:
         raise ValueError(f"weights of {', '.join(missing)} are missing; add ARCH=SOURCE for each")

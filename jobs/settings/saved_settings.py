@@ -1,7 +1,8 @@
-"""The settings that a table was last embedded with, kept in it for `passtream retry`.
+"""The settings of the last run into a table, saved in the table for `passtream retry`.
 
-Sources, model and what is written: not where it ran, nor how the stores are reached. What holds a
-secret, or cannot be had again, is left out, and said to be.
+They name the sources, the model and the outputs, but not where the run took place or how the stores
+were accessed. A setting that contains a secret or cannot be reproduced is not saved; its name is
+recorded as withheld.
 """
 
 import json
@@ -9,7 +10,7 @@ import os
 from typing import Any
 
 from jobs.settings.config import EmbedConfig
-from jobs.settings.settings_seal import ask_for_settings_of_others, is_sealed, seal_of
+from jobs.settings.settings_seal import confirm_foreign_settings, is_sealed, seal_of
 from pipeline.errors import UsageError
 from pipeline.io.storage import is_uri
 from pipeline.table.store.base import TableStore
@@ -17,78 +18,82 @@ from pipeline.table_layout import META_DIR
 
 SETTINGS_NAME = f"{META_DIR}/settings.json"
 STDIN = "-"
-_MOST_BYTES = 1 << 20
-_OF_THE_PLACE = {
+_MAX_LENGTH = 1 << 20
+"""Longest value that is saved, in characters of JSON."""
+_NOT_SAVED = {
     *("table", "address", "in_process", "actors", "gpus_per_actor", "actor_timeout_s"),
     *("log_format", "storage_options", "store_timeout_s"),
     *("prune", "max_prune_ratio", "retry", "new_spec"),
 }
+"""Settings of one run or machine, which a retry does not repeat."""
 
 
 def save_settings(store: TableStore, config: EmbedConfig) -> None:
-    """Keep a run's settings, where the table does not have the same ones already.
+    """Save a run's settings in its table, unless the table already has the same settings.
 
     Args:
-        store: of the table, whose lock is held.
-        config: of the run.
+        store: The table's files; the caller holds the table's lock.
+        config: Settings of the run.
 
     Raises:
-        StoreError: the store refused.
+        StoreError: The settings cannot be read or written.
     """
-    noted = _noted(config)
-    if seal := seal_of(noted):
-        noted["seal"] = seal
-    content = json.dumps(noted, indent=1).encode()
+    note = _settings_note(config)
+    if seal := seal_of(note):
+        note["seal"] = seal
+    content = json.dumps(note, indent=1).encode()
     if store.read(SETTINGS_NAME) != content:
         with store.replacing(SETTINGS_NAME) as path:
             path.write_bytes(content)
 
 
 def load_settings(store: TableStore, is_agreed: bool = False) -> dict[str, Any]:
-    """The settings of the last run into a table.
+    """Return the settings of the last run into a table, by field name.
 
     Args:
-        store: Store of the table.
-        is_agreed: Whether settings that another user wrote are taken without a question.
+        store: The table's files.
+        is_agreed: Whether to accept settings that another user wrote without asking.
 
     Raises:
-        UsageError: there are none, or what cannot be kept is missing; the message says what to do.
-            Or the user does not agree to what another user's settings name.
+        UsageError: The table has no settings, or some were withheld; the message says what to do.
+            Or the user does not agree to the sources that another user's settings name.
     """
-    again = "give them in a --config file, or run the same `passtream embed` with --retry"
+    way_out = "give them in a --config file, or run the same `passtream embed` with --retry"
     content = store.read(SETTINGS_NAME)
     if content is None:
-        raise UsageError(f"table {store.location}: holds no settings of an earlier run; {again}")
+        raise UsageError(f"table {store.location}: holds no settings of an earlier run; {way_out}")
     try:
-        noted = json.loads(content)
-        settings, withheld = dict(noted["settings"]), list(noted["withheld"])
+        note = json.loads(content)
+        settings, withheld = dict(note["settings"]), list(note["withheld"])
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UsageError(f"{store.locate(SETTINGS_NAME)} is damaged ({error}); {again}") from error
+        raise UsageError(
+            f"{store.locate(SETTINGS_NAME)} is damaged ({error}); {way_out}"
+        ) from error
     if withheld:
         raise UsageError(
             f"table {store.location}: does not hold the {' and '.join(withheld)} of its last run, "
-            f"which came by standard input, are secret or too many; {again}"
+            f"which came from standard input, are secret or too many to save; {way_out}"
         )
-    if not is_sealed(noted):
-        ask_for_settings_of_others(store.location, settings, is_agreed)
+    if not is_sealed(note):
+        confirm_foreign_settings(store.location, settings, is_agreed)
     return settings
 
 
-def _noted(config: EmbedConfig) -> dict[str, Any]:
-    given = config.model_dump(mode="json", exclude_defaults=True, exclude=_OF_THE_PLACE)
-    given["sources"] = [_from_anywhere(source) for source in config.sources]
+def _settings_note(config: EmbedConfig) -> dict[str, Any]:
+    given = config.model_dump(mode="json", exclude_defaults=True, exclude=_NOT_SAVED)
+    given["sources"] = [_to_absolute(source) for source in config.sources]
     if not config.weights.startswith(("auto", "random:")) and "=" not in config.weights:
-        given["weights"] = _from_anywhere(config.weights)
-    withheld = [name for name, value in given.items() if not _may_be_kept(value, config)]
+        given["weights"] = _to_absolute(config.weights)
+    withheld = [name for name, value in given.items() if not _can_be_saved(value, config)]
     settings = {name: value for name, value in given.items() if name not in withheld}
     return {"settings": settings, "withheld": withheld}
 
 
-def _may_be_kept(value: Any, config: EmbedConfig) -> bool:
+def _can_be_saved(value: Any, config: EmbedConfig) -> bool:
     text = json.dumps(value)
     is_secret = config.storage.redact(text) != text
-    return not is_secret and len(text) <= _MOST_BYTES and value != [STDIN]
+    return not is_secret and len(text) <= _MAX_LENGTH and value != [STDIN]
 
 
-def _from_anywhere(location: str) -> str:
+def _to_absolute(location: str) -> str:
     return location if is_uri(location) or location == STDIN else os.path.abspath(location)

@@ -1,10 +1,11 @@
 """The config file that `passtream submit` sends, which may hold credentials.
 
-Ray unpacks what a job brings in a folder that every user of a node can read, on each node that runs
-a part of the job, and leaves it there. So the file can be read by its owner alone, and whichever
-process of the job comes first removes it: the driver once it has read it, a worker at its start. A
-file that a person has written is never removed: those of `submit` begin with a line of their own.
-It differs in each job, as Ray would hand on the folder of an earlier one with the same content.
+On each node that runs a part of the job, Ray unpacks the job's files into a folder that every user
+of the node can read, and leaves them there. So only the owner can read the file, and the first
+process of the job on a node removes it: the driver after reading it, a worker at its start. The
+first line of the file marks it as sent by `submit`; a file that a user wrote is never removed.
+That line also contains a random token, because Ray reuses the folder of an earlier job with the
+same content.
 """
 
 import contextlib
@@ -21,11 +22,11 @@ _MARK = "# Sent by passtream submit; the job removes it. "
 
 
 def write_config(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Write the settings of a job into the folder that is sent.
+    """Write the settings of a job into the folder that `submit` sends.
 
     Args:
         folder: Folder that becomes the working directory of the job.
-        settings: Settings of `passtream embed`, as YAML holds them.
+        settings: Settings of `passtream embed`, as values that YAML can represent.
     """
     text = f"{_MARK}{secrets.token_hex(8)}\n{yaml.safe_dump(dict(settings), sort_keys=False)}"
     handle = os.open(folder / CONFIG_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -34,7 +35,7 @@ def write_config(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def forget_config(path: Path = Path(CONFIG_NAME)) -> None:
-    """Remove a config file that `submit` has sent; any other file stays.
+    """Remove a config file that `submit` has sent; keep any other file.
 
     Args:
         path: Path of the file, relative to the working directory of the job.

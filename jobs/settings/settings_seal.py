@@ -1,9 +1,9 @@
-"""Whether this user wrote the settings that a table keeps, told by a seal that only they can make.
+"""A seal that shows whether this user wrote the settings saved in a table.
 
-`passtream retry TABLE` embeds what the table's settings name. A table that came from somebody else
-may name anything, so its sources are shown first and need a yes. The seal is a keyed hash of the
-settings; the key is a random file in the user's configuration folder, and never leaves it. A seal
-that is copied to another table says no more than that its settings are this user's.
+`passtream retry TABLE` embeds the sources that the table's settings name. A table of another user
+may name anything, so its sources are shown first and the user must confirm them. The seal is a
+keyed hash of the settings. The key is a random file in the user's configuration folder and never
+leaves it. A seal copied to another table proves only that this user wrote those settings.
 """
 
 import contextlib
@@ -24,79 +24,83 @@ from pipeline.errors import UsageError
 from pipeline.printable import escape_control
 
 _KEY_BYTES = 32
-_SHOWN = 10
+_MAX_SOURCES_SHOWN = 10
 
 
-def seal_of(noted: Mapping[str, Any]) -> str:
-    """Return the seal of settings; empty where this user can keep no key.
+def seal_of(note: Mapping[str, Any]) -> str:
+    """Return the seal of settings, in hexadecimal; empty if this user cannot keep a key.
 
     Args:
-        noted: Settings as a table keeps them, without a seal.
+        note: Content of the table's settings file, without a seal.
     """
-    key = _key()
-    content = json.dumps(noted, sort_keys=True).encode()
+    key = _load_or_create_key()
+    content = json.dumps(note, sort_keys=True).encode()
     return hmac.new(key, content, hashlib.sha256).hexdigest() if key else ""
 
 
-def is_sealed(noted: Mapping[str, Any]) -> bool:
-    """Return whether this user wrote settings that a table keeps.
+def is_sealed(note: Mapping[str, Any]) -> bool:
+    """Return whether this user wrote the settings saved in a table.
 
     Args:
-        noted: Content of the table's note: the settings, what was withheld, and the seal.
+        note: Content of the table's settings file: the settings, the names of the settings that
+            were not saved, and the seal.
     """
-    seal = seal_of({name: value for name, value in noted.items() if name != "seal"})
-    found = noted.get("seal")
+    seal = seal_of({name: value for name, value in note.items() if name != "seal"})
+    found = note.get("seal")
     if not (seal and isinstance(found, str)):
         return False
     return hmac.compare_digest(seal.encode(), found.encode(errors="replace"))
 
 
-def ask_for_settings_of_others(table: str, settings: Mapping[str, Any], is_agreed: bool) -> None:
-    """Show the sources that the settings of another user's table name, and ask whether to go on.
+def confirm_foreign_settings(table: str, settings: Mapping[str, Any], is_agreed: bool) -> None:
+    """Show the sources that another user's settings name, and ask whether to embed them.
 
     Args:
         table: Location of the table.
-        settings: Settings that the table keeps.
-        is_agreed: Whether the user has said yes already, by `--yes`.
+        settings: Settings saved in the table.
+        is_agreed: Whether the user has agreed already, with `--yes`.
 
     Raises:
-        UsageError: The user says no, or cannot be asked.
+        UsageError: The user says no, or cannot be asked because standard input is not a terminal.
     """
-    what = (
-        f"table {table}: its settings were not written by you on this machine, so look at what "
-        "they name before it is embedded"
+    warning = (
+        f"table {table}: its settings were not written by you on this machine, so check what they "
+        "name before it is embedded"
     )
-    named = _named(settings)
+    locations = _shown_locations(settings)
     if not is_agreed and not sys.stdin.isatty():
-        raise UsageError(f"{what}: {', '.join(named)}; --yes agrees")
-    print(f"passtream: {escape_control(what)}:", file=sys.stderr)
-    for each in named:
-        print(f"  {each}", file=sys.stderr)
+        raise UsageError(f"{warning}: {', '.join(locations)}; --yes agrees")
+    print(f"passtream: {escape_control(warning)}:", file=sys.stderr)
+    for location in locations:
+        print(f"  {location}", file=sys.stderr)
     if not is_agreed and not typer.confirm("Embed them?", err=True):
         raise UsageError(f"table {table}: not confirmed, so nothing was started")
 
 
-def _named(settings: Mapping[str, Any]) -> list[str]:
-    """Sources and checkpoints that settings name; of many, the first ones."""
+def _shown_locations(settings: Mapping[str, Any]) -> list[str]:
+    """Return the first few sources that settings name, and the checkpoints, as printable text."""
     sources = settings.get("sources")
     found = [str(each) for each in sources] if isinstance(sources, list) else [str(sources)]
-    shown = found[:_SHOWN]
-    if len(found) > _SHOWN:
-        shown.append(f"and {len(found) - _SHOWN:,} more sources")
+    shown = found[:_MAX_SOURCES_SHOWN]
+    if len(found) > _MAX_SOURCES_SHOWN:
+        shown.append(f"and {len(found) - _MAX_SOURCES_SHOWN:,} more sources")
     weights = str(settings.get("weights", "auto"))
     if not weights.startswith(("auto", "random:")):
         shown.append(f"weights {weights}")
     return [escape_control(each) for each in shown]
 
 
-def _key() -> bytes:
-    """This user's key, made where there is none; empty where it cannot be kept or read."""
+def _load_or_create_key() -> bytes:
+    """Return this user's key, and create it if there is none.
+
+    The key is empty if it cannot be written or read, or if other users can read it.
+    """
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
     path = Path(home) / "passtream" / "settings.key"
     with contextlib.suppress(OSError):
         with contextlib.suppress(FileExistsError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _create(path)
+            _create_key(path)
         status = path.stat()
         is_ours = status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & 0o077
         key = path.read_bytes() if is_ours else b""
@@ -104,8 +108,8 @@ def _key() -> bytes:
     return b""
 
 
-def _create(path: Path) -> None:
-    """Create the file of a key, whole, where there is none."""
+def _create_key(path: Path) -> None:
+    """Create the file of a key atomically, unless it exists."""
     if path.exists():
         return
     temp = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")

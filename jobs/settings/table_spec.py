@@ -1,4 +1,4 @@
-"""The settings of a run, and its weights, to the spec of the table that it writes."""
+"""Conversion between the settings of a run and the spec of the table that it writes."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -10,7 +10,7 @@ from pipeline.table.spec import OUTPUTS, TABLES, Route, TableSpec
 
 
 class _Weights(Protocol):
-    """What a table keeps of weights; they themselves import torch, which takes seconds."""
+    """The part of `Weights` that a table spec needs, without importing torch."""
 
     @property
     def origin(self) -> str: ...
@@ -21,12 +21,12 @@ class _Weights(Protocol):
 def table_spec(
     config: EmbedConfig, weights: Mapping[str, _Weights], columns: tuple[str, ...] = ()
 ) -> TableSpec:
-    """The spec of the table that these settings write.
+    """Return the spec of the table that a run with these settings writes.
 
     Args:
-        config: the settings.
-        weights: by arch.
-        columns: that the clips carry.
+        config: Settings of the run.
+        weights: Weights by the name of their arch.
+        columns: Columns of the source that are copied into the table.
     """
     first, kind = config.archs[0], config.timestamp_kind
     levels = timestamp_levels(kind, first) if kind else ()
@@ -53,7 +53,7 @@ def table_spec(
         max_clip_s=config.max_clip_s,
         max_clip_bytes=config.max_clip_bytes,
         short_tolerance=config.short_tolerance,
-        # In one order, whatever order they were given in.
+        # The order in which the user named them must not change the spec's digest.
         tables=tuple(name for name in TABLES if name in config.tables),
         outputs=tuple(name for name in OUTPUTS if name in config.outputs),
         top_k=config.n_labels,
@@ -66,7 +66,7 @@ def table_spec(
 
 
 def settings_of(spec: TableSpec) -> dict[str, Any]:
-    """The settings that a table was made with, by field name."""
+    """Return the settings that a table was made with, by field name of `EmbedConfig`."""
     return {
         "arch": spec.routes[0].arch,
         "long_clips": spec.long_clips,

@@ -1,1 +1,1 @@
-"""Ray Jobs: what is sent, to which cluster, and the log of the job."""
+"""Submission of runs to a Ray cluster as Ray Jobs, and the log of a submitted job."""

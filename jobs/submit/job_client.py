@@ -1,4 +1,4 @@
-"""Ray Jobs on some cluster: Ray's own client, with an answer in time and errors of one line."""
+"""Client of Ray Jobs on a cluster: Ray's own client, with timeouts and one-line errors."""
 
 import logging
 import os
@@ -17,12 +17,14 @@ from pipeline.io.storage import first_line
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 ADDRESS_VARIABLES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+"""Environment variables of Ray that may have the URL of a dashboard, in order of precedence."""
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 10.0, 120.0
-_HOW_TO_IDENTIFY = (
+_HOW_TO_AUTHENTICATE = (
     "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN_PATH to a file with the cluster's token or "
     "RAY_AUTH_TOKEN to the token itself"
 )
-_TALKATIVE = ("ray", "ray.dashboard.modules.dashboard_sdk")  # of packages that they upload
+_VERBOSE_LOGGERS = ("ray", "ray.dashboard.modules.dashboard_sdk")
+"""Loggers of Ray that report each upload of a package."""
 _STATUS_CODE = re.compile(r"status code (\d+)")
 _NOT_FOUND, _SERVER_ERROR = 404, 500
 
@@ -30,15 +32,15 @@ T = TypeVar("T")
 
 
 class ClusterLostError(PipelineError):
-    """A cluster that could be reached before cannot be now; what was asked may be done or not."""
+    """An error of a cluster that no longer answers; it may have carried out the request."""
 
 
 class _NotUnderstoodError(UsageError):
-    """What answers does not take what it was asked."""
+    """An error of a request that the server answers but rejects."""
 
 
 class _TimedClient(JobSubmissionClient):
-    """Ray's client waits for an answer for ever."""
+    """Ray's client with timeouts, as it would otherwise wait for an answer forever."""
 
     def _do_request(self, method: str, endpoint: str, **options: Any) -> Any:
         timeout_s = (CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S)
@@ -46,76 +48,78 @@ class _TimedClient(JobSubmissionClient):
 
 
 def dashboard_url(address: str | None) -> str:
-    """Where a cluster's dashboard is: as given, or as Ray's variables say, or on this machine.
+    """Return the URL of a cluster's dashboard.
 
     Args:
-        address: `http://HOST:8265`, or `HOST:8265`; None for none.
+        address: `http://HOST:8265` or `HOST:8265`; None for that of Ray's environment variables,
+            or of this machine if they are not set.
 
     Raises:
-        UsageError: it is no such address.
+        UsageError: The address is not the URL of a dashboard.
     """
     if address is None:
-        told = (os.environ.get(name, "") for name in ADDRESS_VARIABLES)
-        # RAY_ADDRESS may as well be where drivers connect to, which is no dashboard's address.
-        return next((url for url in told if url.startswith("http")), DEFAULT_ADDRESS).rstrip("/")
+        values = (os.environ.get(name, "") for name in ADDRESS_VARIABLES)
+        # RAY_ADDRESS may also be the address for drivers, which is not that of a dashboard.
+        return next((url for url in values if url.startswith("http")), DEFAULT_ADDRESS).rstrip("/")
     url = address if "://" in address else f"http://{address}"
     if not re.fullmatch(r"https?://[^\s/]+\S*", url) or address in ("auto", "local"):
         raise UsageError(
-            f"address {redact(address, {})!r}: must be the URL of a cluster's dashboard, as "
-            "http://HOST:8265"
+            f"address {redact(address, {})!r}: must be the URL of a cluster's dashboard, "
+            "such as http://HOST:8265"
         )
     return url.rstrip("/")
 
 
 class JobClient:
-    """The jobs of one cluster.
+    """Client of the jobs of one cluster.
 
     Args:
-        address: as `dashboard_url` takes it.
+        address: Address of the dashboard, as for `dashboard_url`.
 
     Attributes:
-        address: for people.
+        address: The dashboard's URL without credentials, for messages.
 
     Raises:
-        UsageError: nothing answers there, or it wants a token.
+        UsageError: No dashboard answers at the address, or it requires another token.
     """
 
     def __init__(self, address: str | None) -> None:
         url = dashboard_url(address)
         self.address = redact(url, {})
-        # Ray's variable would win over the address that its client is given.
+        # Ray's client prefers the variable to the address that it is called with.
         os.environ[ADDRESS_VARIABLES[0]] = url
-        for name in _TALKATIVE:
+        for name in _VERBOSE_LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
-            self._client = self._asked(lambda: _TimedClient(url))
+            self._client = self._request(lambda: _TimedClient(url))
         except (ClusterLostError, _NotUnderstoodError, KeyError) as error:
-            reason = f"no answer of a Ray dashboard ({first_line(error)})"
+            reason = f"no answer from a Ray dashboard ({first_line(error)})"
             raise UsageError(
-                f"address {self.address}: {reason}; give that of the head's dashboard, as "
-                "--address http://HOST:8265"
+                f"address {self.address}: {reason}; give the URL of the dashboard on the head "
+                "node: --address http://HOST:8265"
             ) from error
 
-    def submit(self, sent: Submission, job: str, num_cpus: float | None) -> None:
+    def submit(self, submission: Submission, job: str, num_cpus: float | None) -> None:
         """Submit a job.
 
         Args:
-            sent: what it is.
-            job: its name, new on this cluster.
-            num_cpus: to be kept for its driver, which may then run on any node.
+            submission: The prepared job.
+            job: Name of the job, which must be new on this cluster.
+            num_cpus: CPUs to reserve for the driver, which may then run on any node; None to run
+                it on the head node.
 
         Raises:
-            UsageError: the cluster does not take it.
-            ClusterLostError: it may have been submitted or not.
+            UsageError: The cluster rejects the job.
+            ClusterLostError: The cluster does not answer; the job may have been submitted or not.
         """
-        environment = {"working_dir": str(sent.folder), "env_vars": dict(sent.env)}
+        environment = {"working_dir": str(submission.folder), "env_vars": dict(submission.env)}
         try:
-            self._asked(
+            self._request(
                 lambda: self._client.submit_job(
-                    entrypoint=sent.entrypoint,
+                    entrypoint=submission.entrypoint,
                     submission_id=job,
                     runtime_env=environment,
-                    metadata=dict(sent.metadata),
+                    metadata=dict(submission.metadata),
                     entrypoint_num_cpus=num_cpus,
                 )
             )
@@ -127,31 +131,33 @@ class JobClient:
             ) from error
 
     def details(self, job: str) -> JobDetails:
-        """What the cluster knows of a job.
+        """Return the details of a job.
 
         Raises:
-            UsageError: there is none of that name.
-            ClusterLostError: no answer.
+            UsageError: There is no job of this name.
+            ClusterLostError: The cluster does not answer.
         """
-        return self._asked(lambda: self._client.get_job_info(job), job)
+        return self._request(lambda: self._client.get_job_info(job), job)
 
     def list_jobs(self) -> list[JobDetails]:
-        """The jobs that were submitted, and drivers that were not."""
-        return self._asked(self._client.list_jobs)
+        """Return the submitted jobs, and drivers that were started in other ways."""
+        return self._request(self._client.list_jobs)
 
     def stop(self, job: str) -> bool:
-        """Tell a job to stop; whether it was there to be told."""
-        return self._asked(lambda: self._client.stop_job(job), job)
+        """Ask a job to stop; return whether it was running."""
+        return self._request(lambda: self._client.stop_job(job), job)
 
     def logs(self, job: str) -> str:
-        """All that a job has printed."""
-        return self._asked(lambda: self._client.get_job_logs(job), job)
+        """Return the log of a job up to now."""
+        return self._request(lambda: self._client.get_job_logs(job), job)
 
     async def tail(self, job: str) -> AsyncGenerator[str, None]:
-        """What a job has printed and what it prints, in pieces.
+        """Yield the log of a job in pieces, from its start, until the job ends.
+
+        A broken connection may also look like the end of the job.
 
         Raises:
-            ClusterLostError: the connection broke. It may also end as if the job had.
+            ClusterLostError: The connection broke.
         """
         try:
             async for text in self._client.tail_job_logs(job):
@@ -159,30 +165,40 @@ class JobClient:
         except (OSError, RuntimeError, aiohttp.ClientError) as error:
             raise ClusterLostError(first_line(error)) from error
 
-    def _asked(self, ask: Callable[[], T], job: str = "") -> T:
+    def _request(self, call: Callable[[], T], job: str = "") -> T:
+        """Call Ray's client and translate its errors.
+
+        Args:
+            call: Request to Ray's client.
+            job: Name of the job that the request is about; empty for none.
+
+        Raises:
+            UsageError: The cluster rejects the token or the request, or has no such job.
+            ClusterLostError: The cluster does not answer, or answers with a server error.
+        """
         try:
-            return ask()
+            return call()
         except AuthenticationError as error:
             is_missing = "required" in error.message
-            told = "asks for a token" if is_missing else "does not take this token"
-            raise UsageError(f"address {self.address} {told}; {_HOW_TO_IDENTIFY}") from error
-        except (OSError, ValueError) as error:  # those of requests are among them
+            problem = "requires a token" if is_missing else "rejects this token"
+            raise UsageError(f"address {self.address} {problem}; {_HOW_TO_AUTHENTICATE}") from error
+        except (OSError, ValueError) as error:  # the base classes of the errors of requests
             raise ClusterLostError(redact(first_line(error), {})) from error
         except RuntimeError as error:
             found = _STATUS_CODE.search(str(error))
             code = int(found[1]) if found else 0
             if code == _NOT_FOUND and job:
                 raise UsageError(
-                    f"job {job!r}: {self.address} has none of that name; `passtream job list "
-                    f"--address {self.address}` tells those that it has"
+                    f"job {job!r}: {self.address} has no job of that name; list its jobs with "
+                    f"`passtream job list --address {self.address}`"
                 ) from error
-            reason = redact(_reason(error), {})
+            reason = redact(_error_reason(error), {})
             if code >= _SERVER_ERROR:
                 raise ClusterLostError(reason) from error
             raise _NotUnderstoodError(f"address {self.address}: {reason}") from error
 
 
-def _reason(error: RuntimeError) -> str:
-    """What Ray says; of a traceback of its own the last line."""
+def _error_reason(error: RuntimeError) -> str:
+    """Return the first line of an error of Ray, or the last line if it is a traceback."""
     lines = str(error).strip().splitlines() or [""]
     return lines[-1] if "Traceback" in str(error) else lines[0]

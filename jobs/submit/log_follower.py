@@ -1,7 +1,8 @@
-"""A submitted job's log as it comes, to the job's end and its exit code.
+"""The log of a submitted job, followed until the job ends, and the job's exit code.
 
-The log comes through a WebSocket. Where that breaks, or a proxy lets none through, the log is asked
-for and a new one is tried, until the job has ended or the cluster has not answered for `LOST_S`.
+The log is streamed through a WebSocket. If the WebSocket breaks, or a proxy blocks it, the whole
+log is requested and a new WebSocket is tried. This repeats until the job has ended or the cluster
+has not answered for `LOST_S`.
 """
 
 import asyncio
@@ -16,61 +17,65 @@ from jobs.runtime.run_log import EXIT_FAILED, EXIT_STOPPED
 from jobs.submit.job_client import ClusterLostError, JobClient
 
 POLL_S = 2.0
+"""Time between two requests for the status of a job, in seconds."""
 SILENCE_S = 60.0
-"""A log that says nothing for so long may be one whose connection is dead: the job is looked at."""
+"""Time without output after which the job is checked, as the connection may be dead; seconds."""
 LOST_S = 300.0
-_MOST_SHOWN = 500  # characters of a reason
+"""Time without an answer after which the cluster is given up, in seconds."""
+_MAX_REASON_CHARS = 500
 
 T = TypeVar("T")
 
 
 def job_exit_code(job: JobDetails) -> int:
-    """The exit code of a job that has ended: its driver's own, 130 where it was stopped, else 3."""
+    """Return the exit code of a job that has ended: its driver's, 130 if it was stopped, else 3."""
     if job.status == JobStatus.SUCCEEDED:
         return 0
     if job.status == JobStatus.STOPPED:
         return EXIT_STOPPED
     code = job.driver_exit_code
-    return code if code and code > 0 else EXIT_FAILED  # below 0: a signal has killed it
+    return code if code and code > 0 else EXIT_FAILED  # a code below 0 is that of a signal
 
 
 def end_text(job: JobDetails) -> str:
-    """How a job that has ended did, in a line."""
+    """Return one line on how a job has ended."""
     if job.status == JobStatus.SUCCEEDED:
         return "succeeded"
     if job.status == JobStatus.STOPPED:
-        return "was stopped; what is committed stays. The same submit goes on from there"
+        return "was stopped; committed shards stay. The same submit continues from there"
     code = job.driver_exit_code
     if code and code > 0:
         return f"ended with exit code {code}"
-    # Where there was a driver, the last lines of its log follow, which have been shown.
+    # If there was a driver, the message ends with lines of its log, which have been printed.
     reason = " ".join((job.message or "").partition(", last available logs")[0].split())
-    return f"failed: {reason[:_MOST_SHOWN]}; the same submit goes on from what is committed"
+    return f"failed: {reason[:_MAX_REASON_CHARS]}; the same submit continues from what is committed"
 
 
 def follow_log(
     client: JobClient, job: str, show: Callable[[str], None], note: Callable[[str], None]
 ) -> JobDetails:
-    """Show a job's log until the job has ended.
+    """Follow the log of a job until the job has ended.
 
     Args:
-        client: has it.
-        job: its name.
-        show: takes the log, piece by piece.
-        note: takes lines on what happens to the connection.
+        client: Client of the cluster.
+        job: Name of the job.
+        show: Function that is called with each piece of the log.
+        note: Function that is called with lines about the connection.
 
     Returns:
-        What the cluster knows of the job then.
+        The details of the ended job.
 
     Raises:
-        UsageError: no such job.
-        ClusterLostError: the cluster has not answered for `LOST_S`.
-        KeyboardInterrupt: Ctrl-C; the job goes on.
+        UsageError: There is no such job.
+        ClusterLostError: The cluster has not answered for `LOST_S`.
+        KeyboardInterrupt: The user pressed Ctrl-C; the job continues.
     """
-    return asyncio.run(_Follower(client, job, show, note).to_the_end())
+    return asyncio.run(_LogFollower(client, job, show, note).follow_to_end())
 
 
-class _Follower:
+class _LogFollower:
+    """Connection to the log of one job, and the number of characters that were shown."""
+
     def __init__(
         self,
         client: JobClient,
@@ -82,61 +87,67 @@ class _Follower:
         self._job = job
         self._show = show
         self._note = note
-        self._n_shown = 0  # characters of the log
-        self._is_broken = False
+        self._n_shown_chars = 0
+        self._is_broken = False  # whether the last WebSocket broke
 
-    async def to_the_end(self) -> JobDetails:
-        await self._asked(self._client.details)
+    async def follow_to_end(self) -> JobDetails:
+        """Show the log until the job has ended, and return its details."""
+        await self._retry(self._client.details)  # raises an error if there is no such job
         while True:
             await self._tail()
-            details = await self._asked(self._client.details)
+            details = await self._retry(self._client.details)
             has_ended = details.status.is_terminal()
             if has_ended or self._is_broken:
-                # A node that is lost takes its log with it; how the job ended is known even so.
+                # The log is lost with its node, but the cluster still knows how the job ended.
                 with contextlib.suppress(ClusterLostError):
-                    self._show_rest(await asyncio.to_thread(self._client.logs, self._job), 0)
+                    self._show_new(await asyncio.to_thread(self._client.logs, self._job), 0)
             if has_ended:
                 return details
             await asyncio.sleep(POLL_S)
 
     async def _tail(self) -> None:
-        """Until the log ends, says nothing for long, or the connection breaks."""
-        begin = 0
+        """Show the log until it ends, is silent for `SILENCE_S`, or the connection breaks."""
+        offset = 0
         async with contextlib.aclosing(self._client.tail(self._job)) as log:
             try:
                 while True:
                     async with asyncio.timeout(SILENCE_S):
                         text = await anext(log)
-                    self._show_rest(text, begin)
-                    begin += len(text)
+                    self._show_new(text, offset)
+                    offset += len(text)
                     self._is_broken = False
             except (StopAsyncIteration, TimeoutError):
                 pass
             except ClusterLostError as error:
                 if not self._is_broken:
-                    self._note(f"the log's connection broke ({error}); asking for it instead")
+                    self._note(f"the log's connection broke ({error}); requesting the log instead")
                 self._is_broken = True
 
-    def _show_rest(self, text: str, begin: int) -> None:
-        """Show what has not been shown of a piece of the log that begins at some character."""
-        if rest := text[max(0, self._n_shown - begin) :]:
-            self._show(rest)
-            self._n_shown = begin + len(text)
+    def _show_new(self, text: str, offset: int) -> None:
+        """Show the part of a piece of the log that has not been shown before.
 
-    async def _asked(self, ask: Callable[[str], T]) -> T:
-        """An answer, however long it takes to reach the cluster again."""
+        Args:
+            text: Piece of the log.
+            offset: Position of the piece in the log, in characters.
+        """
+        if new := text[max(0, self._n_shown_chars - offset) :]:
+            self._show(new)
+            self._n_shown_chars = offset + len(text)
+
+    async def _retry(self, request: Callable[[str], T]) -> T:
+        """Call a request with the job, retrying while the cluster does not answer."""
         deadline = None
         while True:
             try:
-                return await asyncio.to_thread(ask, self._job)
+                return await asyncio.to_thread(request, self._job)
             except ClusterLostError as error:
                 now_s = time.monotonic()
                 if deadline is None:
-                    self._note(f"{self._client.address} does not answer ({error}); trying again")
+                    self._note(f"{self._client.address} does not answer ({error}); retrying")
                     deadline = now_s + LOST_S
                 if now_s > deadline:
                     raise ClusterLostError(
                         f"{self._client.address} has not answered for {LOST_S:g} s ({error}); "
-                        "the job may go on"
+                        "the job may continue to run"
                     ) from error
             await asyncio.sleep(POLL_S)

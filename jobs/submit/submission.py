@@ -1,7 +1,7 @@
-"""A config file to what is sent to a cluster: a folder, a command line, and what Ray shows of it.
+"""Preparation of a config file for a cluster: a folder, a command line and metadata for Ray.
 
-The folder is made for the purpose: the packages of this installation and the settings, and nothing
-else of this machine. With an image that has passtream it holds the settings alone.
+The folder is a temporary one with the packages of this installation and the settings, and nothing
+else of this machine. If the nodes have passtream installed, it has only the settings.
 """
 
 import contextlib
@@ -30,24 +30,26 @@ from pipeline.io.storage import is_remote, is_uri
 from pipeline.version import passtream_version
 
 PACKAGES = (jobs, models, pipeline)
+"""Packages that are sent to the cluster."""
 METADATA = ("table", "sources", "passtream_version", "config_sha256")
+"""Names of a job's metadata, which Ray shows in its list of jobs."""
 STOP_WAIT_S = 30
-"""Time for `stop_signals.GRACE_S`, and for what follows it."""
-_MOST_SHOWN_SOURCES = 5
-_NOT_SENT = ("__pycache__", "*.pyc", ".*")
+"""Time between a request to stop and a kill, in seconds; longer than `stop_signals.GRACE_S`."""
+_MAX_SHOWN_SOURCES = 5
+_EXCLUDED = ("__pycache__", "*.pyc", ".*")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What is sent.
+    """A job that is ready to be submitted.
 
     Attributes:
-        folder: becomes the working directory of the job.
-        entrypoint: its command line.
-        env: its environment; Ray shows it to whoever may see the job.
-        metadata: what the list of jobs tells of it.
-        notes: for the person who submits it.
+        folder: Folder that becomes the working directory of the job.
+        entrypoint: Command line of the job.
+        env: Environment variables of the job; everyone who may see the job can see them.
+        metadata: Facts that Ray's list of jobs shows, by the names in `METADATA`.
+        notes: Notes for the person who submits the job.
     """
 
     folder: Path
@@ -58,16 +60,18 @@ class Submission:
 
 
 @contextlib.contextmanager
-def prepare_submission(path: Path, env: Mapping[str, str], is_installed: bool) -> Iterator[Submission]:
-    """What is sent for a config file; the folder is there within the block.
+def prepare_submission(
+    path: Path, env: Mapping[str, str], is_installed: bool
+) -> Iterator[Submission]:
+    """Open a submission of a config file, whose folder exists within the block.
 
     Args:
-        path: the config file.
-        env: variables for the job.
-        is_installed: whether the nodes have passtream already.
+        path: The config file.
+        env: Environment variables of the job.
+        is_installed: Whether the nodes have passtream installed.
 
     Raises:
-        UsageError: the settings are wrong, or cannot work on a cluster.
+        UsageError: A setting is invalid, or cannot work on a cluster.
     """
     config = load_cluster_config(path)
     given = config.model_dump(mode="json", include=config.model_fields_set)
@@ -76,7 +80,7 @@ def prepare_submission(path: Path, env: Mapping[str, str], is_installed: bool) -
         if not is_installed:
             for package in PACKAGES:
                 source = Path(str(package.__file__)).parent
-                ignore = shutil.ignore_patterns(*_NOT_SENT)
+                ignore = shutil.ignore_patterns(*_EXCLUDED)
                 shutil.copytree(source, folder / source.name, ignore=ignore)
         write_config(folder, given)
         command = ["passtream", "embed"] if is_installed else ["python", "-m", "jobs.embed"]
@@ -90,45 +94,48 @@ def prepare_submission(path: Path, env: Mapping[str, str], is_installed: bool) -
 
 
 def load_cluster_config(path: Path) -> EmbedConfig:
-    """The settings of a file, as they are to be on a cluster.
+    """Load the settings of a file, and adapt them for a job on a cluster.
+
+    Args:
+        path: The config file.
 
     Raises:
-        UsageError: they are wrong, or cannot work there.
+        UsageError: A setting is invalid, or cannot work on a cluster.
     """
     config = load_config(path, {})
     if config.in_process:
         raise UsageError(
-            f"config {str(path)!r}: in_process runs without Ray, and the job is for a cluster; "
+            f"config {str(path)!r}: in_process runs without Ray, but a job runs on a cluster; "
             "leave it out"
         )
     if "address" in config.model_fields_set and config.address != "auto":
         raise UsageError(
-            f"config {str(path)!r}: a job runs on the cluster that it is submitted to (got "
-            f"address {config.address!r}); leave it out, and name the cluster by --address"
+            f"config {str(path)!r}: a job runs on the cluster to which it is submitted (got "
+            f"address {config.address!r}); leave it out, and name the cluster with --address"
         )
     if "-" in config.sources:
         raise UsageError("sources: a job has no standard input (got '-'); name a manifest")
     for field, location in _local_paths(config):
         if not is_uri(location) and not location.startswith("/"):
             raise UsageError(
-                f"{field} {location!r}: a relative path means nothing on a cluster; write a URI, "
-                "or an absolute path that all of its nodes see"
+                f"{field} {location!r}: a relative path has no meaning on a cluster; use a "
+                "URI, or an absolute path that all nodes can read"
             )
     return config.model_copy(update={"address": "auto"})
 
 
 def parse_env(given: Iterable[str]) -> dict[str, str]:
-    """`--env NAME=VALUE`, or NAME for what this environment has.
+    """Parse values of `--env`: NAME=VALUE, or NAME to copy a variable of this environment.
 
     Raises:
-        UsageError: no name, or this environment has none of it.
+        UsageError: A name is invalid, or is not a variable of this environment.
     """
     env = {}
     for each in given:
         name, equals, value = each.partition("=")
         if not _VARIABLE.fullmatch(name):
             raise UsageError(
-                "--env must be NAME=VALUE, or NAME to hand on a variable of this environment "
+                "--env must be NAME=VALUE, or NAME to pass on a variable of this environment "
                 f"(got the name {name!r})"
             )
         if not equals and name not in os.environ:
@@ -138,7 +145,7 @@ def parse_env(given: Iterable[str]) -> dict[str, str]:
 
 
 def _local_paths(config: EmbedConfig) -> Iterator[tuple[str, str]]:
-    """Settings that are paths of some machine, with their names."""
+    """Yield the settings that are paths of the local filesystem, with their field names."""
     yield from (("sources", each) for each in config.sources if not is_remote(each))
     if not is_remote(config.table):
         yield "table", config.table
@@ -151,16 +158,16 @@ def _local_paths(config: EmbedConfig) -> Iterator[tuple[str, str]]:
 def _notes(config: EmbedConfig) -> Iterator[str]:
     if paths := list(dict.fromkeys(location for _, location in _local_paths(config))):
         names = ", ".join(paths)
-        yield f"paths of the cluster, which all of its nodes have to see: {names}"
+        yield f"these paths must exist on all nodes of the cluster: {names}"
 
 
 def _metadata(config: EmbedConfig, given: Mapping[str, object]) -> dict[str, str]:
-    redacted = config.storage.redact
-    shown = ", ".join(map(redacted, config.sources[:_MOST_SHOWN_SOURCES]))
-    if (n_more := len(config.sources) - _MOST_SHOWN_SOURCES) > 0:
+    redact = config.storage.redact
+    shown = ", ".join(map(redact, config.sources[:_MAX_SHOWN_SOURCES]))
+    if (n_more := len(config.sources) - _MAX_SHOWN_SOURCES) > 0:
         shown += f" and {n_more} more"
-    # Without the credentials: a digest tells who guesses whether he is right.
-    told = {name: value for name, value in given.items() if name != "storage_options"}
-    digest = hashlib.sha256(yaml.safe_dump(told).encode()).hexdigest()
-    values = (redacted(config.table), shown, passtream_version(), digest[:16])
+    # The digest is public, so it leaves out credentials: it would confirm a guess of their values.
+    public = {name: value for name, value in given.items() if name != "storage_options"}
+    digest = hashlib.sha256(yaml.safe_dump(public).encode()).hexdigest()
+    values = (redact(config.table), shown, passtream_version(), digest[:16])
     return dict(zip(METADATA, values, strict=True))

@@ -1,1 +1,1 @@
-"""What a worker process holds: the run's model, and the decode task."""
+"""The contents of a worker process: the run's model and the decode task."""

@@ -1,7 +1,7 @@
 """The decode task of a shard on Ray.
 
-In a module of its own, as its process imports what the module does: with the model's code that
-would be torch, which takes seconds and hundreds of megabytes.
+The task has a module of its own because its process imports everything that the module imports.
+Next to the model's code that would include torch, which takes seconds and hundreds of megabytes.
 """
 
 from collections.abc import Iterator
@@ -25,18 +25,22 @@ def decode(
     poison: frozenset[int] = frozenset(),
     one_by_one: bool = False,
 ) -> Iterator[list[Event]]:
-    """Packets of a shard; runs as a streaming task on any node.
+    """Decode the clips of a shard to packets of events, as a streaming task on any node.
 
     Args:
-        shard: what to decode.
-        rule: of the table.
-        columns: of the table, that containers are to carry.
-        storage: how remote locations are reached.
-        poison: places of clips that are not to be decoded: they kill the process that does.
-        one_by_one: each clip is told of before it is begun.
+        shard: The shard to decode.
+        rule: Rule for decoding, from the table's spec and the run's limits.
+        columns: Columns that the table copies from containers.
+        storage: Access to remote locations.
+        poison: Indices of clips that killed a decoder; they are not decoded again.
+        one_by_one: Whether to yield each event in a packet of its own, so that the start of a clip
+            is known before the clip is decoded.
+
+    Yields:
+        Packets: lists of events, in the order of the clips.
 
     Raises:
-        StoreError: a store is out of order.
+        StoreError: A store is unavailable.
     """
     intake = Intake(rule.limits.max_clip_bytes)
     yield from shard_packets(
@@ -56,7 +60,18 @@ def decode_on_node(
     poison: frozenset[int] = frozenset(),
     one_by_one: bool = False,
 ) -> Iterator[list[Event]]:
-    """As `decode`, in a process of Ray: a fault of the machine names its node.
+    """Decode a shard like `decode` in a Ray worker, and add the node to faults of the machine.
+
+    Args:
+        shard: The shard to decode.
+        rule: Rule for decoding, from the table's spec and the run's limits.
+        columns: Columns that the table copies from containers.
+        storage: Access to remote locations.
+        poison: Indices of clips that killed a decoder; they are not decoded again.
+        one_by_one: Whether to yield each event in a packet of its own.
+
+    Yields:
+        Packets: lists of events, in the order of the clips.
 
     Raises:
         NodeFaultError: The node's disk is full, or it has another fault of its own.
@@ -66,8 +81,7 @@ def decode_on_node(
     try:
         yield from decode(shard, rule, columns, storage, poison, one_by_one)
     except HostError as error:
-        from jobs.worker.node_fault import (
-            fault_here,  # imports Ray, which a run in one process has not
-        )
+        # The module imports Ray, which a run with --in-process does not need.
+        from jobs.worker.node_fault import fault_here
 
         raise fault_here(error) from error

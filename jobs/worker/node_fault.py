@@ -1,4 +1,4 @@
-"""A fault of the node that a process runs on, with the node: the driver keeps shards from it."""
+"""The error for a fault of a node, which lets the driver keep shards away from the node."""
 
 import socket
 
@@ -8,10 +8,10 @@ from pipeline.errors import HostError
 
 
 class NodeFaultError(HostError):
-    """A node cannot do a shard; another one may.
+    """Error of a node that cannot process a shard, although another node may.
 
     Args:
-        reason: What is wrong, in one line.
+        reason: Description of the fault, in one line.
         node: Ray's ID of the node.
     """
 
@@ -24,7 +24,7 @@ class NodeFaultError(HostError):
 
 
 def fault_here(error: Exception) -> NodeFaultError:
-    """Return a fault of this process's machine as one of its node."""
+    """Return the fault of this process's machine as a `NodeFaultError` with the node's ID."""
     if isinstance(error, NodeFaultError):
         return error
     node = ray.get_runtime_context().get_node_id()

@@ -1,4 +1,4 @@
-"""Outputs of windows that went several routes, back in their order."""
+"""The outputs of windows that were embedded by several routes, in the order of the windows."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -9,13 +9,13 @@ from models.archs import EMBED_DIM
 from models.inference.outputs import Outputs, PendingOutputs, Vectors
 
 
-class BegunBatch(NamedTuple):
-    """Windows of one route, under way.
+class RouteBatch(NamedTuple):
+    """The windows of one route, which the model may still be computing.
 
     Attributes:
-        rows: their places among all.
-        pending: what will be said of them.
-        measure: takes their features.
+        rows: Indices of the windows among the windows of all routes.
+        pending: Outputs of the windows.
+        measure: Function that receives their features, (n, dim), to measure fidelity.
     """
 
     rows: list[int]
@@ -24,28 +24,28 @@ class BegunBatch(NamedTuple):
 
 
 class RoutedOutputs:
-    """Outputs of windows of several routes; see `models.inference.outputs.Pending`.
+    """The outputs of windows of several routes, as `models.inference.outputs.PendingOutputs`.
 
     Args:
-        begun: the routes.
-        n_windows: of all of them.
-        n_classes: of the archs.
+        batches: Batches of the routes.
+        n_windows: Number of windows of all batches.
+        n_classes: Number of classes, which is the same for all archs.
     """
 
-    def __init__(self, begun: Sequence[BegunBatch], n_windows: int, n_classes: int) -> None:
-        self._begun = begun
+    def __init__(self, batches: Sequence[RouteBatch], n_windows: int, n_classes: int) -> None:
+        self._batches = batches
         self._shape = n_windows, n_classes
 
     def done(self) -> bool:
-        """Whether `result` would return at once, but for the measuring of the fidelity."""
-        return all(each.pending.done() for each in self._begun)
+        """Return whether `result` would return at once, apart from measuring fidelity."""
+        return all(batch.pending.done() for batch in self._batches)
 
     def result(self) -> Outputs:
-        """The outputs, in the order of the windows."""
+        """Return the features and logits of all windows, in the order of the windows."""
         n_windows, n_classes = self._shape
         features = np.empty((n_windows, EMBED_DIM), np.float32)
         logits = np.empty((n_windows, n_classes), np.float32)
-        for rows, pending, measure in self._begun:
+        for rows, pending, measure in self._batches:
             outputs = pending.result()
             features[rows], logits[rows] = outputs
             measure(outputs.features)

@@ -1,7 +1,7 @@
-"""The model that a process of a run holds: one PaSST a route, behind the pipeline's protocol.
+"""The model of a run in one process: one PaSST per route, behind the pipeline's model protocol.
 
-In a precision below fp32 it measures itself: the first windows that a route sees also go through
-the same weights in fp32, and what that shows is stamped on the commits of this process.
+In a precision below fp32, the model measures its own fidelity. The first windows of each route are
+also embedded with the same weights in fp32, and the commits of this process record the difference.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from jobs.worker.decode_task import decode_on_node
-from jobs.worker.routed_outputs import BegunBatch, RoutedOutputs
+from jobs.worker.routed_outputs import RouteBatch, RoutedOutputs
 from models.archs import arch_spec
 from models.checkpoints.state_dict import Weights, load_weights
 from models.inference.embedder import Embedder, WarmUp
-from models.inference.fidelity import Fidelity, combined, compare
+from models.inference.fidelity import Fidelity, combine, compare
 from models.inference.outputs import Outputs, Vectors
 from models.inference.timestamp_levels import timestamp_levels
 from models.labels import Label, class_names, top_labels
@@ -33,20 +33,20 @@ from pipeline.table.store.open_store import open_store
 from pipeline.table.table import Table
 
 Decode = Callable[..., Iterator[list[Event]]]
-"""Takes the arguments of `jobs.worker.decode_task.decode`."""
+"""Function with the arguments and packets of `jobs.worker.decode_task.decode`."""
 FIDELITY_WINDOWS = 8
-"""Windows of each route that fidelity is measured on, at most."""
+"""Largest number of windows per route on which fidelity is measured."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What every process of a run is told, and what its actors make of it.
+    """The description of a run that the driver sends to every process.
 
     Attributes:
-        table_root: folder or URI of the table.
-        spec: of the table.
-        weights: where those of each arch come from.
-        storage: how remote locations are reached.
+        table_root: Folder or URI of the table.
+        spec: Spec of the table.
+        weights: Source of the weights of each arch, by the name of the arch.
+        storage: Access to remote locations.
         hold: Hold of the table, which each commit checks; None for no check.
         decoder_memory_bytes: Memory that one step of a decoder may take, in bytes.
     """
@@ -60,40 +60,41 @@ class RunSpec:
 
     @property
     def table(self) -> Table:
-        """The table as a process of the run opens it."""
+        """The table, opened for a process of the run."""
         return Table(open_store(self.table_root, self.storage), self.spec, hold=self.hold)
 
     @property
     def decode_rule(self) -> DecodeRule:
-        """How clips are decoded: the table's rule, within the limits of this run."""
+        """The rule for decoding clips: the table's, with the decoder memory of this run."""
         rule = self.spec.decode_rule
         limits = replace(rule.limits, decoder_memory_bytes=self.decoder_memory_bytes)
         return replace(rule, limits=limits)
 
     @property
     def decode(self) -> Decode:
-        """What makes the packets of a shard; a function of a module without torch."""
+        """The function that decodes a shard, from a module that does not import torch."""
         return decode_on_node
 
     def model(self, n_threads: int) -> AsyncModel:
-        """The model that an actor holds.
+        """Build the model for an actor.
 
         Args:
-            n_threads: torch threads on a CPU.
+            n_threads: Number of torch threads on a CPU.
 
         Raises:
-            PipelineError, ModelError: as `build_model`.
+            PipelineError: The model cannot be used for this table, as in `build_model`.
+            ModelError: The weights cannot be loaded.
         """
         return build_model(self, n_threads)
 
 
 class RunModel:
-    """Embeds windows and timestamps, each by the arch that the table's spec has for it.
+    """The model of a run, which embeds each window by the route for its length.
 
     Args:
-        spec: of the table.
-        weights: by arch; emptied as soon as they are not needed any more.
-        device: torch device.
+        spec: Spec of the table.
+        weights: Weights by arch. Entries are removed once they are not needed any more.
+        device: Name of the torch device that computes.
     """
 
     def __init__(self, spec: TableSpec, weights: dict[str, Weights], device: str) -> None:
@@ -113,73 +114,76 @@ class RunModel:
 
     @property
     def fidelity(self) -> dict[str, Any] | None:
-        """Of the routes that have seen windows, in one; None in fp32 and before there is any."""
+        """The fidelity over all measured routes; None in fp32 and before the first measurement."""
         if not self._measured:
             return None
         return {
             "precision": self._spec.precision,
             "device": _device_name(self._device),
             "archs": [route.arch for route in self._spec.routes if route.arch in self._measured],
-            **combined(list(self._measured.values()))._asdict(),
+            **combine(list(self._measured.values()))._asdict(),
         }
 
     @property
     def batch_samples(self) -> int:
-        """Samples that fill a batch of the first route."""
+        """Number of samples that fill a batch of the first route."""
         window = to_samples(self._spec.routes[0].up_to_s)
         n_tokens = arch_spec(self._spec.routes[0].arch).n_tokens(window)
         return window * max(1, self._embedders[0].engine.max_tokens // n_tokens)
 
     @property
     def warm_up(self) -> dict[str, Any] | None:
-        """What preparing took, by arch; None where there was nothing to prepare."""
-        took = {arch: found._asdict() for arch, found in self._warm_ups.items() if found.seconds}
-        return took or None
+        """The results of `prepare`, by arch; None if nothing needed preparation."""
+        results = {arch: each._asdict() for arch, each in self._warm_ups.items() if each.seconds}
+        return results or None
 
     def prepare(self) -> None:
-        """Prepare each route for windows of its length."""
+        """Warm up each route for windows of its length."""
         for route, embedder in zip(self._spec.routes, self._embedders, strict=True):
             self._warm_ups[route.arch] = embedder.warm_up(to_samples(route.up_to_s))
 
     def embed(self, windows: Sequence[Samples]) -> Outputs:
-        """Embed float32 windows of any lengths, in order; each goes the route of its length."""
+        """Embed float32 windows of any lengths, each by the route for its length."""
         return self.begin(windows).result()
 
     def begin(self, windows: Sequence[Samples]) -> RoutedOutputs:
-        """`embed`, which a GPU may still be at when this returns."""
+        """Start to embed windows, and return outputs that a GPU may still be computing."""
         routes = [self._spec.route_index(len(window)) for window in windows]
-        begun = []
+        batches = []
         for route in sorted(set(routes)):
             rows = [row for row, each in enumerate(routes) if each == route]
-            ours = [windows[row] for row in rows]
-            measure = self._measurement(self._spec.routes[route].arch, ours)
-            begun.append(BegunBatch(rows, self._embedders[route].begin(ours), measure))
-        return RoutedOutputs(begun, len(windows), self._spec.n_classes)
+            selected = [windows[row] for row in rows]
+            measure = self._fidelity_measurement(self._spec.routes[route].arch, selected)
+            batches.append(RouteBatch(rows, self._embedders[route].begin(selected), measure))
+        return RoutedOutputs(batches, len(windows), self._spec.n_classes)
 
     def embed_one(self, arch: str, window: Samples) -> Vectors:
-        """Embed a window by one of the archs, (dim,); it does not count for the fidelity."""
-        place = [route.arch for route in self._spec.routes].index(arch)
-        features: Vectors = self._embedders[place].embed([window]).features[0]
+        """Embed a window by one of the archs, (dim,), without measuring fidelity."""
+        index = [route.arch for route in self._spec.routes].index(arch)
+        features: Vectors = self._embedders[index].embed([window]).features[0]
         return features
 
     def embed_timestamps(self, stream: Samples, n: int) -> Vectors:
-        """Embed n timestamps, by the first route's arch."""
+        """Embed n timestamps of a stream by the first route's arch, (n, timestamp_dim)."""
         return self._embedders[0].embed_timestamps(self._levels, stream, n)
 
     def top_labels(self, logits: Vectors, k: int) -> list[list[Label]]:
-        """The k most probable classes of each row of logits."""
+        """Return the k most probable classes of each row of logits."""
         return top_labels(logits, self._class_names, k)
 
-    def _measurement(self, arch: str, windows: Sequence[Samples]) -> Callable[[Vectors], None]:
-        """What takes the features of the windows, for the fidelity."""
-        few = windows[:FIDELITY_WINDOWS] if arch in self._unmeasured else ()
+    def _fidelity_measurement(
+        self, arch: str, windows: Sequence[Samples]
+    ) -> Callable[[Vectors], None]:
+        """Return a function that takes the features of windows and measures their fidelity."""
+        measured = windows[:FIDELITY_WINDOWS] if arch in self._unmeasured else ()
 
         def measure(features: Vectors) -> None:
-            # Only now: the call may have failed, or another one may have been measured meanwhile.
+            # The weights are taken only now that the batch has succeeded. Meanwhile, another batch
+            # may have been measured.
             weights = self._unmeasured.pop(arch, None)
-            if few and weights:
-                reference = self._embedder(arch, weights, "fp32")
-                self._measured[arch] = compare(features[: len(few)], reference.embed(few).features)
+            if measured and weights:
+                reference = self._embedder(arch, weights, "fp32").embed(measured)
+                self._measured[arch] = compare(features[: len(measured)], reference.features)
 
         return measure
 
@@ -188,7 +192,7 @@ class RunModel:
 
 
 def default_device() -> str:
-    """A GPU where this process sees one."""
+    """Return `cuda` if this process sees a GPU, else `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -199,18 +203,18 @@ def _device_name(device: str) -> str:
 def build_model(
     run: RunSpec, n_threads: int | None = None, weights: dict[str, Weights] | None = None
 ) -> RunModel:
-    """The run's model on this process's device.
+    """Build the run's model on this process's device, and check it against the table's canary.
 
     Args:
-        run: what to load.
-        n_threads: torch threads; None leaves torch's own choice.
-        weights: by arch, where this process has them already; emptied.
+        run: Description of the run.
+        n_threads: Number of torch threads; None keeps torch's default.
+        weights: Weights by arch, if this process has loaded them already; emptied.
 
     Raises:
-        PipelineError: the weights found here are not those that the run was planned with.
-        ModelError: they cannot be loaded.
-        DriftError: the model embeds otherwise than those that wrote the table.
-        StoreError: the table cannot be read or written.
+        PipelineError: The weights on this machine differ from the table's.
+        ModelError: The weights cannot be loaded.
+        DriftError: The model's embeddings differ from those of the model that wrote the table.
+        StoreError: The table cannot be read or written.
     """
     if n_threads:
         torch.set_num_threads(n_threads)

@@ -18,7 +18,7 @@ from models.archs import EMBED_DIM, SAMPLE_RATE_HZ
 from models.errors import ModelError
 from models.inference.engine import Engine
 from models.inference.input_checks import check_batch, check_clips, check_length
-from models.inference.packing import pack_tokens
+from models.inference.packing import max_pack_tokens
 from models.inference.staging import stage
 from models.inference.timestamp_levels import (
     Level,
@@ -161,7 +161,7 @@ class PasstWrapper(nn.Module):
         windows = [self._scene_windows(clip) for clip in clips]
         flat = [window for of_clip in windows for window in of_clip]
         with self._evaluating():
-            logits, features = Engine(self.net, self.mel, pack_tokens(self.device))(flat)
+            logits, features = Engine(self.net, self.mel, max_pack_tokens(self.device))(flat)
         rows = iter(self._by_mode(logits, features))
         scenes = [
             torch.stack(list(itertools.islice(rows, len(of_clip)))).mean(dim=0)
@@ -233,7 +233,7 @@ class PasstWrapper(nn.Module):
                     self._passt,
                     self.mel,
                     lambda window: max(
-                        1, pack_tokens(self.device) // self.net.spec.n_tokens(window)
+                        1, max_pack_tokens(self.device) // self.net.spec.n_tokens(window)
                     ),
                     hop,
                 )

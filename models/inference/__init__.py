@@ -1,1 +1,1 @@
-"""Many windows at speed: packing, staging, CUDA graphs, batch size, timestamps, fidelity."""
+"""Fast embedding of many windows: packing, staging, CUDA graphs, batch size, timestamps."""

@@ -1,8 +1,8 @@
-"""How many windows a GPU takes at a time: as many as make it faster, and no more.
+"""The number of windows per batch on a GPU: the smallest that is about as fast as any larger one.
 
-Larger batches cost memory and keep their first window waiting; beyond some size they gain nothing.
-Which size that is, a process finds out by trying, and leaves it in the cache for the next ones on
-such a device.
+Larger batches cost memory and delay the results of their first windows; beyond some size they are
+no faster. A process finds the best size by measuring, and saves it in the cache for later processes
+on the same kind of device.
 """
 
 import contextlib
@@ -20,44 +20,51 @@ from models.checkpoints.model_store import replacing
 from models.checkpoints.published import cache_dir
 
 GAIN = 1.01
-"""Less than this a larger batch is not worth its memory."""
+"""Factor by which a larger batch must be faster to be worth its memory."""
 _ROUNDS = 3
+"""Number of measured runs of a batch, after one unmeasured run."""
 _HOP_SAMPLES = 8_000
+"""Samples from one window of a measured batch to the next; the windows overlap."""
 
 
-def find_batch(rate: Callable[[int], float], most: int) -> int:
-    """The smallest of 1, 2, 4, ... windows that no larger batch is faster than by `GAIN`.
+def find_batch_size(rate: Callable[[int], float], max_windows: int) -> int:
+    """Return the smallest batch size that no larger one beats by a factor of `GAIN`.
+
+    The sizes tried are 1, 2, 4, ... and `max_windows`, until the device runs out of memory.
 
     Args:
-        rate: windows a second in batches of so many; raises `torch.OutOfMemoryError` where these
-            are too large.
-        most: the largest batch to try.
+        rate: Measures the windows per second in batches of a given size. Raises
+            `torch.OutOfMemoryError` if the batch does not fit into memory.
+        max_windows: Largest batch size to try.
     """
     rates: dict[int, float] = {}
     n = 1
-    while n <= most:
+    while n <= max_windows:
         try:
             rates[n] = rate(n)
         except torch.OutOfMemoryError:
             break
-        n = most if n < most < 2 * n else 2 * n
+        n = max_windows if n < max_windows < 2 * n else 2 * n
     best = max(rates.values(), default=0.0)
-    return min((n for n, found in rates.items() if found * GAIN >= best), default=1)
+    return min((n for n, measured in rates.items() if measured * GAIN >= best), default=1)
 
 
-def windows_per_s(
-    embed: Callable[[Sequence[Tensor]], Any], n: int, n_samples: int, device: torch.device
+def measure_windows_per_s(
+    embed: Callable[[Sequence[Tensor]], Any], n_windows: int, n_samples: int, device: torch.device
 ) -> float:
-    """Windows a second in batches of n, the median of some after a first one; of noise.
+    """Measure the windows per second in batches of noise, as the median of several runs.
+
+    A first run, which includes set-up, does not count.
 
     Args:
-        embed: launches what embeds windows.
-        n: of a batch.
-        n_samples: of a window.
-        device: that it is computed on.
+        embed: Embeds a batch; may return before the device is done.
+        n_windows: Windows per batch.
+        n_samples: Samples per window.
+        device: Device that computes the batch.
     """
-    noise = torch.randn(n_samples + n * _HOP_SAMPLES, generator=torch.Generator().manual_seed(0))
-    windows = list((0.1 * noise).unfold(0, n_samples, _HOP_SAMPLES)[:n])
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(n_samples + n_windows * _HOP_SAMPLES, generator=generator)
+    windows = list(noise.unfold(0, n_samples, _HOP_SAMPLES)[:n_windows])
     seconds = []
     for _ in range(1 + _ROUNDS):
         started = time.perf_counter()
@@ -65,33 +72,33 @@ def windows_per_s(
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - started)
-    return n / statistics.median(seconds[1:])
+    return n_windows / statistics.median(seconds[1:])
 
 
-def batch_key(device: torch.device, arch: str, precision: str, n_samples: int) -> str:
-    """What a batch size is remembered by: all that it depends on but the memory that is free."""
+def batch_size_key(device: torch.device, arch: str, precision: str, n_samples: int) -> str:
+    """Return the cache key of a batch size, which names all that it depends on but free memory."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return f"{name}, torch {torch.__version__}, {arch}, {precision}, {n_samples} samples"
 
 
-def remembered_batch(key: str) -> int | None:
-    """The batch size found under this key by an earlier process; None if by none."""
-    found = _remembered().get(key)
+def load_batch_size(key: str) -> int | None:
+    """Return the batch size that an earlier process saved under a key, or None."""
+    found = _read_cache().get(key)
     return found if type(found) is int and found > 0 else None
 
 
-def remember_batch(key: str, batch: int) -> None:
-    """Leave a batch size for later processes; where that cannot be, they find it anew."""
-    with contextlib.suppress(OSError), replacing(_file()) as file:
-        file.write(json.dumps({**_remembered(), key: batch}, indent=1).encode())
+def save_batch_size(key: str, batch_size: int) -> None:
+    """Save a batch size for later processes; if the cache is not writable, they measure again."""
+    with contextlib.suppress(OSError), replacing(_cache_file()) as file:
+        file.write(json.dumps({**_read_cache(), key: batch_size}, indent=1).encode())
 
 
-def _remembered() -> dict[str, Any]:
+def _read_cache() -> dict[str, Any]:
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(_file().read_bytes())
+        found = json.loads(_cache_file().read_bytes())
         return found if isinstance(found, dict) else {}
     return {}
 
 
-def _file() -> Path:
+def _cache_file() -> Path:
     return cache_dir() / "batch_sizes.json"

@@ -1,13 +1,13 @@
-"""Full windows, the bulk of a corpus, through forwards of fixed shapes that are recorded once.
+"""CUDA graphs for full windows, which make up most of a corpus.
 
-A forward is some two hundred launches. Where other threads of the process hold the interpreter, as
-those that unpack audio and write tables do, a launch can wait for milliseconds, and the GPU with
-it. Recorded as a CUDA graph, the whole way from samples to outputs is one launch. A CPU records
-nothing and runs the same code.
+A forward is some two hundred kernel launches. Other threads of the process, such as those that
+unpack audio and write tables, may hold the interpreter lock; a launch then waits for milliseconds,
+and the GPU idles. Captured as a CUDA graph, everything from samples to outputs is a single launch.
+A CPU captures nothing and runs the same code.
 
-Recorded are batches of the largest size, of half of it, and so on down to one window; a batch in
-between goes in several, or, where little is missing, in the next larger one, whose other rows are
-ignored.
+Graphs are captured for the largest batch size, half of it, and so on down to one window. A batch
+of any other size is split over several graphs. If few windows are missing, it goes through the next
+larger graph, whose remaining rows are ignored.
 """
 
 import contextlib
@@ -17,81 +17,84 @@ from typing import Any
 import torch
 
 from models.inference.packing import DeviceOutputs, embed_staged
-from models.inference.staging import Staged
-from models.passt.attention import shapes_are_fixed
+from models.inference.staging import StagedWindows
+from models.passt.attention import allow_cudnn_plans
 from models.passt.pack_layout import WindowPack
 from models.passt.preprocess import AugmentMelSTFT
 from models.passt.transformer import PaSST
 
-FILLED = 0.75
-"""A batch goes in one of a larger size if it fills so much of it."""
-_REHEARSALS = 2
+MIN_FILL = 0.75
+"""Share of a graph's batch size that a smaller batch must fill to go through that graph."""
+_WARMUP_RUNS = 2
+"""Number of forwards before a capture, in which libraries initialize."""
 
 
 class GraphedForwards:
-    """Forwards for batches of windows of one length.
+    """Forwards for batches of windows of one length, captured as CUDA graphs on a GPU.
 
     Args:
-        net: the transformer.
-        mel: its front end.
-        n_samples: of each window.
-        most: windows in the largest batch.
+        net: The transformer.
+        mel: Its front end.
+        n_samples: Samples per window.
+        max_windows: Windows in the largest batch.
 
     Attributes:
-        n_samples: of each window.
-        sizes: windows of the batches that are recorded, largest first.
+        n_samples: Samples per window.
+        sizes: Batch sizes that have a forward, largest first.
     """
 
-    def __init__(self, net: PaSST, mel: AugmentMelSTFT, n_samples: int, most: int) -> None:
+    def __init__(self, net: PaSST, mel: AugmentMelSTFT, n_samples: int, max_windows: int) -> None:
         self.n_samples = n_samples
-        self.sizes = _halves(most)
+        self.sizes = _halve_repeatedly(max_windows)
         self._device = net.cls_token.device
-        self._samples = torch.zeros(most * n_samples, device=self._device)
-        self._offsets = torch.zeros(most, dtype=torch.int32, device=self._device)
+        self._samples = torch.zeros(max_windows * n_samples, device=self._device)
+        self._offsets = torch.zeros(max_windows, dtype=torch.int32, device=self._device)
         self._forwards: dict[int, Callable[[], DeviceOutputs]] = {}
-        memory = None
-        # The largest first: what it takes of memory, the others share.
+        memory_pool = None
+        # The largest is captured first, so that all others fit into its memory pool.
         for size in self.sizes:
             pack = WindowPack([n_samples] * size, net.spec, self._device)
-            staged = Staged(self._samples, self._offsets[:size])
+            staged = StagedWindows(self._samples, self._offsets[:size])
             forward = _Forward(net, mel, staged, pack)
             if self._device.type == "cuda":
-                recorded = _CapturedGraph(forward, self._device, memory)
-                self._forwards[size], memory = recorded, recorded.memory
+                graph = _CapturedGraph(forward, self._device, memory_pool)
+                self._forwards[size], memory_pool = graph, graph.memory_pool
             else:
                 self._forwards[size] = forward
 
     def split(self, n_windows: int) -> list[int]:
-        """How many windows go into each batch, that all of `n_windows` go through."""
+        """Divide windows into batches, and return the number of windows in each."""
         counts = []
         while n_windows:
             counts.append(min(n_windows, self.size_for(n_windows)))
             n_windows -= counts[-1]
         return counts
 
-    def __call__(self, staged: Staged) -> DeviceOutputs:
-        """Logits and features of a batch of windows of this length.
+    def __call__(self, staged: StagedWindows) -> DeviceOutputs:
+        """Compute the logits and features of a batch of windows of this length.
 
         Args:
-            staged: at most as many windows as the largest batch; what they are cut from is no
-                longer than they would be one after another.
+            staged: Windows on the device, at most as many as the largest batch has. Their samples
+                must not outnumber those of the largest batch.
         """
         n_windows = len(staged.offsets)
         self._samples[: len(staged.samples)].copy_(staged.samples)
         self._offsets[:n_windows].copy_(staged.offsets)
         logits, features = self._forwards[self.size_for(n_windows)]()
-        # The next batch is written over them.
+        # Cloned, because the next batch overwrites them.
         return logits[:n_windows].clone(), features[:n_windows].clone()
 
     def size_for(self, n_windows: int) -> int:
-        """Windows of the recorded batch that so many go through."""
-        return max(size for size in self.sizes if n_windows >= FILLED * size)
+        """Return the batch size of the forward that a number of windows goes through."""
+        return max(size for size in self.sizes if n_windows >= MIN_FILL * size)
 
 
 class _Forward:
-    """One batch, from what lies in the buffers."""
+    """A forward of one batch whose samples and offsets are read from fixed buffers."""
 
-    def __init__(self, net: PaSST, mel: AugmentMelSTFT, staged: Staged, pack: WindowPack) -> None:
+    def __init__(
+        self, net: PaSST, mel: AugmentMelSTFT, staged: StagedWindows, pack: WindowPack
+    ) -> None:
         self._net, self._mel, self._staged, self._pack = net, mel, staged, pack
 
     def __call__(self) -> DeviceOutputs:
@@ -99,20 +102,20 @@ class _Forward:
 
 
 class _CapturedGraph:
-    """A forward as a CUDA graph; its outputs lie in the same place each time."""
+    """A forward captured as a CUDA graph; every replay writes its outputs to the same memory."""
 
-    def __init__(self, forward: _Forward, device: torch.device, memory: Any) -> None:
-        # What libraries set up in their first calls must not be recorded.
-        aside = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(aside), shapes_are_fixed():
-            for _ in range(_REHEARSALS):
+    def __init__(self, forward: _Forward, device: torch.device, memory_pool: Any) -> None:
+        # Libraries initialize in their first calls, which must not be captured.
+        side_stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        side_stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(side_stream), allow_cudnn_plans():
+            for _ in range(_WARMUP_RUNS):
                 forward()
-        torch.cuda.current_stream(device).wait_stream(aside)
-        self._forward = forward  # and with it what the graph reads
+        torch.cuda.current_stream(device).wait_stream(side_stream)
+        self._forward = forward  # keeps the tensors alive that the graph reads
         self._graph = torch.cuda.CUDAGraph()
-        self.memory = memory or torch.cuda.graph_pool_handle()
-        with _recording(self._graph, device, self.memory), shapes_are_fixed():
+        self.memory_pool = memory_pool or torch.cuda.graph_pool_handle()
+        with _capture(self._graph, device, self.memory_pool), allow_cudnn_plans():
             self._outputs = forward()
 
     def __call__(self) -> DeviceOutputs:
@@ -121,23 +124,23 @@ class _CapturedGraph:
 
 
 @contextlib.contextmanager
-def _recording(graph: torch.cuda.CUDAGraph, device: torch.device, memory: Any) -> Iterator[None]:
-    """Record what is launched within the block; where that fails, leave the device as it was."""
+def _capture(graph: torch.cuda.CUDAGraph, device: torch.device, memory_pool: Any) -> Iterator[None]:
+    """Capture all launches within the block; restore stream and allocator if that fails."""
     stream = torch.cuda.current_stream(device)
     try:
-        # Thread-local: other threads may use the device while this one records.
-        with torch.cuda.graph(graph, pool=memory, capture_error_mode="thread_local"):
+        # Thread-local, because other threads may use the device during the capture.
+        with torch.cuda.graph(graph, pool=memory_pool, capture_error_mode="thread_local"):
             yield
     except BaseException:
-        # torch leaves its own stream current, and goes on to allocate from the graph's memory.
+        # After an error torch leaves its capture stream current and keeps allocating from the pool.
         torch.cuda.set_stream(stream)
-        with contextlib.suppress(RuntimeError):  # it may have got as far as to end that
-            torch._C._cuda_endAllocateToPool(stream.device_index, memory)
+        with contextlib.suppress(RuntimeError):  # raised if the allocation has ended already
+            torch._C._cuda_endAllocateToPool(stream.device_index, memory_pool)
         raise
 
 
-def _halves(most: int) -> list[int]:
-    sizes = [most]
+def _halve_repeatedly(n: int) -> list[int]:
+    sizes = [n]
     while sizes[-1] > 1:
         sizes.append(sizes[-1] // 2)
     return sizes

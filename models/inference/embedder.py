@@ -1,8 +1,8 @@
-"""Windows of any mix of lengths to logits and features, each as if it were embedded alone.
+"""The model of a worker: windows of mixed lengths to logits and features, as NumPy arrays.
 
-Arrays in, arrays out: this is what `pipeline` holds in a worker. Windows of one call share forwards
-(see `packing`); the result does not depend on the company a window keeps. A GPU computes
-while the caller goes on: `begin` returns as soon as everything is launched.
+Windows of one call share forwards (see `models.inference.packing`), but the outputs of a window do
+not depend on the other windows. A GPU computes while the caller continues: `begin` returns as soon
+as all work is launched.
 """
 
 import contextlib
@@ -20,16 +20,16 @@ from torch import Tensor
 from models.archs import ArchSpec
 from models.errors import WindowError, first_line
 from models.inference.batch_size import (
-    batch_key,
-    find_batch,
-    remember_batch,
-    remembered_batch,
-    windows_per_s,
+    batch_size_key,
+    find_batch_size,
+    save_batch_size,
+    load_batch_size,
+    measure_windows_per_s,
 )
 from models.inference.engine import Engine
 from models.inference.input_checks import check_length
 from models.inference.outputs import Outputs, PendingOutputs, Vectors
-from models.inference.packing import pack_tokens
+from models.inference.packing import max_pack_tokens
 from models.inference.staging import stage
 from models.inference.timestamp_levels import TIMESTAMP_HOP, Level, longest_window
 from models.inference.timestamp_windows import embed_timestamp_windows
@@ -41,35 +41,36 @@ from models.passt.transformer import PaSST
 Samples = npt.NDArray[np.float32]
 T = TypeVar("T")
 
-_FEWEST_TOKENS = 128
-"""Smaller batches would save nothing: a window that does not fit then never does."""
+_MIN_TOKENS = 128
+"""Limit of tokens per forward that is not halved again; smaller batches would save no memory."""
 
 
 class WarmUp(NamedTuple):
-    """What a model did before its first window."""
+    """Result of preparing a model for its first window."""
 
     batch_windows: int
-    """In a batch from now on."""
+    """Windows per batch."""
     is_remembered: bool
-    """Found by an earlier process on such a device."""
+    """Whether an earlier process on this kind of device found the batch size."""
     is_recorded: bool
-    """Full windows go through recorded forwards."""
+    """Whether full windows go through captured CUDA graphs."""
     seconds: float
+    """Duration of the preparation."""
 
 
 class Embedder:
     """A PaSST with its front end on one device.
 
     Args:
-        spec: the arch.
-        state_dict: its weights, checked by `models.checkpoints.state_dict`.
-        device: torch device.
-        max_tokens: most tokens in one forward; None for what suits the device. Halved, and left
-            so, as often as the device runs out of memory.
-        precision: one of `models.passt.precision.PRECISIONS`.
+        spec: The arch.
+        state_dict: Weights of the arch, checked by `models.checkpoints.state_dict`.
+        device: Name of the torch device.
+        max_tokens: Greatest number of tokens in one forward; None for a default for the device.
+            Whenever the device runs out of memory, the limit is halved for good.
+        precision: One of `models.passt.precision.PRECISIONS`.
 
     Raises:
-        ModelError: the device cannot compute in that precision.
+        ModelError: The device does not support the precision.
     """
 
     def __init__(
@@ -89,7 +90,10 @@ class Embedder:
         self.mel = AugmentMelSTFT(hopsize=spec.hop_samples).to(self.device)
         self._products = "tf32" if precision == "tf32" else "ieee"
         self.engine = Engine(
-            self.net, self.mel, max_tokens or pack_tokens(self.device, precision), self._products
+            self.net,
+            self.mel,
+            max_tokens or max_pack_tokens(self.device, precision),
+            self._products,
         )
 
     def warm_up(self, n_samples: int) -> WarmUp:
@@ -101,74 +105,77 @@ class Embedder:
         n_tokens = self.spec.n_tokens(n_samples)
         if self.device.type != "cuda":
             return WarmUp(max(1, self.engine.max_tokens // n_tokens), False, False, 0.0)
-        return self.prepare(n_samples, max(1, pack_tokens(self.device) // n_tokens))
+        return self.prepare(n_samples, max(1, max_pack_tokens(self.device) // n_tokens))
 
-    def prepare(self, n_samples: int, most: int) -> WarmUp:
-        """What `warm_up` does where there is something to do.
+    def prepare(self, n_samples: int, max_windows: int) -> WarmUp:
+        """Find the batch size and capture CUDA graphs, on any device.
+
+        On a CPU this runs the same code without capturing.
 
         Args:
-            n_samples: of the windows that most will be as long as.
-            most: windows that there is memory for.
+            n_samples: Samples per window of the most frequent length.
+            max_windows: Greatest number of windows per batch that fits into memory.
         """
         started = time.perf_counter()
-        key = batch_key(self.device, self.spec.name, self.precision, n_samples)
-        self.engine.fixed = None  # not to be measured
+        key = batch_size_key(self.device, self.spec.name, self.precision, n_samples)
+        self.engine.graphed = None  # batch sizes are measured without graphs
         with torch.inference_mode():
-            found = remembered_batch(key)
-            batch = found or find_batch(partial(self._rate, n_samples), most)
-            if not found:
-                remember_batch(key, batch)
-            # Another process may have taken some of the memory that there was.
-            self.engine.max_tokens = min(batch, most) * self.spec.n_tokens(n_samples)
-            is_recorded = self._record(n_samples)
-            self._rehearse()
+            saved = load_batch_size(key)
+            batch = saved or find_batch_size(partial(self._measure_rate, n_samples), max_windows)
+            if not saved:
+                save_batch_size(key, batch)
+            # Less memory may be free now than when the batch size was saved.
+            self.engine.max_tokens = min(batch, max_windows) * self.spec.n_tokens(n_samples)
+            is_captured = self._capture(n_samples)
+            self._warm_up_mixed_pack()
         batch_windows = max(1, self.engine.max_tokens // self.spec.n_tokens(n_samples))
-        return WarmUp(batch_windows, bool(found), is_recorded, time.perf_counter() - started)
+        return WarmUp(batch_windows, bool(saved), is_captured, time.perf_counter() - started)
 
     def embed(self, windows: Sequence[Samples]) -> Outputs:
-        """`begin`, and its result."""
+        """Embed windows and wait for the outputs; see `begin`."""
         return self.begin(windows).result()
 
     def begin(self, windows: Sequence[Samples]) -> PendingOutputs:
-        """Logits and features of windows of any lengths the arch takes.
+        """Begin to embed windows of any lengths that the arch takes.
 
         Args:
-            windows: float32 (n_samples,) each, mono at 32 kHz; views of one array are copied to
-                the device once. They may be changed as soon as this returns.
+            windows: Mono windows at 32 kHz, float32 (n_samples,) each. Overlapping views of one
+                array are copied to the device once. The caller may change the windows as soon as
+                this returns.
 
         Returns:
-            What becomes `Outputs`, float32 arrays with one row a window, in the same order.
+            Pending outputs with one row per window, in the same order.
 
         Raises:
-            WindowError: a window of a wrong shape, dtype or length.
+            WindowError: A window has a wrong shape, dtype or length.
         """
         for window in windows:
             self._check(window)
         with torch.inference_mode():
-            tensors = [_tensor(window) for window in windows]
-            return self._within_memory(lambda: PendingOutputs(*self.engine(tensors)))
+            tensors = [_to_tensor(window) for window in windows]
+            return self._retry_out_of_memory(lambda: PendingOutputs(*self.engine(tensors)))
 
     def embed_timestamps(self, levels: Sequence[Level], stream: Samples, n: int) -> Vectors:
-        """HEAR timestamp embeddings (logits, features; raw log-mel) of consecutive moments.
+        """Compute the HEAR embeddings of consecutive timestamps.
 
         Args:
-            levels: from `models.inference.timestamp_levels.timestamp_levels`.
-            stream: float32, from the start of the first moment's longest window to the end of the
-                last one's.
-            n: moments, `TIMESTAMP_HOP` samples apart.
+            levels: Levels from `models.inference.timestamp_levels.timestamp_levels`.
+            stream: Samples from the start of the first timestamp's longest window to the end of the
+                last timestamp's, float32.
+            n: Number of timestamps, `TIMESTAMP_HOP` samples apart.
 
         Returns:
-            float32 (n, `timestamp_size`).
+            Embeddings, float32 (n, `timestamp_size`), the levels side by side.
 
         Raises:
-            WindowError: the stream has another length than n moments need.
+            WindowError: The stream does not have the length that n timestamps need.
         """
         needed = (n - 1) * TIMESTAMP_HOP + longest_window(levels)
         if stream.shape != (needed,):
-            raise WindowError(f"{n} moments take {needed} samples, got shape {stream.shape}")
-        with torch.inference_mode(), matmul_precision(self._products, self.device):
-            samples = stage([_tensor(stream)], self.device).samples[None]
-            moments = self._within_memory(
+            raise WindowError(f"{n} timestamps need {needed} samples, got shape {stream.shape}")
+        with torch.inference_mode(), matmul_precision(self._fp32_precision, self.device):
+            samples = stage([_to_tensor(stream)], self.device).samples[None]
+            embeddings = self._retry_out_of_memory(
                 lambda: embed_timestamp_windows(
                     samples,
                     levels,
@@ -177,54 +184,55 @@ class Embedder:
                     lambda window: max(1, self.engine.max_tokens // self.spec.n_tokens(window)),
                 )
             )
-            return moments[0].cpu().numpy()
+            return embeddings[0].cpu().numpy()
 
-    def _rate(self, n_samples: int, n_windows: int) -> float:
-        """Windows a second in batches of so many."""
+    def _measure_rate(self, n_samples: int, n_windows: int) -> float:
+        """Measure the windows per second in batches of `n_windows`."""
         self.engine.max_tokens = n_windows * self.spec.n_tokens(n_samples)
-        return windows_per_s(self.engine, n_windows, n_samples, self.device)
+        return measure_windows_per_s(self.engine, n_windows, n_samples, self.device)
 
-    def _record(self, n_samples: int) -> bool:
+    def _capture(self, n_samples: int) -> bool:
+        """Capture CUDA graphs; if that fails, warn and return False."""
         try:
-            self._within_memory(lambda: self.engine.capture(n_samples))
+            self._retry_out_of_memory(lambda: self.engine.capture(n_samples))
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            # Slower where the interpreter is busy, and right all the same.
-            self.engine.fixed = None
+            # Without graphs the results are the same, only slower when the interpreter is busy.
+            self.engine.graphed = None
             warnings.warn(
-                f"forwards of {n_samples} samples are not recorded on {self.device}: "
-                f"{first_line(error)}",
+                f"CUDA graphs for windows of {n_samples} samples cannot be captured on "
+                f"{self.device}, so embedding may be slower: {first_line(error)}",
                 stacklevel=3,
             )
             return False
         return True
 
-    def _rehearse(self) -> None:
-        """Embed a pack of two lengths, so that the first one of a run need not wait for set-up."""
+    def _warm_up_mixed_pack(self) -> None:
+        """Embed a pack of two lengths, so that the first such pack of a run needs no set-up."""
         shortest = self.spec.min_samples
         longer = shortest + self.spec.stride * self.spec.hop_samples
         windows = [torch.zeros(longer), torch.zeros(shortest)]
-        self._within_memory(lambda: self.engine(windows))
+        self._retry_out_of_memory(lambda: self.engine(windows))
 
-    def _within_memory(self, compute: Callable[[], T]) -> T:
-        """Compute, with smaller batches from then on where the device has no memory for them."""
+    def _retry_out_of_memory(self, compute: Callable[[], T]) -> T:
+        """Call `compute`, halving the batch size for good each time the device lacks memory."""
         while True:
             try:
                 return compute()
             except torch.OutOfMemoryError:
-                if self.engine.max_tokens <= _FEWEST_TOKENS:
+                if self.engine.max_tokens <= _MIN_TOKENS:
                     raise
-            # Outside of `except`, as what the error holds of the failed forward is free here.
-            recorded, self.engine.fixed = self.engine.fixed, None
+            # Outside of `except`, where the error no longer holds tensors of the failed forward.
+            graphed, self.engine.graphed = self.engine.graphed, None
             self.engine.max_tokens //= 2
-            n_samples = recorded.n_samples if recorded else 0
-            del recorded  # its memory is of more use now
+            n_samples = graphed.n_samples if graphed else 0
+            del graphed  # frees its memory for the retry
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             if n_samples:
                 with contextlib.suppress(torch.OutOfMemoryError):
-                    self._record(n_samples)  # in smaller batches
+                    self._capture(n_samples)  # again, for smaller batches
 
     def _check(self, window: Samples) -> None:
         if window.ndim != 1 or window.dtype != np.float32:
@@ -235,11 +243,11 @@ class Embedder:
         check_length(len(window), self.spec)
 
 
-class _Borrowed:
-    """An array's memory as if it could be written to, which nobody does.
+class _WritableView:
+    """A view of an array that claims to be writable; it is never written to.
 
-    Arrays out of Ray's object store are read-only. torch does not know how to be, and a copy of
-    each window would copy again and again what windows share.
+    Arrays from Ray's object store are read-only, which torch's tensors do not support. Copying each
+    window instead would copy the samples that windows share several times.
     """
 
     def __init__(self, samples: Samples) -> None:
@@ -248,6 +256,8 @@ class _Borrowed:
         self.__array_interface__ = {**samples.__array_interface__, "data": (address, False)}
 
 
-def _tensor(samples: Samples) -> Tensor:
+def _to_tensor(samples: Samples) -> Tensor:
     samples = np.ascontiguousarray(samples)
-    return torch.from_numpy(samples if samples.flags.writeable else np.asarray(_Borrowed(samples)))
+    if not samples.flags.writeable:
+        samples = np.asarray(_WritableView(samples))
+    return torch.from_numpy(samples)

@@ -19,7 +19,7 @@ from models.passt.pack_layout import WindowPack, small_tensor
 from models.passt.preprocess import AugmentMelSTFT
 from models.passt.transformer import PaSST
 
-RUN_AHEAD = 2
+MAX_PACKS_IN_FLIGHT = 2
 """Packs that are copied or computed while the host prepares another one."""
 
 
@@ -47,7 +47,7 @@ class Engine:
         self._products = products
         self._under_way: deque[torch.cuda.Event] = deque()
         self.max_tokens = max_tokens
-        self.fixed: GraphedForwards | None = None
+        self.graphed: GraphedForwards | None = None
 
     def capture(self, n_samples: int) -> GraphedForwards:
         """Prepare for many windows of one length; see `models.inference.cuda_graphs`.
@@ -57,8 +57,8 @@ class Engine:
         """
         most = max(1, self.max_tokens // self._net.spec.n_tokens(n_samples))
         with torch.inference_mode(), matmul_precision(self._products, self._device):
-            self.fixed = GraphedForwards(self._net, self._mel, n_samples, most)
-        return self.fixed
+            self.graphed = GraphedForwards(self._net, self._mel, n_samples, most)
+        return self.graphed
 
     def __call__(self, windows: Sequence[Tensor]) -> DeviceOutputs:
         """Launch what embeds windows.
@@ -81,7 +81,7 @@ class Engine:
 
     def _batches(self, n_samples: Sequence[int]) -> Iterator[tuple[list[int], bool]]:
         """Rows that go together, and whether in a forward of a fixed shape."""
-        fixed = self.fixed
+        fixed = self.graphed
         full = [row for row, n in enumerate(n_samples) if fixed and n == fixed.n_samples]
         if fixed:
             begin = 0
@@ -95,8 +95,8 @@ class Engine:
 
     def _forward(self, windows: Sequence[Tensor], is_fixed: bool) -> DeviceOutputs:
         staged = stage(windows, self._device)
-        if is_fixed and self.fixed:
-            return self.fixed(staged)
+        if is_fixed and self.graphed:
+            return self.graphed(staged)
         pack = WindowPack([len(window) for window in windows], self._net.spec, self._device)
         with matmul_precision(self._products, self._device):
             return embed_staged(staged, pack, self._net, self._mel)
@@ -113,7 +113,7 @@ class Engine:
         return logits, features
 
     def _let_device_catch_up(self) -> None:
-        while len(self._under_way) >= RUN_AHEAD:
+        while len(self._under_way) >= MAX_PACKS_IN_FLIGHT:
             self._under_way.popleft().synchronize()
 
     def _note_launch(self) -> None:

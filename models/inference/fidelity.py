@@ -1,8 +1,8 @@
-"""How far embeddings of a lower precision are from those of the same model in fp32.
+"""The distance of embeddings in a reduced precision from those of the same model in fp32.
 
-Measured on a run's own windows, because it depends on weights and sounds: what int8 costs on random
-weights says nothing of trained ones. Cosines are what a search sees; the largest difference shows a
-single value that went astray.
+A run measures it on its own windows, because it depends on the weights and on the audio. The loss of
+int8 on random weights, for example, does not predict the loss on trained weights. Cosine
+similarities are what a search uses; the largest difference shows a single value that is far off.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,14 @@ Vectors = npt.NDArray[np.float32]
 
 
 class Fidelity(NamedTuple):
-    """What a comparison of n embeddings found."""
+    """Result of comparing embeddings with those of fp32.
+
+    Attributes:
+        windows: Number of embeddings compared.
+        cosine_min: Smallest cosine similarity of an embedding with its fp32 counterpart.
+        cosine_mean: Mean cosine similarity.
+        max_abs: Largest absolute difference of a single value.
+    """
 
     windows: int
     cosine_min: float
@@ -26,13 +33,11 @@ class Fidelity(NamedTuple):
 def compare(embeddings: Vectors, reference: Vectors) -> Fidelity:
     """Compare embeddings with those of fp32.
 
-    Args:
-        embeddings: float32 (n, width), n at least 1.
-        reference: the same of fp32.
+    An embedding that is not finite has cosine 0, and its differences are not counted.
 
-    Returns:
-        Cosines and differences. An embedding that is not finite counts as cosine 0, and as no
-        difference.
+    Args:
+        embeddings: Embeddings in the precision to measure, float32 (n, width); n is at least 1.
+        reference: Embeddings of the same windows in fp32, float32 (n, width).
     """
     ours, theirs = embeddings.astype(np.float64), reference.astype(np.float64)
     is_finite = np.isfinite(ours).all(axis=1, keepdims=True)
@@ -49,8 +54,8 @@ def compare(embeddings: Vectors, reference: Vectors) -> Fidelity:
     )
 
 
-def combined(parts: Sequence[Fidelity]) -> Fidelity:
-    """Several comparisons as one: the worst of each, and the mean over all windows."""
+def combine(parts: Sequence[Fidelity]) -> Fidelity:
+    """Combine several comparisons into one: extremes over all, and the mean over all windows."""
     windows = sum(part.windows for part in parts)
     return Fidelity(
         windows=windows,

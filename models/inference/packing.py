@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from models.archs import ArchSpec
-from models.inference.staging import Staged
+from models.inference.staging import StagedWindows
 from models.passt.pack_layout import WindowPack
 from models.passt.preprocess import AugmentMelSTFT
 from models.passt.transformer import PaSST
@@ -32,7 +32,7 @@ DeviceOutputs = tuple[Tensor, Tensor]
 """Logits (n, n_classes) and features (n, 768), on the net's device, which may still be at them."""
 
 
-def pack_tokens(device: torch.device, precision: str = "fp32") -> int:
+def max_pack_tokens(device: torch.device, precision: str = "fp32") -> int:
     """Most tokens in one forward on a device.
 
     On a GPU what half of its free memory takes, at most `GPU_PACK_TOKENS`; a window in any case.
@@ -72,7 +72,7 @@ def packs(n_samples: Sequence[int], spec: ArchSpec, max_tokens: int) -> Iterator
 
 
 def embed_staged(
-    staged: Staged, pack: WindowPack, net: PaSST, mel: AugmentMelSTFT
+    staged: StagedWindows, pack: WindowPack, net: PaSST, mel: AugmentMelSTFT
 ) -> DeviceOutputs:
     """Logits and features of one pack that is on the net's device."""
     if type(mel).forward is not AugmentMelSTFT.forward:
@@ -85,7 +85,7 @@ def embed_staged(
 
 
 def _embed_one_by_one(
-    staged: Staged, pack: WindowPack, net: PaSST, mel: AugmentMelSTFT
+    staged: StagedWindows, pack: WindowPack, net: PaSST, mel: AugmentMelSTFT
 ) -> DeviceOutputs:
     """With a front end that does something else: it is asked for each window."""
     windows = [

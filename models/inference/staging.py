@@ -17,7 +17,7 @@ from torch import Tensor
 from models.passt.pack_layout import small_tensor
 
 
-class Staged(NamedTuple):
+class StagedWindows(NamedTuple):
     """Windows on a device.
 
     Attributes:
@@ -29,7 +29,7 @@ class Staged(NamedTuple):
     offsets: Tensor
 
 
-def stage(windows: Sequence[Tensor], device: torch.device) -> Staged:
+def stage(windows: Sequence[Tensor], device: torch.device) -> StagedWindows:
     """Put windows on a device.
 
     Args:
@@ -41,15 +41,15 @@ def stage(windows: Sequence[Tensor], device: torch.device) -> Staged:
     """
     if any(window.device.type != "cpu" for window in windows):
         windows = [window.to(device) for window in windows]
-    pieces, offsets = distinct(windows)
+    pieces, offsets = deduplicate(windows)
     if device.type == "cuda" and pieces[0].device.type == "cpu":
         samples = _copied(pieces, device)
     else:
         samples = (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).to(device)
-    return Staged(samples, small_tensor(offsets, torch.int32, device))
+    return StagedWindows(samples, small_tensor(offsets, torch.int32, device))
 
 
-def distinct(windows: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
+def deduplicate(windows: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
     """Windows without the samples that they share.
 
     Args:

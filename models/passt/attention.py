@@ -1,13 +1,14 @@
-"""Self-attention over a pack of token sequences, each of which sees only itself.
+"""Self-attention over a pack of token sequences, where each sequence attends only to itself.
 
-A pack is one (tokens, dim) matrix: sequences of mixed lengths lie one after another, those of equal
-length adjacent. Everything but attention works on the matrix as a whole, so the cost is that of
-the tokens there are; no padding, no mask. Attention takes each run of equal lengths as one batch;
-a GPU in half precision takes a pack of several lengths through the variable-length kernel.
+A pack is one (tokens, dim) matrix. It holds sequences of mixed lengths one after another, with
+sequences of equal length adjacent. All layers except attention work on the whole matrix, so no
+padding and no mask are needed. Attention computes each run of equal lengths as one batch. On a GPU
+in half precision, a pack of several lengths goes through the variable-length kernel instead.
 
-On a GPU cuDNN's attention is a little faster than FlashAttention, but makes a plan for each shape,
-which can take half a second. Only shapes that are recorded, and so come back in each batch, use it
-(see `shapes_are_fixed`); all others go through FlashAttention, whatever torch would choose.
+On a GPU cuDNN's attention is a little faster than FlashAttention, but it makes a plan for each
+shape, which can take half a second. Only shapes that repeat in every batch are worth a plan: those
+of captured CUDA graphs (see `allow_cudnn_plans`). All other shapes go through FlashAttention,
+whatever torch would choose.
 """
 
 import contextlib
@@ -21,53 +22,58 @@ from torch.nn import functional as F  # noqa: N812 (torch's own name for it)
 
 
 class Group(NamedTuple):
-    """Adjacent sequences of one length."""
+    """A run of adjacent sequences of equal length.
+
+    Attributes:
+        n_sequences: Number of sequences.
+        n_tokens: Tokens per sequence.
+    """
 
     n_sequences: int
     n_tokens: int
 
 
 class Sequences(NamedTuple):
-    """What the rows of a pack are.
+    """The division of a pack's rows into sequences.
 
     Attributes:
-        groups: in the order of the rows.
-        starts: int32 (n_sequences + 1,), the first row of each and the end, where the rows are; of
-            a pack of one group it is not needed.
+        groups: Runs of sequences of equal length, in the order of the rows.
+        starts: First row of each sequence, and the number of rows at the end; int32
+            (n_sequences + 1,) on the pack's device. May be None for a pack of one group.
     """
 
     groups: tuple[Group, ...]
     starts: Tensor | None = None
 
 
-_shapes_are_fixed: ContextVar[bool] = ContextVar("shapes_are_fixed", default=False)
+_may_plan: ContextVar[bool] = ContextVar("may_plan", default=False)
 
 
 @contextlib.contextmanager
-def shapes_are_fixed() -> Iterator[None]:
-    """Let attention within the block make plans for the shapes that it meets.
+def allow_cudnn_plans() -> Iterator[None]:
+    """Let attention use cuDNN within the block, which makes a plan for each new shape.
 
-    A plan serves the thread that made it: forwards of these shapes are to come in the same thread,
-    or recorded ones.
+    A plan is valid only in the thread that made it. Later forwards of the same shapes must run in
+    the same thread, or be replays of a CUDA graph.
     """
-    before = _shapes_are_fixed.set(True)
+    before = _may_plan.set(True)
     try:
         yield
     finally:
-        _shapes_are_fixed.reset(before)
+        _may_plan.reset(before)
 
 
 def attend(qkv: Tensor, sequences: Sequences, n_heads: int, n_queries: int) -> Tensor:
-    """Attention of every sequence of a pack to itself.
+    """Compute the self-attention of every sequence of a pack.
 
     Args:
-        qkv: (tokens, 3 x dim).
-        sequences: what the rows of `qkv` are.
-        n_heads: attention heads.
-        n_queries: how many of each sequence's first tokens ask; 0 for all.
+        qkv: Queries, keys and values of all tokens, (tokens, 3 x dim).
+        sequences: The sequences that the rows of `qkv` belong to.
+        n_heads: Number of attention heads.
+        n_queries: Number of tokens at the start of each sequence to compute outputs for; 0 for all.
 
     Returns:
-        (queries, dim), sequence by sequence.
+        Outputs of the query tokens, (queries, dim), sequence by sequence.
     """
     if len(sequences.groups) > 1 and _has_varlen_kernel(qkv):
         return _attend_varlen(qkv, sequences, n_heads, n_queries)
@@ -79,17 +85,17 @@ def attend(qkv: Tensor, sequences: Sequences, n_heads: int, n_queries: int) -> T
 
 
 def first_tokens(tokens: Tensor, sequences: Sequences, count: int) -> Tensor:
-    """The first `count` tokens of each sequence of a pack: (sequences x count, ...)."""
+    """Return the first `count` tokens of each sequence of a pack, (sequences x count, ...)."""
     if len(sequences.groups) == 1:
-        whole = tokens.view(*sequences.groups[0], *tokens.shape[1:])
-        return whole[:, :count].flatten(0, 1)
+        grid = tokens.view(*sequences.groups[0], *tokens.shape[1:])
+        return grid[:, :count].flatten(0, 1)
     assert sequences.starts is not None
-    places = torch.arange(count, device=tokens.device)
-    return tokens[(sequences.starts[:-1, None] + places).flatten()]
+    offsets = torch.arange(count, device=tokens.device)
+    return tokens[(sequences.starts[:-1, None] + offsets).flatten()]
 
 
 def split_groups(pack: Tensor, groups: tuple[Group, ...]) -> Iterator[tuple[Tensor, Group]]:
-    """The rows of each group of a pack, as views."""
+    """Yield the rows of each group of a pack, as a view, with the group."""
     start = 0
     for group in groups:
         n_rows = group.n_sequences * group.n_tokens
@@ -101,17 +107,17 @@ def _attend_group(qkv: Tensor, group: Group, n_heads: int, n_queries: int) -> Te
     dim = qkv.shape[1] // 3
     heads = qkv.view(*group, 3, n_heads, dim // n_heads)
     query, key, value = heads.permute(2, 0, 3, 1, 4).unbind(0)
-    with _without_plans(qkv):
+    with _limit_cudnn(qkv):
         mixed = F.scaled_dot_product_attention(query[:, :, :n_queries], key, value)
     return mixed.transpose(1, 2).reshape(-1, dim)
 
 
 @contextlib.contextmanager
-def _without_plans(qkv: Tensor) -> Iterator[None]:
-    """Keep cuDNN out of attention on a GPU, unless the shapes are fixed."""
+def _limit_cudnn(qkv: Tensor) -> Iterator[None]:
+    """Turn off cuDNN's attention on a GPU within the block, except under `allow_cudnn_plans`."""
     settings = torch.backends.cuda
     is_on = settings.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
-    if not qkv.is_cuda or _shapes_are_fixed.get() or not is_on:
+    if not qkv.is_cuda or _may_plan.get() or not is_on:
         yield
         return
     settings.enable_cudnn_sdp(False)
@@ -128,15 +134,15 @@ def _has_varlen_kernel(qkv: Tensor) -> bool:
 def _attend_varlen(qkv: Tensor, sequences: Sequences, n_heads: int, n_queries: int) -> Tensor:
     assert sequences.starts is not None
     query, key, value = qkv.view(len(qkv), 3, n_heads, -1).unbind(1)
-    asking = starts = sequences.starts
-    asked = longest = max(group.n_tokens for group in sequences.groups)
+    query_starts = starts = sequences.starts
+    max_queries = max_tokens = max(group.n_tokens for group in sequences.groups)
     if n_queries:
         query = first_tokens(query, sequences, n_queries)
-        asking = n_queries * torch.arange(len(starts), dtype=torch.int32, device=qkv.device)
-        asked = n_queries
-    # torch's own `varlen_attn` takes cuDNN on some GPUs, and imports much at its first call.
+        query_starts = n_queries * torch.arange(len(starts), dtype=torch.int32, device=qkv.device)
+        max_queries = n_queries
+    # torch's own `varlen_attn` uses cuDNN on some GPUs, and its first call imports many modules.
     mixed, *_ = torch.ops.aten._flash_attention_forward(
-        *(query, key, value, asking, starts, asked, longest), 0.0, False, False
+        *(query, key, value, query_starts, starts, max_queries, max_tokens), 0.0, False, False
     )
     out: Tensor = mixed.flatten(1)
     return out

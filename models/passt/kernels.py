@@ -1,11 +1,12 @@
-"""Triton kernels: one pass over memory where torch's operators take several.
+"""Triton kernels that make one pass over memory where torch's operators make several.
 
-Each function launches one kernel, `placed` two. They compute in float32 whatever their inputs are,
-and need a device that Triton compiles for; `fused` says where that is so. None of them has a
-gradient, and none waits for the device. Triton is part of torch's builds for CUDA.
+Each function launches one kernel; `place_tokens` launches two. The kernels compute in float32
+whatever the dtype of their inputs, have no gradient and do not wait for the device. They need a
+device that Triton compiles for (see `models.passt.fused`); torch's builds for CUDA include Triton.
 
-Numbers that differ from pack to pack are no arguments of the kernels: Triton would compile a kernel
-anew for some of their values, in the middle of a run. A program takes a row.
+Each Triton program computes one row; `_log` computes a block. No kernel is specialized for a number
+that differs between packs: Triton would compile the kernel again for some of its values, during a
+run.
 """
 
 import torch
@@ -16,17 +17,20 @@ from torch import Tensor
 from models.passt.pack_layout import FrameSlots
 
 _LOG_BLOCK = 1024
+"""Numbers that one program of `_log` computes."""
 
 
-def norm(rows: Tensor, owed: Tensor | None, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
-    """Return the layer norm of rows to which a vector is added first.
+def norm(
+    rows: Tensor, deferred: Tensor | None, weight: Tensor, bias: Tensor, epsilon: float
+) -> Tensor:
+    """Return the layer norm of rows, after adding a deferred bias to each row.
 
     Args:
-        rows: (n, dim), contiguous.
-        owed: Vector of shape (dim,) that the rows lack; None for nothing.
+        rows: Rows without the deferred bias, (n, dim), contiguous.
+        deferred: Bias to add to each row first, (dim,); None for no bias.
         weight: Weight of the norm, (dim,).
         bias: Bias of the norm, (dim,).
-        epsilon: Number that is added to the variance.
+        epsilon: Number to add to the variance.
 
     Returns:
         (n, dim) in the dtype of `rows`.
@@ -35,8 +39,8 @@ def norm(rows: Tensor, owed: Tensor | None, weight: Tensor, bias: Tensor, epsilo
     normed = torch.empty_like(rows)
     width = triton.next_power_of_2(dim)
     _norm[(n,)](
-        *(rows, rows if owed is None else owed, weight, bias, normed),
-        *(epsilon, dim, width, owed is not None),
+        *(rows, rows if deferred is None else deferred, weight, bias, normed),
+        *(epsilon, dim, width, deferred is not None),
     )
     return normed
 
@@ -44,21 +48,21 @@ def norm(rows: Tensor, owed: Tensor | None, weight: Tensor, bias: Tensor, epsilo
 @triton.jit
 def _norm(
     rows,
-    owed,
+    deferred,
     weight,
     bias,
     normed,
     epsilon,
     DIM: tl.constexpr,
     WIDTH: tl.constexpr,
-    HAS_OWED: tl.constexpr,
+    HAS_DEFERRED: tl.constexpr,
 ):
     columns = tl.arange(0, WIDTH)
     is_inside = columns < DIM
     at = tl.program_id(0).to(tl.int64) * DIM + columns
     row = tl.load(rows + at, mask=is_inside, other=0.0).to(tl.float32)
-    if HAS_OWED:
-        row += tl.load(owed + columns, mask=is_inside, other=0.0).to(tl.float32)
+    if HAS_DEFERRED:
+        row += tl.load(deferred + columns, mask=is_inside, other=0.0).to(tl.float32)
     mean = tl.sum(row, axis=0) / DIM
     centred = tl.where(is_inside, row - mean, 0.0)
     variance = tl.sum(centred * centred, axis=0) / DIM
@@ -68,7 +72,7 @@ def _norm(
     tl.store(normed + at, scaled * slope + offset, mask=is_inside)
 
 
-def framed(
+def cut_frames(
     samples: Tensor,
     offsets: Tensor,
     slots: FrameSlots,
@@ -76,46 +80,46 @@ def framed(
     pre_emphasis: float,
     n_rows: int,
 ) -> Tensor:
-    """Return frames of pre-emphasised windows, ready for a Fourier transform.
+    """Cut windows into pre-emphasised, tapered frames, ready for a Fourier transform.
 
     Args:
-        samples: float32 (n_samples,), what the windows are cut from; contiguous.
-        offsets: int32 (n_windows,), where each window begins in `samples`.
-        slots: Where each frame lies in its window.
-        taper: float32 (n_fft,), what each frame is multiplied by; a power of two long.
-        pre_emphasis: Share of the sample before that is taken off each one.
-        n_rows: Number of frames to make room for, at least as many as `slots` has.
+        samples: Samples that contain the windows, float32 (n_samples,), contiguous.
+        offsets: First sample of each window, int32 (n_windows,).
+        slots: Window of each frame and the frame's position in it.
+        taper: Factors that each frame is multiplied by, float32 (n_fft,); n_fft is a power of two.
+        pre_emphasis: Share of the preceding sample to subtract from each sample.
+        n_rows: Number of rows to allocate, at least the number of frames of `slots`.
 
     Returns:
-        float32 (n_rows, n_fft); what is behind the frames of `slots` holds any numbers.
+        Frames in the order of `slots`, float32 (n_rows, n_fft). Rows after them are uninitialized.
     """
     n_fft = len(taper)
     frames = samples.new_empty(n_rows, n_fft)
-    _framed[(len(slots.windows),)](samples, offsets, *slots, taper, frames, pre_emphasis, n_fft)
+    _cut_frames[(len(slots.windows),)](samples, offsets, *slots, taper, frames, pre_emphasis, n_fft)
     return frames
 
 
 @triton.jit
-def _framed(
-    samples, offsets, windows, places, lengths, taper, frames, pre_emphasis, N_FFT: tl.constexpr
+def _cut_frames(
+    samples, offsets, windows, starts, lengths, taper, frames, pre_emphasis, N_FFT: tl.constexpr
 ):
     row = tl.program_id(0).to(tl.int64)
     within = tl.arange(0, N_FFT)
     window = tl.load(windows + row)
-    # Of the pre-emphasised samples a window has one less than of samples.
+    # Index of the window's last pre-emphasised sample: there is one less than there are samples.
     last = tl.load(lengths + window) - 2
-    place = tl.abs(tl.load(places + row) + within)
-    place = tl.maximum(tl.minimum(place, 2 * last - place), 0)
-    at = samples + tl.load(offsets + window).to(tl.int64) + place
+    position = tl.abs(tl.load(starts + row) + within)
+    position = tl.maximum(tl.minimum(position, 2 * last - position), 0)
+    at = samples + tl.load(offsets + window).to(tl.int64) + position
     emphasised = tl.load(at + 1) - pre_emphasis * tl.load(at)
     tl.store(frames + row * N_FFT + within, emphasised * tl.load(taper + within))
 
 
 def power(spectrum: Tensor) -> Tensor:
-    """Return the power of spectra without their last bin, which no mel band takes.
+    """Return the power of spectra without their last bin, which belongs to no mel band.
 
     Args:
-        spectrum: complex64 (n, bins + 1), contiguous; `bins` is a power of two.
+        spectrum: Spectra, complex64 (n, bins + 1), contiguous; `bins` is a power of two.
 
     Returns:
         float32 (n, bins).
@@ -137,13 +141,13 @@ def _power(parts, powers, BINS: tl.constexpr):
 
 
 def log_in_place(bands: Tensor, offset: float, shift: float, scale: float) -> Tensor:
-    """Replace numbers by (log(number + offset) + shift) / scale; return them.
+    """Replace each number by (log(number + offset) + shift) / scale, and return the tensor.
 
     Args:
-        bands: float32, contiguous.
-        offset: Number that is added before the logarithm.
-        shift: Number that is added after it.
-        scale: Number that the sum is divided by.
+        bands: Band powers, float32 of any shape, contiguous; overwritten.
+        offset: Number to add before the logarithm.
+        shift: Number to add after the logarithm.
+        scale: Number to divide by at the end.
     """
     n = bands.numel()
     _log[(triton.cdiv(n, _LOG_BLOCK),)](bands, offset, shift, scale, n, _LOG_BLOCK)
@@ -158,31 +162,31 @@ def _log(bands, offset, shift, scale, n, BLOCK: tl.constexpr):
     tl.store(bands + at, (tl.log(band + offset) + shift) / scale, mask=is_inside)
 
 
-def patches(
+def copy_patches(
     frames: Tensor, first: Tensor, n_freq: int, stride: int, size: int, dtype: torch.dtype
 ) -> Tensor:
-    """Return square patches of a spectrogram, copied out.
+    """Copy square patches out of a spectrogram.
 
     Args:
-        frames: float32 (frames, bands), contiguous.
-        first: int64 (n,), the frame that each time patch begins at.
-        n_freq: Number of patches over the bands.
+        frames: Spectrogram frames, float32 (frames, bands), contiguous.
+        first: Frame at which each time patch begins, int64 (n,).
+        n_freq: Number of patches along the bands.
         stride: Number of bands from one patch to the next.
-        size: Number of bands and of frames of a patch, a power of two.
+        size: Number of bands, and of frames, in a patch; a power of two.
         dtype: Dtype of the copies.
 
     Returns:
-        (n, n_freq, size x size), bands before frames.
+        (n, n_freq, size x size), each patch band by band.
     """
     copies = torch.empty(len(first), n_freq, size * size, dtype=dtype, device=frames.device)
-    _patches[(len(first) * n_freq,)](
+    _copy_patches[(len(first) * n_freq,)](
         *(frames, first, copies), *(n_freq, stride, size, frames.shape[1])
     )
     return copies
 
 
 @triton.jit
-def _patches(
+def _copy_patches(
     frames,
     first,
     copies,
@@ -199,7 +203,7 @@ def _patches(
     tl.store(copies + row * SIZE * SIZE + within, content)
 
 
-def placed(
+def place_tokens(
     vectors: Tensor,
     positions: Tensor,
     times: Tensor,
@@ -207,15 +211,15 @@ def placed(
     special: Tensor,
     special_tokens: Tensor,
 ) -> Tensor:
-    """Return token sequences of patches with their positions, and of special tokens.
+    """Add position embeddings to patches and write them and the special tokens into sequences.
 
     Args:
-        vectors: (n, n_freq, dim), what the patches were made to.
-        positions: (n_time, n_freq, dim), positions over time and frequency.
-        times: int64 (n,), place in `positions` of each time patch.
-        patch_tokens: int64 (n x n_freq,), the token that each patch becomes.
-        special: (n_special, dim), tokens that come before each window's patches.
-        special_tokens: int64 (n_windows x n_special,), where they go.
+        vectors: Embedded patches, (n, n_freq, dim).
+        positions: Position embeddings over time and frequency, (n_time, n_freq, dim).
+        times: Index in `positions` of each time patch, int64 (n,).
+        patch_tokens: Row of the result for each patch, int64 (n x n_freq,).
+        special: Tokens before each window's patches, (n_special, dim).
+        special_tokens: Row of the result for each special token, int64 (n_windows x n_special,).
 
     Returns:
         (tokens, dim) in the dtype of `vectors`.
@@ -224,15 +228,17 @@ def placed(
     n_patches = n * n_freq
     tokens = vectors.new_empty(n_patches + len(special_tokens), dim)
     width = triton.next_power_of_2(dim)
-    _placed[(n_patches,)](*(vectors, positions, times, patch_tokens, tokens), *(n_freq, dim, width))
-    _placed_special[(len(special_tokens),)](
+    _place_patches[(n_patches,)](
+        *(vectors, positions, times, patch_tokens, tokens), *(n_freq, dim, width)
+    )
+    _place_special[(len(special_tokens),)](
         *(special, special_tokens, tokens), *(len(special), dim, width)
     )
     return tokens
 
 
 @triton.jit
-def _placed(
+def _place_patches(
     vectors,
     positions,
     times,
@@ -253,37 +259,11 @@ def _placed(
 
 
 @triton.jit
-def _placed_special(
-    special,
-    special_tokens,
-    tokens,
-    N_SPECIAL: tl.constexpr,
-    DIM: tl.constexpr,
-    WIDTH: tl.constexpr,
+def _place_special(
+    special, special_tokens, tokens, N_SPECIAL: tl.constexpr, DIM: tl.constexpr, WIDTH: tl.constexpr
 ):
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, WIDTH)
     is_inside = columns < DIM
     token = tl.load(special + row % N_SPECIAL * DIM + columns, mask=is_inside, other=0.0)
     tl.store(tokens + tl.load(special_tokens + row) * DIM + columns, token, mask=is_inside)
-
-
-def try_all(device: torch.device) -> None:
-    """Launch each kernel once on next to nothing; raise what does not work on a device.
-
-    Args:
-        device: A device that is not recording a graph.
-    """
-    with torch.device(device):
-        rows, whole = torch.zeros(2, 768, dtype=torch.float16), torch.zeros(1, dtype=torch.int32)
-        for owed in (None, torch.zeros(768)):
-            norm(rows, owed, rows[0], rows[0], 1e-6)
-        slots = FrameSlots(whole, whole, torch.full((1,), 2000, dtype=torch.int32))
-        framed(torch.zeros(2000), whole, slots, torch.zeros(1024), 0.97, 1)
-        power(torch.zeros(1, 513, dtype=torch.complex64))
-        bands = log_in_place(torch.ones(16, 128), 1e-5, 4.5, 5.0)
-        copies = patches(bands, whole.long(), 12, 10, 16, torch.float16)
-        vectors = copies.new_zeros(1, 12, 768)
-        placed(vectors, vectors, whole.long(), torch.arange(2, 14), rows, torch.arange(2))
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

@@ -1,12 +1,15 @@
-"""Linear layers that take the fastest way there is for inference; training takes torch's own.
+"""Linear layers that use the fastest operator for inference, and torch's own for training.
 
-For fp32 on a CPU torch's own linear layer calls the BLAS it was built with; oneDNN, which is in
-the same build, is about a tenth faster on some CPUs and applies GELU while the result is still in
-cache. It is faster by another twentieth, and by a third where tokens are few, with weights laid out
-as it reads them; those are no parameters any more, so only a net that nobody trains has them.
-On a GPU in half precision cuBLASLt applies GELU, in its tanh form: up to 5e-4 off the exact one,
-which moves embeddings by a fifth of what rounding to fp16 does. These operators have no gradient.
-Parameters are those of `nn.Linear`.
+In fp32 on a CPU torch's linear layer calls the BLAS that torch was built with. oneDNN, in the same
+build, is about a tenth faster on some CPUs and applies GELU while the result is still in cache.
+Weights in oneDNN's own layout are faster by another twentieth, and by a third for few tokens. They
+are not parameters any more, so only a net that was converted for inference has them (see
+`models.passt.precision`).
+
+On a GPU in half precision cuBLASLt applies GELU in its tanh form. It differs from the exact GELU by
+up to 5e-4, which moves embeddings by a fifth of what rounding to fp16 does.
+
+The operators of oneDNN and cuBLASLt have no gradient. Parameters are those of `nn.Linear`.
 """
 
 from collections.abc import Callable
@@ -22,104 +25,110 @@ _ONEDNN_DTYPES = (torch.float32, torch.bfloat16)
 
 
 class Linear(nn.Linear):
-    """`nn.Linear` with a faster inference on CPUs."""
+    """`nn.Linear` with faster inference on CPUs."""
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(..., in features) to (..., out features)."""
-        if _takes_onednn(inputs):
-            return _onednn(inputs, self.weight, self.bias, "none")
+        """Apply the layer: (..., in features) to (..., out features)."""
+        if _can_use_onednn(inputs):
+            return _onednn_linear(inputs, self.weight, self.bias, "none")
         return super().forward(inputs)
 
 
 class LinearGelu(nn.Linear):
-    """A linear layer and the exact GELU after it, in one step where that can be had."""
+    """A linear layer followed by GELU, fused into one operator where one is available.
+
+    GELU is exact, except on a GPU in half precision (see the module).
+    """
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(..., in features) to (..., out features)."""
-        if _takes_onednn(inputs):
-            return _onednn(inputs, self.weight, self.bias, "gelu")
-        if _takes_cublaslt(inputs):
+        """Apply the layer and GELU: (..., in features) to (..., out features)."""
+        if _can_use_onednn(inputs):
+            return _onednn_linear(inputs, self.weight, self.bias, "gelu")
+        if _can_use_cublaslt(inputs):
             return torch._addmm_activation(self.bias, inputs, self.weight.T, use_gelu=True)
         return F.gelu(super().forward(inputs))
 
 
 class PackedLinear(nn.Module):
-    """A `Linear` or `LinearGelu` for inference on a CPU alone: the same outputs, sooner.
+    """A `Linear` or `LinearGelu` for inference on a CPU, with its weight in oneDNN's layout.
 
-    It is saved, loaded, copied and pickled as the layer would be, and stays where and what it is:
-    moved or cast, it raises a ModelError.
+    It returns the layer's outputs, faster. It is saved, loaded, copied and pickled like the layer.
+    It cannot be moved to another device or cast to another dtype; an attempt raises a ModelError.
 
     Args:
-        linear: the layer, of a dtype that `can_pack`; its weight is copied, its bias shared.
+        linear: The layer, in a dtype for which `can_pack` is true. Its weight is copied, its bias
+            is shared.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
-        self._then = "gelu" if isinstance(linear, LinearGelu) else "none"
-        self._take(linear)
+        self._activation = "gelu" if isinstance(linear, LinearGelu) else "none"
+        self._pack(linear)
 
-    def unpacked(self) -> nn.Linear:
-        """The layer, its weight copied back to the last bit, its bias shared."""
-        kind = LinearGelu if self._then == "gelu" else Linear
+    def unpack(self) -> nn.Linear:
+        """Return the layer with a bit-exact copy of its weight; the bias is shared."""
+        layer_class = LinearGelu if self._activation == "gelu" else Linear
         weight = self._weight.to_dense()
         with torch.device("meta"):
-            linear = kind(weight.shape[1], weight.shape[0])
+            linear = layer_class(weight.shape[1], weight.shape[0])
         linear.weight, linear.bias = nn.Parameter(weight, False), nn.Parameter(self._bias, False)
         return linear
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(..., in features) to (..., out features), in the layer's dtype.
+        """Apply the layer: (..., in features) to (..., out features), in the layer's dtype.
 
         Raises:
-            ModelError: a gradient is asked for.
+            ModelError: `inputs` require a gradient.
         """
         refuse_gradients(inputs)
-        return _onednn(inputs.to(self._bias.dtype), self._weight, self._bias, self._then)
+        inputs = inputs.to(self._bias.dtype)
+        return _onednn_linear(inputs, self._weight, self._bias, self._activation)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        rest = {name: value for name, value in self.__dict__.items() if name != "_weight"}
-        return type(self), (self.unpacked(),), rest
+        state = {name: value for name, value in self.__dict__.items() if name != "_weight"}
+        return type(self), (self.unpack(),), state
 
-    def _take(self, linear: nn.Linear) -> None:
-        # Neither a parameter nor a buffer: there is nothing that could be done with its layout.
+    def _pack(self, linear: nn.Linear) -> None:
+        # Neither a parameter nor a buffer: no other operator can read this layout.
         self._weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(linear.weight.detach())
         self._bias = linear.bias.detach()
 
     def _save_to_state_dict(self, *args: Any) -> None:
-        self.unpacked()._save_to_state_dict(*args)
+        self.unpack()._save_to_state_dict(*args)
 
     def _load_from_state_dict(self, *args: Any) -> None:
-        # What is missing or misshapen, the plain layer says.
-        linear = self.unpacked()
+        # The unpacked layer loads, so that it reports missing keys and wrong shapes.
+        linear = self.unpack()
         linear._load_from_state_dict(*args)
-        self._take(linear.to(self._bias.dtype))
+        self._pack(linear.to(self._bias.dtype))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        to = fn(self._bias)
-        if (to.device, to.dtype) != (self._bias.device, self._bias.dtype):
+        converted = fn(self._bias)
+        if (converted.device, converted.dtype) != (self._bias.device, self._bias.dtype):
             raise ModelError(
-                f"this net was converted for inference (`models.passt.precision.convert`) on the "
-                f"{self._bias.device} in {self._bias.dtype}, and cannot become one on {to.device} "
-                f"in {to.dtype}: make a new one from its state dict"
+                f"this net was converted for inference (`models.passt.precision.convert`) on "
+                f"{self._bias.device} in {self._bias.dtype} and cannot be moved to "
+                f"{converted.device} in {converted.dtype}; make a new net from its state dict"
             )
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
 
 def refuse_gradients(inputs: Tensor) -> None:
-    """Raise where a gradient would be lost in silence.
+    """Raise an error if a gradient would silently be lost.
 
     Raises:
-        ModelError: one is asked for.
+        ModelError: Gradients are enabled and `inputs` require one.
     """
     if torch.is_grad_enabled() and inputs.requires_grad:
         raise ModelError(
-            "this net was converted for inference (`convert`), its layers pass no "
-            "gradient on; train one that was not, or compute under torch.no_grad()"
+            "this net was converted for inference (`models.passt.precision.convert`) and its "
+            "layers have no gradient; train a net that was not converted, or compute under "
+            "torch.no_grad()"
         )
 
 
 def can_pack(dtype: torch.dtype) -> bool:
-    """Whether this CPU computes `PackedLinear` layers of this dtype."""
+    """Return whether this CPU can compute `PackedLinear` layers of a dtype."""
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if dtype == torch.bfloat16:
@@ -127,7 +136,7 @@ def can_pack(dtype: torch.dtype) -> bool:
     return dtype == torch.float32
 
 
-def _takes_onednn(inputs: Tensor) -> bool:
+def _can_use_onednn(inputs: Tensor) -> bool:
     return (
         inputs.device.type == "cpu"
         and inputs.dtype in _ONEDNN_DTYPES
@@ -137,7 +146,7 @@ def _takes_onednn(inputs: Tensor) -> bool:
     )
 
 
-def _takes_cublaslt(inputs: Tensor) -> bool:
+def _can_use_cublaslt(inputs: Tensor) -> bool:
     return (
         inputs.is_cuda
         and inputs.ndim == 2
@@ -147,8 +156,10 @@ def _takes_cublaslt(inputs: Tensor) -> bool:
     )
 
 
-def _onednn(inputs: Tensor, weight: Tensor, bias: Tensor, then: str) -> Tensor:
-    # "none" as the algorithm of GELU is the exact one, by erf.
-    algorithm = "none" if then == "gelu" else ""
-    outputs: Tensor = torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, then, [], algorithm)
+def _onednn_linear(inputs: Tensor, weight: Tensor, bias: Tensor, activation: str) -> Tensor:
+    # The GELU algorithm "none" is the exact GELU, with erf; "tanh" would approximate it.
+    algorithm = "none" if activation == "gelu" else ""
+    outputs: Tensor = torch.ops.mkldnn._linear_pointwise(
+        inputs, weight, bias, activation, [], algorithm
+    )
     return outputs

@@ -1,7 +1,7 @@
-"""How many bits of fp32 a GPU's matrix products keep: all (`ieee`), or the 19 of TF32.
+"""The precision of fp32 matrix products on a GPU: all bits (`ieee`), or the 19 bits of TF32.
 
-torch has one setting for the whole process, which callers may have set for work of their own. What
-we compute does not depend on it, and it is as it was afterwards.
+torch has one setting for the whole process, which the caller may have set for other work. Our
+results do not depend on the caller's setting, and the setting is restored afterwards.
 """
 
 import contextlib
@@ -12,11 +12,11 @@ import torch
 
 @contextlib.contextmanager
 def matmul_precision(precision: str | None, device: torch.device) -> Iterator[None]:
-    """Products of fp32 matrices in this precision, on a GPU; a CPU knows no other than its own.
+    """Set the precision of fp32 matrix products on a GPU within the block.
 
     Args:
-        precision: `ieee` or `tf32`; None for what torch is set to.
-        device: that they are computed on.
+        precision: `ieee` or `tf32`; None keeps torch's current setting.
+        device: Device that computes the products. On a CPU the setting is not changed.
     """
     if precision is None or device.type != "cuda":
         yield

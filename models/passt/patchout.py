@@ -1,7 +1,8 @@
-"""Patchout: training drops patches at random, which is what makes PaSST cheap to train.
+"""Patchout: random dropping of patches in training, which makes PaSST cheap to train.
 
-Koutini et al., section 2.2: structured patchout drops whole frequency rows or time columns of the
-patch grid, unstructured patchout single patches. One draw serves the whole batch.
+Structured patchout drops whole frequency rows or time columns of the patch grid; unstructured
+patchout drops single patches (Koutini et al., section 2.2). All clips of a batch lose the same
+patches.
 """
 
 from dataclasses import dataclass
@@ -14,12 +15,12 @@ from models.errors import ModelError, WindowError
 
 @dataclass(frozen=True, slots=True)
 class Patchout:
-    """How much to drop in training.
+    """Numbers of patches, columns and rows that training drops.
 
     Attributes:
-        unstructured: patches of the sequence, after the structured ones.
-        time: columns of the patch grid.
-        frequency: rows of the patch grid.
+        unstructured: Single patches to drop, after the columns and rows.
+        time: Columns of the patch grid to drop.
+        frequency: Rows of the patch grid to drop.
     """
 
     unstructured: int = 0
@@ -27,10 +28,14 @@ class Patchout:
     frequency: int = 0
 
     def check(self, n_freq: int, n_time: int) -> None:
-        """Refuse what leaves no patch of a full grid.
+        """Raise an error if a number is negative or no patch of a full grid would be left.
+
+        Args:
+            n_freq: Rows of the full patch grid.
+            n_time: Columns of the full patch grid.
 
         Raises:
-            ModelError: negative, or as many as there are.
+            ModelError: A number is negative, or at least the number of items to drop from.
         """
         left = (n_freq - self.frequency) * (n_time - self.time)
         for name, value, limit in (
@@ -42,23 +47,25 @@ class Patchout:
                 raise ModelError(f"{name} must be 0 to {limit - 1} (got {value})")
 
     def drop_rows_and_columns(self, patches: Tensor) -> Tensor:
-        """(batch, dim, freq, time) without the dropped columns and rows."""
+        """Drop random columns and rows from a patch grid (batch, dim, freq, time)."""
         if self.time:
-            patches = patches[..., _kept(patches.shape[-1], self.time, "s_patchout_t", patches)]
+            columns = _draw_kept(patches.shape[-1], self.time, "s_patchout_t", patches)
+            patches = patches[..., columns]
         if self.frequency:
-            rows = _kept(patches.shape[-2], self.frequency, "s_patchout_f", patches)
+            rows = _draw_kept(patches.shape[-2], self.frequency, "s_patchout_f", patches)
             patches = patches[:, :, rows]
         return patches
 
     def drop_patches(self, sequence: Tensor) -> Tensor:
-        """(batch, patches, dim) without the dropped patches."""
+        """Drop random patches from sequences (batch, patches, dim)."""
         if self.unstructured:
-            kept = _kept(sequence.shape[1], self.unstructured, "u_patchout", sequence)
+            kept = _draw_kept(sequence.shape[1], self.unstructured, "u_patchout", sequence)
             sequence = sequence[:, kept]
         return sequence
 
 
-def _kept(n: int, n_dropped: int, name: str, like: Tensor) -> Tensor:
+def _draw_kept(n: int, n_dropped: int, name: str, like: Tensor) -> Tensor:
+    """Draw the indices to keep, in ascending order, on the device of `like`."""
     if n_dropped >= n:
         raise WindowError(
             f"{name} drops {n_dropped} of {n}, which leaves nothing of this clip; train on longer "

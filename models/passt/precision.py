@@ -1,11 +1,13 @@
-"""What a PaSST computes in: fp32, bf16, fp16, tf32 on a GPU, or int8 on a CPU.
+"""The precisions that a PaSST can compute in: fp32, bf16, fp16, tf32 on a GPU, or int8 on a CPU.
 
-Only the blocks and the patch embedding change; the front end and the output (last norm, head) stay
-fp32. tf32 is fp32 whose matrix products round their factors to 10 bits behind the point. int8
-quantizes the linear layers of the blocks: weights once, activations in every call. On
-trained weights each costs a little fidelity, which a run measures on its own audio (see
-`fidelity`). A converted net is for inference: on a CPU the weights of its linear layers are
-laid out for the processor, in fp32 too.
+Only the blocks, the patch embedding, and the special tokens and positions change. The front end and
+the output (last norm and classifier) stay fp32. tf32 is fp32 whose matrix products round their
+factors to 10 fraction bits. int8 quantizes the linear layers of the blocks: weights once,
+activations in every call.
+
+On trained weights each reduced precision costs a little fidelity, which a run measures on its own
+audio (see `models.inference.fidelity`). A converted net is for inference only: on a CPU the weights
+of its linear layers are stored in the layout of oneDNN, also in fp32.
 """
 
 from collections.abc import Callable
@@ -22,13 +24,15 @@ from models.passt.transformer import PaSST
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16", "int8")
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _INT8_MAX = 127
+"""Largest magnitude of a quantized number; -128 is not used, so that scales are symmetric."""
 
 
 def check_precision(precision: str, device: torch.device) -> None:
-    """Refuse what cannot be had.
+    """Raise an error if a device cannot compute in a precision.
 
     Raises:
-        ModelError: no such precision, int8 on something else than a CPU, or tf32 on one.
+        ModelError: The precision is unknown, or `device` does not support it: int8 needs a CPU,
+            tf32 a GPU.
     """
     if precision not in PRECISIONS:
         raise ModelError(f"precision must be one of {', '.join(PRECISIONS)} (got {precision!r})")
@@ -39,20 +43,21 @@ def check_precision(precision: str, device: torch.device) -> None:
 
 
 def convert(net: PaSST, precision: str) -> PaSST:
-    """Turn an fp32 net into one for inference in some precision, in place; the net itself.
+    """Convert an fp32 net for inference in a precision, in place, and return it.
 
     Args:
-        net: on the device where it is to compute.
-        precision: one of `PRECISIONS`.
+        net: The net, on the device that will compute.
+        precision: One of `PRECISIONS`.
 
     Raises:
-        ModelError: the precision cannot be had on the net's device, or the net has been converted.
+        ModelError: The net's device does not support the precision, or the net was already
+            converted.
     """
     device = net.cls_token.device
     check_precision(precision, device)
     if any(isinstance(layer, PackedLinear | Int8Linear) for layer in net.modules()):
         raise ModelError(
-            f"this net has been converted already; for {precision} convert a new one, made from "
+            f"this net has been converted already; for {precision} convert a new net, made from "
             "the state dict"
         )
     if precision == "int8":
@@ -69,23 +74,23 @@ def convert(net: PaSST, precision: str) -> PaSST:
     return net.requires_grad_(False)
 
 
-def _replace_linears(net: PaSST, by: Callable[[nn.Linear], nn.Module]) -> None:
-    """Put something in the place of the linear layers of the blocks."""
+def _replace_linears(net: PaSST, make_layer: Callable[[nn.Linear], nn.Module]) -> None:
+    """Replace the linear layers of all blocks by layers made from them."""
     for block in net.blocks:
         assert isinstance(block, Block)
         for parent, names in ((block.attn, ("qkv", "proj")), (block.mlp, ("fc1", "fc2"))):
             for name in names:
-                setattr(parent, name, by(getattr(parent, name)))
+                setattr(parent, name, make_layer(getattr(parent, name)))
 
 
 class Int8Linear(nn.Module):
-    """A `Linear` or `LinearGelu` with int8 weights and activations, and float32 on both sides.
+    """A `Linear` or `LinearGelu` with int8 weights and activations, and float32 inputs and outputs.
 
-    Scales are symmetric: of a weight per output channel, of an activation per token, so that one
-    loud token costs the others nothing.
+    Scales are symmetric. Weights have one scale per output channel. Activations have one scale per
+    token, so that a loud token does not cost the others precision.
 
     Args:
-        linear: the layer to quantize.
+        linear: The layer to quantize.
     """
 
     weight: Tensor
@@ -102,7 +107,11 @@ class Int8Linear(nn.Module):
         self._has_gelu = isinstance(linear, LinearGelu)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(tokens, in features) to (tokens, out features)."""
+        """Apply the layer: (tokens, in features) to (tokens, out features).
+
+        Raises:
+            ModelError: `inputs` require a gradient.
+        """
         refuse_gradients(inputs)
         scale = _scales(inputs)
         rounded = (inputs / scale).round_().to(torch.int8)

@@ -1,10 +1,10 @@
 """The PaSST transformer: log-mel spectrograms to logits and features.
 
-Module and parameter names are those of the published state dicts, so a checkpoint loads with no
+Module and parameter names are those of the published state dicts, so a checkpoint loads without
 renaming. Sequences are packed (see `models.passt.attention`), so one forward takes windows of mixed
-lengths. Without gradients the last block computes only what the output needs, the class and the
-distillation token. See Koutini et al., "Efficient Training of Audio Transformers with Patchout",
-section 2.
+lengths. Without gradients the last block computes only the class and the distillation token, which
+are all that the output needs. See Koutini et al., "Efficient Training of Audio Transformers with
+Patchout", section 2.
 """
 
 import dataclasses
@@ -23,15 +23,15 @@ from models.passt.pack_layout import N_SPECIAL, WindowPack
 from models.passt.patchout import Patchout
 
 _INIT_STD = 0.02
-"""Standard deviation of the weights that a training starts from."""
+"""Standard deviation of the initial weights in training."""
 
 
 class PaSST(nn.Module):
-    """One PaSST as its `ArchSpec` says, in evaluation until `train()` is called.
+    """A PaSST network of a given arch, in evaluation mode until `train()` is called.
 
     Args:
-        spec: the arch; a state dict for it loads with `strict=True`.
-        patchout: what training drops; nothing by default.
+        spec: The arch. A state dict of this arch loads with `strict=True`.
+        patchout: Patches to drop in training; None for no dropping.
     """
 
     def __init__(self, spec: ArchSpec, patchout: Patchout | None = None) -> None:
@@ -49,8 +49,8 @@ class PaSST(nn.Module):
         self.blocks = nn.ModuleList(Block(EMBED_DIM, N_HEADS) for _ in range(spec.depth))
         self.norm = nn.LayerNorm(EMBED_DIM, eps=BLOCK_NORM_EPS)
         self.head = nn.Sequential(nn.LayerNorm(EMBED_DIM), nn.Linear(EMBED_DIM, spec.n_classes))
-        # In every checkpoint, but no output depends on it, in the reference neither: frozen, so
-        # that every parameter which asks for a gradient gets one.
+        # Every checkpoint has this classifier, but no output depends on it, as in the reference.
+        # It is frozen, so that every parameter that requires a gradient gets one.
         self.head_dist = nn.Linear(EMBED_DIM, spec.n_classes).requires_grad_(False)
         self.eval()
 
@@ -58,16 +58,16 @@ class PaSST(nn.Module):
     def from_state_dict(
         cls, spec: ArchSpec, state_dict: Mapping[str, Tensor], patchout: Patchout | None = None
     ) -> "PaSST":
-        """A net that takes over these tensors as its parameters.
+        """Create a net whose parameters are the tensors of a state dict, not copies.
 
         Args:
-            spec: the arch.
-            state_dict: exactly its keys and shapes.
-            patchout: what training drops.
+            spec: The arch.
+            state_dict: Tensors with exactly the keys and shapes of the arch.
+            patchout: Patches to drop in training; None for no dropping.
         """
         with torch.device("meta"):
             net = cls(spec, patchout)
-        # assign: there is never a second copy in memory.
+        # With assign=True there is never a second copy of the weights in memory.
         net.load_state_dict(state_dict, strict=True, assign=True)
         return net
 
@@ -75,23 +75,23 @@ class PaSST(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """Return the names of the parameters that weight decay must not shrink.
 
-        The optimizers of timm ask for them: `timm.optim.create_optimizer_v2(net, ...)`.
+        timm's optimizers call this: `timm.optim.create_optimizer_v2(net, ...)`.
         """
         tokens = {"cls_token", "dist_token"}
         return tokens | {"new_pos_embed", "freq_new_pos_embed", "time_new_pos_embed"}
 
     def get_classifier(self) -> tuple[nn.Sequential, nn.Linear]:
-        """Return the classifier, a norm and a linear layer, and that of the distillation token."""
+        """Return the classifier (norm and linear layer) and the distillation token's classifier."""
         return self.head, self.head_dist
 
     def reset_classifier(self, n_classes: int) -> None:
-        """Replace the linear layer of both classifiers by a new random one; all else stays.
+        """Replace the linear layers of both classifiers by new random ones.
 
         Args:
             n_classes: Number of classes, at least 1.
 
         Raises:
-            ModelError: It is less than 1.
+            ModelError: `n_classes` is less than 1.
         """
         if n_classes < 1:
             raise ModelError(f"n_classes must be at least 1 (got {n_classes})")
@@ -104,46 +104,49 @@ class PaSST(nn.Module):
         self.spec = dataclasses.replace(self.spec, n_classes=n_classes)
 
     def forward(self, spectrogram: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and features of a batch of spectrograms of one length.
+        """Compute the logits and features of a batch of spectrograms of one length.
 
         Args:
-            spectrogram: (batch, 128, frames) or (batch, 1, 128, frames), from
-                `models.passt.preprocess.AugmentMelSTFT`.
+            spectrogram: Spectrograms from `models.passt.preprocess.AugmentMelSTFT`,
+                (batch, 128, frames) or (batch, 1, 128, frames).
 
         Returns:
-            logits (batch, n_classes), before the sigmoid, and features (batch, 768), the mean of
-            the class and the distillation token.
+            Logits before the sigmoid, (batch, n_classes), and features, (batch, 768). Features are
+            the mean of the class and the distillation token.
 
         Raises:
-            WindowError: of another shape, fewer frames than one patch, or more patches than time
-                positions.
+            WindowError: The shape is wrong, there are fewer frames than one patch has, or more time
+                patches than the arch has positions.
         """
         tokens = self.tokens(spectrogram)
         return self._outputs(tokens.flatten(0, 1), Sequences((Group(*tokens.shape[:2]),)))
 
     def forward_frames(self, frames: Tensor, pack: WindowPack) -> tuple[Tensor, Tensor]:
-        """Logits and features of windows of mixed lengths, as evaluation has them.
+        """Compute the logits and features of windows of mixed lengths, without patchout.
 
         Args:
-            frames: float32 (frames, 128), from `AugmentMelSTFT.frames`.
-            pack: what of them belongs to which window.
+            frames: Frames of all windows from `AugmentMelSTFT.frames`, float32 (frames, 128).
+            pack: Geometry of the windows.
 
         Returns:
-            As `forward`, a row a window.
+            Logits (windows, n_classes) and features (windows, 768), as from `forward`.
         """
-        patches = self.patch_embed.of_frames(frames, pack.patch_frames)
-        return self._outputs(self._placed(patches, pack), pack.sequences)
+        patches = self.patch_embed.embed_frames(frames, pack.patch_frames)
+        return self._outputs(self._add_positions(patches, pack), pack.sequences)
 
-    def _placed(self, patches: Tensor, pack: WindowPack) -> Tensor:
-        """Return the token sequences of a pack, (tokens, dim), from its patches, (n, freq, dim)."""
+    def _add_positions(self, patches: Tensor, pack: WindowPack) -> Tensor:
+        """Build the token sequences (tokens, dim) of a pack from its patches (n, freq, dim).
+
+        Adds the position embeddings and inserts the special tokens.
+        """
         times, freqs = self.time_new_pos_embed[0, :, 0].T, self.freq_new_pos_embed[0, :, :, 0].T
         if can_fuse(patches, (), ()):
-            from models.passt.kernels import placed
+            from models.passt.kernels import place_tokens
 
             positions = patches.new_empty(len(times), len(freqs), EMBED_DIM)
             torch.add(times[:, None], freqs, out=positions)
-            at = pack.patch_times, pack.patch_tokens
-            return placed(patches, positions, *at, self._special(), pack.special_tokens)
+            indices = pack.patch_times, pack.patch_tokens
+            return place_tokens(patches, positions, *indices, self._special(), pack.special_tokens)
         patches = patches + times[pack.patch_times][:, None] + freqs
         tokens = patches.new_empty(pack.n_tokens, EMBED_DIM)
         tokens[pack.patch_tokens] = patches.flatten(0, 1)
@@ -152,54 +155,58 @@ class PaSST(nn.Module):
         return tokens
 
     def _outputs(self, tokens: Tensor, sequences: Sequences) -> tuple[Tensor, Tensor]:
-        skips = 0 if torch.is_grad_enabled() else N_SPECIAL
-        tokens = self._through_blocks(tokens, sequences, skips)
-        special = tokens if skips else first_tokens(tokens, sequences, N_SPECIAL)
+        n_queries = 0 if torch.is_grad_enabled() else N_SPECIAL
+        tokens = self._apply_blocks(tokens, sequences, n_queries)
+        special = tokens if n_queries else first_tokens(tokens, sequences, N_SPECIAL)
         encoded = self.norm(special.to(self.norm.weight.dtype))
         features = encoded.view(-1, N_SPECIAL, EMBED_DIM).mean(dim=1)
         return self.head(features), features
 
-    def _through_blocks(self, tokens: Tensor, sequences: Sequences, n_queries: int = 0) -> Tensor:
-        """(tokens, dim) to (queries, dim), as `Block` has it; `tokens` may be overwritten."""
+    def _apply_blocks(self, tokens: Tensor, sequences: Sequences, n_queries: int = 0) -> Tensor:
+        """Apply all blocks: (tokens, dim) to (queries, dim); `tokens` may be overwritten.
+
+        The last block computes the first `n_queries` tokens of each sequence, or all for 0.
+        """
         blocks = [cast(Block, block) for block in self.blocks]
-        n_asked = [0] * (len(blocks) - 1) + [n_queries]
+        queries_per_block = [0] * (len(blocks) - 1) + [n_queries]
         if not all(block.can_fuse(tokens) for block in blocks):
-            for block, n in zip(blocks, n_asked, strict=True):
+            for block, n in zip(blocks, queries_per_block, strict=True):
                 tokens = block(tokens, sequences, n)
             return tokens
-        biases = torch.cat([bias for block in blocks for bias in block.left_out()])
+        biases = torch.cat([bias for block in blocks for bias in block.deferred_biases()])
         sums = biases.view(-1, EMBED_DIM).cumsum(0, dtype=torch.float32).unbind()
-        before = None, *sums
-        for block, n, owed in zip(
-            blocks, n_asked, zip(before[::2], sums[::2], strict=False), strict=True
-        ):
-            tokens = block.fused(tokens, owed, sequences, n)
+        # The biases deferred before each first norm and each second norm, block by block.
+        deferred = zip((None, *sums)[::2], sums[::2], strict=False)
+        for block, n, biases_before in zip(blocks, queries_per_block, deferred, strict=True):
+            tokens = block.forward_fused(tokens, biases_before, sequences, n)
         return tokens + sums[-1]
 
     def _special(self) -> Tensor:
-        """The class and the distillation token with their positions, (2, dim)."""
+        """Return the class and the distillation token with their position embeddings, (2, dim)."""
         return (torch.cat((self.cls_token, self.dist_token), dim=1) + self.new_pos_embed)[0]
 
     def encode(self, spectrogram: Tensor) -> Tensor:
-        """All tokens after the last norm: class, distillation, then the patches.
+        """Compute all tokens after the last norm: class, distillation, then the patches.
 
         Args:
-            spectrogram: as `forward` takes it.
+            spectrogram: Input of `forward`.
 
         Returns:
             (batch, 2 + freq patches x time patches, 768).
         """
         sequence = self.tokens(spectrogram)
         tokens, sequences = sequence.flatten(0, 1), Sequences((Group(*sequence.shape[:2]),))
-        tokens = self._through_blocks(tokens, sequences)
+        tokens = self._apply_blocks(tokens, sequences)
         encoded: Tensor = self.norm(tokens.to(self.norm.weight.dtype))
         return encoded.view_as(sequence)
 
     def tokens(self, spectrogram: Tensor) -> Tensor:
-        """The input sequences: class, distillation, then the patches, frequency-major.
+        """Build the input sequences of the blocks: class, distillation, then the patches.
+
+        Patches are ordered by frequency row, then by time.
 
         Args:
-            spectrogram: as `forward` takes it.
+            spectrogram: Input of `forward`.
 
         Returns:
             (batch, 2 + freq patches x time patches, 768); fewer in training with patchout.
@@ -233,15 +240,15 @@ class PaSST(nn.Module):
             )
         if n_time > self.spec.grid[1]:
             raise WindowError(
-                f"a spectrogram of {shape[-1]} frames has {n_time} time patches, arch "
+                f"a spectrogram of {shape[-1]} frames has {n_time} time patches, but arch "
                 f"{self.spec.name!r} has positions for {self.spec.grid[1]} (at most "
                 f"{self.spec.max_samples} samples); cut it into windows, as get_scene_embeddings "
-                "does, or take an arch with longer windows (passt_20sec, passt_30sec)"
+                "does, or use an arch with longer windows (passt_20sec, passt_30sec)"
             )
 
 
 def init_parameters(net: PaSST) -> PaSST:
-    """Draw the parameters for training from nothing, as a ViT is started; the net itself."""
+    """Initialize a net for training from scratch, like a ViT, and return it."""
 
     def init(module: nn.Module) -> None:
         if isinstance(module, nn.Linear):

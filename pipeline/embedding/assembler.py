@@ -1,9 +1,9 @@
-"""The model side of a shard: events become embeddings, and these rows, one a clip, by `clip_rows`.
+"""The model's side of a shard: events become embeddings, and embeddings become rows.
 
-Windows of many clips wait in one pool until there is enough audio for well-filled batches. A
-clip's row is the mean over its windows; it is written when the clip has ended and its last window
-has come back. Timestamps are embedded and written as they come, as a long clip has more than memory
-holds; those of a clip that turns out damaged are taken back, so that it leaves its error only.
+Windows of many clips wait in one pool until there is enough audio for well-filled batches. A clip's
+row is the mean over its windows. It is written when the clip has ended and its last window is
+embedded. Timestamps are embedded and written as they come, because a long clip has more than memory
+holds. Those of a clip that turns out damaged are removed again, so that only its error is left.
 """
 
 from collections.abc import Callable, Iterable
@@ -33,7 +33,7 @@ from pipeline.table.row_writer import RowWriter
 from pipeline.table.spec import TableSpec
 
 POOL_S = 160.0
-"""Seconds of windows that wait for a batch: 20 MB."""
+"""Seconds of windows that wait for a batch; 20 MB."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class _OpenClip:
 
     @property
     def is_complete(self) -> bool:
-        """It has ended, and all that was sent of it has been embedded."""
+        """Whether the clip has ended and all of its windows and timestamps are embedded."""
         return (
             self.done is not None
             and self.n_windows >= self.done.n_windows
@@ -60,14 +60,14 @@ class _OpenClip:
 
 
 class Assembler:
-    """Turns the events of one shard into its rows.
+    """An assembler of the rows of one shard from its events.
 
     Args:
-        shard: what is embedded.
-        spec: of the table.
-        model: embeds windows and timestamps.
-        writer: takes the rows.
-        on_progress: told of the counts whenever they change.
+        shard: The shard.
+        spec: Spec of the table.
+        model: Model that embeds windows and timestamps.
+        writer: Writer of the rows.
+        on_progress: Called with the counts whenever they change.
     """
 
     def __init__(
@@ -93,17 +93,17 @@ class Assembler:
         self._end: ShardEnd | None = None
 
     def consume(self, packets: Iterable[list[Event]]) -> ShardEnd:
-        """Take all events of the shard; the last one.
+        """Consume all events of the shard and return the last one.
 
         Raises:
-            BrokenStreamError: the stream did not account for every clip and window.
+            BrokenStreamError: The stream did not account for every clip and window.
         """
         for packet in packets:
             for event in packet:
                 self._take(event)
         self._embed_pool()
         self._report()
-        return self._checked_end()
+        return self._check_end()
 
     def _take(self, event: Event) -> None:
         match event:
@@ -167,7 +167,7 @@ class Assembler:
         self._report()
 
     def _report(self) -> None:
-        """Count what is embedded of clips that are not complete, and report the progress."""
+        """Count the embedded parts of incomplete clips, and report the progress."""
         progress, hop_s = self.progress, self._spec.hop_s
         progress.open_clips = progress.open_audio_s = 0.0
         progress.open_windows = 0
@@ -189,7 +189,7 @@ class Assembler:
             return
         embeddings = self._model.embed_timestamps(block.pcm, block.n)
         state.is_finite = bool(np.isfinite(embeddings).all())
-        self._rows.timestamps(state.ref, block, embeddings)
+        self._rows.write_timestamps(state.ref, block, embeddings)
 
     def _write_if_complete(self, clip: int) -> None:
         state = self._open[clip]
@@ -202,7 +202,7 @@ class Assembler:
             self._fail(ClipFailed(clip, "embed", "non_finite_output", message))
             return
         del self._open[clip]
-        self._rows.embedded(state.ref, done, means, state.windows)
+        self._rows.write_clip(state.ref, done, means, state.windows)
         self.progress.clips += 1
         self.progress.windows += done.n_windows
         self.progress.audio_s += done.n_samples / SAMPLE_RATE_HZ
@@ -210,12 +210,12 @@ class Assembler:
     def _fail(self, failed: ClipFailed) -> None:
         ref = self._state(failed.clip).ref
         del self._open[failed.clip]
-        self._rows.failed(ref, failed)
+        self._rows.write_error(ref, failed)
         self.progress.clips += 1
         self.progress.errors[failed.error_class] += 1
         self._on_progress(self.progress)
 
-    def _checked_end(self) -> ShardEnd:
+    def _check_end(self) -> ShardEnd:
         n_clips = self._n_started if self._shard.container else len(self._shard.clips)
         expected = ShardEnd(n_clips, self._windows_seen, self._timestamps_seen)
         if self._end != expected or self._open or self.progress.clips != n_clips:

@@ -1,10 +1,10 @@
-"""The canary: one known signal, embedded by every process before it embeds anything else.
+"""The canary: one known signal that every process embeds before anything else.
 
-A table's vectors can be compared because they lie in one space. Weights are held to their digest,
-but a decoder, a resampler, a kernel or a device may change what comes out as well. So the first
-process to write into a table leaves what the signal became there, and every later one that is too
-far from that ends the run. The signal is two seconds that the package has with it, at 44.1 kHz, and
-comes the way that all clips do.
+A table's vectors can be compared because they lie in one space. Weights have a digest, but a
+decoder, a resampler, a kernel or a device may change embeddings as well. So the first process that
+writes into a table stores its embeddings of the signal there. A later process whose embeddings are
+too far from those ends the run. The signal is two seconds at 44.1 kHz, shipped with the package,
+and is decoded like any clip.
 """
 
 import json
@@ -30,24 +30,24 @@ from pipeline.table_layout import META_DIR
 CANARY_NAME = f"{META_DIR}/canary.json"
 SIGNAL = Path(__file__).parents[1] / "data" / "canary.flac"
 TOLERANCES = {"fp32": 0.005, "tf32": 0.02, "fp16": 0.02, "bf16": 0.05, "int8": 0.1}
-"""Largest distance of two devices' vectors, by precision, relative to their length."""
+"""Largest distance of two devices' vectors, relative to their length, by precision."""
 
 Vector = npt.NDArray[np.float32]
 EmbedOne = Callable[[str, Samples], Vector]
-"""An arch and a window to its embedding, (dim,)."""
+"""Embeds one window with an arch; returns float32 (dim,)."""
 
 
 def check_canary(table: Table, embed: EmbedOne, device: str) -> None:
-    """Embed the signal by each arch and compare; where there is nothing yet, leave what came out.
+    """Embed the signal with each arch and compare it with the table's, or store it if it is first.
 
     Args:
-        table: that is to be written.
-        embed: as the table's windows are going to be embedded.
-        device: that it runs on; for people.
+        table: Table that is to be written.
+        embed: Embeds one window in the same way as the table's windows.
+        device: Name of the device, for messages.
 
     Raises:
-        DriftError: this process embeds otherwise than those before.
-        StoreError: the table cannot be read or written.
+        DriftError: This process embeds differently from earlier ones.
+        StoreError: The table cannot be read or written.
     """
     vectors = {
         route.arch: embed(route.arch, window)
@@ -72,7 +72,7 @@ def check_canary(table: Table, embed: EmbedOne, device: str) -> None:
 
 
 def _windows(spec: TableSpec) -> list[Samples]:
-    """For each route the signal, repeated until it is too long for the routes before."""
+    """Return the signal for each route, repeated until it is too long for the routes before."""
     ref = ClipRef(str(SIGNAL), file_version(str(SIGNAL)))
     signal = np.concatenate(list(clip_reader(clip_recording(ref)).pieces()))
     windows, shortest = [], 0
@@ -92,7 +92,7 @@ def _content(vectors: dict[str, Vector], device: str) -> bytes:
 
 
 def _stored(table: Table, content: bytes | None) -> dict[str, tuple[Vector, str]]:
-    """By arch: the vector that stands in the table, and who left it."""
+    """Return the stored vector of each arch, and the process that stored it."""
     try:
         found = json.loads(content or b"")
         origin = f"{found['made_by']['device']} on {found['made_by']['host']}"

@@ -1,4 +1,4 @@
-"""What came of a clip to its rows: of `clips` and `windows`, of `timestamps`, or of `errors`."""
+"""The rows of a clip: of `clips` and `windows`, of `timestamps`, or of `errors`."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,15 @@ from pipeline.table.spec import TableSpec
 
 
 class ClipRows:
-    """Writes the rows of clips.
+    """A writer of the rows of clips.
 
     Args:
-        spec: of the table.
-        model: names the labels.
-        writer: takes the rows.
+        spec: Spec of the table.
+        model: Model that names the labels.
+        writer: Writer of rows to files.
 
     Attributes:
-        vectors: the model's outputs that rows are made of, `embedding` or `logits`.
+        vectors: Names of the model's outputs that rows need: `embedding`, `logits` or both.
     """
 
     def __init__(self, spec: TableSpec, model: Model, writer: RowWriter) -> None:
@@ -35,26 +35,26 @@ class ClipRows:
         # Labels are made of logits.
         self.vectors = sorted({"logits" if name == "labels" else name for name in spec.outputs})
 
-    def embedded(
+    def write_clip(
         self,
         ref: ClipRef,
         done: ClipDone,
         means: Mapping[str, Vectors],
         windows: Sequence[Mapping[str, Vectors]],
     ) -> None:
-        """A clip that is embedded, to `clips` and `windows`.
+        """Write an embedded clip to `clips` and `windows`.
 
         Args:
-            ref: the clip.
-            done: what the decode side says of it.
-            means: over its windows, float32 (width,) each, by name.
-            windows: the same of each window, in order; none where the table has no `windows`.
+            ref: The clip.
+            done: Event that ended the clip.
+            means: Means over the clip's windows, float32 (width,) each, by name.
+            windows: Outputs of each window, in order; empty where the table has no `windows`.
         """
         arch = self._spec.arch_for(done.n_samples)
         self._writer.add(
             "clips",
             _identity(ref)
-            | _place(ref, self._spec.columns)
+            | _position(ref, self._spec.columns)
             | {
                 "duration_s": done.n_samples / SAMPLE_RATE_HZ,
                 "sample_rate_hz": done.sample_rate_hz,
@@ -81,13 +81,13 @@ class ClipRows:
             | {name: [each[name] for each in outputs] for name in self._spec.outputs},
         )
 
-    def timestamps(self, ref: ClipRef, block: TimestampBlock, embeddings: Vectors) -> None:
-        """Consecutive timestamps of a clip that may fail yet.
+    def write_timestamps(self, ref: ClipRef, block: TimestampBlock, embeddings: Vectors) -> None:
+        """Write consecutive timestamps of a clip that may still fail.
 
         Args:
-            ref: the clip.
-            block: which ones.
-            embeddings: float32 (timestamps, width).
+            ref: The clip.
+            block: The timestamps.
+            embeddings: Float32 (timestamps, width).
         """
         index = np.arange(block.first_index, block.first_index + block.n)
         self._writer.add_block(
@@ -100,8 +100,8 @@ class ClipRows:
             },
         )
 
-    def failed(self, ref: ClipRef, failed: ClipFailed) -> None:
-        """A clip that cannot be embedded, to `errors`; what was written of it is taken back."""
+    def write_error(self, ref: ClipRef, failed: ClipFailed) -> None:
+        """Write a failed clip to `errors`, and remove its other rows."""
         self._writer.drop(ref.clip_id)
         self._writer.add(
             "errors",
@@ -110,7 +110,7 @@ class ClipRows:
         )
 
     def _outputs(self, vectors: Mapping[str, Vectors]) -> dict[str, Any]:
-        """The columns of a row that the spec asks for."""
+        """Return the output columns of a row that the spec asks for."""
         columns: dict[str, Any] = {n: v for n, v in vectors.items() if n in self._spec.outputs}
         if "labels" in self._spec.outputs:
             labels = self._model.top_labels(vectors["logits"][None], self._spec.top_k)[0]
@@ -127,8 +127,8 @@ def _identity(ref: ClipRef) -> dict[str, str]:
     }
 
 
-def _place(ref: ClipRef, columns: Sequence[str]) -> dict[str, Any]:
-    """Where the clip lies in its recording or container, and what the source says of it."""
+def _position(ref: ClipRef, columns: Sequence[str]) -> dict[str, Any]:
+    """Return the position of a clip in its file, and its carried columns."""
     offset, size = ref.byte_range or (None, None)
     carried = ref.carried or (None,) * len(columns)
     return {

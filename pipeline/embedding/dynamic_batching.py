@@ -1,9 +1,9 @@
-"""One model for all shards that are open in a process: what they ask for is embedded together.
+"""Dynamic batching: one model embeds the windows of all open shards of a process together.
 
-Whoever asks waits for the answer. While the model computes, the windows of the other shards gather,
-and the next call takes all of them. So its calls are full just when others wait for it, and when
-none do, no window waits for company. A model that computes while its caller goes on is given the
-next call early, if that is a full one: a GPU then finds it prepared.
+Each shard's thread waits for its outputs. While the model computes, windows of other shards queue
+up, and the next call takes all of them. So calls are full when shards wait for the model, and when
+none do, no window waits for others. An asynchronous model gets the next call early if that call is
+full, so that a GPU finds it prepared.
 """
 
 import threading
@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 from pipeline.audio import Samples
 from pipeline.embedding.model import AsyncModel, ModelOutputs, PendingOutputs, Vectors
 
-CALLS_UNDER_WAY = 2
-_LOOK_S = 0.0005
-"""How often one looks whether the model has an answer, while there is room for a full call."""
+MAX_CALLS_IN_FLIGHT = 2
+_POLL_S = 0.0005
+"""Seconds between polls of the model while another full call could still be begun."""
 
 
 class _Rows(NamedTuple):
-    """One shard's rows of a call; see `ModelOutputs`."""
+    """The rows of a call's outputs that belong to one shard; see `ModelOutputs`."""
 
     features: Vectors
     logits: Vectors
@@ -40,8 +40,8 @@ class _Call(NamedTuple):
     answer: Future[Any]
 
 
-class _UnderWay(NamedTuple):
-    """A call that the model has begun."""
+class _InFlight(NamedTuple):
+    """A call that the model is computing."""
 
     asked: Sequence[_Windows]
     pending: PendingOutputs
@@ -49,13 +49,13 @@ class _UnderWay(NamedTuple):
 
 
 class DynamicBatcher:
-    """A `Model` for several threads.
+    """A `Model` that several threads can call.
 
     Args:
-        model: computes in one thread of its own.
-        prepare: called first in that thread: some of torch's settings are a thread's own.
-        on_answer: told after each answer, in that thread: how many windows it was of, and how many
-            seconds the model had nothing to do before and then computed.
+        model: Model that computes in one thread of its own.
+        prepare: Called first in that thread, because some of torch's settings belong to a thread.
+        on_answer: Called in that thread after each call, with the number of windows, the seconds
+            that the model was idle before it, and the seconds that it computed.
     """
 
     def __init__(
@@ -69,27 +69,27 @@ class DynamicBatcher:
         self._on_answer = on_answer
         self._asked: SimpleQueue[_Windows | _Call] = SimpleQueue()
         self._waiting: list[_Windows | _Call] = []
-        self._under_way: deque[_UnderWay] = deque()
+        self._in_flight: deque[_InFlight] = deque()
         self._ended = 0.0
         threading.Thread(target=self._work, daemon=True).start()
 
     @property
     def fidelity(self) -> Mapping[str, Any] | None:
-        """As the model's."""
+        """Fidelity of the model."""
         return self._model.fidelity
 
     def embed(self, windows: Sequence[Samples]) -> ModelOutputs:
-        """As the model's, together with what others ask for."""
+        """Embed windows, together with those of other threads."""
         answer = Future[ModelOutputs]()
         self._asked.put(_Windows(windows, answer))
         return answer.result()
 
     def top_labels(self, logits: Vectors, k: int) -> Sequence[Sequence[tuple[int, str, float]]]:
-        """As the model's."""
+        """Return the k most probable classes of each row; see `Model.top_labels`."""
         return self._model.top_labels(logits, k)
 
     def embed_timestamps(self, stream: Samples, n: int) -> Vectors:
-        """As the model's; a block of them fills calls by itself."""
+        """Embed n consecutive timestamps; a block of them fills calls by itself."""
         answer = Future[Vectors]()
         self._asked.put(_Call(lambda: self._model.embed_timestamps(stream, n), answer))
         return answer.result()
@@ -98,24 +98,24 @@ class DynamicBatcher:
         self._prepare()
         self._ended = time.perf_counter()
         while True:
-            if self._under_way and (self._is_full or self._under_way[0].pending.done()):
-                self._finish(self._under_way.popleft())
+            if self._in_flight and (self._is_full or self._in_flight[0].pending.done()):
+                self._finish(self._in_flight.popleft())
                 continue
             self._gather()
-            if self._waiting and (not self._under_way or self._fills_a_call()):
+            if self._waiting and (not self._in_flight or self._fills_a_call()):
                 self._begin_all()
 
     @property
     def _is_full(self) -> bool:
-        return len(self._under_way) == CALLS_UNDER_WAY
+        return len(self._in_flight) == MAX_CALLS_IN_FLIGHT
 
     def _gather(self) -> None:
-        """Take what is asked for; where there is nothing else to do, wait for it."""
+        """Take the queued requests; wait for one if there is nothing else to do."""
         try:
-            if not self._under_way and not self._waiting:
+            if not self._in_flight and not self._waiting:
                 self._waiting.append(self._asked.get())
-            elif self._under_way and not self._is_full:
-                self._waiting.append(self._asked.get(timeout=_LOOK_S))
+            elif self._in_flight and not self._is_full:
+                self._waiting.append(self._asked.get(timeout=_POLL_S))
             while True:
                 self._waiting.append(self._asked.get_nowait())
         except Empty:
@@ -133,7 +133,7 @@ class DynamicBatcher:
             if isinstance(each, _Call):
                 began = time.perf_counter()
                 _answer(each.answer, each.run)
-                self._tell(0, began)
+                self._report(0, began)
 
     def _begin(self, asked: Sequence[_Windows]) -> None:
         began = time.perf_counter()
@@ -142,9 +142,9 @@ class DynamicBatcher:
         except BaseException as error:
             self._fail(asked, error)
         else:
-            self._under_way.append(_UnderWay(asked, pending, began))
+            self._in_flight.append(_InFlight(asked, pending, began))
 
-    def _finish(self, call: _UnderWay) -> None:
+    def _finish(self, call: _InFlight) -> None:
         try:
             outputs = call.pending.result()
         except BaseException as error:
@@ -155,16 +155,16 @@ class DynamicBatcher:
             rows = slice(first, first + len(each.windows))
             each.answer.set_result(_Rows(outputs.features[rows], outputs.logits[rows]))
             first = rows.stop
-        self._tell(first, call.began)
+        self._report(first, call.began)
 
     def _fail(self, asked: Sequence[_Windows], error: BaseException) -> None:
         if len(asked) == 1:
             asked[0].answer.set_exception(error)
             return
-        for each in asked:  # whose windows it was; the others are not to suffer for it
+        for each in asked:  # one by one, so that only the shard with the bad windows fails
             _answer(each.answer, partial(self._model.embed, each.windows))
 
-    def _tell(self, n_windows: int, began: float) -> None:
+    def _report(self, n_windows: int, began: float) -> None:
         idle_s, since = max(0.0, began - self._ended), max(began, self._ended)
         self._ended = time.perf_counter()
         self._on_answer(n_windows, idle_s, self._ended - since)

@@ -1,7 +1,7 @@
-"""One shard, from its decode stream to its commit: the same steps with and without Ray.
+"""One shard, from its stream of events to its commit: the same steps with and without Ray.
 
-In two steps, as somebody else may be at the same shard: first everything is embedded, and nothing
-of it is in the table; then the one who may writes and commits.
+There are two steps, because a backup attempt may embed the same shard. First everything is embedded
+and nothing is in the table. Then the attempt that may commit writes and commits.
 """
 
 from collections.abc import Callable, Iterable
@@ -20,13 +20,13 @@ from pipeline.table.table import Table
 
 
 class EmbeddedShard:
-    """A shard whose rows are ready, and not in the table yet. `commit` or `abandon` it.
+    """A shard whose rows are ready and not in the table yet. `commit` or `abandon` it.
 
     Args:
-        table: takes the rows.
-        writer: holds them.
-        record: of the commit, as far as it is known.
-        watch: of the stages so far.
+        table: Table of the shard.
+        writer: Writer that holds the rows.
+        record: The commit record; row counts and files are added by `commit`.
+        watch: Stopwatch of the stages so far.
     """
 
     def __init__(
@@ -38,19 +38,19 @@ class EmbeddedShard:
         self._watch = watch
 
     def commit(self) -> CommitRecord:
-        """Write the files and commit; the record that stands in the table.
+        """Write the files and commit; return the record that stands in the table.
 
         Raises:
             LostTableError: Another run has the table now; nothing of the shard is left in it.
-            StoreError: the table could not be written.
+            StoreError: The table could not be written.
         """
         with self._writer:
             self._table.commits.check_hold(unless_recent=True)  # before files can become visible
-            # Another may have done it meanwhile, where this process was taken for dead. What it
-            # commits stands, and so its files do.
+            # Another actor may have committed the shard, if this process was taken for dead. Its
+            # record stands, and so do its files.
             if self._table.commits.is_committed(self._record.shard):
                 return next(self._table.commits.records([self._record.shard]))
-            with self._watch.during("write"):
+            with self._watch.measure("write"):
                 files = self._writer.finish()
         record = replace(self._record, rows=self._writer.rows, files=files)
         try:
@@ -60,7 +60,7 @@ class EmbeddedShard:
             raise
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Remove the rows; nothing of the shard is left."""
         self._writer.abandon()
 
 
@@ -71,25 +71,25 @@ def embed_uncommitted(
     table: Table,
     on_progress: Callable[[Counts], None] = lambda _: None,
 ) -> EmbeddedShard:
-    """Embed a shard's clips.
+    """Embed a shard's clips without writing them to the table.
 
     Args:
-        shard: what to embed.
-        packets: its events, from `shard_packets`, here or on another machine.
-        model: embeds windows and timestamps.
-        table: that its rows are for.
-        on_progress: told of the counts as they grow.
+        shard: The shard.
+        packets: Events of the shard, from `shard_packets`, here or on another machine.
+        model: Model that embeds windows and timestamps.
+        table: Table of the shard.
+        on_progress: Called with the counts as they grow.
 
     Raises:
-        BrokenStreamError: the stream did not account for every clip.
-        StoreError: rows could not be kept.
+        BrokenStreamError: The stream did not account for every clip.
+        StoreError: Rows could not be kept.
     """
     watch = Stopwatch()
     writer = RowWriter(table.store, table.spec, shard.shard_id)
     try:
         assembler = Assembler(shard, table.spec, model, writer, on_progress)
-        with watch.during("compute"):
-            end = assembler.consume(watch.each(packets, "wait"))
+        with watch.measure("compute"):
+            end = assembler.consume(watch.measure_each(packets, "wait"))
     except BaseException:
         writer.abandon()
         raise
@@ -118,9 +118,9 @@ def embed_shard(
     table: Table,
     on_progress: Callable[[Counts], None] = lambda _: None,
 ) -> CommitRecord:
-    """Embed a shard's clips, write its files and commit it, where nobody else is at it.
+    """Embed a shard, write its files and commit it, where no other attempt is possible.
 
-    Takes and raises what `embed_uncommitted` and `EmbeddedShard.commit` do; returns the record that
-    stands in the table.
+    Takes and raises the same as `embed_uncommitted` and `EmbeddedShard.commit`; returns the record
+    that stands in the table.
     """
     return embed_uncommitted(shard, packets, model, table, on_progress).commit()

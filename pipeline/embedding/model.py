@@ -1,4 +1,4 @@
-"""What the pipeline needs of a model, as a protocol: nothing here knows torch."""
+"""The protocol of a model, as the pipeline uses it; nothing here knows torch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -12,58 +12,58 @@ Vectors = npt.NDArray[np.float32]
 
 
 class ModelOutputs(Protocol):
-    """What a model says of n windows."""
+    """Outputs of a model for n windows."""
 
     @property
     def features(self) -> Vectors:
-        """Float32 (n, embedding_dim)."""
+        """Embeddings, float32 (n, embedding_dim)."""
         ...
 
     @property
     def logits(self) -> Vectors:
-        """Float32 (n, n_classes)."""
+        """Logits before the sigmoid, float32 (n, n_classes)."""
         ...
 
 
 class PendingOutputs(Protocol):
-    """What a model will say of windows that it is at."""
+    """Outputs of a batch that the model may still be computing."""
 
     def done(self) -> bool:
-        """Whether `result` would return at once."""
+        """Return whether `result` would return at once."""
         ...
 
     def result(self) -> ModelOutputs:
-        """The outputs, once they are there."""
+        """Wait for the outputs and return them."""
         ...
 
 
 class CompletedOutputs:
-    """What a model that computes at once has said.
+    """Outputs of a model that computes synchronously.
 
     Args:
-        outputs: of its windows.
+        outputs: The outputs.
     """
 
     def __init__(self, outputs: ModelOutputs) -> None:
         self._outputs = outputs
 
     def done(self) -> bool:
-        """Yes."""
+        """Return True."""
         return True
 
     def result(self) -> ModelOutputs:
-        """The outputs."""
+        """Return the outputs."""
         return self._outputs
 
 
 class Model(Protocol):
-    """Embeds the windows and timestamps of a table."""
+    """A model that embeds the windows and timestamps of a table."""
 
     @property
     def fidelity(self) -> Mapping[str, Any] | None:
-        """How far it is from the same model in fp32, for JSON.
+        """Distance from the same model in fp32, for JSON.
 
-        None in fp32, and as long as it has seen no windows.
+        None in fp32, and before the first windows.
         """
         ...
 
@@ -72,11 +72,11 @@ class Model(Protocol):
         ...
 
     def top_labels(self, logits: Vectors, k: int) -> Sequence[Sequence[tuple[int, str, float]]]:
-        """The k most probable classes of each row of logits: index, name and probability.
+        """Return the k most probable classes of each row: index, name and probability.
 
         Args:
-            logits: float32 (n, n_classes).
-            k: how many, at most n_classes.
+            logits: Float32 (n, n_classes).
+            k: Number of classes, at most n_classes.
         """
         ...
 
@@ -84,9 +84,9 @@ class Model(Protocol):
         """Embed n consecutive timestamps.
 
         Args:
-            stream: float32 samples, from the start of the first one's longest window to the end of
-                the last one's.
-            n: how many.
+            stream: Float32 samples, from the start of the first timestamp's longest window to the
+                end of the last one's.
+            n: Number of timestamps.
 
         Returns:
             Float32 (n, timestamp_dim).
@@ -95,18 +95,18 @@ class Model(Protocol):
 
 
 class AsyncModel(Model, Protocol):
-    """A model whose caller may go on while it computes."""
+    """A model that returns from `begin` while it is still computing."""
 
     @property
     def warm_up(self) -> Mapping[str, Any] | None:
-        """What it did before its first window, for JSON; None where there was nothing to do."""
+        """Report of the warm-up before the first window, for JSON; None without a warm-up."""
         ...
 
     @property
     def batch_samples(self) -> int:
-        """Samples of the windows that fill a batch; more at a time are not faster."""
+        """Number of samples that fill a batch; larger batches are not faster."""
         ...
 
     def begin(self, windows: Sequence[Samples]) -> PendingOutputs:
-        """`embed`, which may still be going on when this returns."""
+        """Begin to embed windows; the model may still be computing when this returns."""
         ...

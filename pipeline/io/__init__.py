@@ -1,1 +1,1 @@
-"""Filesystems and object stores: fsspec with retries, ranged reads, versions, redaction."""
+"""Access to filesystems and object stores: retries, ranged reads, versions and redaction."""

@@ -1,9 +1,10 @@
-"""Credentials of stores that come late, have expired, or are none: what each error means.
+"""Diagnosis and renewal of credentials that are missing, expired or rejected.
 
-A machine's own credentials come from a metadata service that may be slow while the machine starts.
-Without them botocore makes a client that can never sign, and keeps it: such clients are made again
-here. Credentials that a store rejects are asked for once more, as a file or a role may have newer
-ones; then the run has to end, as no other request could succeed.
+The credentials of a machine's role come from a metadata service, which may be slow while the
+machine starts. Without credentials botocore creates a client that can never sign, and keeps it, so
+`renew` discards such clients. If a store rejects credentials, they are loaded once more, because a
+file or a role may have newer ones. If they are rejected again, the run ends: no other request
+could succeed.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 
 class CredentialsProblem(Enum):
-    """What is wrong with the credentials."""
+    """A problem with the credentials, as an error of a store reports it."""
 
     NONE = "none"
     MISSING = "missing"
@@ -26,17 +27,17 @@ class CredentialsProblem(Enum):
     CLOCK = "clock"
 
 
-WAYS_OUT = {
+REMEDIES = {
     CredentialsProblem.EXPIRED: "the credentials have expired; renew the credentials, and run the "
     "same command again: what is committed stays",
-    CredentialsProblem.UNKNOWN: "the store does not know these credentials, or not any more; renew "
+    CredentialsProblem.UNKNOWN: "the store does not know these credentials (any more); renew "
     "the credentials, or set others, and run the same command again",
     CredentialsProblem.CLOCK: "the clock of this machine is off, so that its requests count as "
     "expired; set the clock, and run the same command again",
 }
-"""What a person can do where a store rejects the credentials."""
+"""Messages with the way out, for each problem where a store rejects the credentials."""
 
-# Asked by HEAD, a server says 403 to these as it does to a file that one may not read.
+# To a HEAD request, servers answer these errors with 403, like a file without permission.
 _CODES = {
     "ExpiredToken": CredentialsProblem.EXPIRED,
     "ExpiredTokenException": CredentialsProblem.EXPIRED,
@@ -56,30 +57,30 @@ _NAMES = {
     "AuthenticationRequired": CredentialsProblem.MISSING,
     "CredentialRetrievalError": CredentialsProblem.MISSING,
     "MetadataRetrievalError": CredentialsProblem.MISSING,
-    "RefreshError": CredentialsProblem.EXPIRED,  # of google-auth
+    "RefreshError": CredentialsProblem.EXPIRED,  # raised by google-auth
     "SSOTokenLoadError": CredentialsProblem.EXPIRED,
     "TokenRetrievalError": CredentialsProblem.EXPIRED,
     "UnauthorizedSSOTokenError": CredentialsProblem.EXPIRED,
 }
-_OF_SERVICES = ("CredentialRetrievalError", "MetadataRetrievalError")
-_NEVER = ("ProfileNotFound", "PartialCredentialsError")
+_SERVICE_ERRORS = ("CredentialRetrievalError", "MetadataRetrievalError")
+_PERMANENT_ERRORS = ("ProfileNotFound", "PartialCredentialsError")
 
 _METADATA = "http://169.254.169.254"
 _ROLES = "/latest/meta-data/iam/security-credentials/"
-_CONNECT_S, _ANSWER_S = 1.0, 5.0
+_CONNECT_TIMEOUT_S, _ANSWER_TIMEOUT_S = 1.0, 5.0
 _ATTEMPTS = 3
-_RENEW_EVERY_S = 1.0
+_MIN_RENEWAL_INTERVAL_S = 1.0
 
-_on_renewal: list[Callable[[], None]] = []
+_renewal_hooks: list[Callable[[], None]] = []
 _renewal_lock = threading.Lock()
 _renewed_s = float("-inf")
 
 
 def diagnose_credentials(error: BaseException | None) -> CredentialsProblem:
-    """Return what an error of a store says of the credentials.
+    """Return the problem with the credentials that a store's error reports, if any.
 
     Args:
-        error: The error; those that it came from are looked at as well.
+        error: Error of a store. The chain of its causes is examined as well.
     """
     for each in _chain(error):
         if found := _NAMES.get(type(each).__name__):
@@ -92,16 +93,16 @@ def diagnose_credentials(error: BaseException | None) -> CredentialsProblem:
     return CredentialsProblem.NONE
 
 
-def may_come(error: BaseException) -> bool:
-    """Whether credentials that are not there now may come, as a service on this machine gives them.
+def may_become_available(error: BaseException) -> bool:
+    """Return whether missing credentials may become available, from a service of this machine.
 
     Args:
-        error: What was raised for the lack of them.
+        error: Error that reports the missing credentials.
     """
     names = {type(each).__name__ for each in _chain(error)}
-    if names.intersection(_NEVER):
+    if names.intersection(_PERMANENT_ERRORS):
         return False
-    is_told_where = any(
+    has_service_setting = any(
         os.environ.get(name)
         for name in (
             "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
@@ -109,35 +110,35 @@ def may_come(error: BaseException) -> bool:
             "AWS_WEB_IDENTITY_TOKEN_FILE",
         )
     )
-    if is_told_where or names.intersection(_OF_SERVICES):
+    if has_service_setting or names.intersection(_SERVICE_ERRORS):
         return True
     if os.environ.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         return False
-    if not _has_metadata_of_role():
+    if not _has_role_service():
         return False
-    # It is there, and slow: botocore by itself gives it one second, once.
-    os.environ.setdefault("AWS_METADATA_SERVICE_TIMEOUT", f"{_ANSWER_S:g}")
+    # The metadata service exists but is slow; by default botocore waits one second, once.
+    os.environ.setdefault("AWS_METADATA_SERVICE_TIMEOUT", f"{_ANSWER_TIMEOUT_S:g}")
     os.environ.setdefault("AWS_METADATA_SERVICE_NUM_ATTEMPTS", str(_ATTEMPTS))
     return True
 
 
-def on_renewal(forget: Callable[[], None]) -> None:
-    """Have something done where credentials are to be asked for again.
+def add_renewal_hook(forget: Callable[[], None]) -> None:
+    """Register a function that `renew` calls to discard clients with old credentials.
 
     Args:
-        forget: Lets go of clients that have the credentials of before.
+        forget: Function that discards the clients.
     """
-    _on_renewal.append(forget)
+    _renewal_hooks.append(forget)
 
 
 def renew() -> None:
-    """Let go of all clients of this process that have the credentials of before."""
+    """Discard all clients of this process with old credentials, at most once per second."""
     global _renewed_s
     with _renewal_lock:
-        if time.monotonic() - _renewed_s < _RENEW_EVERY_S:
+        if time.monotonic() - _renewed_s < _MIN_RENEWAL_INTERVAL_S:
             return
-        for forget in _on_renewal:
-            with contextlib.suppress(Exception):  # the next request says what is wrong
+        for forget in _renewal_hooks:
+            with contextlib.suppress(Exception):  # the next request reports the problem
                 forget()
         _renewed_s = time.monotonic()
 
@@ -150,31 +151,35 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _has_metadata_of_role() -> bool:
-    """Whether a metadata service is there that may have a role for this machine."""
-    import http.client  # most runs need none of it
+def _has_role_service() -> bool:
+    """Return whether this machine has a metadata service that may supply credentials."""
+    import http.client  # most runs do not need it
 
     url = urlsplit(os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or _METADATA)
     host, port = url.hostname or "", url.port or 80
     try:
-        socket.create_connection((host, port), _CONNECT_S).close()
+        socket.create_connection((host, port), _CONNECT_TIMEOUT_S).close()
     except OSError:
         return False
     try:
-        return _status_of_roles(host, port) != http.client.NOT_FOUND
+        return _request_roles_status(host, port) != http.client.NOT_FOUND
     except (OSError, http.client.HTTPException):
-        return True  # it does not answer, or not yet
+        return True  # the service exists, but does not answer yet
 
 
-def _status_of_roles(host: str, port: int) -> int:
+def _request_roles_status(host: str, port: int) -> int:
     import http.client
 
-    with contextlib.closing(http.client.HTTPConnection(host, port, timeout=_ANSWER_S)) as asked:
+    with contextlib.closing(
+        http.client.HTTPConnection(host, port, timeout=_ANSWER_TIMEOUT_S)
+    ) as connection:
         lifetime = {"X-aws-ec2-metadata-token-ttl-seconds": "60"}
-        asked.request("PUT", "/latest/api/token", headers=lifetime)
-        reply = asked.getresponse()
+        connection.request("PUT", "/latest/api/token", headers=lifetime)
+        reply = connection.getresponse()
         token = reply.read(1 << 12).decode("latin-1") if reply.status == http.client.OK else ""
-    with contextlib.closing(http.client.HTTPConnection(host, port, timeout=_ANSWER_S)) as asked:
+    with contextlib.closing(
+        http.client.HTTPConnection(host, port, timeout=_ANSWER_TIMEOUT_S)
+    ) as connection:
         headers = {"X-aws-ec2-metadata-token": token} if token else {}
-        asked.request("GET", _ROLES, headers=headers)
-        return asked.getresponse().status
+        connection.request("GET", _ROLES, headers=headers)
+        return connection.getresponse().status

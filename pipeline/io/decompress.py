@@ -1,6 +1,6 @@
-"""Compressed files as the bytes that they hold: gzip, bzip2, xz and zstd, told by first bytes.
+"""Decompression of gzip, bzip2, xz and zstd files, recognized by their first bytes.
 
-Files that were put together of several, as parallel compressors write them, are read as one.
+A file of several concatenated streams, as parallel compressors write it, is read as one.
 """
 
 import bz2
@@ -10,22 +10,23 @@ import re
 from typing import Any, BinaryIO
 
 XZ_MEMORY_BYTES = 512 << 20
-"""Most memory for one xz stream: its header alone could ask for 4 GiB."""
-_HEAD_BYTES = 10
+"""Memory limit of one xz stream, in bytes; the stream's header could demand 4 GiB."""
+_MAGIC_BYTES = 10
 _READ_BYTES = 1 << 16
-_BZ2 = re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)")  # a block, or the end of none
-# Of the frames of zstd that hold no data; pzstd puts one in front of each that does.
+# After the header comes the first block, or the end of an empty stream.
+_BZ2 = re.compile(rb"BZh[1-9](1AY&SY|\x17\x72\x45\x38\x50\x90)")
+# The second pattern is that of skippable frames; pzstd writes one before each frame of data.
 _ZSTD = re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18", re.DOTALL)
 
 
 def compression_of(file: BinaryIO) -> str:
-    """Return how a file is compressed: `gzip`, `bzip2`, `xz`, `zstd`, or an empty text.
+    """Return the compression of a file: `gzip`, `bzip2`, `xz`, `zstd`, or an empty text.
 
     Args:
-        file: Can be seeked; its position is moved to the start.
+        file: Seekable file. Its position is moved to the start.
     """
     file.seek(0)
-    magic = file.read(_HEAD_BYTES)
+    magic = file.read(_MAGIC_BYTES)
     file.seek(0)
     if magic.startswith(b"\x1f\x8b"):
         return "gzip"
@@ -37,27 +38,27 @@ def compression_of(file: BinaryIO) -> str:
 
 
 def open_decompressed(file: BinaryIO, compression: str) -> Any:
-    """Return a stream of what a compressed file holds; only its `read` is for use.
+    """Return a stream of a file's decompressed bytes, of which only `read` may be used.
 
     Args:
-        file: Positioned at its start; stays open.
-        compression: As `compression_of` returns it.
+        file: File positioned at its start. It stays open.
+        compression: Compression, as `compression_of` returns it.
     """
     if compression == "gzip":
         return gzip.GzipFile(fileobj=file)
     if compression == "bzip2":
         return bz2.BZ2File(file)
     if compression == "xz":
-        return _Xz(file)
+        return _XzStream(file)
     if compression == "zstd":
-        import pyarrow as pa  # only where there is zstd: it takes long to import
+        import pyarrow as pa  # imported only for zstd, as it is slow to import
 
-        return pa.CompressedInputStream(pa.PythonFile(_KeptOpen(file), mode="r"), "zstd")
+        return pa.CompressedInputStream(pa.PythonFile(_CloseIgnoringFile(file), mode="r"), "zstd")
     return file
 
 
-class _KeptOpen:
-    """A file that Arrow may close, as it does when it lets go of it, and that stays open."""
+class _CloseIgnoringFile:
+    """A file whose `close` leaves the underlying file open, as Arrow closes what it reads."""
 
     closed = False
 
@@ -68,39 +69,39 @@ class _KeptOpen:
         self.closed = True
 
 
-class _Xz:
-    """What an xz file holds, in bounded memory, which `lzma.LZMAFile` does not offer."""
+class _XzStream:
+    """A stream of an xz file's content in bounded memory, which `lzma.LZMAFile` cannot bound."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._stream = self._new_stream()
-        self._rest = b""
+        self._decompressor = self._new_decompressor()
+        self._input = b""
 
     @staticmethod
-    def _new_stream() -> lzma.LZMADecompressor:
+    def _new_decompressor() -> lzma.LZMADecompressor:
         return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=XZ_MEMORY_BYTES)
 
     def read(self, n_bytes: int) -> bytes:
-        """Return at least one byte and at most so many; none at the end.
+        """Return between 1 and `n_bytes` bytes, or no bytes at the end of the file.
 
         Raises:
-            EOFError: The file is cut off.
-            lzma.LZMAError: It is damaged.
+            EOFError: The file is truncated.
+            lzma.LZMAError: The file is damaged.
         """
         while True:
-            if self._stream.eof:
-                self._rest = self._stream.unused_data or self._file.read(_READ_BYTES)
-                # Streams may be padded by zeros, four at a time.
-                while self._rest and not self._rest.strip(b"\0"):
-                    self._rest = self._file.read(_READ_BYTES)
-                if not self._rest:
+            if self._decompressor.eof:
+                self._input = self._decompressor.unused_data or self._file.read(_READ_BYTES)
+                # Zeros, in multiples of four, may pad the end of a stream.
+                while self._input and not self._input.strip(b"\0"):
+                    self._input = self._file.read(_READ_BYTES)
+                if not self._input:
                     return b""
-                self._rest = self._rest.lstrip(b"\0")
-                self._stream = self._new_stream()
-            if self._stream.needs_input and not self._rest:
-                self._rest = self._file.read(_READ_BYTES)
-                if not self._rest:
-                    raise EOFError("the compressed data is cut off")
-            given, self._rest = self._rest, b""
-            if content := self._stream.decompress(given, n_bytes):
+                self._input = self._input.lstrip(b"\0")
+                self._decompressor = self._new_decompressor()
+            if self._decompressor.needs_input and not self._input:
+                self._input = self._file.read(_READ_BYTES)
+                if not self._input:
+                    raise EOFError("the compressed data is truncated")
+            compressed, self._input = self._input, b""
+            if content := self._decompressor.decompress(compressed, n_bytes):
                 return content

@@ -1,17 +1,17 @@
-"""URIs of local files as people write them: `file:///x`, `file://localhost/x` and `file:/x`."""
+"""Local paths of file URIs, in all forms: `file:///x`, `file://localhost/x` and `file:/x`."""
 
 from pipeline.clips import uri_to_path
 from pipeline.errors import UsageError
 from pipeline.io.storage import is_remote, is_uri
 
-_HERE = ("", "localhost", "127.0.0.1")
+_LOCAL_HOSTS = ("", "localhost", "127.0.0.1")
 
 
 def local_path(location: str) -> str:
-    """Return the local path of a location that is a path or a URI of a local file.
+    """Return the local path of a location; a path or a remote URI stays unchanged.
 
     Raises:
-        UsageError: It is the URI of a file on another machine.
+        UsageError: The location is a file URI of another machine.
     """
     if is_remote(location) or not is_uri(location):
         return location
@@ -19,9 +19,9 @@ def local_path(location: str) -> str:
     if not rest.startswith("//"):
         return uri_to_path(f"file://{rest}")
     host, slash, path = rest[2:].partition("/")
-    if host.lower() not in _HERE:
+    if host.lower() not in _LOCAL_HOSTS:
         raise UsageError(
-            f"{location!r}: names a file of the machine {host!r}; an absolute path is "
+            f"{location!r}: names a file on the machine {host!r}; the URI of an absolute path is "
             f"file:///{path or host}"
         )
     return uri_to_path(f"file://{slash}{path}")

@@ -1,10 +1,10 @@
-"""Whose fault it is that a recording cannot be had over HTTP: that of its host, or that of ours.
+"""Retries of HTTP requests, and the decision whether a failure is the clip's or the run's.
 
-A list of recordings may name a thousand hosts, of which some are gone. Such a host is asked again
-for a short while, its recordings become clip errors, and what else lies on it fails at once. Where
-no host at all answers it is the network of this machine that is out of order, and no clip's fault.
-The person's own sources and table are no such hosts: if one of them is out of order, the run has to
-wait for it, or to end. A fault of one URL is its clip's, wherever it lies.
+A list of recordings may name a thousand hosts, and some may no longer exist. Requests to such a
+host are retried for a short time. Then its recordings become clip errors, and further requests to
+it fail at once. If no host answers at all, the network of this machine is down, which is no clip's
+fault. If a host of the user's own sources or table is unavailable, the run waits for it or ends. A
+fault of a single URL becomes an error of its clip, on any host.
 """
 
 import threading
@@ -14,144 +14,151 @@ from typing import TypeVar
 
 from pipeline.errors import ClipError
 from pipeline.io.http.host_rules import origin_of
-from pipeline.io.http.server_faults import OF_ONE_URL, UNREACHABLE, ServerError
+from pipeline.io.http.server_faults import SINGLE_URL_CLASSES, UNREACHABLE, ServerError
 from pipeline.io.storage import Storage
 
-PATIENCE_S = 20.0
-"""How long a host that a list names is asked again while it answers by errors, at most."""
-SILENT_PATIENCE_S = 10.0
-"""The same of a host that does not answer at all."""
-NAMELESS_PATIENCE_S = 3.0
-"""The same of a host whose name has no address."""
-DEAD_S = 300.0
-"""How long a host that did not answer is left alone."""
-_MOST_ERRORS = 3
-"""URLs in a row that end in an error of their server before all of it counts as out of order."""
+FAILING_HOST_RETRY_S = 20.0
+"""Most seconds of retries to a host named in a list that answers with errors."""
+SILENT_HOST_RETRY_S = 10.0
+"""Most seconds of retries to a host named in a list that does not answer."""
+UNKNOWN_HOST_RETRY_S = 3.0
+"""Most seconds of retries to a host named in a list whose name has no address."""
+FAILED_HOST_PAUSE_S = 300.0
+"""Seconds for which no request is sent to a host that has failed."""
+_MAX_ERRORS_IN_A_ROW = 3
+"""Number of failed URLs in a row after which their whole host counts as unavailable."""
 
 T = TypeVar("T")
 
 
-class _Memory:
-    """What this process knows of hosts."""
+class _HostRecords:
+    """The answers and failures of all hosts, as this process has seen them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._dead: dict[str, tuple[float, ServerError]] = {}
+        self._failed: dict[str, tuple[float, ServerError]] = {}
         self._errors: dict[str, int] = {}
         self._answered: dict[str, float] = {}
 
-    def dead(self, origin: str) -> ServerError | None:
-        """The fault of a host that failed lately."""
+    def recent_fault(self, origin: str) -> ServerError | None:
+        """Return the fault of a host that failed recently, or None."""
         with self._lock:
-            found = self._dead.get(origin)
+            found = self._failed.get(origin)
         return found[1] if found and found[0] > time.monotonic() else None
 
-    def note_answer(self, origin: str, is_sound: bool) -> None:
-        """A host has answered, if only by an error."""
+    def record_answer(self, origin: str, is_sound: bool) -> None:
+        """Record that a host has answered, if only with an error.
+
+        Args:
+            origin: Origin of the host.
+            is_sound: Whether the answer was no error of the server; it clears earlier failures.
+        """
         with self._lock:
             self._answered[origin] = time.monotonic()
             if is_sound:
                 self._errors.pop(origin, None)
-                self._dead.pop(origin, None)
+                self._failed.pop(origin, None)
 
-    def note_failure(self, fault: ServerError) -> None:
-        """A host has failed for as long as it is asked again."""
-        if fault.error_class in OF_ONE_URL:
+    def record_failure(self, fault: ServerError) -> None:
+        """Record that a host has failed until the end of its retries."""
+        if fault.error_class in SINGLE_URL_CLASSES:
             return
         with self._lock:
             n_errors = self._errors[fault.origin] = self._errors.get(fault.origin, 0) + 1
-            if fault.error_class == UNREACHABLE or n_errors >= _MOST_ERRORS:
-                self._dead[fault.origin] = time.monotonic() + DEAD_S, fault
+            if fault.error_class == UNREACHABLE or n_errors >= _MAX_ERRORS_IN_A_ROW:
+                self._failed[fault.origin] = time.monotonic() + FAILED_HOST_PAUSE_S, fault
 
-    def has_answer(self, since_s: float, but_of: str = "") -> bool:
-        """Whether any host, but for one, has answered since a moment."""
+    def has_answer(self, since_s: float, except_origin: str = "") -> bool:
+        """Return whether any host, apart from one, has answered since a time."""
         with self._lock:
-            return any(at >= since_s for each, at in self._answered.items() if each != but_of)
+            return any(
+                at >= since_s for each, at in self._answered.items() if each != except_origin
+            )
 
     def forget_failures(self) -> None:
-        """Nothing is known of failures any more."""
+        """Forget all failures, so that every host is contacted again."""
         with self._lock:
-            self._dead.clear()
+            self._failed.clear()
             self._errors.clear()
 
 
-_MEMORY = _Memory()
+_RECORDS = _HostRecords()
 
 
 def forget_failures() -> None:
-    """Ask every host again, as at the start of a listing."""
-    _MEMORY.forget_failures()
+    """Forget failed hosts, so that a new listing contacts each of them again."""
+    _RECORDS.forget_failures()
 
 
 def has_answer(since_s: float) -> bool:
-    """Whether any HTTP server has answered this process.
+    """Return whether any HTTP server has answered this process since a time.
 
     Args:
-        since_s: The moment from which answers count, by `time.monotonic`.
+        since_s: Time of `time.monotonic` from which answers count, in seconds.
     """
-    return _MEMORY.has_answer(since_s)
+    return _RECORDS.has_answer(since_s)
 
 
 def ask_host(
-    what: str, uri: str, shown: str, storage: Storage, call: Callable[[], T], is_listing: bool
+    operation: str, uri: str, shown: str, storage: Storage, call: Callable[[], T], is_listing: bool
 ) -> T:
-    """Ask an HTTP server, again while it is out of order.
+    """Send a request to an HTTP server, with retries while the server is unavailable.
 
     Args:
-        what: What is done to which URL; for messages.
-        uri: The URL that is asked for.
-        shown: The URL without its signature; for messages.
-        storage: How the URL is reached.
-        call: Asks; must be safe to repeat.
-        is_listing: The caller finds out itself whether no host at all answers.
+        operation: Description of the operation and its URL, for messages.
+        uri: URL of the recording.
+        shown: URL without its signature, for messages.
+        storage: Storage that gives access to the URL.
+        call: Function that sends the request. It must be safe to repeat.
+        is_listing: Whether the caller itself checks that at least one host answers.
 
     Raises:
-        FileNotFoundError, PermissionError: The recording is not there, or not for us.
-        ClipError: The recording, or the host that a list named, cannot be reached.
-        StoreError: The person's own host is out of order, or the network of this machine.
+        FileNotFoundError, PermissionError: The recording does not exist, or must not be read.
+        ClipError: The recording has a fault, or the host that a list named has failed.
+        StoreError: The user's own host is unavailable, or the network of this machine is.
     """
     origin, is_own = origin_of(uri), storage.rules.is_own(uri)
     began_s = time.monotonic()
 
-    def patience_s(fault: ServerError) -> float:
+    def retry_limit_s(fault: ServerError) -> float:
         if is_own:
             return storage.timeout_s
-        least_s = SILENT_PATIENCE_S if fault.error_class == UNREACHABLE else PATIENCE_S
-        return min(storage.timeout_s, NAMELESS_PATIENCE_S if fault.has_no_address else least_s)
+        limit_s = SILENT_HOST_RETRY_S if fault.error_class == UNREACHABLE else FAILING_HOST_RETRY_S
+        return min(storage.timeout_s, UNKNOWN_HOST_RETRY_S if fault.has_no_address else limit_s)
 
     def is_of_clip(fault: ServerError) -> bool:
-        if fault.error_class in OF_ONE_URL:
+        if fault.error_class in SINGLE_URL_CLASSES:
             return True
         if is_own:
             return False
         is_known = is_listing or fault.error_class != UNREACHABLE
-        return is_known or _MEMORY.has_answer(began_s, but_of=fault.origin)
+        return is_known or _RECORDS.has_answer(began_s, except_origin=fault.origin)
 
     def attempt() -> T:
-        if not is_own and (known := _MEMORY.dead(origin)):
+        if not is_own and (known := _RECORDS.recent_fault(origin)):
             raise _clip_error(shown, known)
         try:
             outcome = call()
         except (FileNotFoundError, PermissionError):
-            _MEMORY.note_answer(origin, is_sound=True)
+            _RECORDS.record_answer(origin, is_sound=True)
             raise
         except ServerError as fault:
             if fault.error_class != UNREACHABLE:
-                _MEMORY.note_answer(origin, is_sound=False)
-            is_over = fault.is_final or time.monotonic() - began_s >= patience_s(fault)
+                _RECORDS.record_answer(origin, is_sound=False)
+            is_over = fault.is_final or time.monotonic() - began_s >= retry_limit_s(fault)
             if is_over and is_of_clip(fault):
-                _MEMORY.note_failure(fault)
+                _RECORDS.record_failure(fault)
                 raise _clip_error(shown, fault) from fault
             raise
-        _MEMORY.note_answer(origin, is_sound=True)
+        _RECORDS.record_answer(origin, is_sound=True)
         return outcome
 
-    return storage.retry(what, attempt)
+    return storage.retry(operation, attempt)
 
 
 def _clip_error(shown: str, fault: ServerError) -> ClipError:
     host = origin_of(shown)
-    of = f"{fault.origin}: " if fault.origin and fault.origin != host else ""
+    other_host = f"{fault.origin}: " if fault.origin and fault.origin != host else ""
     way_out = "the same command with --retry tries it again"
-    message = f"{shown}: {of}{fault.reason}; {way_out}"
+    message = f"{shown}: {other_host}{fault.reason}; {way_out}"
     return ClipError("read", fault.error_class, message)

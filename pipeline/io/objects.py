@@ -1,4 +1,4 @@
-"""Remote objects over fsspec: what a store says of one, and its bytes in pieces."""
+"""Remote objects over fsspec: their size and version, and their bytes as a stream or in ranges."""
 
 import contextlib
 import threading
@@ -11,25 +11,26 @@ from pipeline.io.storage import HTTP_PROTOCOLS, S3_PROTOCOLS, Storage, protocol_
 from pipeline.io.versions import info_version
 
 PIECE_BYTES = 8 << 20
-_MEMORY_LOCK = threading.RLock()
+"""Most bytes of an object that are fetched with one request."""
+_MEMORY_FILES_LOCK = threading.RLock()
 
 T = TypeVar("T")
 
 
-def guard_of(protocol: str) -> AbstractContextManager[Any]:
-    """What to hold while a filesystem of this protocol is asked, from whichever thread.
+def filesystem_lock(protocol: str) -> AbstractContextManager[Any]:
+    """Return the lock to hold while any thread uses a filesystem of this protocol.
 
-    Files of fsspec's memory:// have one position for all of their readers, and creating one takes
-    two steps; other filesystems need nothing.
+    Only fsspec's memory:// needs a lock: all readers of a file share its position, and creating a
+    file takes two steps. For other protocols the lock does nothing.
     """
-    return _MEMORY_LOCK if protocol == "memory" else contextlib.nullcontext()
+    return _MEMORY_FILES_LOCK if protocol == "memory" else contextlib.nullcontext()
 
 
 def read_range(filesystem: Any, path: str, start: int, end: int) -> bytes:
-    """Bytes of a file from one offset to another, exactly.
+    """Return the bytes of a file from `start` up to `end`, all of them.
 
     Raises:
-        OSError: as many did not come.
+        OSError: The store returned fewer or more bytes.
     """
     content: bytes = filesystem.cat_file(path, start=start, end=end)
     _check_length(content, start, end)
@@ -38,35 +39,35 @@ def read_range(filesystem: Any, path: str, start: int, end: int) -> bytes:
 
 def _check_length(content: bytes, start: int, end: int) -> None:
     if len(content) != end - start:
-        raise OSError(f"{len(content)} bytes came of {end - start} from {start}")
+        raise OSError(f"received {len(content)} of {end - start} bytes from offset {start}")
 
 
 class RemoteObject(Protocol):
-    """An object as it was found.
+    """An object in a store, with the size and version that it had when it was opened.
 
     Attributes:
-        size: in bytes; None where the store does not say.
-        version: as `pipeline.io.versions.info_version` of its listing.
+        size: Size in bytes, or None if the store does not report it.
+        version: Version of the object, as `pipeline.io.versions.info_version` returns it.
     """
 
     size: int | None
     version: str
 
     def pieces(self) -> Iterator[bytes | memoryview]:
-        """Its bytes from start to end, some megabytes at a time."""
+        """Yield the object's bytes from start to end, some megabytes at a time."""
         ...
 
 
 class FsspecObject:
-    """An object of any store that fsspec reaches, looked at once.
+    """An object in any store that fsspec supports; its size and version are requested once.
 
     Args:
-        uri: where it lies.
-        storage: how it is reached.
+        uri: URI of the object.
+        storage: Storage that gives access to the object.
 
     Raises:
-        FileNotFoundError, PermissionError: it is not there, or not for us.
-        Exception: the store is out of order; of whatever kind it raises.
+        FileNotFoundError, PermissionError: The object does not exist, or must not be read.
+        Exception: The store is unavailable; each store raises errors of its own.
     """
 
     def __init__(self, uri: str, storage: Storage) -> None:
@@ -74,7 +75,7 @@ class FsspecObject:
         self._files = storage.filesystem(uri)
         self._uri = uri
         self._timeout_s = storage.timeout_s
-        info = self._asked(self._info)
+        info = self._call(self._info)
         if info["type"] != "file":
             raise FileNotFoundError(f"{uri} is a folder")
         self.size: int | None = info.get("size")
@@ -88,39 +89,39 @@ class FsspecObject:
         try:
             found: dict[str, Any] = self._files.info(self._uri)
         except PermissionError:
-            # The reply to HEAD has no body and so no reason; that to GET has one.
+            # A reply to HEAD has no body, so it does not say why; a reply to GET does.
             self._files.cat_file(self._uri, start=0, end=1)
             raise
         return found
 
     def pieces(self) -> Iterator[bytes]:
-        """Its bytes from start to end, some megabytes at a time."""
+        """Yield the object's bytes from start to end, some megabytes at a time."""
         if self._protocol in HTTP_PROTOCOLS:
             yield from http_pieces(self._files, self._uri, self.size, PIECE_BYTES, self._timeout_s)
         elif self._protocol == "memory":
-            with guard_of(self._protocol):
+            with filesystem_lock(self._protocol):
                 content = self._files.cat_file(self._uri)
             yield content
         elif self.size is not None and self.size <= PIECE_BYTES:
-            yield self._asked(lambda: self._files.cat_file(self._uri))
+            yield self._call(lambda: self._files.cat_file(self._uri))
         else:
             with self._files.open(
                 self._uri, "rb", block_size=PIECE_BYTES, cache_type="none"
             ) as file:
-                while piece := self._asked(lambda: file.read(PIECE_BYTES)):
+                while piece := self._call(lambda: file.read(PIECE_BYTES)):
                     yield piece
 
     def range(self, start: int, end: int) -> bytes:
-        """Its bytes from one offset to another, exactly, and of the version that was found.
+        """Return the object's bytes from `start` up to `end`, all of them, of `version`.
 
         Raises:
-            OSError: fewer bytes came, or they may be those of another version.
+            OSError: The store returned fewer bytes, or the object may have another version now.
         """
         if self._protocol in S3_PROTOCOLS:
             return self._s3_range(start, end)
-        with guard_of(self._protocol):
-            content = self._asked(lambda: self._any_range(start, end))
-            self._check(self._asked(self._info))
+        with filesystem_lock(self._protocol):
+            content = self._call(lambda: self._any_range(start, end))
+            self._check_version(self._call(self._info))
         return content
 
     def _any_range(self, start: int, end: int) -> bytes:
@@ -129,43 +130,43 @@ class FsspecObject:
         return read_range(self._files, self._uri, start, end)
 
     def _s3_range(self, start: int, end: int) -> bytes:
-        # Its requests say If-Match, so that none needs a second one to see what it was of.
+        # s3fs sends If-Match with each request, so the version needs no second request.
         with self._s3_file_lock:
             if self._s3_file is None:
                 file = self._files.open(self._uri, "rb", cache_type="none")
-                self._check(file.details)
+                self._check_version(file.details)
                 self._s3_file = file
             self._s3_file.seek(start)
-            content: bytes = self._asked(lambda: self._s3_file.read(end - start))
+            content: bytes = self._call(lambda: self._s3_file.read(end - start))
         _check_length(content, start, end)
         return content
 
-    def _check(self, info: dict[str, Any]) -> None:
+    def _check_version(self, info: dict[str, Any]) -> None:
         if (version := info_version(info)) != self.version:
-            raise OSError(f"is of version {version} by now")
+            raise OSError(f"has changed and is now of version {version}")
 
-    def _asked(self, call: Callable[[], T]) -> T:
+    def _call(self, call: Callable[[], T]) -> T:
         return translate_errors(self._protocol, call)
 
 
-def split_part(uri: str, storage: Storage, size: int, start: int, end: int) -> bytes:
-    """Bytes of an object of whatever version it is by now, in one request.
+def fetch_any_version(uri: str, storage: Storage, size: int, start: int, end: int) -> bytes:
+    """Return a range of an object's bytes with one request, without a check of its version.
 
     Args:
-        uri: where it lies.
-        storage: how it is reached.
-        size: of the whole, in bytes.
-        start: offset of the first.
-        end: offset behind the last.
+        uri: URI of the object.
+        storage: Storage that gives access to the object.
+        size: Size of the whole object in bytes.
+        start: Offset of the first byte.
+        end: Offset after the last byte; the range ends at `size` at the latest.
 
     Raises:
-        FileNotFoundError, PermissionError: it is not there, or not for us.
-        Exception: as many did not come; or the store is out of order.
+        FileNotFoundError, PermissionError: The object does not exist, or must not be read.
+        Exception: The store returned fewer bytes, or is unavailable.
     """
     protocol, files = protocol_of(uri), storage.filesystem(uri)
     if protocol in HTTP_PROTOCOLS:
         return http_range(files, uri, start, min(end, size), storage.timeout_s)
-    with guard_of(protocol):
+    with filesystem_lock(protocol):
         content: bytes = translate_errors(
             protocol, lambda: files.cat_file(uri, start=start, end=end)
         )
@@ -174,20 +175,20 @@ def split_part(uri: str, storage: Storage, size: int, start: int, end: int) -> b
 
 
 def translate_errors(protocol: str, call: Callable[[], T]) -> T:
-    """Do something; say in a usual way what s3fs fails to say.
+    """Call a function, and replace misleading errors of s3fs by the errors that caused them.
 
     Args:
-        protocol: of what is asked for.
-        call: asks.
+        protocol: Protocol of the filesystem that the function uses.
+        call: Function to call.
     """
     try:
         return call()
     except (IndexError, TypeError) as error:
-        # s3fs looks for words in what it has caught, and there may be none.
+        # s3fs parses the message of the error that it caught, and fails if there is none.
         caught = error.__context__
         if protocol not in S3_PROTOCOLS or not isinstance(caught, OSError):
             raise
-        if isinstance(error, IndexError):  # as of time-outs
+        if isinstance(error, IndexError):  # for instance a timeout
             raise caught from caught.__cause__
-        # RADOS says without a word that If-Match does not hold.
-        raise OSError("is of another version by now") from error
+        # RADOS sends no message if the version differs from that in If-Match.
+        raise OSError("has changed and is now of another version") from error

@@ -1,7 +1,7 @@
-"""A remote file to read from anywhere in it, each range asked for until it comes whole.
+"""A seekable file over a remote object that fetches the ranges its reader needs.
 
-Whoever reads on where the last range ended, as a tar's reader does, can find the next one fetched
-meanwhile: a thread asks for it while what came before is decoded.
+For a reader that mostly reads from start to end, such as that of a tar, a thread can fetch the next
+range while the previous one is decoded.
 """
 
 import io
@@ -17,54 +17,57 @@ FetchRange = Callable[[int, int], bytes]
 
 
 def open_range_file(
-    size: int, fetch: FetchRange, buffer_bytes: int = BUFFER_BYTES, reads_on: bool = False
+    size: int, fetch: FetchRange, buffer_bytes: int = BUFFER_BYTES, read_ahead: bool = False
 ) -> io.BufferedReader:
-    """A file for reading.
+    """Open a seekable file whose content comes from a function.
 
     Args:
-        size: in bytes.
-        fetch: bytes from one offset to another, exactly.
-        buffer_bytes: asked for at once where less is wanted.
-        reads_on: it is mostly read from start to end: fetch the next range, in another thread.
+        size: Size of the file in bytes.
+        fetch: Function that returns the bytes from one offset up to another, all of them.
+        buffer_bytes: Size of the buffer, and so the smallest range that is fetched.
+        read_ahead: Whether to fetch the next range in another thread during sequential reads.
     """
-    return io.BufferedReader(_Ranges(size, fetch, buffer_bytes if reads_on else 0), buffer_bytes)
+    return io.BufferedReader(
+        _RangeFile(size, fetch, buffer_bytes if read_ahead else 0), buffer_bytes
+    )
 
 
-class _Ranges(VirtualFile):
-    def __init__(self, size: int, fetch: FetchRange, most_ahead: int) -> None:
+class _RangeFile(VirtualFile):
+    def __init__(self, size: int, fetch: FetchRange, read_ahead_bytes: int) -> None:
         super().__init__(size)
         self._fetch = fetch
-        self._most_ahead = most_ahead
-        self._last_end = -1  # of the range that was read last
+        self._read_ahead_bytes = read_ahead_bytes
+        self._last_end = -1  # end of the last range that was read
         self._ahead: tuple[int, int, Future[bytes]] | None = None
 
     def content(self, start: int, n_bytes: int) -> bytes:
         end = min(start + n_bytes, self.size)
         if end <= start:
             return b""
-        content = self._range(start, end)
+        content = self._read_range(start, end)
         is_next = start == self._last_end
-        self._last_end = at = start + len(content)
-        if is_next and self._most_ahead and at < self.size:
-            self._start(at, min(at + self._most_ahead, self.size))
+        self._last_end = next_start = start + len(content)
+        if is_next and self._read_ahead_bytes and next_start < self.size:
+            next_end = min(next_start + self._read_ahead_bytes, self.size)
+            self._start_fetching(next_start, next_end)
         return content
 
-    def _range(self, start: int, end: int) -> bytes:
-        """Bytes from an offset on, no further than another."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None or ahead[0] != start or ahead[1] > end:
+    def _read_range(self, start: int, end: int) -> bytes:
+        """Return bytes from `start`, at least one and at most up to `end`."""
+        fetched, self._ahead = self._ahead, None
+        if fetched is None or fetched[0] != start or fetched[1] > end:
             return self._fetch(start, end)
-        return ahead[2].result()
+        return fetched[2].result()
 
-    def _start(self, start: int, end: int) -> None:
-        coming = Future[bytes]()
+    def _start_fetching(self, start: int, end: int) -> None:
+        future = Future[bytes]()
 
         def fetch() -> None:
             try:
-                coming.set_result(self._fetch(start, end))
+                future.set_result(self._fetch(start, end))
             except BaseException as error:
-                coming.set_exception(error)
+                future.set_exception(error)
 
-        # A daemon: one that waits for a store that is down must not keep the process alive.
+        # A daemon thread, so that waiting for an unavailable store does not keep the process alive.
         threading.Thread(target=fetch, daemon=True).start()
-        self._ahead = start, end, coming
+        self._ahead = start, end, future

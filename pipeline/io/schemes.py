@@ -1,8 +1,7 @@
-"""Which URIs name a recording, a source or a table: their schemes, and what is wrong with one.
+"""A check of URIs of recordings, sources and tables: schemes that are no store are refused.
 
-fsspec knows more schemes than stores: archives, caches and references open further files that a
-URI names within. None of them is taken, so that a manifest cannot reach what its reader did not
-name.
+fsspec also knows schemes of archives, caches and references, which open further files named inside
+the URI. They are refused, so that a manifest cannot reach files that no rule has checked.
 """
 
 from urllib.parse import urlsplit
@@ -23,15 +22,15 @@ _ARCHIVES = {"zip", "tar", "libarchive"}
 
 
 def check_uri(location: str) -> None:
-    """Raise UsageError if a location is a URI that cannot be one of a recording or a store.
+    """Raise UsageError if a location is a URI that cannot name a recording or a table.
 
     Args:
-        location: A path or a URI, as a person or a manifest wrote it.
+        location: Path or URI, as the user or a manifest wrote it.
     """
     if not is_remote(location):
         return
     scheme = protocol_of(location)
-    shown = _shown(location)
+    shown = _quote_without_secrets(location)
     if scheme in _ARCHIVES:
         raise UsageError(
             f"{shown}: files inside archives have no URI here; name the archive's own location as "
@@ -55,8 +54,8 @@ def check_uri(location: str) -> None:
             raise UsageError(f"{shown}: is no valid URL (it names no host)")
 
 
-def _shown(location: str) -> str:
-    """The location without its query and its user, which may be secrets; of an invalid URL too."""
+def _quote_without_secrets(location: str) -> str:
+    """Quote a location without its query and user, which may be secrets, even if it is invalid."""
     scheme, separator, rest = location.partition("://")
     host, slash, path = rest.partition("?")[0].partition("#")[0].partition("/")
     return repr(f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"[:200])

@@ -1,7 +1,7 @@
-"""Names of query parameters that hold a secret, or a permission that is another one each time.
+"""Names of query parameters that hold a secret or a signature.
 
-A name that an application may also use for what it delivers, as `key` or `hash`, counts as well: a
-secret in a table that others read is worse than two recordings that have to be told apart.
+Names such as `key` or `hash`, which an application may also use to select a recording, count as
+well: a secret in a table that others read is worse than two recordings with the same URI.
 """
 
 import re
@@ -11,7 +11,7 @@ KNOWN = (
     r"x-(?:amz|goog|oss|cos|obs|ms)-[a-z-]+|awsaccesskeyid|googleaccessid|ossaccesskeyid|"
     r"expires|policy|key-pair-id|sig|hmac|auth|[\w-]*(?:signature|token|secret|password|api[-_]?key)"
 )
-"""Names that mean nothing but a permission."""
+"""Pattern of names that always denote a secret or a signature."""
 LIKELY = (
     r"key|code|hash|sign|ticket|pass|passwd|pwd|passphrase|jwt|bearer|md5|"
     r"authorization|access|session|session[-_]?id|sessid|sid|otp|"
@@ -19,10 +19,10 @@ LIKELY = (
     r"(?:ws|tx)time|e-?tag-?secret|[\w-]*(?:token__|auth[-_]?key|access[-_]?key(?:[-_]?id)?|"
     r"private[-_]?key|credentials?|auth[-_]?code|sas)"
 )
-"""Names that mean a permission more often than not, and a part of the recording's name at times."""
+"""Pattern of names that usually denote a secret, and sometimes select the recording."""
 _KNOWN = re.compile(KNOWN, re.IGNORECASE)
 _LIKELY = re.compile(LIKELY, re.IGNORECASE)
-# Azure's shared access signatures: these mean it only where there is a `sig`.
+# Parameters of Azure's shared access signatures. They only count if there is also a `sig`.
 _SHARED_ACCESS = re.compile(
     r"s[veprtsi]|srt|sip|spr|sdd|ske|skt|sks|skv|skoid|sktid|saoid|suoid|scid"
 )
@@ -30,26 +30,26 @@ _TOKEN = re.compile(r"eyJ[\w-]{5,}\.[\w-]+\.[\w-]*|(?:bearer|basic)[ +].+", re.I
 
 
 def is_known(name: str, has_sig: bool) -> bool:
-    """Whether a parameter's name means nothing but a permission.
+    """Return whether a parameter's name always denotes a secret or a signature.
 
     Args:
-        name: The name, without percent-encoding.
-        has_sig: There is a parameter `sig` as well.
+        name: Name of the parameter, without percent-encoding.
+        has_sig: Whether the query also has a parameter `sig`.
     """
     return bool((has_sig and _SHARED_ACCESS.fullmatch(name)) or _KNOWN.fullmatch(name))
 
 
 def is_likely(name: str) -> bool:
-    """Whether a parameter's name means a permission more often than not."""
+    """Return whether a parameter's name usually denotes a secret."""
     return bool(_LIKELY.fullmatch(name))
 
 
 def is_token(value: str) -> bool:
-    """Whether a parameter's value is a token, whatever its name."""
+    """Return whether a parameter's value is a token, whatever its name."""
     return bool(_TOKEN.fullmatch(value))
 
 
 def split_field(field: str) -> tuple[str, str]:
-    """Return name and value of `name=value`, without percent-encoding."""
+    """Split `name=value` into name and value, and decode their percent-encoding."""
     name, _, value = field.partition("=")
     return unquote_plus(name), unquote_plus(value)

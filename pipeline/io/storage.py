@@ -1,8 +1,8 @@
-"""Filesystems of remote locations: which one, with which options, and how long to try.
+"""Access to remote locations: their filesystems, with options, retries and redaction.
 
-Everything remote goes through `Storage`, so that options and the time budget are the same for
-sources and tables, and no credential is ever shown. Filesystems are made in the process that uses
-them, as most do not survive a fork.
+Everything remote goes through `Storage`, so sources and tables share the same options and time
+limit, and no credential is ever printed. Each process creates its own filesystems, because most
+of them do not survive a fork.
 """
 
 import errno
@@ -18,11 +18,11 @@ import fsspec
 
 from pipeline.errors import ClipError, CredentialsError, HostError, StoreError, UsageError
 from pipeline.io.credentials import (
-    WAYS_OUT,
+    REMEDIES,
     CredentialsProblem,
+    add_renewal_hook,
     diagnose_credentials,
-    may_come,
-    on_renewal,
+    may_become_available,
     renew,
 )
 from pipeline.io.http.host_rules import DEFAULT_RULES, HostRules
@@ -30,15 +30,15 @@ from pipeline.io.redaction import redact
 from pipeline.io.storage_options import options_of, parse_options, scoped_options_of
 
 DEFAULT_TIMEOUT_S = 120.0
-"""How long a store may be out of order before what was asked of it fails."""
+"""Seconds for which a request to an unavailable store is retried, by default."""
 _URI = re.compile(r"([a-z][a-z0-9+.-]*)://|(file):/", re.IGNORECASE)
 S3_PROTOCOLS = ("s3", "s3a")
-HTTP_PROTOCOLS = ("http", "https")  # the filesystem of which lists nothing
-# Their filesystems answer from earlier listings, which would hide what changed since.
+HTTP_PROTOCOLS = ("http", "https")  # their filesystem cannot list a folder
+# Filesystems that cache listings; a cached listing would hide later changes.
 _CACHING_PROTOCOLS = (*S3_PROTOCOLS, "gs", "gcs", "az", "abfs", "abfss")
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 10.0
-_SHORTEST_SILENCE_S, _LONGEST_SILENCE_S = 1.0, 30.0
-# Asking again changes none of these.
+_FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.2, 10.0
+_MIN_READ_TIMEOUT_S, _MAX_READ_TIMEOUT_S = 1.0, 30.0
+# Errors that a retry cannot change.
 _FINAL_ERRORS = (
     FileNotFoundError,
     FileExistsError,
@@ -69,32 +69,32 @@ __all__ = [
 
 
 def is_uri(location: str) -> bool:
-    """Whether a location is a URI; else it is a local path."""
+    """Return whether a location is a URI; otherwise it is a local path."""
     return _URI.match(location) is not None
 
 
 def protocol_of(uri: str) -> str:
-    """`s3` of `s3://bucket/key`; empty for a local path."""
+    """Return the protocol of a URI, `s3` for `s3://bucket/key`, or an empty text for a path."""
     match = _URI.match(uri)
     return (match[1] or match[2]).lower() if match else ""
 
 
 def is_remote(location: str) -> bool:
-    """Whether a location is reached through a `Storage`: a URI, but not that of a local file."""
+    """Return whether a location needs a `Storage`: it is a URI, and not of a local file."""
     return protocol_of(location) not in ("", "file", "local")
 
 
 @dataclass(frozen=True)
 class Storage:
-    """How remote locations are reached.
+    """Settings for the access to remote locations.
 
     Attributes:
-        options: for the filesystem, as fsspec takes them, some for one host or bucket alone; never
-            shown.
-        timeout_s: how long a failing request is repeated.
-        rules: which hosts may be asked, and which are the person's own.
-        awaits_credentials: Credentials were there when the run began, so that a machine that has
-            none yet is waited for.
+        options: Options of the filesystems as (name, value), as `parse_options` returns them. Some
+            are for one host or bucket only. They are never printed.
+        timeout_s: Seconds for which a failing request is retried.
+        rules: Rules that say which hosts may be contacted, and which are the user's own.
+        awaits_credentials: Whether to wait for credentials on a machine that has none yet. A run
+            sets it for its workers, because it had credentials itself when it began.
     """
 
     options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
@@ -102,36 +102,37 @@ class Storage:
     rules: HostRules = DEFAULT_RULES
     awaits_credentials: bool = False
 
-    def owning(self, locations: Iterable[str]) -> "Storage":
-        """Return this storage with the hosts of more locations as the person's own.
+    def with_own_hosts(self, locations: Iterable[str]) -> "Storage":
+        """Return a copy that treats the hosts of more locations as the user's own.
 
         Args:
-            locations: Sources and tables, as the person names them.
+            locations: Sources and tables, as the user named them.
         """
-        return replace(self, rules=self.rules.owning(locations))
+        return replace(self, rules=self.rules.with_own_hosts(locations))
 
     def options_of(self, uri: str) -> dict[str, Any]:
-        """Return the options for a URI, those of its host or bucket among them."""
+        """Return the options for a URI, including options of its host or bucket."""
         return options_of(self.options, uri)
 
     @property
-    def silence_s(self) -> float:
-        """How long one request may say nothing: there is to be time left to ask again."""
-        least_s = min(self.timeout_s, _SHORTEST_SILENCE_S)
-        return min(max(self.timeout_s / 4, least_s), _LONGEST_SILENCE_S)
+    def read_timeout_s(self) -> float:
+        """Seconds without data after which a request fails, so that `timeout_s` allows a retry."""
+        min_s = min(self.timeout_s, _MIN_READ_TIMEOUT_S)
+        return min(max(self.timeout_s / 4, min_s), _MAX_READ_TIMEOUT_S)
 
     def filesystem(self, uri: str) -> Any:
-        """The fsspec filesystem of a URI, made once a process.
+        """Return the fsspec filesystem of a URI, created once per process.
 
         Raises:
-            UsageError: no such protocol, its package is not installed, or it takes no such option.
+            UsageError: The protocol is unknown, its package is not installed, or it rejects an
+                option.
         """
         protocol = protocol_of(uri)
-        # One for all hosts: which of them is sent what, it decides by each URL.
+        # One HTTP filesystem serves all hosts; its session picks the credentials for each URL.
         is_http = protocol in HTTP_PROTOCOLS
         options = dict(self.options) if is_http else self.options_of(uri)
-        given = repr(sorted(options.items()))
-        key = (os.getpid(), protocol, given, self.timeout_s, self.rules if is_http else None)
+        options_key = repr(sorted(options.items()))
+        key = (os.getpid(), protocol, options_key, self.timeout_s, self.rules if is_http else None)
         if key not in _FILESYSTEMS:
             settings = _defaults(protocol, self)
             if is_http:
@@ -144,7 +145,7 @@ class Storage:
             except (ImportError, ValueError, TypeError) as error:
                 raise UsageError(f"{self.redact(uri)}: {self.redact(first_line(error))}") from error
             if protocol in S3_PROTOCOLS:
-                # s3fs repeats what botocore has repeated already; the budget here is for both.
+                # botocore and `retry` both retry already, so s3fs must not multiply the attempts.
                 _FILESYSTEMS[key].retries = 1
                 take_keys_literally(_FILESYSTEMS[key])
         return _FILESYSTEMS[key]
@@ -158,7 +159,7 @@ class Storage:
         )
 
         def credentials_of(url: str) -> Credentials:
-            # What is given for no host in particular is for those that the person named.
+            # Options without a prefix are for the hosts that the user named, and no others.
             if self.rules.is_own(url):
                 return credentials_in(options_of(self.options, url))
             return credentials_in(scoped_options_of(self.options, url))
@@ -170,22 +171,23 @@ class Storage:
             "skip_instance_cache": True,
         }
 
-    def retry(self, what: str, call: Callable[[], T]) -> T:
-        """Do something remote, again and again while the store is out of order.
+    def retry(self, operation: str, call: Callable[[], T]) -> T:
+        """Call a remote operation, retrying until it succeeds or `timeout_s` has passed.
 
         Args:
-            what: is being done, with its URI; for the message.
-            call: does it; must be safe to repeat.
+            operation: Description of the operation with its URI, for messages.
+            call: Function that runs the operation. It must be safe to repeat.
 
         Raises:
-            FileNotFoundError, PermissionError, FileExistsError: as the store says.
-            ClipError: as `call` says.
-            CredentialsError: The store rejects the credentials, and there are no newer ones.
-            HostError: This machine has no credentials, and none came.
-            StoreError: it did not work within `timeout_s`, or never will.
+            FileNotFoundError, PermissionError, FileExistsError: The store answered with this error.
+            ClipError: `call` raised it.
+            CredentialsError: The store rejects the credentials, and no newer credentials exist.
+            HostError: This machine has no credentials, and did not get any in time.
+            StoreError: The operation failed for `timeout_s`, or with an error that a retry cannot
+                change.
         """
         deadline = time.monotonic() + self.timeout_s
-        pause_s = _FIRST_PAUSE_S
+        backoff_s = _FIRST_BACKOFF_S
         has_renewed = may_wait = False
         while True:
             try:
@@ -193,38 +195,39 @@ class Storage:
             except (FileNotFoundError, FileExistsError, ClipError):
                 raise
             except Exception as error:
-                trouble = diagnose_credentials(error)
-                if isinstance(error, PermissionError) and trouble is CredentialsProblem.NONE:
+                problem = diagnose_credentials(error)
+                if isinstance(error, PermissionError) and problem is CredentialsProblem.NONE:
                     raise
-                reason = f"{self.redact(what)}: {self.redact(first_line(error))}"
-                left_s = deadline - time.monotonic()
-                if trouble is CredentialsProblem.MISSING:
-                    may_wait = may_wait or self.awaits_credentials or may_come(error)
-                    if not may_wait or left_s <= 0:
-                        raise HostError(f"{reason}; {_NO_CREDENTIALS}") from error
+                reason = f"{self.redact(operation)}: {self.redact(first_line(error))}"
+                remaining_s = deadline - time.monotonic()
+                if problem is CredentialsProblem.MISSING:
+                    may_wait = may_wait or self.awaits_credentials or may_become_available(error)
+                    if not may_wait or remaining_s <= 0:
+                        raise HostError(f"{reason}; {_CREDENTIALS_HINT}") from error
                     renew()
-                elif trouble in WAYS_OUT:
+                elif problem in REMEDIES:
                     if has_renewed:
-                        raise CredentialsError(f"{reason}; {WAYS_OUT[trouble]}") from error
+                        raise CredentialsError(f"{reason}; {REMEDIES[problem]}") from error
                     has_renewed = True
                     renew()
                     continue
                 elif _is_final(error):
                     raise StoreError(reason) from error
-                if left_s <= 0:
+                if remaining_s <= 0:
                     raise StoreError(
                         f"{reason}; tried for {self.timeout_s:g} s (--store-timeout-s)"
                     ) from error
-            # The last try is at the deadline, however long the pauses have become.
-            time.sleep(min(pause_s * random.uniform(0.5, 1), left_s))  # noqa: S311 (no secret)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            # The pause ends at the deadline at the latest, where the last attempt is made.
+            jitter = random.uniform(0.5, 1)  # noqa: S311 (no secret)
+            time.sleep(min(backoff_s * jitter, remaining_s))
+            backoff_s = min(2 * backoff_s, _MAX_BACKOFF_S)
 
     def redact(self, text: str) -> str:
-        """A text without the credentials that this process knows, and without those in URIs."""
+        """Return a text with all known credentials, and credentials in URIs, replaced by `***`."""
         return redact(text, dict(self.options))
 
 
-_NO_CREDENTIALS = (
+_CREDENTIALS_HINT = (
     "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or --storage-options "
     "anon=true for a public bucket"
 )
@@ -233,9 +236,10 @@ _FILESYSTEMS: dict[tuple[Any, ...], Any] = {}
 
 
 def take_keys_literally(s3fs: Any) -> None:
-    """Let a filesystem of s3fs find keys that have `?versionId=` in them.
+    """Make an s3fs filesystem accept object keys that contain `?versionId=`.
 
-    s3fs cuts that off every path. Where it is `version_aware`, its users mean versions by it.
+    By default s3fs removes it from every path. A `version_aware` filesystem is left as it is,
+    because there the suffix selects a version.
     """
     if s3fs.version_aware:
         return
@@ -252,38 +256,41 @@ def take_keys_literally(s3fs: Any) -> None:
 
 
 def is_credential_error(error: BaseException) -> bool:
-    """Whether there are no credentials, or the store knows none like them."""
+    """Return whether an error says that credentials are missing or rejected."""
     return diagnose_credentials(error) is not CredentialsProblem.NONE
 
 
 def _forget_credentials() -> None:
-    """Make the clients of S3 again, which keep the credentials that they were made with."""
+    """Reconnect the S3 clients of this process, which keep the credentials they started with."""
     for (process, protocol, *_), files in list(_FILESYSTEMS.items()):
         if process == os.getpid() and protocol in S3_PROTOCOLS:
             files.connect(refresh=True)
 
 
-on_renewal(_forget_credentials)
+add_renewal_hook(_forget_credentials)
 
 
 def _defaults(protocol: str, storage: Storage) -> dict[str, Any]:
-    connecting_s, silence_s = min(10.0, storage.silence_s), storage.silence_s
+    read_timeout_s = storage.read_timeout_s
+    connect_timeout_s = min(10.0, read_timeout_s)
     if protocol in HTTP_PROTOCOLS:
-        import aiohttp  # takes its time, and most runs need none of it
+        import aiohttp  # a slow import that most runs do not need
 
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=connecting_s, sock_read=silence_s)
+        timeout = aiohttp.ClientTimeout(
+            total=None, sock_connect=connect_timeout_s, sock_read=read_timeout_s
+        )
         return {"client_kwargs": {"timeout": timeout}}
     if protocol not in S3_PROTOCOLS:
         return {"use_listings_cache": False} if protocol in _CACHING_PROTOCOLS else {}
     region = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
     return {
-        # botocore reads AWS_DEFAULT_REGION alone, where other tools of AWS read AWS_REGION.
+        # botocore only reads AWS_DEFAULT_REGION, while other AWS tools read AWS_REGION.
         "client_kwargs": {"region_name": region} if region else {},
         "use_listings_cache": False,
         "config_kwargs": {
             "retries": {"mode": "standard", "total_max_attempts": 2},
-            "connect_timeout": connecting_s,
-            "read_timeout": silence_s,
+            "connect_timeout": connect_timeout_s,
+            "read_timeout": read_timeout_s,
         },
     }
 
@@ -291,13 +298,13 @@ def _defaults(protocol: str, storage: Storage) -> dict[str, Any]:
 def _is_final(error: Exception) -> bool:
     return (
         isinstance(error, _FINAL_ERRORS)
-        or getattr(error, "is_final", False)  # of a ServerError
+        or getattr(error, "is_final", False)  # set on a ServerError
         or (isinstance(error, OSError) and error.errno in _FINAL_ERRNOS)
     )
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line; where it says nothing, what its cause says."""
+    """Return the first line of an error's message, or of its cause's if it has none."""
     while str(error) in ("", "None") and error.__cause__:
         error = error.__cause__
     lines = str(error).strip().splitlines()

@@ -1,4 +1,6 @@
-"""`--storage-options`: NAME=VALUE for every store, or PREFIX:NAME=VALUE for one host or bucket.
+"""The option `--storage-options`: NAME=VALUE for all stores, PREFIX:NAME=VALUE for one.
+
+A prefix selects one host or bucket, or a folder in it. Examples:
 
 anon=true
 https://api.example.org/:headers={"X-Api-Key": "..."}
@@ -20,22 +22,22 @@ _SCOPED = re.compile(r"([a-z][a-z0-9+.-]*://[^=]*?):([A-Za-z_]\w*)", re.IGNORECA
 
 
 def parse_options(given: Iterable[str]) -> Options:
-    """`--storage-options k=v` as fsspec takes them; a value that is JSON is read as such.
+    """Parse values of `--storage-options`, each `NAME=VALUE`; values that are JSON are decoded.
 
     Raises:
-        UsageError: one has no `=`, or a scope that is no URI.
+        UsageError: A value has no name or no `=`, or a prefix without a name.
     """
     options: dict[str, Any] = {}
     for each in given:
         name, equals, text = each.partition("=")
         if not equals or not name:
             raise UsageError(
-                "storage_options must be NAME=VALUE, as anon=true, or PREFIX:NAME=VALUE, as "
-                "s3://bucket/:anon=true (got one without a name or without =)"
+                "storage_options must be NAME=VALUE, such as anon=true, or PREFIX:NAME=VALUE, such "
+                "as s3://bucket/:anon=true (got one without a name or without =)"
             )
         if "://" in name and _SCOPED.fullmatch(name) is None:
             raise UsageError(
-                "storage_options of one host or bucket are PREFIX:NAME=VALUE, as "
+                "storage_options of one host or bucket are PREFIX:NAME=VALUE, such as "
                 "https://api.example.org/:headers={...} (got one without a name after its prefix)"
             )
         options[name] = text
@@ -45,26 +47,26 @@ def parse_options(given: Iterable[str]) -> Options:
 
 
 def options_of(options: Options, uri: str) -> dict[str, Any]:
-    """Return the options for a URI: those for every store, then those whose prefix fits.
+    """Return the options for a URI: options for all stores, overridden by matching prefixes.
 
     Args:
         options: All options, as `parse_options` returns them.
-        uri: The URI that is reached.
+        uri: URI of the remote location.
     """
-    return _merged(options, uri, with_general=True)
+    return _merge(options, uri, with_general=True)
 
 
 def scoped_options_of(options: Options, uri: str) -> dict[str, Any]:
-    """Return the options whose prefix fits a URI, without those for every store.
+    """Return the options with a prefix that matches a URI, without options for all stores.
 
     Args:
         options: All options, as `parse_options` returns them.
-        uri: The URI that is reached.
+        uri: URI of the remote location.
     """
-    return _merged(options, uri, with_general=False)
+    return _merge(options, uri, with_general=False)
 
 
-def _merged(options: Options, uri: str, with_general: bool) -> dict[str, Any]:
+def _merge(options: Options, uri: str, with_general: bool) -> dict[str, Any]:
     found: list[tuple[str, str, Any]] = []
     for name, value in options:
         scope = _SCOPED.fullmatch(name)
@@ -74,14 +76,14 @@ def _merged(options: Options, uri: str, with_general: bool) -> dict[str, Any]:
             found.append((scope[1], scope[2], value))
     merged: dict[str, Any] = {}
     for _, name, value in sorted(found, key=lambda each: len(each[0])):
-        before = merged.get(name)
-        both = isinstance(before, Mapping) and isinstance(value, Mapping)
-        merged[name] = {**before, **value} if both else value  # type: ignore[dict-item]
+        previous = merged.get(name)
+        both = isinstance(previous, Mapping) and isinstance(value, Mapping)
+        merged[name] = {**previous, **value} if both else value  # type: ignore[dict-item]
     return merged
 
 
 def _is_below(uri: str, prefix: str) -> bool:
-    """Whether a URI lies below a prefix: of the same host or bucket, and of the same folder."""
+    """Return whether a URI is in the host or bucket, and in the folder, of a prefix."""
     scheme, _, rest = prefix.partition("://")
     if not rest:
         return origin_of(uri).startswith(f"{scheme.lower()}://")

@@ -1,6 +1,6 @@
-"""A local file to a remote one that appears whole.
+"""Upload of a local file so that the remote file only ever appears complete.
 
-By one PUT, or in parts whose completion comes last.
+It is uploaded with one PUT, or in parts that the last request completes.
 """
 
 import errno
@@ -10,49 +10,51 @@ from typing import Any
 
 S3 = ("s3", "s3a")
 PART_BYTES = 16 << 20
-"""Of an upload in parts to S3; what has less than two goes in one PUT."""
-_PARTS_AT_ONCE = 4
+"""Size of a part of a multipart upload to S3; a file below two parts is one PUT."""
+_PARALLEL_PARTS = 4
 _NO_BUCKET = re.compile(r"bucket does not exist|NoSuchBucket", re.IGNORECASE)
 
 
 def is_no_bucket(error: FileNotFoundError) -> bool:
-    """Whether it is the bucket that is not there; some servers say so by a code alone."""
+    """Return whether an error means that the bucket does not exist, and not a file in it."""
     return bool(_NO_BUCKET.search(f"{error} {error.__cause__}"))
 
 
 def upload(filesystem: Any, protocol: str, local: str, path: str) -> None:
-    """Put a file in its place on a store that shows none before it is whole; safe to repeat.
+    """Upload a file to a store where files only appear complete. The call is safe to repeat.
 
     Args:
-        filesystem: of fsspec.
-        protocol: its name.
-        local: the file.
-        path: its place.
+        filesystem: Filesystem of fsspec.
+        protocol: Protocol of the filesystem, such as `s3`.
+        local: Path of the local file.
+        path: Path of the remote file.
     """
     if protocol == "memory":
-        # Its files can be seen while they are copied, but not while they are made from bytes.
+        # A copied file is visible while it is incomplete; a file created from bytes is not.
         filesystem.pipe_file(path, Path(local).read_bytes())
     elif protocol not in S3:
         filesystem.put_file(local, path)
     else:
         try:
-            filesystem.put_file(local, path, chunksize=PART_BYTES, max_concurrency=_PARTS_AT_ONCE)
+            filesystem.put_file(local, path, chunksize=PART_BYTES, max_concurrency=_PARALLEL_PARTS)
         except FileNotFoundError as error:
             if is_no_bucket(error):
                 raise
-            # The completion of an upload is tried again, and finds no upload, where its reply was
-            # lost. The file may be there; it is replaced by itself.
+            # If the reply to the completion is lost, s3fs completes again and finds no upload. The
+            # file may already exist; the retry then replaces it with the same content.
             raise OSError(errno.EAGAIN, str(error)) from error
 
 
-def upload_and_rename(filesystem: Any, local: str, beside: str, path: str) -> None:
-    """The same, on a store that shows a file while it is written.
+def upload_and_rename(filesystem: Any, local: str, temp_path: str, path: str) -> None:
+    """Upload a file under a temporary name, then rename it.
+
+    This is for stores where a file is visible while it is being written.
 
     Args:
-        filesystem: of fsspec.
-        local: the file.
-        beside: a free name in the same store.
-        path: its place.
+        filesystem: Filesystem of fsspec.
+        local: Path of the local file.
+        temp_path: Unused remote path in the same store.
+        path: Path of the remote file.
     """
-    filesystem.put_file(local, beside)
-    filesystem.mv(beside, path)
+    filesystem.put_file(local, temp_path)
+    filesystem.mv(temp_path, path)

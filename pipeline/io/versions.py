@@ -1,4 +1,4 @@
-"""The version of a file: what changes when its content does."""
+"""The version of a file: a text that changes when the file's content changes."""
 
 import os
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ _TIMES = (
 
 
 def file_version(path: str) -> str:
-    """Size and mtime of a file; `missing` without a file."""
+    """Return the version of a local file, or `missing` if it does not exist."""
     return file_version_and_size(path)[0]
 
 
 def file_version_and_size(path: str) -> tuple[str, int | None]:
-    """The version of a file, and its size in bytes; None without a file."""
+    """Return version and size in bytes of a local file; `missing` and None without a file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -35,17 +35,17 @@ def file_version_and_size(path: str) -> tuple[str, int | None]:
 
 
 def stat_version(status: os.stat_result) -> str:
-    """The version that a file with this status has."""
+    """Return the version of a local file with this status: its size and mtime."""
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 def info_version(info: Mapping[str, Any]) -> str:
-    """The version of a remote file, the same from a listing and from a look at it alone.
+    """Return the version of a remote file, the same from a listing and from a single request.
 
-    Its etag; else its size and when it was written, as far as these are known.
+    It is the etag, if there is one; otherwise size and modification time, as far as known.
 
     Args:
-        info: what its filesystem says of it.
+        info: Properties of the file, as its fsspec filesystem returns them.
     """
     for name in _ETAGS:
         if etag := info.get(name):
@@ -55,7 +55,7 @@ def info_version(info: Mapping[str, Any]) -> str:
 
 
 def _as_text(time: Any) -> str:
-    # Listings have seconds where a look at one file has a datetime.
+    # A listing may give seconds where a request for one file gives a datetime.
     if isinstance(time, datetime):
         time = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
     return f"{time:.6f}" if isinstance(time, int | float) else str(time)

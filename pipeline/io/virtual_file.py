@@ -1,51 +1,51 @@
-"""Files that are no files: bytes that somebody finds, read by decoders as if they lay on a disk."""
+"""Base class of virtual files: bytes from any origin that decoders read like a file on disk."""
 
 import abc
 import io
 
 
 class VirtualFile(io.RawIOBase, abc.ABC):
-    """A file to be read, without a descriptor.
+    """A seekable, read-only file without a file descriptor, whose bytes a subclass supplies.
 
     Args:
-        size: that it says it has, in bytes.
+        size: Size in bytes.
 
     Attributes:
-        size: the same.
+        size: Size in bytes, which `SEEK_END` is relative to.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._at = 0
+        self._position = 0
 
     @abc.abstractmethod
     def content(self, start: int, n_bytes: int) -> bytes:
-        """What there is from an offset on, up to so many bytes.
+        """Return up to `n_bytes` bytes from an offset; no bytes mean the end of the file.
 
-        Read through C it must raise nothing.
+        It must not raise an error if a C library reads the file.
         """
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True, as the file can be read."""
         return True
 
     def seekable(self) -> bool:
-        """It is."""
+        """Return True, as any offset can be read."""
         return True
 
     def tell(self) -> int:
-        """Offset of the byte that is read next."""
-        return self._at
+        """Return the offset of the next byte to read."""
+        return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go somewhere; at most to the start, as C could not be told of an error."""
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
+        """Move to an offset, or to 0 if it is negative, as C callers cannot receive an error."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self.size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
 
     def readinto(self, buffer: memoryview, /) -> int:  # type: ignore[override]
-        """Fill a buffer, as far as there is something to fill it with."""
-        content = self.content(self._at, len(buffer))
+        """Read into a buffer until it is full or no more bytes follow; return how many it read."""
+        content = self.content(self._position, len(buffer))
         buffer[: len(content)] = content
-        self._at += len(content)
+        self._position += len(content)
         return len(content)

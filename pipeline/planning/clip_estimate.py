@@ -1,7 +1,7 @@
-"""What will become of a clip, from its header: the rules of decoding and cutting, without samples.
+"""An estimate of a clip from its header: the rules of decoding and cutting, without samples.
 
-Lengths, limits and errors are those that `decode`, `packets` and `windows` would come to. What only
-decoding shows (a FLAC file that was cut off, noise in the middle, NaN) is not known here.
+Lengths, limits and errors are those that `stream.clip_decoder`, `stream.packets` and
+`stream.windows` find. Damage that only decoding shows (noise in the middle, NaN) is not seen here.
 """
 
 from dataclasses import dataclass
@@ -19,23 +19,23 @@ from pipeline.stream.packets import INTERNAL
 from pipeline.table.spec import TableSpec
 
 UNKNOWN_LENGTH = "unknown_length"
-"""Class of clips that may well be embedded, but whose header tells no length at all."""
+"""Class of clips that may well be embedded, but whose header gives no length at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipEstimate:
-    """What a clip will be.
+    """The estimate of a clip.
 
     Attributes:
-        error: class of the error that it ends in; empty where it is embedded.
-        n_bytes: of the file that it is read from; 0 where that is not known.
-        sample_rate_hz: the file's own rate, 0 where the header cannot be read.
-        n_samples: at 32 kHz.
-        is_exact: `n_samples` is what decoding will find.
-        n_windows: that it is cut into.
-        window_samples: length of each.
-        route: place in the spec's routes of the one that they go through.
-        n_timestamps: that it has.
+        error: Class of the error that the clip ends in; empty where it is embedded.
+        n_bytes: Bytes of the file that the clip is read from; 0 where that is not known.
+        sample_rate_hz: Sample rate of the file; 0 where the header cannot be read.
+        n_samples: Number of samples at 32 kHz.
+        is_exact: Whether decoding will find exactly `n_samples`.
+        n_windows: Number of windows that the clip is cut into.
+        window_samples: Number of samples of each window.
+        route: Index of the windows' route in the spec's routes.
+        n_timestamps: Number of timestamps of the clip.
         decoded_short: Whether the clip will be marked as `decoded_short`.
     """
 
@@ -62,7 +62,7 @@ def estimate_clips(
         memory_bytes: Memory that one step of a decoder may take, in bytes.
 
     Raises:
-        StoreError: the store that it lies in is out of order.
+        StoreError: The store of the file is unavailable.
     """
     n_bytes = 0
     try:
@@ -76,19 +76,19 @@ def estimate_clips(
     except (PipelineError, MemoryError):
         raise
     except Exception:
-        # As the decode side has it: what nobody foresaw is the clip's error.
+        # As in `stream.packets`: an unforeseen exception is an error of the clip.
         return [ClipEstimate(INTERNAL, n_bytes)] * len(recording.clips)
     return [estimate_clip(ref, header, n_bytes, spec) for ref in recording.clips]
 
 
 def estimate_clip(ref: ClipRef, header: ProbeResult, n_bytes: int, spec: TableSpec) -> ClipEstimate:
-    """What will become of a clip.
+    """Estimate a clip.
 
     Args:
-        ref: the clip.
-        header: of the recording that it is, or is cut from.
-        n_bytes: of that recording.
-        spec: of the table.
+        ref: The clip.
+        header: Header of the file that the clip is, or is cut from.
+        n_bytes: Bytes of that file.
+        spec: Spec of the table.
     """
     rate_hz = header.sample_rate_hz
     if header.n_frames is None:
@@ -135,7 +135,7 @@ def _is_short(header: ProbeResult, cut: FrameRange) -> bool:
 def _error(
     header: ProbeResult, cut: FrameRange, n_frames: int, n_bytes: int, spec: TableSpec
 ) -> str:
-    """Class of the error that a clip of so many frames ends in; empty for none."""
+    """Return the class of the error that a clip of `n_frames` ends in; empty for none."""
     in_all = header.n_frames or 0
     promise = header.promise
     declared = promise.declared if promise and promise.unit == "frames" else None

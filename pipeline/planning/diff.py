@@ -1,10 +1,10 @@
-"""What a table holds against what its source holds now: which clips stay, changed, or are gone.
+"""The difference between a table and its source: which clips stay, changed, or are gone.
 
-A clip that changed loses its rows before it is embedded anew, so that no reader ever finds two
-versions of it. One that is gone keeps them until somebody asks to prune. So does one that the
-source names but that cannot be looked at: that may pass.
+A clip that changed loses its rows before it is embedded again, so that no reader ever finds two
+versions of it. A clip that is gone keeps its rows until a run prunes. So does a clip that the
+source names but that cannot be read today.
 
-A clip that stands in several shards, as two runs wrote at once, keeps the row of one of them.
+A clip that stands in several shards, because two runs wrote at once, keeps the row of one shard.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -25,8 +25,8 @@ class Rewrite:
     """A committed shard that loses clips.
 
     Attributes:
-        shard: its id.
-        kept: the clips that stay; where there are none, the shard goes.
+        shard: Id of the shard.
+        kept: The clips that stay; empty where the whole shard is removed.
     """
 
     shard: str
@@ -35,17 +35,17 @@ class Rewrite:
 
 @dataclass(slots=True)
 class Diff:
-    """What `compare` found.
+    """Result of comparing committed shards with a listing.
 
     Attributes:
-        clips: those whose rows stay.
-        containers: the same.
-        rewrites: shards that lose some of theirs.
-        changed: clips and containers whose rows are of another version, as they were.
-        again: clips and containers that are to be embedded again, though they have not changed.
-        gone: clips and containers that the source does not have any more.
-        twice: Clips and containers that another shard has as well, and that this one loses.
-        n_committed: how many clips and containers were compared.
+        clips: Uri and member of the clips whose rows stay.
+        containers: Containers whose rows stay.
+        rewrites: Shards that lose some of their clips.
+        changed: Clips and containers whose rows are of another version; the old version.
+        to_retry: Clips and containers that are embedded again, though they have not changed.
+        removed: Clips and containers that the source does not have any more.
+        duplicated: Clips and containers that another shard keeps, and that their shard loses.
+        n_committed: Number of clips and containers that were compared.
     """
 
     clips: set[Key] = field(default_factory=set)
@@ -69,12 +69,12 @@ def compare(
     """Compare what is committed with a listing.
 
     Args:
-        contents: of the committed shards.
-        clips: of the listing.
-        containers: of the listing.
-        prune: whether what is gone loses its rows.
-        again: clips to be embedded again. A container is read as a whole: one of its clips, and
-            all are.
+        contents: Contents of the committed shards, by id.
+        clips: Clips of the listing.
+        containers: Containers of the listing.
+        prune: Whether clips that are gone lose their rows.
+        again: Uri and member of clips to embed again. A container is read as a whole, so one of its
+            clips stands for all of them.
         ranks: Returns the order in which shards keep a clip that several have; called only where
             there is such a clip. Shards that it does not know come last.
     """
@@ -96,7 +96,7 @@ def _compare(
     prune: bool,
     again: AbstractSet[Key],
 ) -> Diff:
-    """Compare in an order: of the shards that have a clip, the first keeps it."""
+    """Compare shards in order; the first shard that has a clip keeps it."""
     found = Diff()
     comparison = _Comparison(found, clips, containers, prune, again)
     for shard in shards:
@@ -114,6 +114,8 @@ def _compare(
 
 
 class _Comparison:
+    """The comparison of one clip or container after the other; fills a `Diff`."""
+
     def __init__(
         self,
         found: Diff,
@@ -124,7 +126,7 @@ class _Comparison:
     ) -> None:
         self._found = found
         self._versions = {(clip.uri, clip.member): clip.version for clip in clips}
-        # Its host did not answer today: that says nothing of what it holds.
+        # A host that does not answer says nothing of what it holds.
         self._unknown = {(clip.uri, clip.member) for clip in clips if clip.is_out_of_reach}
         self._containers = set(containers)
         self._files = {container.uri: container.version for container in self._containers}
@@ -164,7 +166,7 @@ class _Comparison:
             if self._prune:
                 return False
         else:
-            # A file that was written anew may be divided anew: then no part is as it was.
+            # A file that was written again may be divided differently: no part is as it was.
             self._found.changed.append(container)
             return False
         if container in self._found.containers:

@@ -1,11 +1,10 @@
-"""A listing to shards, and which of them are still to do.
+"""The plan of a run: a listing cut into shards, and which of them are still pending.
 
 Clips are sorted and cut into runs of N, or of fewer where their files are large, so that no shard
-takes hours; a container is a shard of its own. A shard's id hashes the
-table spec and its clips' (or its container's) uris and versions, never a position, so the same
-listing in any order plans the same shards and resuming is one listing of commit records. Only where
-records are found that this plan does not know (the source grew or changed, or N did) is it looked
-up what these hold, and compared clip by clip.
+takes hours. A container is a shard of its own. A shard's id hashes the table spec and the uris and
+versions of its clips (or its container), never a position. So the same listing in any order plans
+the same shards, and resuming is one listing of commit records. Committed shards that this plan does
+not contain (the source grew or changed, or N did) are read and compared clip by clip.
 """
 
 import dataclasses
@@ -21,28 +20,29 @@ from pipeline.shards import Shard, shard_id
 from pipeline.sources.listing import Listing
 
 SHARD_BYTES = 1 << 30
-"""Most bytes of files in a shard of several: minutes of a GPU, and what a death costs."""
+"""Largest number of bytes of files in a shard of several clips; a dead actor loses whole shards."""
 _READERS = 16
-"""Threads that ask what is in committed shards: a store takes its time to answer each."""
+"""Threads that read what committed shards hold; a store answers each request slowly."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run has to do.
+    """The work of a run.
 
     Attributes:
-        todo: shards to embed.
-        done: ids of the shards that are committed already, those of `rewrites` among them.
-        superseded: ids of committed shards that others have taken the place of: a run was killed
-            before it took them away.
-        rewrites: committed shards that lose clips before anything is embedded.
-        changed: clips and containers whose committed rows are of an older version of the file.
-        again: clips and containers that are embedded again, though they have not changed.
-        gone: clips and containers that have committed rows and are not in the listing.
-        n_committed: clips and containers with committed rows; 0 where nobody had to count them.
+        pending: Shards to embed.
+        done: Ids of the shards that are committed already, including those of `rewrites`.
+        superseded: Ids of committed shards that other shards have replaced, left by a run that was
+            killed before it removed them.
+        rewrites: Committed shards that lose clips before anything is embedded.
+        changed: Clips and containers whose committed rows are of an older version of the file.
+        to_retry: Clips and containers that are embedded again, though they have not changed.
+        removed: Clips and containers that have committed rows and are not in the listing.
+        n_committed: Number of clips and containers with committed rows; 0 where the plan did not
+            need to count them.
         damaged: Ids of committed shards whose data files are not there as committed, with the
-            reason; they are removed, and their clips are embedded again.
-        twice: Clips and containers whose rows stand in several shards; one shard keeps them.
+            reason. They are removed, and their clips are embedded again.
+        duplicated: Clips and containers whose rows stand in several shards; one shard keeps them.
     """
 
     pending: tuple[Shard, ...]
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def n_clips(self) -> int | None:
-        """Clips to embed; None where that is not known."""
+        """Number of clips to embed; None where a container has to be read to count them."""
         counts = [shard.n_clips for shard in self.pending]
         return None if None in counts else sum(count or 0 for count in counts)
 
@@ -69,12 +69,18 @@ def plan_shards(
     shard_clips: int,
     containers: Iterable[Container] = (),
 ) -> list[Shard]:
-    """Cut a listing into shards of at most `shard_clips` clips, and one a container.
+    """Cut a listing into shards of at most `shard_clips` clips, and one shard per container.
 
-    Of clips whose size is known, they also hold at most `SHARD_BYTES`, or a single clip.
+    Where sizes are known, a shard also holds at most `SHARD_BYTES`, or a single clip.
+
+    Args:
+        clips: Clips of the listing, in any order.
+        spec_digest: Digest of the table's spec.
+        shard_clips: Largest number of clips per shard.
+        containers: Containers of the listing, in any order.
     """
-    # By a key: a million comparisons of dataclasses take half a minute. Spans in order of time, as
-    # most formats are decoded from their start.
+    # A sort key, because a million comparisons of dataclasses take half a minute. Spans of one file
+    # are in order of time, because most formats are decoded from their start.
     ordered = sorted(
         set(clips), key=lambda clip: (clip.uri, clip.version, clip.span or (), clip.member)
     )
@@ -86,12 +92,13 @@ def plan_shards(
 
 
 def _runs(clips: Sequence[ClipRef], most_clips: int) -> Iterator[tuple[ClipRef, ...]]:
+    """Yield the clips of each shard, cut by number and by bytes."""
     first = n_bytes = 0
-    for place, clip in enumerate(clips):
+    for index, clip in enumerate(clips):
         n_bytes += clip.n_bytes or 0
-        if place > first and (place - first == most_clips or n_bytes > SHARD_BYTES):
-            yield tuple(clips[first:place])
-            first, n_bytes = place, clip.n_bytes or 0
+        if index > first and (index - first == most_clips or n_bytes > SHARD_BYTES):
+            yield tuple(clips[first:index])
+            first, n_bytes = index, clip.n_bytes or 0
     if first < len(clips):
         yield tuple(clips[first:])
 

@@ -1,7 +1,7 @@
-"""What a run will ask of stores: requests by their kind, as stores charge for them.
+"""The number of requests that a run sends to stores, by kind, as stores charge for them.
 
-Counted as this code makes them (`remote_opening`, `containers`, `rows`, `table`), on S3 and where
-nothing has to be asked twice. Local sources and tables cost none.
+Counts follow the code that sends them (`readers.download`, `readers.container_file`,
+`table.row_writer`, `table.table`), on S3 and without retries. Local sources and tables cost none.
 """
 
 import math
@@ -19,41 +19,41 @@ from pipeline.shards import Shard
 LISTED_AT_ONCE = 1000
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _FOOTER_READS = 2
-"""Of a Parquet file: its end, and where its columns begin."""
+"""Reads of a Parquet file before its rows: its end, and where its columns begin."""
 OPENING = Counter(LIST=18, GET=8, PUT=11, HEAD=0, DELETE=0)
-"""Of a run, whatever it has to do: the spec, the lease, the run's notes, and what is committed.
+"""Requests of any run: for the spec, the lease, the record of the run, and the committed shards.
 
 Counted once, at a server; a run of hours renews its lease as well.
 """
 
 
 def source_requests(shards: Iterable[Shard], n_listed: int) -> Counter[str]:
-    """Requests that list the sources and read what shards hold.
+    """Count the requests that list the sources and read the files of shards.
 
     Args:
-        shards: to be embedded.
-        n_listed: remote objects that the listing went through.
+        shards: Shards to embed.
+        n_listed: Number of remote objects that the listing went through.
     """
     asked: Counter[str] = Counter(LIST=math.ceil(n_listed / LISTED_AT_ONCE))
     for shard in shards:
         if shard.container and is_remote(shard.container.uri):
-            asked.update(_of_container(shard.container))
+            asked.update(_container_requests(shard.container))
         for refs in group_by_recording(shard.clips):
             first = refs[0]
             if is_remote(first.uri):
                 asked["GET"] += max(1, math.ceil((first.n_bytes or 0) / PIECE_BYTES))
-                # An etag that is no MD5 proves nothing of the bytes, so the object is asked again.
+                # An etag that is no MD5 does not prove the bytes, so one more request checks them.
                 asked["HEAD"] += 1 if _MD5.fullmatch(first.version) else 2
     return asked
 
 
 def table_requests(n_shards: int, n_error_shards: int, file_bytes: Sequence[float]) -> Counter[str]:
-    """Requests that write shards into a remote table.
+    """Count the requests that write shards into a remote table.
 
     Args:
-        n_shards: how many.
-        n_error_shards: how many of them have clips in `errors`.
-        file_bytes: size of the file of each of the table's tables, `errors` left out.
+        n_shards: Number of shards.
+        n_error_shards: Number of shards that have clips in `errors`.
+        file_bytes: Size in bytes of one file of each folder of the table, except `errors`.
     """
     asked = Counter(OPENING)
     parts = [math.ceil(n / PART_BYTES) for n in file_bytes]
@@ -62,18 +62,19 @@ def table_requests(n_shards: int, n_error_shards: int, file_bytes: Sequence[floa
     n_files = n_shards * len(parts) + n_error_shards
     asked["PUT"] += n_shards * (puts + 1) + n_error_shards
     asked["HEAD"] += n_files + n_shards
-    # What an earlier try may have left in `errors` is looked for and removed.
+    # A file of `errors` that an earlier attempt may have left is removed.
     asked["LIST"] += n_shards
     asked["DELETE"] += n_shards - n_error_shards
-    asked["GET"] += n_shards  # each commit looks whether the run's lease is still there
+    asked["GET"] += n_shards  # each commit reads the run's lease
     return asked
 
 
-def _of_container(container: Container) -> Counter[str]:
+def _container_requests(container: Container) -> Counter[str]:
+    """Count the requests that read a container."""
     n_bytes = container.n_bytes
     n_ranges = max(1, math.ceil((n_bytes or 0) / REQUEST_BYTES))
     n_ranges += _FOOTER_READS if container.kind == "parquet" else 0
     if protocol_of(container.uri) in S3_PROTOCOLS:
         return Counter(HEAD=3, GET=n_ranges)
-    # Elsewhere each range is followed by a look at what it was of.
+    # Other stores are asked for the version after each range.
     return Counter(HEAD=2 + n_ranges, GET=n_ranges)

@@ -1,8 +1,8 @@
-"""A listing to hours, windows and errors, by a look at the header of each recording, or of some.
+"""Hours, windows and errors of a listing, from the headers of all recordings or of a sample.
 
-A sample is the clips whose ids, which are hashes, come first: the same in each run, and as good as
-drawn by lot. Of containers, whose clips nobody knows beforehand, whole ones are drawn. What was
-found is scaled up by how many there are, and said to be that exact as its spread allows.
+A sample is the clips with the smallest ids. Ids are hashes, so the sample is the same in each run
+and as good as a random one. The clips of a container are not known before it is read, so containers
+are sampled as a whole. Sums of a sample are scaled up, with a standard error from their spread.
 """
 
 import hashlib
@@ -34,19 +34,18 @@ T = TypeVar("T")
 EstimateClips = Callable[[Recording], list[ClipEstimate]]
 """Estimates the clips of a recording."""
 OnProgress = Callable[[int], None]
-"""Told how many clips have been looked at so far."""
+"""Called with the number of clips that have been probed so far."""
 
 
 @dataclass
 class Stratum:
-    """Clips or containers of one kind, some or all of which were looked at.
+    """Clips or containers, some or all of which were probed.
 
     Attributes:
-        n: how many there are.
-        looked: how many were looked at.
-        tally: of these.
-        audio_s: seconds of each of these, summed.
-        squares: their squares, summed.
+        n: Number of clips or containers.
+        looked: Number of clips or containers that were probed.
+        tally: Sums over those.
+        squares: Sum of the squares of their seconds of audio.
     """
 
     n: int
@@ -55,7 +54,7 @@ class Stratum:
     squares: float = 0.0
 
     def take(self, tally: ListingTotals, units_s: Iterable[float]) -> None:
-        """Add what was found in some, of so many seconds each."""
+        """Add clips or containers that were probed, each with its seconds of audio."""
         self.tally.add(tally)
         for audio_s in units_s:
             self.looked += 1
@@ -63,7 +62,7 @@ class Stratum:
 
     @property
     def variance(self) -> float | None:
-        """Of the seconds in all, as scaled up; None where too few were looked at to tell."""
+        """Variance of the scaled-up seconds of audio; None where fewer than two were probed."""
         if self.looked == self.n:
             return 0.0
         if self.looked < 2:
@@ -75,14 +74,14 @@ class Stratum:
 
 @dataclass(frozen=True)
 class Survey:
-    """What a listing holds.
+    """The sums over a listing.
 
     Attributes:
-        tally: in sum; scaled up where a sample was looked at.
-        looked: clips that were looked at.
-        is_sample: there are more.
-        relative_error: standard error of the seconds of audio, as a share of them; 0 where all was
-            looked at, None where the sample is too small to tell.
+        tally: Sums over all clips; scaled up where a sample was probed.
+        looked: Number of clips that were probed.
+        is_sample: Whether the listing has more clips than were probed.
+        relative_error: Standard error of the seconds of audio, as a share of them; 0 where all
+            clips were probed, None where the sample is too small.
     """
 
     tally: ListingTotals
@@ -101,27 +100,27 @@ def survey(
     on_progress: OnProgress = lambda _: None,
     decoder_memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES,
 ) -> Survey:
-    """Look into a listing.
+    """Probe the recordings of a listing.
 
     Args:
-        clips: of the listing, sorted by uri and version.
-        containers: of the listing.
-        spec: of the table.
-        storage: how remote locations are reached.
-        cost: of a window.
-        sample: how many clips to look at, at least; None for all.
-        on_progress: told of progress.
+        clips: Clips of the listing, sorted by uri and version.
+        containers: Containers of the listing.
+        spec: Spec of the table.
+        storage: Access to remote locations.
+        cost: Returns the cost of a window.
+        sample: Smallest number of clips to probe; None for all.
+        on_progress: Called with the number of clips probed so far.
         decoder_memory_bytes: Memory that one step of a decoder may take, in bytes.
 
     Raises:
-        StoreError: a store is out of order.
+        StoreError: A store is unavailable.
     """
     predict = partial(estimate_clips, spec=spec, memory_bytes=decoder_memory_bytes)
     listed, held = Stratum(len(clips)), Stratum(len(containers))
     spans = Counter(map(_recording_of, clips))
     n_held = math.inf
     if sample is not None:
-        # Of clips and containers, each gives half of it.
+        # Clips and containers contribute half of the sample each.
         n_held = max(1, sample // 2) if clips else sample
         n_listed = max(1, sample - sample // 2) if containers else sample
         if n_listed < len(clips):
@@ -167,14 +166,14 @@ def _some(things: Iterable[T], n: int) -> Iterator[list[T]]:
 def _of_clips(
     refs: tuple[ClipRef, ...], n_spans: int, predict: EstimateClips, storage: Storage, cost: Cost
 ) -> tuple[ListingTotals, list[float]]:
-    """Clips of one recording, of which there are so many in all, and the seconds of each."""
+    """Probe some clips of one recording that has `n_spans`; return their sums and seconds each."""
     tally, seconds = ListingTotals(), []
     found = predict(lazy_recording(refs, storage))
     for ref, outcome in zip(refs, found, strict=True):
         before_s = tally.audio_s
         tally.take(ref, outcome, cost)
         seconds.append(tally.audio_s - before_s)
-    # A sample may have some of them; each has its share of the bytes.
+    # A sample may have only some clips of a file; each counts its share of the bytes.
     n_bytes = found[0].n_bytes or refs[0].n_bytes or 0
     tally.n_bytes = n_bytes * len(refs) / n_spans
     return tally, seconds

@@ -1,7 +1,7 @@
-"""About how many bytes a table will have: the widths of its rows times how many there are.
+"""An estimate of the bytes of a table: the width of a compressed row times the number of rows.
 
-An estimate. Vectors are counted by what BYTE_STREAM_SPLIT and zstd leave of float32 embeddings of
-speech and music, texts and numbers by what is usual once they are compressed.
+The width of vectors is what BYTE_STREAM_SPLIT and zstd leave of float32 embeddings of speech and
+music; the widths of texts and numbers are usual ones.
 """
 
 from collections.abc import Mapping
@@ -13,15 +13,15 @@ from pipeline.table.schema import schemas
 from pipeline.table.spec import TableSpec
 
 VECTOR_SHARE = 0.88
-"""Of four bytes a number, that is left of a vector."""
+"""Share of a float32 vector's bytes that is left after compression."""
 _TEXT_BYTES, _ID_BYTES, _NUMBER_BYTES, _LABEL_BYTES = 8, 34, 3, 6
 _FILE_BYTES = 7000
-"""Of a file's footer, which has its schema and the table's spec twice."""
+"""Bytes of a file's footer, which has its schema and the table's spec twice."""
 _COMMIT_BYTES = 700
 
 
 def rows_by_table(spec: TableSpec, tally: ListingTotals) -> dict[str, float]:
-    """How many rows each table of the spec will have, and `errors`."""
+    """Return the number of rows of each folder of the table, and of `errors`."""
     counts = {
         "clips": tally.embedded,
         "windows": tally.windows.total(),
@@ -32,7 +32,7 @@ def rows_by_table(spec: TableSpec, tally: ListingTotals) -> dict[str, float]:
 
 
 def row_bytes(spec: TableSpec) -> dict[str, float]:
-    """Bytes of a row of each table, compressed."""
+    """Return the bytes of one compressed row in each folder of the table."""
     return {
         table: sum(_column_bytes(field.name, field.type, spec) for field in schema)
         for table, schema in schemas(spec).items()
@@ -40,12 +40,12 @@ def row_bytes(spec: TableSpec) -> dict[str, float]:
 
 
 def bytes_by_table(spec: TableSpec, rows: Mapping[str, float], n_shards: int) -> dict[str, float]:
-    """Bytes of the files of each table, with those of the commit records among `clips`.
+    """Return the bytes of the files in each folder; those of commit records count as `clips`.
 
     Args:
-        spec: of the table.
-        rows: how many rows each table will have.
-        n_shards: of how many shards.
+        spec: Spec of the table.
+        rows: Number of rows of each folder.
+        n_shards: Number of shards.
     """
     widths = row_bytes(spec)
     sizes = {}

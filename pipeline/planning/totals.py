@@ -1,4 +1,4 @@
-"""What clips come to in sum: hours, windows and errors, which can be added up and scaled."""
+"""Sums over the clips of a listing: hours, windows and errors, which can be added and scaled."""
 
 import bisect
 import dataclasses
@@ -11,29 +11,29 @@ from pipeline.clips import ClipRef
 from pipeline.planning.clip_estimate import ClipEstimate
 
 DURATIONS_S = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 600.0, 3600.0)
-"""Where a histogram of durations is divided; a clip of just so long is below."""
+"""Upper limits of the bins of a histogram of durations, in seconds; each limit is inclusive."""
 
 Cost = Callable[[int, int], float]
-"""What a window costs: by the place of its route in the spec and its length in samples."""
+"""Returns the cost of a window from the index of its route in the spec and its samples."""
 
 
 @dataclass
 class ListingTotals:
-    """Sums over clips. Numbers are floats, as those of a sample are scaled.
+    """Sums over clips. Numbers are floats, because those of a sample are scaled.
 
     Attributes:
-        clips: how many, those with errors included.
-        audio_s: seconds of those that will be embedded, at 32 kHz.
-        endings_s: these seconds by the ending of the recording's name.
-        n_bytes: of the files.
-        timestamps: rows.
-        estimated_s: seconds of audio of clips whose header does not tell the exact length.
-        estimated: how many these are, by ending.
-        windows: by route.
-        work: what the windows cost, by route.
-        rates: clips by their sample rate in Hz.
-        durations: clips by the bin of `DURATIONS_S` that they fall into.
-        errors: clips that cannot be embedded, by class.
+        clips: Number of clips, including those with errors.
+        audio_s: Seconds of audio that will be embedded, at 32 kHz.
+        endings_s: `audio_s` by the ending of the recording's name.
+        n_bytes: Bytes of the files.
+        timestamps: Number of timestamp rows.
+        estimated_s: Seconds of audio of clips whose header does not give the exact length.
+        estimated: Number of these clips, by ending.
+        windows: Number of windows, by route.
+        work: Cost of the windows, by route.
+        rates: Number of clips by their sample rate in Hz.
+        durations: Number of clips by the bin of `DURATIONS_S`.
+        errors: Number of clips that cannot be embedded, by class.
         passed_over: Members of tars that are no clips, by the ending of their name.
     """
 
@@ -53,16 +53,16 @@ class ListingTotals:
 
     @property
     def embedded(self) -> float:
-        """Clips that will be embedded."""
+        """Number of clips that will be embedded."""
         return self.clips - self.errors.total()
 
     def take(self, ref: ClipRef, outcome: ClipEstimate, cost: Cost) -> None:
         """Add a clip.
 
         Args:
-            ref: the clip.
-            outcome: what will become of it.
-            cost: of a window.
+            ref: The clip.
+            outcome: Estimate of the clip.
+            cost: Returns the cost of a window.
         """
         self.clips += 1
         if outcome.sample_rate_hz:
@@ -83,7 +83,7 @@ class ListingTotals:
             self.estimated[ref.ending] += 1
 
     def add(self, other: "ListingTotals", factor: float = 1.0) -> None:
-        """Add the sums of others, so many times."""
+        """Add other sums, each multiplied by a factor."""
         for each in dataclasses.fields(self):
             ours, theirs = getattr(self, each.name), getattr(other, each.name)
             if isinstance(ours, Counter):

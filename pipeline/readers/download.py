@@ -101,12 +101,12 @@ def _attempt(
     try:
         if fast:
             with contextlib.suppress(*FAST_ERRORS):
-                file = _copied(ref, lambda: fast.look(uri), admit)
-                fast.note(succeeded=True)
+                file = _copied(ref, lambda: fast.open_object(uri), admit)
+                fast.record_result(succeeded=True)
                 return file
         file = _copied(ref, lambda: FsspecObject(uri, storage), admit)
         if fast:
-            fast.note(succeeded=False)
+            fast.record_result(succeeded=False)
     except (ClipError, HostError) as error:
         return error
     return file

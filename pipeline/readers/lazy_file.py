@@ -14,7 +14,7 @@ from typing import BinaryIO, cast
 
 from pipeline.clips import ClipRef
 from pipeline.errors import ClipError, StoreError
-from pipeline.io.objects import FsspecObject, split_part
+from pipeline.io.objects import FsspecObject, fetch_any_version
 from pipeline.io.storage import Storage, is_remote
 from pipeline.io.virtual_file import VirtualFile
 from pipeline.readers.checks import check_size
@@ -123,7 +123,7 @@ def open_clip_lazily(
     check_size(ref, max_bytes, size)
 
     def fetch(start: int, end: int) -> bytes:
-        return retry_read(ref.uri, storage, lambda: split_part(uri, storage, size, start, end))
+        return retry_read(ref.uri, storage, lambda: fetch_any_version(uri, storage, size, start, end))
 
     with open_lazily(size, Blocks(size, fetch).range) as file:
         yield file

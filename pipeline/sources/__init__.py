@@ -1,1 +1,1 @@
-"""What a user names, turned into a listing of clips and containers; one module per format."""
+"""Turns the sources that a user names into a listing of clips and containers, format by format."""

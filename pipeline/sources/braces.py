@@ -1,65 +1,66 @@
-"""Names with braces, as WebDatasets are named: `train-{000..127}.tar`, `{train,test}-0.tar`."""
+"""Expands braces in names, as in `train-{000..127}.tar` or `{train,test}-0.tar` of WebDataset."""
 
 import re
 from collections.abc import Iterator
 
 from pipeline.errors import UsageError
 
-MOST_NAMES = 1_000_000
+MAX_NAMES = 1_000_000
+"""Most names that one pattern may stand for."""
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """All names that a pattern stands for, in its order.
+    """Return all names that a pattern stands for, in the order of its braces.
 
-    Ranges count up or down and are zero-padded where either end is, lists are split at their
-    commas, and both may come several times and inside one another. Other braces stand for
-    themselves.
+    `{0..9}` is a range, which counts up or down. Its numbers are zero-padded if its first or last
+    number is. `{a,b}` is a list. Ranges and lists may be repeated and nested. Other braces are
+    literal.
 
     Raises:
-        UsageError: it stands for more than a million names.
+        UsageError: The pattern stands for more than a million names.
     """
     names: list[str] = []
-    for name in _expanded(pattern):
+    for name in _expand(pattern):
         names.append(name)
-        if len(names) > MOST_NAMES:
+        if len(names) > MAX_NAMES:
             raise UsageError(
-                f"source {pattern!r}: stands for more than {MOST_NAMES:,} names; name fewer, or "
+                f"source {pattern!r}: stands for more than {MAX_NAMES:,} names; name fewer, or "
                 "a folder"
             )
     return names
 
 
-def _expanded(pattern: str) -> Iterator[str]:
+def _expand(pattern: str) -> Iterator[str]:
     for start, end in _pairs(pattern):
         choices = _choices(pattern[start + 1 : end])
         if choices is None:
             continue
         for choice in choices:
-            for head in _expanded(choice):
-                # What stands before is literal, or this would not be the first pair with choices.
-                for tail in _expanded(pattern[end + 1 :]):
+            for head in _expand(choice):
+                # The text before this pair is literal, as this is the first pair with choices.
+                for tail in _expand(pattern[end + 1 :]):
                     yield pattern[:start] + head + tail
         return
     yield pattern
 
 
 def _pairs(pattern: str) -> Iterator[tuple[int, int]]:
-    """Where braces open and close, in the order of their opening."""
-    opened: list[int] = []
+    """Yield the indices of each matching pair of braces, in the order of the opening ones."""
+    openings: list[int] = []
     pairs = []
-    for at, character in enumerate(pattern):
+    for index, character in enumerate(pattern):
         if character == "{":
-            opened.append(at)
-        elif character == "}" and opened:
-            pairs.append((opened.pop(), at))
+            openings.append(index)
+        elif character == "}" and openings:
+            pairs.append((openings.pop(), index))
     yield from sorted(pairs)
 
 
 def _choices(inside: str) -> Iterator[str] | None:
-    """What a pair of braces stands for; None where it is literal."""
+    """Return the choices inside a pair of braces; None if the braces are literal."""
     if numbers := _RANGE.fullmatch(inside):
-        return _counted(*numbers.groups())
+        return _number_range(*numbers.groups())
     parts, depth = [""], 0
     for character in inside:
         depth += (character == "{") - (character == "}")
@@ -70,7 +71,7 @@ def _choices(inside: str) -> Iterator[str] | None:
     return iter(parts) if len(parts) > 1 else None
 
 
-def _counted(first: str, last: str) -> Iterator[str]:
+def _number_range(first: str, last: str) -> Iterator[str]:
     is_padded = any(end != str(int(end)) for end in (first, last))
     width = max(len(first), len(last)) if is_padded else 0
     step = 1 if int(first) <= int(last) else -1

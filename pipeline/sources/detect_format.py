@@ -1,4 +1,4 @@
-"""What a SOURCE is: by its name, by what a folder holds, or by the columns of a Parquet file."""
+"""Detects the format of a source by its name, its files or the columns of a Parquet file."""
 
 import contextlib
 import glob
@@ -19,21 +19,28 @@ from pipeline.readers.system_folders import system_folder
 from pipeline.readers.tar.reader import TAR_ENDINGS
 from pipeline.sources.listing import AUTO, FORMATS, SourceOptions
 from pipeline.sources.manifests.column_names import has_uri_column
-from pipeline.sources.manifests.manifest_rows import manifest_ending
+from pipeline.sources.manifests.read_rows import manifest_ending
 from pipeline.sources.no_audio import refuse_no_audio
-from pipeline.sources.own_tables import table_above
+from pipeline.sources.own_tables import find_table_above
 from pipeline.sources.parquet import PARQUET_ENDINGS
 from pipeline.sources.stdin import STDIN
 
-_LOOK_S = 10.0
+_PROBE_TIMEOUT_S = 10.0
+"""How long a store is retried to find out what a remote folder holds."""
 _CONTAINER_ENDINGS = {"tar": TAR_ENDINGS, "parquet": PARQUET_ENDINGS}
 
 
 def detect_format(source: str, options: SourceOptions) -> str:
-    """The format that a source is taken for: by its ending, or by what a folder holds.
+    """Return the format of a source, one of `FORMATS`.
+
+    Args:
+        source: Source as the user named it.
+        options: Options for all sources; their format is returned unless it is `auto`. The source
+            `-` always has the format `uris`.
 
     Raises:
-        UsageError: no such format, a folder of several, or a name that is of no source at all.
+        UsageError: There is no such format, a folder holds files of several formats, or the name is
+            neither that of recordings nor of a list of recordings.
     """
     if options.format != AUTO and options.format not in FORMATS:
         raise UsageError(
@@ -53,21 +60,21 @@ def detect_format(source: str, options: SourceOptions) -> str:
     if not is_folder:
         refuse_no_audio(source, name)
     if is_folder:
-        found = _formats_of(_names_below(path))
+        found = _container_formats(_list_local_names(path))
     elif is_remote(source) and not os.path.splitext(source.rstrip("/"))[1]:
-        found = _formats_of(_names_in_store(source, options.storage))
+        found = _container_formats(_list_remote_names(source, options.storage))
     else:
-        found = _formats_of([source])
+        found = _container_formats([source])
     if len(found) > 1:
         raise UsageError(
-            f"source {source!r}: holds files of several formats; name one by --source-format "
-            f"({', '.join(sorted(found))}) or name files"
+            f"source {source!r}: holds files of several formats; choose one with --source-format "
+            f"({', '.join(sorted(found))}), or name files"
         )
     return found.pop() if found else "files"
 
 
-def _formats_of(names: Iterable[str]) -> set[str]:
-    """Formats of containers among files, none if there is a file of audio."""
+def _container_formats(names: Iterable[str]) -> set[str]:
+    """Return the container formats among file names; none if any of them is an audio file."""
     found = set[str]()
     for name in names:
         if os.path.splitext(name)[1].lower() in AUDIO_ENDINGS:
@@ -80,39 +87,45 @@ def _formats_of(names: Iterable[str]) -> set[str]:
     return found
 
 
-def _names_below(folder: str) -> Iterator[str]:
+def _list_local_names(folder: str) -> Iterator[str]:
     for path, _, files in os.walk(folder):
         below = os.path.relpath(path, folder)
         if not system_folder(below):
-            # The Parquet files of a table that lies in the folder do not make it a source of rows.
-            ours = (name for name in files if table_above(f"{below}/{name}") is None)
-            yield from (name for name in ours if not name.startswith("._"))
+            # A table's own Parquet files must not make a folder of recordings a Parquet source.
+            foreign = (name for name in files if find_table_above(f"{below}/{name}") is None)
+            yield from (name for name in foreign if not name.startswith("._"))
 
 
-def _names_in_store(folder: str, storage: Storage) -> list[str]:
-    """What lies right in the folder: going down could take as long as the listing itself."""
+def _list_remote_names(folder: str, storage: Storage) -> list[str]:
+    """Return the names directly in a remote folder; none if it cannot be listed.
+
+    Folders below it are not listed, as this could take as long as the listing of the source itself.
+    """
     filesystem = storage.filesystem(folder)
-    briefly = replace(storage, timeout_s=min(storage.timeout_s, _LOOK_S))
+    probe_storage = replace(storage, timeout_s=min(storage.timeout_s, _PROBE_TIMEOUT_S))
     if glob.has_magic(folder):
-        return [folder]  # a listing of this name would be one of the folder that it lies in
+        return [folder]  # to list this name would list its parent folder
 
     def is_folder() -> bool:
         try:
             return bool(filesystem.info(folder)["type"] == "directory")
-        except PermissionError:  # one may have the right to list it alone
+        except PermissionError:  # the credentials may allow listing and nothing else
             return True
 
-    # What is wrong there is for the listing to say.
+    # The listing of the source, which follows, reports these errors.
     with contextlib.suppress(FileNotFoundError, PermissionError, StoreError):
-        if not briefly.retry(folder, is_folder):
+        if not probe_storage.retry(folder, is_folder):
             return []
-        names = briefly.retry(folder, lambda: filesystem.ls(folder, detail=False))
+        names = probe_storage.retry(folder, lambda: filesystem.ls(folder, detail=False))
         return [name for name in names if not name.rpartition("/")[2].startswith("._")]
     return []
 
 
 def _is_manifest(parquet: str, options: SourceOptions) -> bool:
-    """Whether a Parquet file names recordings: in texts, while it has no bytes anywhere."""
+    """Return whether a Parquet file is a manifest.
+
+    A manifest has a text column that names recordings, and no column of bytes that could be audio.
+    """
     if is_remote(parquet):
         files, path = options.storage.filesystem(parquet), parquet
     else:
@@ -122,19 +135,19 @@ def _is_manifest(parquet: str, options: SourceOptions) -> bool:
         with files.open(path) as file:
             schema = pq.read_schema(file)
     except (pa.ArrowException, OSError, ValueError):
-        return False  # whoever reads it says why it cannot be read
-    kinds = {f.name: f.type for f in schema}
-    parts = [part.type for kind in kinds.values() if pa.types.is_struct(kind) for part in kind]
-    has_bytes = any(map(_is_bytes, (*kinds.values(), *parts)))
-    texts = [name for name, kind in kinds.items() if _is_text(kind)]
+        return False  # its reader reports why the file cannot be read
+    types = {field.name: field.type for field in schema}
+    nested = [each.type for type_ in types.values() if pa.types.is_struct(type_) for each in type_]
+    has_bytes = any(map(_is_bytes, (*types.values(), *nested)))
+    text_columns = [name for name, type_ in types.items() if _is_text(type_)]
     if options.audio_column:
-        return options.audio_column in texts
-    return not has_bytes and has_uri_column(texts)
+        return options.audio_column in text_columns
+    return not has_bytes and has_uri_column(text_columns)
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+def _is_text(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_))
 
 
-def _is_bytes(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+def _is_bytes(type_: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(type_) or pa.types.is_large_binary(type_))

@@ -1,4 +1,4 @@
-"""Folders, files and globs: every file is a clip."""
+"""The `files` format: folders, files and globs, in which every file is a clip."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,11 +10,12 @@ from pipeline.sources.locations import Locations
 
 
 class FilesSource:
-    """Folders (walked down), files and globs (`**` crosses folders), local and remote.
+    """A source of audio files, local or remote.
 
     Args:
-        locations: of all sources that are files.
-        options: how to take them.
+        locations: Folders, files and globs as the user named them. Folders are searched
+            recursively; `**` in a glob crosses folders.
+        options: Options for all sources.
     """
 
     def __init__(self, locations: Sequence[str], options: SourceOptions) -> None:
@@ -22,34 +23,34 @@ class FilesSource:
         self._locations = Locations(locations, AUDIO_ENDINGS, options)
 
     def clips(self) -> Iterator[ClipRef]:
-        """Every file.
+        """Yield each file as a clip.
 
         Raises:
-            UsageError: a source that does not exist, a glob that matches nothing, or a folder that
-                cannot be listed.
-            StoreError: a store is out of order.
+            UsageError: A location does not exist, a glob matches nothing, or a folder cannot be
+                listed.
+            StoreError: A store is unavailable.
         """
         for file in self._locations.files():
             yield ClipRef(file.uri, file.version, read_uri=file.read_uri, n_bytes=file.n_bytes)
 
     def containers(self) -> tuple[Container, ...]:
-        """None: every file is a clip."""
+        """Return no containers: every file is a clip."""
         return ()
 
     def columns(self) -> tuple[str, ...]:
-        """None: files say nothing of themselves.
+        """Return no columns: plain files have no metadata to carry.
 
         Raises:
-            UsageError: the options ask for some.
+            UsageError: The options ask for columns.
         """
         return self._options.no_columns(
             "plain files have none to carry; name a manifest, Parquet or tar files as the source"
         )
 
     def skipped(self) -> Counter[str]:
-        """Files without an audio ending, or not let through by the patterns; by ending."""
+        """Return the number of files that were left out, by ending or kind."""
         return self._locations.skipped
 
     def notes(self) -> list[str]:
-        """Return no sentences: there is nothing to add to the counts."""
+        """Return no notes: there is nothing to add to the counts."""
         return []

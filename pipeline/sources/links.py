@@ -1,17 +1,20 @@
-"""Links that leave a source: a folder of a stranger must not name other files of this machine."""
+"""Recognizes symbolic links that lead out of a source.
+
+A folder that comes from a third party must not make a run read other files of this machine.
+"""
 
 import os
 from collections.abc import Iterable
 
-LEAVING = "links out of the source (--follow-links takes them)"
-"""What such links are counted as among the files that are passed over."""
+LEAVING_LINKS = "links out of the source (--follow-links takes them)"
+"""Kind under which links that lead out of the source are counted."""
 
 
 class Boundary:
-    """The folders that links may lead to.
+    """The folders that symbolic links may lead to.
 
     Args:
-        roots: Folders that a person named.
+        roots: Folders that the user named.
         follow: Whether links may lead anywhere.
     """
 
@@ -21,18 +24,21 @@ class Boundary:
         self._follow = follow
         self._folders: dict[str, bool] = {}
 
-    def lets_through(self, link: str) -> bool:
-        """Return whether a link leads to a place within the roots, or may lead anywhere."""
+    def allows_link(self, link: str) -> bool:
+        """Return whether a link may be followed: it leads into a root, or may lead anywhere."""
         if self._follow:
             return True
         real = os.path.realpath(link)
         return real in self._roots or real.startswith(self._prefixes)
 
-    def lets_match(self, path: str) -> bool:
-        """Return whether a path that a glob matched lies within the roots, links resolved."""
+    def allows_match(self, path: str) -> bool:
+        """Return whether a path that a glob matched may be read.
+
+        With its links resolved, the path must lie within the roots, unless links may lead anywhere.
+        """
         if self._follow:
             return True
         folder = os.path.dirname(path)
-        if folder not in self._folders:  # once per folder: a path has many parts
-            self._folders[folder] = self.lets_through(folder or ".")
-        return self._folders[folder] and (not os.path.islink(path) or self.lets_through(path))
+        if folder not in self._folders:  # resolving a path takes one system call per part of it
+            self._folders[folder] = self.allows_link(folder or ".")
+        return self._folders[folder] and (not os.path.islink(path) or self.allows_link(path))

@@ -1,4 +1,4 @@
-"""All sources of a command as one listing."""
+"""The sources of a command, combined into one listing."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -24,14 +24,14 @@ _SOURCES: dict[str, Callable[[Sequence[str], SourceOptions], Source]] = {
     "tar": TarSource,
     "uris": StdinSource,
 }
-_NAME_SOME = {
-    "files": "name files or a glob to take them whatever their ending",
-    "manifest": "a manifest names one in each of its rows",
+_ADVICE = {
+    "files": "name files or a glob to include files with any ending",
+    "manifest": "a manifest needs one row per recording",
     "parquet": "name Parquet or Arrow files with rows",
-    "tar": "name tars or a glob to take them whatever their ending",
-    "uris": "pipe in the name of one in each line",
+    "tar": "name tars or a glob to include files with any ending",
+    "uris": "pipe in one path or URI per line",
 }
-"""By format, what to do where nothing was found."""
+"""Advice for a source in which nothing was found, by format."""
 
 
 def list_sources(
@@ -39,36 +39,39 @@ def list_sources(
     options: SourceOptions = SourceOptions(),  # noqa: B008 (frozen)
     on_found: Callable[[], None] = lambda: None,
 ) -> Listing:
-    """List every clip and container of the sources, which may overlap and come in any order.
+    """List every clip and container of the sources.
+
+    Sources may overlap. The listing does not depend on the order in which they are named.
 
     Args:
-        sources: as a person names them.
-        options: how to take them.
+        sources: Paths, globs and URIs as the user named them.
+        options: Options for all sources.
         on_found: Called for each clip as it is found.
 
     Raises:
-        UsageError: a source that cannot be listed, nothing at all in them, or a column to carry
-            that goes by the name of one of the table's own.
+        UsageError: A source cannot be listed, the sources hold nothing, or `options` ask for a
+            column that a source does not have.
+        StoreError: A store is unavailable.
     """
-    options = dataclasses.replace(options, storage=options.storage.owning(sources))
+    options = dataclasses.replace(options, storage=options.storage.with_own_hosts(sources))
     listing = Listing(formats={source: detect_format(source, options) for source in sources})
-    made = [
-        # Sorted: nothing may depend on which source was named first.
+    by_format = [
+        # The formats are sorted, so that nothing depends on which source was named first.
         _SOURCES[name]([s for s, f in listing.formats.items() if f == name], options)
         for name in sorted(set(listing.formats.values()))
     ]
-    join_sources(made, listing, options.table_columns, on_found)
+    join_sources(by_format, listing, options.table_columns, on_found)
     if not listing.clips and not listing.containers:
         shown = ", ".join(options.storage.redact(strip_signature(s)) for s in sources)
-        if n_left_out := listing.skipped[LEFT_OUT]:
+        if n_excluded := listing.skipped[LEFT_OUT]:
             raise UsageError(
-                f"--include and --exclude leave nothing of {shown}: they keep out "
-                f"{count(n_left_out, 'file')}; patterns with a / are compared with the path "
+                f"--include and --exclude leave nothing of {shown}: they exclude "
+                f"{count(n_excluded, 'file')}; patterns with a / are compared with the path "
                 "below the source, others with the file's name"
             )
         raise UsageError(
             f"no audio files in {shown}{skipped_note(listing.skipped)}; "
-            + "; ".join(_NAME_SOME[name] for name in sorted(set(listing.formats.values())))
+            + "; ".join(_ADVICE[name] for name in sorted(set(listing.formats.values())))
         )
     return listing
 
@@ -79,17 +82,17 @@ def join_sources(
     order: tuple[str, ...] | None = None,
     on_found: Callable[[], None] = lambda: None,
 ) -> None:
-    """Fill a listing with what the sources hold.
+    """Fill a listing with the clips and containers of the sources.
 
     Args:
-        sources: in an order that depends on nothing but their formats.
-        listing: still empty.
-        order: Names of columns, in the order that the listing is to have them; None for the order
-            in which the sources have them.
+        sources: One source per format, in an order that depends on the formats only.
+        listing: The listing to fill. Its clips, containers and columns are empty.
+        order: Names of all columns, in the order that the listing should have; None for the order
+            of the sources.
         on_found: Called for each clip as it is found.
 
     Raises:
-        UsageError: one cannot be listed.
+        UsageError: A source cannot be listed.
     """
     columns = [column for source in sources for column in source.columns()]
     if order is not None:
@@ -97,9 +100,9 @@ def join_sources(
     listing.columns = tuple(dict.fromkeys(columns))
     clips, containers = dict[ClipRef, ClipRef](), set[Container]()
     for source in sources:
-        for clip in _aligned(source, listing.columns):
+        for clip in _align_columns(source, listing.columns):
             on_found()
-            # What one source says of a clip is kept where another only finds it.
+            # A manifest and a folder may name the same clip; the carried values are kept.
             if not clips.setdefault(clip, clip).carried:
                 clips[clip] = clip
         containers.update(source.containers())
@@ -110,15 +113,17 @@ def join_sources(
     listing.containers = sorted(containers)
 
 
-def _aligned(source: Source, columns: tuple[str, ...]) -> Iterable[ClipRef]:
-    """The clips of a source, with values for the columns of all sources."""
-    ours = source.columns()
-    if not ours or ours == columns:
+def _align_columns(source: Source, columns: tuple[str, ...]) -> Iterable[ClipRef]:
+    """Return the clips of a source, with a carried value or None for each of `columns`."""
+    source_columns = source.columns()
+    if not source_columns or source_columns == columns:
         return source.clips()
-    places = [ours.index(column) if column in ours else None for column in columns]
+    indices = [
+        source_columns.index(column) if column in source_columns else None for column in columns
+    ]
     return (
         dataclasses.replace(
-            clip, carried=tuple(None if i is None else clip.carried[i] for i in places)
+            clip, carried=tuple(None if i is None else clip.carried[i] for i in indices)
         )
         for clip in source.clips()
     )

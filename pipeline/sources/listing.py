@@ -1,4 +1,4 @@
-"""What the sources of a run hold: clips, containers, and what was passed over."""
+"""The listing of a run's sources, and the interface of a source of one format."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -12,26 +12,28 @@ from pipeline.io.storage import DEFAULT_STORAGE, Storage
 from pipeline.wording import count
 
 AUTO = "auto"
+"""Value of `--source-format` that detects the format of each source."""
 FORMATS = ("files", "tar", "parquet", "manifest", "uris")
-"""What a source can be; `uris` are those on standard input."""
+"""Formats of sources; `uris` are paths and URIs on standard input."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """How sources are to be taken.
+    """Options for reading all sources of a run.
 
     Attributes:
-        format: one of the formats for all sources, or `auto`.
-        columns: names of what the source says of its clips that the table is to carry; None for
-            what the format carries by itself.
-        audio_column: of Parquet files; None to find it.
-        include: patterns; files whose path below the source matches none are passed over.
-        exclude: patterns; files whose path below the source matches one are passed over.
-        storage: how remote locations are reached, and what lists may name.
-        table_columns: Names of the columns that a table carries already: where `columns` is None,
-            a source gives those of them that it has, and no others.
-        follow_links: Whether links in folders are followed out of the sources.
-        query: Which parameters of a URL tell recordings apart.
+        format: Format of all sources, one of `FORMATS`; `auto` to detect it for each source.
+        columns: Names of the source columns to carry into the table; None for the default of the
+            format.
+        audio_column: Name of the column with the audio in Parquet files, or with the recordings in
+            manifests; None to find it.
+        include: Patterns; a file is left out unless it matches at least one of them.
+        exclude: Patterns; a file is left out if it matches any of them.
+        storage: Access to remote locations, with the rules for hosts that lists may name.
+        table_columns: Names of the columns that the table carries already; None for a new table. If
+            `columns` is None, a source carries those of them that it has, and no others.
+        follow_links: Whether symbolic links in folders may lead out of the sources.
+        query: Rule for the URL parameters that are part of a recording's name.
     """
 
     format: str = AUTO
@@ -44,37 +46,41 @@ class SourceOptions:
     follow_links: bool = False
     query: QueryRule = DEFAULT_QUERY_RULE
 
-    def known(self, there: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the columns to carry by default of those that a source has."""
-        if self.table_columns is None:
-            return there
-        return tuple(column for column in self.table_columns if column in there)
-
-    def no_columns(self, why: str) -> tuple[()]:
-        """The columns of a source that says nothing of its clips.
+    def default_columns(self, available: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the columns that a source carries if `columns` is None.
 
         Args:
-            why: there are none, and what to name instead.
+            available: Names of the columns that the source has.
+        """
+        if self.table_columns is None:
+            return available
+        return tuple(column for column in self.table_columns if column in available)
+
+    def no_columns(self, reason: str) -> tuple[()]:
+        """Return no columns, for a source that has none to carry.
+
+        Args:
+            reason: Why the source has none, and what to name instead; for the message.
 
         Raises:
-            UsageError: some are asked for.
+            UsageError: `columns` asks for some.
         """
         if self.columns:
-            raise UsageError(f"columns {', '.join(self.columns)}: {why}")
+            raise UsageError(f"columns {', '.join(self.columns)}: {reason}")
         return ()
 
 
 @dataclass
 class Listing:
-    """What all sources hold, each clip and container once, in one order.
+    """The clips and containers of all sources, each once and sorted.
 
     Attributes:
-        clips: the clips that are known before anything is read, sorted.
-        containers: the files of many clips, sorted.
-        columns: that the clips carry.
-        skipped: files passed over, counted by ending.
-        formats: what each source was taken for.
-        notes: Sentences about the sources that their reader should know.
+        clips: Clips that are known before any file is read, sorted.
+        containers: Files that hold many clips, sorted.
+        columns: Names of the carried columns.
+        skipped: Number of files that were left out, by ending or kind.
+        formats: Format of each source, by the source as the user named it.
+        notes: Sentences about the sources for the user.
     """
 
     clips: list[ClipRef] = field(default_factory=list)
@@ -85,7 +91,7 @@ class Listing:
     notes: list[str] = field(default_factory=list)
 
     def text(self) -> str:
-        """How much there is, for people."""
+        """Return the number of clips, containers and skipped files, as a text for the user."""
         parts = []
         if self.clips or not self.containers:
             parts.append(count(len(self.clips), "clip"))
@@ -95,46 +101,53 @@ class Listing:
 
 
 class Source(Protocol):
-    """The sources of one format, which are listed together, as they may overlap.
+    """All sources of one format, listed together because they may overlap.
 
-    Made of the locations and the `SourceOptions`.
+    An implementation is constructed from its locations and the `SourceOptions`.
     """
 
     def clips(self) -> Iterable[ClipRef]:
-        """The clips that can be told without reading much; in any order, overlaps more than once.
+        """Return the clips that are known without reading the audio.
+
+        They come in any order. A clip of overlapping locations may come several times.
 
         Raises:
-            UsageError: a location cannot be listed, or is not of this format.
+            UsageError: A location cannot be listed, or is not of this format.
+            StoreError: A store is unavailable.
         """
         ...
 
     def containers(self) -> Iterable[Container]:
-        """The files of many clips, each of a kind that `shard_reader` has a reader for.
+        """Return the files that hold many clips, each with a kind that `shard_reader` can read.
 
         Raises:
-            UsageError: as `clips`.
+            UsageError: A location cannot be listed, or is not of this format.
+            StoreError: A store is unavailable.
         """
         ...
 
     def columns(self) -> tuple[str, ...]:
-        """What the clips carry, of what the options ask for.
+        """Return the names of the columns that the clips carry, as the options ask for them.
 
         Raises:
-            UsageError: the options ask for what the source does not have.
+            UsageError: The options ask for a column that the source does not have.
         """
         ...
 
     def skipped(self) -> Counter[str]:
-        """Files passed over by `clips` and `containers`, by ending."""
+        """Return the number of files that `clips` and `containers` left out, by ending or kind."""
         ...
 
     def notes(self) -> list[str]:
-        """Return sentences about the locations that a person should know."""
+        """Return sentences about the locations for the user."""
         ...
 
 
 def skipped_note(skipped: Counter[str]) -> str:
-    """What was passed over, for people: ` (skipped 12 files: .txt 10, .md 2)`, or nothing."""
+    """Return a note on skipped files for a message, or an empty string.
+
+    For example: ` (skipped 12 other files: .txt 10, .md 2)`.
+    """
     if not skipped:
         return ""
     endings = ", ".join(f"{ending or 'no ending'} {n}" for ending, n in skipped.most_common(5))

@@ -1,10 +1,10 @@
-"""Where the files of a format lie: braces, globs and folders, here and in stores, to files.
+"""Finds the files of one format: expands braces and globs, and searches folders.
 
-Folders are walked once each, however many links lead there, and real folders before linked ones,
-so a loop of links ends and a file has the name that a person would give it. From a folder the files
-with an ending of the format are taken, and what was passed over is counted; a file that is named,
-or matched by a glob, is taken whatever its ending. Links that leave the sources are passed over,
-and so are AppleDouble files and the folders of operating systems. Remote ones are listed by
+Each folder is searched once, however many links lead to it, so a loop of links ends. Real folders
+are searched before linked ones, so a file gets the name without links where it has one. In folders,
+files with an ending of the format are accepted and the others are counted. A file that the user
+named or a glob matched is accepted with any ending. Links that lead out of the sources are skipped,
+and so are AppleDouble files and the folders of operating systems. Remote locations are listed by
 `remote_files`.
 """
 
@@ -26,23 +26,24 @@ from pipeline.io.versions import file_version_and_size
 from pipeline.readers.apple_double import APPLE_DOUBLE, APPLE_DOUBLE_KIND, is_apple_double
 from pipeline.readers.system_folders import system_folder
 from pipeline.sources.braces import expand_braces
-from pipeline.sources.links import LEAVING, Boundary
+from pipeline.sources.links import LEAVING_LINKS, Boundary
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.patterns import FileFilter, folder_of_glob
+from pipeline.sources.patterns import FileFilter, glob_root
 from pipeline.sources.remote_files import RemoteFile, find_remote
 
 _THREADS = 16
-_SHOWN = 3
+_MAX_SHOWN = 3
+"""Most missing names that a message shows."""
 
 
 class FoundFile(NamedTuple):
-    """A file of a source.
+    """A file of a source, local or remote.
 
     Attributes:
-        uri: the same on every machine, without a signature.
-        version: what changes when its content does.
-        n_bytes: its size, where that is known.
-        read_uri: the URI with its signature; empty where it has none.
+        uri: URI of the file without a signature, the same on every machine.
+        version: String that changes when the content does.
+        n_bytes: Size in bytes; None if unknown.
+        read_uri: URI with its signature; empty if it has none.
     """
 
     uri: str
@@ -52,13 +53,13 @@ class FoundFile(NamedTuple):
 
 
 class Locations:
-    """The files that the locations of one format stand for.
+    """The locations of one format, and the files that they stand for.
 
     Args:
-        locations: as a person names them: folders (walked down), files, globs (`**` crosses
-            folders) and braces.
-        endings: of the format, with their dots and in lower case.
-        options: how to take them.
+        locations: Folders, files, globs and names with braces, as the user named them. Folders are
+            searched recursively; `**` in a glob crosses folders.
+        endings: Endings of the format, in lower case with their dots.
+        options: Options for all sources.
     """
 
     def __init__(
@@ -68,62 +69,62 @@ class Locations:
         self._storage = options.storage
         self._follow_links = options.follow_links
         self._query = options.query
-        self._sieve = FileFilter(options, endings)
+        self._filter = FileFilter(options, endings)
 
     @property
     def skipped(self) -> Counter[str]:
-        """Files passed over, by ending; links, AppleDouble and system files by what they are."""
-        return self._sieve.skipped
+        """Number of skipped files by ending; by kind for links, AppleDouble and system files."""
+        return self._filter.skipped
 
     def files(self) -> Iterator[FoundFile]:
-        """Each file; of locations that overlap in a store, more than once.
+        """Yield each file. A remote file of overlapping locations may come several times.
 
         Raises:
-            UsageError: a location that does not exist, a glob that matches nothing, or a folder
-                that cannot be listed.
-            StoreError: a store is out of order.
+            UsageError: A location does not exist, a glob matches nothing, or a folder cannot be
+                listed.
+            StoreError: A store is unavailable.
         """
-        self._sieve.skipped.clear()
+        self._filter.skipped.clear()
         local = [local_path(each) for each in self._locations if not is_remote(each)]
-        named = [each for location in local for each in _named(location)]
+        named = [each for location in local for each in _expand_location(location)]
         roots = [each.root or each.path for each in named if each.root or os.path.isdir(each.path)]
         boundary = Boundary(dict.fromkeys(roots), self._follow_links)
         folders, paths = list[str](), set[str]()
         for path, below, root in named:
-            if root and not boundary.lets_match(path):
-                self._sieve.skipped[LEAVING] += 1
+            if root and not boundary.allows_match(path):
+                self._filter.skipped[LEAVING_LINKS] += 1
             elif os.path.isdir(path):
                 folders.append(path)
-            elif self._sieve.accepts(below, is_named=True):
+            elif self._filter.accepts(below, is_named=True):
                 paths.add(os.path.abspath(path))
-        paths.update(_walk(folders, self._sieve, boundary))
+        paths.update(_walk(folders, self._filter, boundary))
         for path in paths:
             if os.path.basename(path).startswith("._") and _is_local_apple_double(path):
-                self._sieve.skipped[APPLE_DOUBLE_KIND] += 1
+                self._filter.skipped[APPLE_DOUBLE_KIND] += 1
                 continue
             yield FoundFile(path_to_uri(path), *file_version_and_size(path))
-        doubtful = list[FoundFile]()
-        for file in self._remote([each for each in self._locations if is_remote(each)]):
-            if self._sieve.accepts(file.below, file.is_named):
+        maybe_apple_double = list[FoundFile]()
+        for file in self._find_remote_files([each for each in self._locations if is_remote(each)]):
+            if self._filter.accepts(file.below, file.is_named):
                 found = FoundFile(file.uri, file.version, file.n_bytes, file.read_uri)
                 if file.below.rpartition("/")[2].startswith("._"):
-                    doubtful.append(found)
+                    maybe_apple_double.append(found)
                 else:
                     yield found
-        yield from self._without_apple_double(doubtful)
+        yield from self._drop_apple_double(maybe_apple_double)
 
-    def _without_apple_double(self, files: Sequence[FoundFile]) -> Iterator[FoundFile]:
+    def _drop_apple_double(self, files: Sequence[FoundFile]) -> Iterator[FoundFile]:
         if not files:
             return
         with ThreadPoolExecutor(_THREADS) as pool:
-            answers = pool.map(lambda file: _is_remote_apple_double(file, self._storage), files)
-            for file, is_metadata in zip(files, answers, strict=True):
-                if is_metadata:
-                    self._sieve.skipped[APPLE_DOUBLE_KIND] += 1
+            results = pool.map(lambda file: _is_remote_apple_double(file, self._storage), files)
+            for file, is_apple_double_file in zip(files, results, strict=True):
+                if is_apple_double_file:
+                    self._filter.skipped[APPLE_DOUBLE_KIND] += 1
                 else:
                     yield file
 
-    def _remote(self, locations: Sequence[str]) -> Iterator[RemoteFile]:
+    def _find_remote_files(self, locations: Sequence[str]) -> Iterator[RemoteFile]:
         names = [name for location in locations for name in expand_braces(location)]
         if len(names) == 1:
             yield from find_remote(names[0], self._storage, self._query)
@@ -135,17 +136,22 @@ class Locations:
 
 
 def find_containers(locations: Locations, kind: str) -> list[Container]:
-    """The files of locations as containers of a kind, each once, in order.
+    """Return the files of locations as containers, each once and sorted.
+
+    Args:
+        locations: Locations of one format.
+        kind: Kind of the containers, which selects their reader.
 
     Raises:
-        UsageError, StoreError: as `Locations.files`; or one has a signed URL.
+        UsageError: A location cannot be listed, or a file has a signed URL.
+        StoreError: A store is unavailable.
     """
     found = set[Container]()
     for file in locations.files():
         if file.read_uri:
             raise UsageError(
-                f"source {file.uri!r}: signed URLs are taken of single recordings only; fetch the "
-                "file, or name it in its store"
+                f"source {file.uri!r}: a signed URL can only name a single recording; download the "
+                "file, or name it by its URI in the store"
             )
         found.add(Container(file.uri, file.version, kind=kind, n_bytes=file.n_bytes))
     return sorted(found)
@@ -155,7 +161,7 @@ def _is_local_apple_double(path: str) -> bool:
     try:
         with open(path, "rb") as file:
             return is_apple_double(file.read(len(APPLE_DOUBLE)))
-    except OSError:  # whoever reads it says why it cannot be read
+    except OSError:  # its reader reports why the file cannot be read
         return False
 
 
@@ -166,19 +172,19 @@ def _is_remote_apple_double(file: FoundFile, storage: Storage) -> bool:
     files = storage.filesystem(uri)
     with contextlib.suppress(FileNotFoundError, PermissionError):
         start = storage.retry(
-            f"looking at {file.uri}", lambda: files.cat_file(uri, start=0, end=end)
+            f"reading the start of {file.uri}", lambda: files.cat_file(uri, start=0, end=end)
         )
         return is_apple_double(start)
     return False
 
 
-class _Named(NamedTuple):
-    """A path that a location stands for.
+class _NamedPath(NamedTuple):
+    """A local path that a location stands for.
 
     Attributes:
-        path: The path.
-        below: The path below the source, which the patterns are compared with.
-        root: Folder that the glob starts from; empty for a path that a person named in full.
+        path: Path of a file or folder.
+        below: Path below the source, which `--include` and `--exclude` patterns are compared with.
+        root: Folder above the glob's first wildcard; empty for a path that is not from a glob.
     """
 
     path: str
@@ -186,35 +192,41 @@ class _Named(NamedTuple):
     root: str = ""
 
 
-def _named(location: str) -> list[_Named]:
-    """Paths that a location stands for, each with what the patterns are held against."""
+def _expand_location(location: str) -> list[_NamedPath]:
+    """Return the local paths that a location stands for, with its braces and globs expanded.
+
+    Raises:
+        UsageError: A name does not exist, or a glob matches nothing.
+    """
     if os.path.lexists(location):
-        return [_Named(location, os.path.basename(os.path.abspath(location)))]
-    found: list[_Named] = []
+        return [_NamedPath(location, os.path.basename(os.path.abspath(location)))]
+    found: list[_NamedPath] = []
     missing: list[str] = []
     names = expand_braces(location)
     for name in names:
-        is_there = os.path.lexists(name)
-        matches = [name] if is_there else glob.glob(name, recursive=True, include_hidden=True)
-        root = os.path.dirname(name) + "/" if is_there else folder_of_glob(name)
-        glob_root = "" if is_there else root or "."
-        found += [_Named(path, path.removeprefix(root), glob_root) for path in sorted(matches)]
+        exists = os.path.lexists(name)
+        matches = [name] if exists else glob.glob(name, recursive=True, include_hidden=True)
+        top = os.path.dirname(name) + "/" if exists else glob_root(name)
+        root = "" if exists else top or "."
+        found += [_NamedPath(path, path.removeprefix(top), root) for path in sorted(matches)]
         if not matches:
             missing.append(name)
     if missing == [location]:
-        what = "the glob matches no file" if glob.has_magic(location) else "no such file or folder"
-        raise UsageError(f"source {location!r}: {what}")
+        reason = (
+            "the glob matches no file" if glob.has_magic(location) else "no such file or folder"
+        )
+        raise UsageError(f"source {location!r}: {reason}")
     if missing:
-        shown = ", ".join(repr(name) for name in missing[:_SHOWN])
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+        shown = ", ".join(repr(name) for name in missing[:_MAX_SHOWN])
+        more = f" and {len(missing) - _MAX_SHOWN} more" if len(missing) > _MAX_SHOWN else ""
         raise UsageError(f"source {location!r}: no such file or folder: {shown}{more}")
     return found
 
 
-def _walk(roots: Sequence[str], sieve: FileFilter, boundary: Boundary) -> Iterator[str]:
+def _walk(roots: Sequence[str], file_filter: FileFilter, boundary: Boundary) -> Iterator[str]:
     walked: set[tuple[int, int]] = set()
-    # All roots in one walk, sorted: a clip's name must not depend on which was named first.
-    # Each with its root, below which the patterns look.
+    # All roots are walked together, in sorted order, as a clip's name must not depend on the order
+    # of the sources. Each folder comes with its root, as patterns apply to the path below the root.
     real_folders, linked_folders = list[tuple[str, str]](), list[tuple[str, str]]()
     for root in sorted(roots, key=os.path.abspath):
         is_real = os.path.realpath(root) == os.path.abspath(root)
@@ -230,22 +242,22 @@ def _walk(roots: Sequence[str], sieve: FileFilter, boundary: Boundary) -> Iterat
             entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except OSError as error:
             if system := system_folder(os.path.relpath(folder, root)):
-                sieve.skipped[f"{system}/"] += 1  # macOS lets nobody look into some
+                file_filter.skipped[f"{system}/"] += 1  # macOS allows no process to list some
                 continue
             raise UsageError(
-                f"folder {folder!r} cannot be listed: {error.strerror}; give read permission, or "
-                "name the sources without it"
+                f"folder {folder!r} cannot be listed: {error.strerror}; grant read permission, or "
+                "name sources that do not include it"
             ) from error
         below: list[tuple[str, str]] = []
         for entry in entries:
-            if entry.is_symlink() and not boundary.lets_through(entry.path):
-                if _is_folder(entry) or sieve.accepts(os.path.relpath(entry.path, root)):
-                    sieve.skipped[LEAVING] += 1
+            if entry.is_symlink() and not boundary.allows_link(entry.path):
+                if _is_folder(entry) or file_filter.accepts(os.path.relpath(entry.path, root)):
+                    file_filter.skipped[LEAVING_LINKS] += 1
                 continue
             if _is_folder(entry):
                 (linked_folders if entry.is_symlink() else below).append((entry.path, root))
                 continue
-            if sieve.accepts(os.path.relpath(entry.path, root)):
+            if file_filter.accepts(os.path.relpath(entry.path, root)):
                 yield os.path.abspath(entry.path)
         real_folders.extend(reversed(below))
 
@@ -253,5 +265,5 @@ def _walk(roots: Sequence[str], sieve: FileFilter, boundary: Boundary) -> Iterat
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return stat.S_ISDIR(entry.stat().st_mode)
-    except OSError:  # a link to nothing, or round in a circle
+    except OSError:  # a broken link, or a loop of links
         return False

@@ -1,4 +1,4 @@
-"""Files of a passtream table that lies inside a source: neither recordings nor containers."""
+"""Recognizes files of a passtream table inside a source, which are not recordings."""
 
 import re
 from collections.abc import Mapping
@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from pipeline.table_layout import META_DIR
 from pipeline.wording import count
 
-KIND = "of the passtream table "
-"""How the kinds begin under which files of tables are counted; the table's folder follows."""
-_OWN = re.compile(
+TABLE_KIND_PREFIX = "of the passtream table "
+"""Start of the kind under which a table's files are counted; the table's folder follows."""
+_TABLE_FILE = re.compile(
     rf"(?:(.*)/)?(?:{META_DIR}/.*|(?:clips|windows|timestamps|errors)/[0-9a-f]{{32}}\.parquet)",
     re.DOTALL,
 )
 
 
-def table_above(below: str) -> str | None:
-    """Return the folder of the table that a file belongs to by its name; None for no table.
+def find_table_above(below: str) -> str | None:
+    """Return the folder of the table that a file belongs to, by its path; None for no table.
 
     Args:
-        below: Path of the file below the source, with `/`.
+        below: Path of the file below the source, with `/`. The returned folder is relative to the
+            source as well; it is `.` if the source itself is the table's folder.
     """
-    found = _OWN.fullmatch(below)
+    found = _TABLE_FILE.fullmatch(below)
     return (found[1] or ".") if found else None
 
 
@@ -28,11 +29,12 @@ def table_notes(skipped: Mapping[str, int]) -> list[str]:
     """Return a sentence for each table whose files were left out.
 
     Args:
-        skipped: Files passed over, by kind.
+        skipped: Number of files that were left out, by kind.
     """
     return [
-        f"left out {count(n_files, 'file')} of the passtream table {kind.removeprefix(KIND)!r}, "
-        "which lies in the source (name its folder clips itself to take them)"
+        f"left out {count(n_files, 'file')} of the passtream table "
+        f"{kind.removeprefix(TABLE_KIND_PREFIX)!r}, which lies in the source (name its "
+        "folder clips as a source to read its rows)"
         for kind, n_files in sorted(skipped.items())
-        if kind.startswith(KIND)
+        if kind.startswith(TABLE_KIND_PREFIX)
     ]

@@ -1,4 +1,7 @@
-"""Parquet and Arrow files with audio inside: runs of row groups, or whole files, are containers."""
+"""The `parquet` format: Parquet and Arrow files that hold audio in their rows.
+
+A container is a run of row groups of a Parquet file, or a whole file.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,20 +15,21 @@ from pipeline.sources.listing import SourceOptions
 from pipeline.sources.locations import Locations, find_containers
 
 if TYPE_CHECKING:
-    # Not before it is needed: the command line asks for the formats alone, and pyarrow is slow.
+    # pyarrow takes long to import, and the command line needs nothing but the names of formats.
     from pipeline.readers.parquet_layout import Layout
 
 KIND = "parquet"
+"""Kind of the containers, which selects their reader."""
 PARQUET_ENDINGS = (".parquet", ".arrow", ".feather")
 _THREADS = 16
 
 
 class ParquetSource:
-    """Parquet and Arrow files, here or in a store: files, globs, braces and folders of them.
+    """A source of Parquet and Arrow files, local or remote.
 
     Args:
-        locations: of all sources that are such.
-        options: how to take them.
+        locations: Files, globs, names with braces, and folders as the user named them.
+        options: Options for all sources.
     """
 
     def __init__(self, locations: Sequence[str], options: SourceOptions) -> None:
@@ -33,44 +37,49 @@ class ParquetSource:
         self._locations = Locations(locations, PARQUET_ENDINGS, options)
 
     def clips(self) -> tuple[ClipRef, ...]:
-        """None: rows are known as those of their containers."""
+        """Return no clips: those of a file are known once its rows have been read."""
         return ()
 
     def containers(self) -> list[Container]:
-        """Runs of row groups, and whole Arrow files; whole as well those that cannot be read.
+        """Return the runs of row groups of Parquet files, and Arrow files as a whole.
+
+        A file that cannot be read is a container as a whole, which ends in `errors`.
 
         Raises:
-            UsageError: a location that does not exist, no file that can be read, or one in which
-                the column of the audio cannot be told.
-            StoreError: a store does not answer.
+            UsageError: A location does not exist, no file can be read, or the audio column of a
+                file is missing or ambiguous.
+            StoreError: A store is unavailable.
         """
         return [container for file in self._layouts for container in file.containers]
 
     def columns(self) -> tuple[str, ...]:
-        """Those asked for; a file that lacks one has nulls.
+        """Return the columns that the options ask for; a file without one of them has nulls.
+
+        Without any, these are the columns that the table carries already and the files have. For a
+        new table there are none.
 
         Raises:
-            UsageError: none of the files has one of them; or as `containers`.
-            StoreError: a store does not answer.
+            UsageError: No file has one of the columns; or any error of `containers`.
+            StoreError: A store is unavailable.
         """
-        there = dict.fromkeys(name for file in self._layouts for name in file.columns)
+        available = dict.fromkeys(name for file in self._layouts for name in file.columns)
         if self._options.columns is None and self._options.table_columns is not None:
-            return self._options.known(tuple(there))
+            return self._options.default_columns(tuple(available))
         wanted = self._options.columns or ()
         for name in wanted:
-            if name not in there:
+            if name not in available:
                 raise UsageError(
                     f"columns: no Parquet or Arrow file of the source has a column {name!r}; there "
-                    f"are: {', '.join(there)}"
+                    f"are: {', '.join(available)}"
                 )
         return wanted
 
     def skipped(self) -> Counter[str]:
-        """Files in folders that are of another format, by ending."""
+        """Return the number of files in folders that are of other formats, by ending or kind."""
         return self._locations.skipped
 
     def notes(self) -> list[str]:
-        """Return no sentences: there is nothing to add to the counts."""
+        """Return no notes: there is nothing to add to the counts."""
         return []
 
     @cached_property

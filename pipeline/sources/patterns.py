@@ -1,4 +1,4 @@
-"""Which files of a folder are taken: those of the right endings that the patterns let through."""
+"""Selects the files of a source by their endings and by `--include` and `--exclude`."""
 
 import os
 import re
@@ -9,26 +9,28 @@ from fnmatch import fnmatchcase
 from pipeline.audio import AUDIO_ENDINGS
 from pipeline.readers.system_folders import system_folder
 from pipeline.sources.listing import SourceOptions
-from pipeline.sources.own_tables import KIND, table_above
+from pipeline.sources.own_tables import TABLE_KIND_PREFIX, find_table_above
 
-# fmt: on
-
-_NO_NAME = "names that end in /"
-"""What objects of a store are counted as that have the name of a folder and are not empty."""
+_FOLDER_NAME_KIND = "names that end in /"
+"""Kind under which objects of a store are counted whose name is that of a folder."""
 
 LEFT_OUT = "left out by --include or --exclude"
-"""Kind under which files are counted that only the patterns keep out."""
+"""Kind under which files are counted that only `--include` or `--exclude` keep out."""
 
 
 class FileFilter:
-    """Takes files and counts those that it passes over, by ending.
+    """A filter that accepts files of a source and counts the others.
 
-    A pattern with a `/` is held against the path below the source, one without against the name
-    alone; `*` stands for anything, `/` too, and `folder/` for all that lies in it.
+    A pattern with a `/` is compared with the path below the source, a pattern without it with the
+    file's name. `*` matches any characters, `/` included. A pattern that ends in `/`, as `folder/`,
+    matches everything below that folder.
 
     Args:
-        options: with the patterns.
-        endings: that files in folders must have, lower case.
+        options: Options with the `include` and `exclude` patterns.
+        endings: Endings that files found in folders must have, in lower case with their dots.
+
+    Attributes:
+        skipped: Number of files that were not accepted, by ending or kind.
     """
 
     def __init__(self, options: SourceOptions, endings: Sequence[str] = AUDIO_ENDINGS) -> None:
@@ -39,35 +41,36 @@ class FileFilter:
         self._system_folders: dict[str, str] = {}
 
     def accepts(self, below: str, is_named: bool = False) -> bool:
-        """Whether a file is taken; it is counted where it is not.
+        """Return whether a file is accepted; count it in `skipped` if it is not.
 
         Args:
-            below: its path below the source, with `/`.
-            is_named: by a person, or by a glob: its ending does not matter.
+            below: Path of the file below the source, with `/`.
+            is_named: Whether the user named the file, or a glob matched it. Any ending is then
+                accepted.
         """
         if below.endswith("/"):
-            self.skipped[_NO_NAME] += 1
+            self.skipped[_FOLDER_NAME_KIND] += 1
             return False
-        if system := self._system_folder(below):
+        if system := self._find_system_folder(below):
             self.skipped[f"{system}/"] += 1
             return False
-        if (table := table_above(below)) is not None:
-            self.skipped[f"{KIND}{table}"] += 1
+        if (table := find_table_above(below)) is not None:
+            self.skipped[f"{TABLE_KIND_PREFIX}{table}"] += 1
             return False
-        # Without its first character: `.wav` is a hidden file without an ending.
+        # The first character is left out, as `.wav` is a hidden file without an ending.
         name = os.path.basename(below)[1:].lower()
         if not (is_named or name.endswith(self._endings)):
             self.skipped[os.path.splitext(below)[1].lower()] += 1
             return False
-        is_let_through = (
-            not self._include or any(_fits(below, each) for each in self._include)
-        ) and not any(_fits(below, each) for each in self._exclude)
-        if not is_let_through:
+        is_included = (
+            not self._include or any(_matches(below, each) for each in self._include)
+        ) and not any(_matches(below, each) for each in self._exclude)
+        if not is_included:
             self.skipped[LEFT_OUT] += 1
-        return is_let_through
+        return is_included
 
-    def _system_folder(self, below: str) -> str:
-        """The system folder that a file lies in; looked for once per folder."""
+    def _find_system_folder(self, below: str) -> str:
+        """Return the system folder that a file lies in, or ""; searched once per folder."""
         folder = below.rpartition("/")[0]
         if not folder:
             return ""
@@ -76,14 +79,14 @@ class FileFilter:
         return self._system_folders[folder]
 
 
-def _fits(below: str, pattern: str) -> bool:
+def _matches(below: str, pattern: str) -> bool:
     if "/" not in pattern:
         return fnmatchcase(below.rpartition("/")[2], pattern)
     pattern = pattern.removeprefix("./").removeprefix("/")
     return fnmatchcase(below, f"{pattern}*" if pattern.endswith("/") else pattern)
 
 
-def folder_of_glob(pattern: str) -> str:
-    """The folder that a glob starts from, with its `/`: `a/b/` of `a/b/c*/d`."""
+def glob_root(pattern: str) -> str:
+    """Return the folder above a glob's first wildcard, with its `/`: `a/b/` for `a/b/c*/d`."""
     fixed = re.split(r"[*?\[]", pattern, maxsplit=1)[0]
     return fixed[: fixed.rfind("/") + 1]

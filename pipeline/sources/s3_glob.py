@@ -1,5 +1,6 @@
-"""Globs over S3, level by level: each listing has the part of a name before its first wildcard.
+"""Globs over S3, expanded level by level.
 
+Each request lists only the keys that start with the fixed part of a name, up to its first wildcard.
 s3fs lists whole folders from the second level on, which takes one request per thousand objects.
 """
 
@@ -14,11 +15,14 @@ _WILDCARD = re.compile(r"[*?\[]")
 
 
 def glob_levels(files: Any, pattern: str) -> dict[str, Info] | None:
-    """Return what a glob matches, by name; None where it cannot be taken level by level.
+    """Return the files and folders that a glob matches, as fsspec infos by name.
+
+    A glob with `**`, with a wildcard in the bucket or with an empty level cannot be expanded level
+    by level; the result is then None.
 
     Args:
         files: The filesystem of s3fs.
-        pattern: The glob, without its scheme. `**` and wildcards in the bucket are not taken.
+        pattern: The glob, without its scheme.
 
     Raises:
         PermissionError: A level may not be listed.
@@ -34,15 +38,17 @@ def glob_levels(files: Any, pattern: str) -> dict[str, Info] | None:
             "/".join((name, *fixed)) for name, info in found.items() if info["type"] == "directory"
         ]
         if not rest:
-            return dict(_looked_at(files, folders))
+            return dict(_find_infos(files, folders))
         found = {
-            info["name"]: info for folder in folders for info in _matches(files, folder, rest[0])
+            info["name"]: info
+            for folder in folders
+            for info in _list_matches(files, folder, rest[0])
         }
         parts = rest[1:]
     return found
 
 
-def _matches(files: Any, folder: str, part: str) -> Iterator[Info]:
+def _list_matches(files: Any, folder: str, part: str) -> Iterator[Info]:
     prefix = part[: _WILDCARD.search(part).start()]  # type: ignore[union-attr]
     matches = re.compile(glob_translate(part)).fullmatch
     try:
@@ -59,7 +65,7 @@ def _matches(files: Any, folder: str, part: str) -> Iterator[Info]:
             yield info
 
 
-def _looked_at(files: Any, names: list[str]) -> Iterator[tuple[str, Info]]:
+def _find_infos(files: Any, names: list[str]) -> Iterator[tuple[str, Info]]:
     for name in names:
         try:
             yield name, files.info(name)

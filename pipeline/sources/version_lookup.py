@@ -1,7 +1,7 @@
-"""The versions of recordings that somebody else named: by their status, or by listings of folders.
+"""Looks up the versions of recordings that a manifest or standard input names.
 
-A request for each of a million objects would take hours; where many lie in one folder of a store,
-the folder is listed.
+A local file's version comes from its status. Requests for a million objects, each by itself, would
+take hours. Where a list names many objects of one folder of a store, the folder is listed instead.
 """
 
 import os
@@ -36,20 +36,20 @@ from pipeline.io.storage import (
     protocol_of,
 )
 from pipeline.io.versions import MISSING, file_version, info_version
-from pipeline.sources.remote_files import SAME_PROTOCOLS
+from pipeline.sources.remote_files import PROTOCOL_ALIASES
 from pipeline.wording import brief
 
-_LISTED_FROM = 20
-"""Objects of one folder that are worth a listing, which tells of a thousand at a time."""
+_MIN_OBJECTS_TO_LIST = 20
+"""Fewest objects of one folder for which it is listed; a request lists up to 1,000 objects."""
 _N_THREADS = 16
 
 
 class ResolvedUri(NamedTuple):
-    """Where a recording lies.
+    """The URI of a recording in its normal form.
 
     Attributes:
-        uri: the same however it was written, without a signature.
-        read_uri: with its signature; empty where it has none.
+        uri: URI without a signature, the same for all ways to write the location.
+        read_uri: URI with its signature; empty if it has none.
     """
 
     uri: str
@@ -57,90 +57,92 @@ class ResolvedUri(NamedTuple):
 
 
 def resolve_uri(location: str, folder: str, rule: QueryRule = DEFAULT_QUERY_RULE) -> ResolvedUri:
-    """A location as somebody wrote it.
+    """Return the URI of a recording that a manifest or standard input names.
 
     Args:
-        location: an absolute path, a URI, or a path relative to `folder`.
-        folder: a local folder or the URI of a remote one.
-        rule: Which parameters of a URL are kept.
+        location: Absolute path, URI, or path relative to `folder`.
+        folder: Local folder, or URI of a remote folder.
+        rule: Rule for the URL parameters that stay in `uri`.
 
     Raises:
-        UsageError: it has a password in it, is the URI of no store, or cannot be a name.
+        UsageError: The location has a password in it, has a scheme that no store has, or has
+            characters that no file name has.
     """
     try:
-        # Most rows of a manifest are paths, and there may be millions.
+        # The test for ":" is fast; a manifest may have millions of rows, and most are paths.
         if ":" in location and is_uri(location):
-            found = _located_uri(location, rule)
+            resolved = _resolve_absolute_uri(location, rule)
         elif is_remote(folder) and not location.startswith("/"):
-            found = ResolvedUri(_joined(folder, location))
+            resolved = ResolvedUri(_join_uri(folder, location))
         else:
-            found = ResolvedUri(path_to_uri(os.path.join(folder, location)))
-        found.uri.encode()  # JSON can write halves of characters, which no name has
+            resolved = ResolvedUri(path_to_uri(os.path.join(folder, location)))
+        resolved.uri.encode()  # JSON can write lone surrogates, which no name has
     except UnicodeEncodeError as error:
         raise UsageError(f"{brief(location)} cannot be the name of a file") from error
     if "\0" in location:
         raise UsageError(f"{brief(location)} cannot be the name of a file")
-    return found
+    return resolved
 
 
-def _located_uri(location: str, rule: QueryRule) -> ResolvedUri:
+def _resolve_absolute_uri(location: str, rule: QueryRule) -> ResolvedUri:
     check_uri(location)
     if not is_remote(location):
         return ResolvedUri(path_to_uri(local_path(location)))
     refuse_password(location)
     scheme, _, path = location.partition("://")
-    uri = f"{SAME_PROTOCOLS.get(scheme.lower(), scheme.lower())}://{path}"
+    uri = f"{PROTOCOL_ALIASES.get(scheme.lower(), scheme.lower())}://{path}"
     shown = strip_signature(uri, rule)
     return ResolvedUri(shown, uri if uri != shown else "")
 
 
 def refuse_hidden_difference(
-    one: ResolvedUri, other: ResolvedUri, rule: QueryRule, where: str
+    first: ResolvedUri, second: ResolvedUri, rule: QueryRule, where: str
 ) -> None:
-    """See that two entries of a list that name one recording do so under one URL.
+    """Raise UsageError if two signed URLs of one `uri` may stand for different recordings.
 
     Args:
-        one: The first entry.
-        other: The second entry, with the same `uri`.
-        rule: Which parameters of a URL are kept.
+        first: URI of the first entry of a list.
+        second: URI of the second entry, with the same `uri`.
+        rule: Rule for the URL parameters that stay in `uri`.
         where: Both entries, for the message.
 
     Raises:
-        UsageError: They differ in a parameter that may be a part of the recording's name.
+        UsageError: The URLs differ in a removed parameter that may be part of the recording's name.
     """
-    if one.read_uri == other.read_uri or not (one.read_uri and other.read_uri):
+    if first.read_uri == second.read_uri or not (first.read_uri and second.read_uri):
         return
-    if name := hidden_difference(one.read_uri, other.read_uri, rule):
+    if name := hidden_difference(first.read_uri, second.read_uri, rule):
         raise UsageError(
-            f"{where} name {one.uri!r} with different values of {name!r}, which looks like a "
-            f"secret and is not kept; --keep-query {name} keeps it if it tells recordings apart, "
-            f"--strip-query {name} leaves it out"
+            f"{where} name {first.uri!r} with different values of {name!r}, which looks like a "
+            f"secret and is not kept; if it distinguishes recordings, add --keep-query {name}, "
+            f"else --strip-query {name}"
         )
 
 
-def folder_of(uri: str) -> str:
-    """The URI of the folder that a remote file lies in."""
+def parent_uri(uri: str) -> str:
+    """Return the URI of the folder that holds a remote file."""
     scheme, _, path = uri.partition("://")
     return f"{scheme}://{path.rpartition('/')[0]}"
 
 
-def _joined(folder: str, location: str) -> str:
+def _join_uri(folder: str, location: str) -> str:
     scheme, _, path = folder.partition("://")
     parts = [part for part in path.split("/") if part]
     for part in location.split("/"):
         if part == "..":
-            del parts[max(1, len(parts) - 1) :]  # the bucket, or the host, stays
+            del parts[max(1, len(parts) - 1) :]  # never the bucket or the host
         elif part not in ("", "."):
             parts.append(part)
     return f"{scheme}://{'/'.join(parts)}"
 
 
 class VersionLookups(NamedTuple):
-    """What was found of recordings that a list names.
+    """The versions of recordings that a list names, and the errors of the lookups.
 
     Attributes:
-        versions: By uri; `missing` for what is not there or could not be looked at.
-        failures: By uri, class and message of the error of each that could not be asked for.
+        versions: Version of each recording, by uri; `missing` if it does not exist or could not be
+            looked up.
+        failures: Error class and message of each recording that could not be looked up, by uri.
     """
 
     versions: dict[str, str]
@@ -148,15 +150,15 @@ class VersionLookups(NamedTuple):
 
 
 def look_up_versions(found: Mapping[str, str], storage: Storage) -> VersionLookups:
-    """Find the version of each recording; what cannot be had is told with its reason.
+    """Return the version of each recording, or the error of its lookup.
 
     Args:
-        found: The `read_uri` of each `uri`, as `resolve_uri` returns them.
-        storage: How remote ones are reached, and what a list may name.
+        found: The `read_uri` of each recording by its `uri`, as `resolve_uri` returns them.
+        storage: Access to remote locations, with the rules for hosts that a list may name.
 
     Raises:
-        UsageError: A store does not know the credentials.
-        StoreError: A store is out of order, or no host at all answers.
+        UsageError: A store rejects the credentials.
+        StoreError: A store is unavailable, or no HTTP host answers at all.
     """
     forget_failures()
     began_s = time.monotonic()
@@ -165,7 +167,7 @@ def look_up_versions(found: Mapping[str, str], storage: Storage) -> VersionLooku
         if reason := storage.rules.refusal(uri):
             failures[uri] = NOT_ALLOWED, f"{uri}: {reason}"
         elif protocol_of(uri) in HTTP_PROTOCOLS and not origin_of(uri):
-            failures[uri] = BAD_URL, f"{uri}: is no URL that can be asked for; correct it"
+            failures[uri] = BAD_URL, f"{uri}: is not a URL that can be requested; correct it"
     versions = dict.fromkeys(failures, MISSING)
     folders = defaultdict[str, list[str]](list)
     for uri in found:
@@ -174,19 +176,20 @@ def look_up_versions(found: Mapping[str, str], storage: Storage) -> VersionLooku
         if not is_remote(uri):
             versions[uri] = file_version(uri_to_path(uri))
         else:
-            folders[folder_of(uri)].append(uri)
+            folders[parent_uri(uri)].append(uri)
     with ThreadPoolExecutor(_N_THREADS) as threads:
-        asked: list[tuple[str, Future[str]]] = []
+        requests: list[tuple[str, Future[str]]] = []
         for folder, uris in folders.items():
-            known = _listed(folder, uris, storage)
-            if known is not None:
-                versions.update(known)
+            listed = _list_versions(folder, uris, storage)
+            if listed is not None:
+                versions.update(listed)
                 continue
-            asked += [
-                (uri, threads.submit(_version, uri, found[uri] or uri, storage)) for uri in uris
+            requests += [
+                (uri, threads.submit(_request_version, uri, found[uri] or uri, storage))
+                for uri in uris
             ]
         try:
-            for uri, version in asked:
+            for uri, version in requests:
                 try:
                     versions[uri] = version.result()
                 except ClipError as error:
@@ -201,28 +204,35 @@ def look_up_versions(found: Mapping[str, str], storage: Storage) -> VersionLooku
 def _check_network(
     versions: Mapping[str, str], failures: Mapping[str, tuple[str, str]], began_s: float
 ) -> None:
-    """See that not everything is out of reach: then it is not the hosts that are out of order.
+    """Raise StoreError if no host answers at all: the network is then at fault, not the hosts.
+
+    Args:
+        versions: Versions of all recordings, by uri.
+        failures: Error class and message of failed lookups, by uri.
+        began_s: When the lookups began, by `time.monotonic`.
 
     Raises:
-        StoreError: No host has answered, and nothing else can be read.
+        StoreError: No host has answered, and no other recording was found either.
     """
     dead = [message for kind, message in failures.values() if kind == UNREACHABLE]
-    is_any_there = any(version != MISSING for version in versions.values())
-    if not dead or is_any_there or has_answer(began_s):
+    is_any_found = any(version != MISSING for version in versions.values())
+    if not dead or is_any_found or has_answer(began_s):
         return
     hosts = sorted({origin_of(u) for u, (kind, _) in failures.items() if kind == UNREACHABLE})
-    of_all = f"none of the {len(hosts)} hosts" if len(hosts) > 1 else f"{hosts[0]} is the only host"
-    named = "that the list names answers" if len(hosts) > 1 else "of the list, and does not answer"
+    if len(hosts) > 1:
+        finding = f"none of the {len(hosts)} hosts that the list names answers"
+    else:
+        finding = f"{hosts[0]} is the only host of the list, and does not answer"
     raise StoreError(
-        f"{of_all} {named}: {dead[0]}. See that this machine has a network (a proxy goes with "
-        """--storage-options client_kwargs='{"trust_env": true}'); the same command goes on"""
+        f"{finding}: {dead[0]}. Check the network of this machine (behind a proxy, add "
+        """--storage-options client_kwargs='{"trust_env": true}'), then repeat the command"""
     )
 
 
-def _listed(folder: str, uris: list[str], storage: Storage) -> dict[str, str] | None:
-    """Versions from one listing of their folder; None where each is better asked for."""
+def _list_versions(folder: str, uris: list[str], storage: Storage) -> dict[str, str] | None:
+    """Return versions by uri from one listing of the folder; None if each needs its own request."""
     files = storage.filesystem(folder)
-    if len(uris) < _LISTED_FROM or protocol_of(folder) in HTTP_PROTOCOLS:
+    if len(uris) < _MIN_OBJECTS_TO_LIST or protocol_of(folder) in HTTP_PROTOCOLS:
         return None
     try:
         infos = storage.retry(f"listing {folder}", lambda: files.ls(folder, detail=True))
@@ -234,13 +244,13 @@ def _listed(folder: str, uris: list[str], storage: Storage) -> dict[str, str] | 
     return {uri: versions.get(files._strip_protocol(uri), MISSING) for uri in uris}
 
 
-def _version(shown: str, uri: str, storage: Storage) -> str:
-    what = f"looking at {shown}"
+def _request_version(shown: str, uri: str, storage: Storage) -> str:
+    operation = f"looking up {shown}"
     try:
         if protocol_of(uri) in HTTP_PROTOCOLS:
-            ask = partial(FsspecObject, uri, storage)
-            return ask_host(what, uri, shown, storage, ask, is_listing=True).version
-        return storage.retry(what, lambda: FsspecObject(uri, storage)).version
+            request = partial(FsspecObject, uri, storage)
+            return ask_host(operation, uri, shown, storage, request, is_listing=True).version
+        return storage.retry(operation, lambda: FsspecObject(uri, storage)).version
     except FileNotFoundError:
         return MISSING
     except PermissionError:

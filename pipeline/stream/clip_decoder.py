@@ -1,9 +1,9 @@
-"""One recording to mono float32 PCM at 32 kHz, in pieces of bounded size.
+"""Clips decoded to mono float32 PCM at 32 kHz, in pieces of bounded size.
 
-Whichever decoder runs hands its channels to one down-mix, their mean, so an embedding does not
-depend on it. The rate is the file's; soxr resamples the stream. Damage that decoders pass over in
-silence (cut-off files, NaN) is an error here, and so is a clip beyond the limits of the table,
-before more of it is decoded than they allow.
+Every decoder's channels go through one down-mix, their mean, so an embedding does not depend on the
+decoder. The rate is the file's; soxr resamples the stream. Damage that decoders ignore silently
+(cut-off files, NaN) is an error here. So is a clip beyond the limits of the table, before more of
+it is decoded than they allow.
 """
 
 import contextlib
@@ -60,7 +60,7 @@ def clip_reader(recording: Recording, limits: Limits = DEFAULT_LIMITS) -> "ClipR
 
 
 class ClipReader:
-    """Decodes one clip; iterate over `pieces` once, then read the attributes.
+    """A reader of one clip; iterate over `pieces` once, then read the attributes.
 
     Args:
         ref: The clip.
@@ -68,10 +68,10 @@ class ClipReader:
         limits: Limits on what the clip may cost, and on how much of it may be missing.
 
     Attributes:
-        sample_rate_hz: the file's own rate.
-        channels: the file's own channel count.
-        decoded_short: a little less audio was there than the file promised, or its end is missing
-            and nobody can say how much that is, or something in it is not audio and was left out.
+        sample_rate_hz: Sample rate of the file.
+        channels: Number of channels of the file.
+        decoded_short: Whether the file has a little less audio than it declares, lacks an unknown
+            part of its end, or has something in it that is not audio and was left out.
         about_samples: Length of the clip at 32 kHz by its header, known from the first piece on; 0
             where the header has none. Only for showing progress.
     """
@@ -90,32 +90,32 @@ class ClipReader:
 
     @property
     def quality(self) -> Quality:
-        """Loudness and clipping of what has been decoded."""
+        """Loudness and clipping of the samples decoded so far."""
         return self._meter.result()
 
     def pieces(self) -> Iterator[Samples]:
-        """Mono float32 samples at 32 kHz, in order.
+        """Yield mono float32 samples at 32 kHz, in order.
 
         Raises:
-            ClipError: the clip cannot be read or decoded, is damaged, or is beyond the limits.
+            ClipError: The clip cannot be read or decoded, is damaged, or is beyond the limits.
         """
         try:
-            with self._open_stream(self._limits) as (sound, promise, n_bytes):
-                self.sample_rate_hz, self.channels = sound.sample_rate_hz, sound.channels
-                self._check_plausible(sound.n_frames, n_bytes)
-                yield from self._at_32_khz(self._mono(sound, promise, n_bytes))
+            with self._open_stream(self._limits) as (stream, declared, n_bytes):
+                self.sample_rate_hz, self.channels = stream.sample_rate_hz, stream.channels
+                self._check_plausible(stream.n_frames, n_bytes)
+                yield from self._at_32_khz(self._mono(stream, declared, n_bytes))
         except CannotDecodeError as error:
             raise self._error(error.error_class, str(error)) from error
 
     def _mono(
-        self, sound: AudioStream, promise: DeclaredLength | None, n_bytes: int
+        self, stream: AudioStream, declared: DeclaredLength | None, n_bytes: int
     ) -> Iterator[Samples]:
-        cut = FrameRange(self.ref.span, sound.sample_rate_hz)
-        self._check_duration(cut.frames_within(sound.n_frames or 0), "its header says")
-        about_frames = cut.frames_within(sound.n_frames or sound.estimated_frames or 0)
-        self.about_samples = about_frames * SAMPLE_RATE_HZ // max(1, sound.sample_rate_hz)
+        cut = FrameRange(self.ref.span, stream.sample_rate_hz)
+        self._check_duration(cut.frames_within(stream.n_frames or 0), "its header says")
+        about_frames = cut.frames_within(stream.n_frames or stream.estimated_frames or 0)
+        self.about_samples = about_frames * SAMPLE_RATE_HZ // max(1, stream.sample_rate_hz)
         n_frames = 0
-        for frames in self._frames(sound, cut, promise):
+        for frames in self._frames(stream, cut, declared):
             self._check_plausible(cut.position, n_bytes)
             mono = down_mix(frames)
             if not np.isfinite(mono).all():
@@ -132,38 +132,38 @@ class ClipReader:
             raise self._error("empty", "holds no samples")
 
     def _frames(
-        self, sound: AudioStream, cut: FrameRange, promise: DeclaredLength | None
+        self, stream: AudioStream, cut: FrameRange, declared: DeclaredLength | None
     ) -> Iterator[Samples]:
         try:
-            yield from cut.pieces(sound)
+            yield from cut.pieces(stream)
         except DECODER_ERRORS as error:
-            self._check_length(sound, promise, cut.position)
+            self._check_length(stream, declared, cut.position)
             raise self._error("undecodable", describe_error(error)) from error
-        if sound.losses:
+        if stream.losses:
             self.decoded_short = True
         if cut.position >= cut.end:
-            return  # whether the recording is whole does not matter to the clip
-        if sound.is_cut:
+            return  # the clip does not depend on whether the recording is whole
+        if stream.is_cut:
             self.decoded_short = True
-        self._check_length(sound, promise, cut.position)
+        self._check_length(stream, declared, cut.position)
         if 0 < cut.position <= cut.first:
             raise self._error(
                 "empty_span",
-                f"ends at {cut.position / sound.sample_rate_hz:.3f} s, before the clip's start at "
-                f"{cut.first / sound.sample_rate_hz:.3f} s",
+                f"ends at {cut.position / stream.sample_rate_hz:.3f} s, before the clip's start at "
+                f"{cut.first / stream.sample_rate_hz:.3f} s",
             )
-        self._check_span(sound, cut)
+        self._check_span(stream, cut)
 
-    def _check_span(self, sound: AudioStream, cut: FrameRange) -> None:
-        """Compare the part that the manifest names with what the recording has of it."""
+    def _check_span(self, stream: AudioStream, cut: FrameRange) -> None:
+        """Compare the span that the manifest names with the frames that the recording has of it."""
         wanted, present = cut.n_frames, max(0, cut.position - cut.first)
         if wanted is None or not present:
             return
         if is_truncated(wanted, present, self._limits.short_tolerance):
             raise self._error(
                 "span_past_end",
-                f"ends at {cut.position / sound.sample_rate_hz:.3f} s, before the clip's end at "
-                f"{cut.end / sound.sample_rate_hz:.3f} s; correct the manifest, or let "
+                f"ends at {cut.position / stream.sample_rate_hz:.3f} s, before the clip's end at "
+                f"{cut.end / stream.sample_rate_hz:.3f} s; correct the manifest, or let "
                 "--short-tolerance pass it",
             )
         if cut.is_short(cut.position):
@@ -183,34 +183,34 @@ class ClipReader:
             )
 
     def _check_length(
-        self, sound: AudioStream, promise: DeclaredLength | None, n_frames: int
+        self, stream: AudioStream, declared: DeclaredLength | None, n_frames: int
     ) -> None:
-        """Compare what was decoded with what the file promised, where it says so exactly."""
-        if sound.n_frames is not None:
-            self._check_missing(sound.n_frames - sound.tolerance_frames, n_frames, "frames")
-        if promise is None:
+        """Compare the decoded frames with the declared length, where that is exact."""
+        if stream.n_frames is not None:
+            self._check_missing(stream.n_frames - stream.tolerance_frames, n_frames, "frames")
+        if declared is None:
             return
-        if promise.is_cut:
+        if declared.is_cut:
             self.decoded_short = True
-        if promise.declared is not None:
-            present = n_frames if promise.present is None else promise.present
-            declared = promise.declared - promise.tolerance
-            self._check_missing(declared, present, promise.unit, promise.unread)
+        if declared.declared is not None:
+            present = n_frames if declared.present is None else declared.present
+            least = declared.declared - declared.tolerance
+            self._check_missing(least, present, declared.unit, declared.unread)
 
-    def _check_missing(self, promised: int, present: int, unit: str, unread: str = "") -> None:
-        if present >= promised:
+    def _check_missing(self, declared: int, present: int, unit: str, unread: str = "") -> None:
+        if present >= declared:
             return
-        is_beyond = is_truncated(promised, present, self._limits.short_tolerance)
+        is_beyond = is_truncated(declared, present, self._limits.short_tolerance)
         if is_beyond and unread:
             raise self._error(
                 "unread_audio",
-                f"the file holds {promised} {unit}, of which {present} can be read as one "
+                f"the file holds {declared} {unit}, of which {present} can be read as one "
                 f"recording; there is {unread}. Split the file, or let --short-tolerance pass it",
             )
         if is_beyond:
             raise self._error(
                 "truncated",
-                f"the header promises {promised} {unit}, the file holds {present}; fetch the file "
+                f"the header promises {declared} {unit}, the file holds {present}; fetch the file "
                 "again, or let --short-tolerance pass it",
             )
         self.decoded_short = True
@@ -236,14 +236,14 @@ class ClipReader:
 
 
 def down_mix(frames: Samples) -> Samples:
-    """Mean over channels, float32 (frames, channels) to (frames,).
+    """Average the channels, float32 (frames, channels) to (frames,).
 
-    Channel by channel, which is an order of magnitude faster than a reduction over the short axis.
+    Channels are added one by one, which is ten times as fast as a reduction over the short axis.
     """
     n_channels = frames.shape[1]
     if n_channels == 1:
         return np.ascontiguousarray(frames[:, 0])
-    # Infinite values, and sums of huge ones, are found in the mean; numpy need not warn.
+    # Infinite values, and sums of huge ones, are found in the mean, so numpy must not warn.
     with np.errstate(invalid="ignore", over="ignore"):
         mono: Samples = frames[:, 0] + frames[:, 1]
         for channel in range(2, n_channels):

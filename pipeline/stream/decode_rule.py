@@ -1,4 +1,4 @@
-"""What the decode side of a run needs to know of the table."""
+"""The settings of a table that decoding depends on."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from pipeline.stream.windows import WindowRule
 
 @dataclass(frozen=True, slots=True)
 class DecodeRule:
-    """What the decode side needs to know of the table.
+    """The settings of a table that decoding depends on.
 
     Attributes:
-        windows: how clips are cut.
-        min_samples: fewest samples at 32 kHz that a clip of this table may have.
-        pad_short: shorter clips are padded with zeros instead of refused.
-        timestamps: how clips are cut for their timestamps; None where there are none.
-        limits: what a clip may cost, and how much of it may be missing.
+        windows: Rule by which clips are cut into windows.
+        min_samples: Smallest number of samples at 32 kHz that a clip of this table may have.
+        pad_short: Whether shorter clips are padded with zeros instead of refused.
+        timestamps: Rule by which clips are cut for their timestamps; None for no timestamps.
+        limits: Limits on what a clip may cost, and on how much of it may be missing.
     """
 
     windows: WindowRule

@@ -1,8 +1,8 @@
-"""What the decode side of a shard says: windows, and what became of each clip.
+"""The events of a decoded shard: windows and timestamps, and the end of each clip.
 
-Events come clip by clip in the shard's order: a `ClipStart`, for long clips a `ClipLength`, any
-number of `WindowBlock`s and `TimestampBlock`s, then one `ClipDone` or `ClipFailed`; after the last
-clip a `ShardEnd` with the totals, by which a stream that was cut off shows.
+Events come clip by clip, in the shard's order: a `ClipStart`, for long clips a `ClipLength`, any
+number of `WindowBlock`s and `TimestampBlock`s, then one `ClipDone` or `ClipFailed`. After the last
+clip comes a `ShardEnd` with the totals, so that a stream that was cut off is noticed.
 """
 
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ from pipeline.stream.windows import WindowBlock
 
 @dataclass(frozen=True, slots=True)
 class ClipStart:
-    """What follows is of this clip.
+    """The start of a clip; the events that follow belong to it.
 
     Attributes:
-        clip: its place in the shard.
-        ref: which clip it is; a container's clips are not known before.
+        clip: Index of the clip in its shard.
+        ref: The clip. The clips of a container are not known before.
     """
 
     clip: int
@@ -29,7 +29,7 @@ class ClipStart:
 
 @dataclass(frozen=True, slots=True)
 class ClipLength:
-    """Length of a long clip as its header has it, for showing progress; it may be wrong.
+    """The length of a long clip by its header, for showing progress; it may be wrong.
 
     Attributes:
         clip: Index of the clip in its shard.
@@ -45,10 +45,11 @@ class TimestampBlock:
     """Consecutive timestamps of one clip, in the reflected stream that their windows lie in.
 
     Attributes:
-        clip: the clip's place in its shard.
-        first_index: of the first timestamp.
-        n: how many.
-        pcm: float32 samples, from the start of the first one's window to the end of the last one's.
+        clip: Index of the clip in its shard.
+        first_index: Index of the first timestamp.
+        n: Number of timestamps.
+        pcm: Float32 samples at 32 kHz, from the start of the first timestamp's window to the end of
+            the last one's.
     """
 
     clip: int
@@ -59,7 +60,7 @@ class TimestampBlock:
 
 @dataclass(frozen=True, slots=True)
 class ClipDone:
-    """All windows and timestamps of this clip have been sent."""
+    """The end of a clip, after all of its windows and timestamps."""
 
     clip: int
     n_samples: int
@@ -73,7 +74,7 @@ class ClipDone:
 
 @dataclass(frozen=True, slots=True)
 class ClipFailed:
-    """This clip cannot be embedded; windows and timestamps of it that were sent do not count."""
+    """The error of a clip; its windows and timestamps that were sent do not count."""
 
     clip: int
     stage: str
@@ -83,13 +84,13 @@ class ClipFailed:
 
 @dataclass(frozen=True, slots=True)
 class ShardEnd:
-    """The shard's clips have all been sent.
+    """The end of a shard, after all of its clips.
 
     Attributes:
-        n_clips: how many.
-        n_windows: of all of them.
-        n_timestamps: of all of them.
-        seconds: that the decode side took, by stage; not compared.
+        n_clips: Number of clips.
+        n_windows: Number of windows of all clips.
+        n_timestamps: Number of timestamps of all clips.
+        seconds: Seconds that decoding took, by stage; not compared.
         passed_over: Members of tars that are no clips, by the ending of their name; not compared.
     """
 

@@ -55,11 +55,11 @@ def clip_events(ref: ClipRef, open_clip: OpenClip, clip: int, rule: DecodeRule) 
     try:
         yield from _cut_clip(ref, open_clip, clip, rule)
     except ClipError as error:
-        yield _failed(clip, error)
+        yield _failure_event(clip, error)
     except (PipelineError, MemoryError):
         raise
     except Exception as error:
-        yield _failed(clip, _decode_again(ref, open_clip, rule, error))
+        yield _failure_event(clip, _decode_again(ref, open_clip, rule, error))
 
 
 def _decode_again(
@@ -97,7 +97,7 @@ def _decode_again(
     ) from first
 
 
-def _failed(clip: int, error: ClipError) -> ClipFailed:
+def _failure_event(clip: int, error: ClipError) -> ClipFailed:
     return ClipFailed(clip, error.stage, error.error_class, error.message)
 
 
@@ -111,7 +111,7 @@ def _cut_clip(ref: ClipRef, open_clip: OpenClip, clip: int, rule: DecodeRule) ->
     n_samples = cutter.n_samples
     if missing := max(0, rule.min_samples - n_samples):
         if not rule.pad_short:
-            raise _too_short(ref, n_samples, rule.min_samples)
+            raise _too_short_error(ref, n_samples, rule.min_samples)
         yield from cutter.push(np.zeros(missing, np.float32))
     yield from cutter.finish()
     yield ClipDone(
@@ -150,19 +150,19 @@ class _ClipCutter:
     def push(self, piece: Samples) -> Iterator[Event]:
         yield from self._windows.push(piece)
         if self._timestamps:
-            yield from map(_timestamps, self._timestamps.push(piece))
+            yield from map(_timestamp_block, self._timestamps.push(piece))
 
     def finish(self) -> Iterator[Event]:
         yield from self._windows.finish()
         if self._timestamps:
-            yield from map(_timestamps, self._timestamps.finish())
+            yield from map(_timestamp_block, self._timestamps.finish())
 
 
-def _timestamps(block: WindowBlock) -> TimestampBlock:
+def _timestamp_block(block: WindowBlock) -> TimestampBlock:
     return TimestampBlock(block.clip, block.first_index, len(block.offsets), block.pcm)
 
 
-def _too_short(ref: ClipRef, n_samples: int, min_samples: int) -> ClipError:
+def _too_short_error(ref: ClipRef, n_samples: int, min_samples: int) -> ClipError:
     return ClipError(
         "window",
         "too_short",
@@ -179,20 +179,20 @@ def shard_packets(
     poison: frozenset[int] = frozenset(),
     passed_over: Mapping[str, int] = NOTHING,
 ) -> Iterator[list[Event]]:
-    """All events of a shard, in packets of about `packet_bytes` of samples.
+    """Yield all events of a shard, in packets of about `packet_bytes` of samples.
 
     Args:
-        recordings: of the shard.
-        rule: how to cut them.
-        packet_bytes: 0 for a packet an event.
-        poison: places of clips that are failed without a look.
-        passed_over: What the recordings leave out, counted by ending; complete at their end.
+        recordings: Recordings of the shard, in order.
+        rule: Rule by which clips are cut.
+        packet_bytes: Size of a packet in bytes; 0 for one packet per event.
+        poison: Indices of clips that fail without being decoded.
+        passed_over: Counts by ending of the members that the recordings skip; read at the end.
     """
     watch = Stopwatch()
     watch.switch("decode")
     refs = (
         each
-        for recording in watch.each(recordings, "fetch")
+        for recording in watch.measure_each(recordings, "fetch")
         for each in open_clips(_timed(recording, watch))
     )
     clips = (
@@ -208,13 +208,13 @@ def pack_events(
     watch: Stopwatch,
     passed_over: Mapping[str, int] = NOTHING,
 ) -> Iterator[list[Event]]:
-    """Events in packets of about `packet_bytes` of samples, and the `ShardEnd` behind them.
+    """Yield events in packets of about `packet_bytes` of samples, with a `ShardEnd` last.
 
     Args:
-        clips: the events of each clip of a shard.
-        packet_bytes: 0 for a packet an event.
-        watch: of what makes the events; stands while a packet is with the one who takes it.
-        passed_over: What the clips leave out, counted by ending; complete at their end.
+        clips: The events of each clip of a shard.
+        packet_bytes: Size of a packet in bytes; 0 for one packet per event.
+        watch: Stopwatch of the decoding; it stands still while the consumer has a packet.
+        passed_over: Counts by ending of the members that were skipped; read at the end.
     """
     packet: list[Event] = []
     size = n_clips = n_windows = n_timestamps = 0
@@ -229,7 +229,7 @@ def pack_events(
             if isinstance(event, TimestampBlock):
                 n_timestamps += event.n
             if size >= packet_bytes:
-                with watch.during(""):
+                with watch.measure(""):
                     yield packet
                 packet, size = [], 0
     watch.switch("")
@@ -241,7 +241,7 @@ def _timed(recording: Recording, watch: Stopwatch) -> Recording:
     """Return a recording whose opening is timed as fetching."""
 
     def open_file(max_bytes: int) -> AbstractContextManager[BinaryIO]:
-        return watch.entering(recording.open(max_bytes), "fetch")
+        return watch.measure_enter(recording.open(max_bytes), "fetch")
 
     return dataclasses.replace(recording, open=open_file)
 

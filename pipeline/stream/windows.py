@@ -1,10 +1,10 @@
-"""Windows over a clip: where they lie, how many there are, and cutting them from a stream.
+"""Windows over a clip: their positions, their number, and cutting them from a stream.
 
-A clip up to the window length goes through once, at its own length, unless the rule cuts every
-clip. A longer one is cut. With padding `hear` it is first reflected by half a window at both ends,
-as the reference does, so window k is centred on k x hop; with `none` the first window starts at 0
-and the last one ends flush with the clip. The cutter sees the clip in pieces and keeps one window
-of it at the most.
+A clip up to the window length is embedded once, at its own length, unless the rule cuts every clip.
+A longer clip is cut. With padding `hear` it is first reflected by half a window at both ends, as in
+the reference, so window k is centred on k x hop. With `none` the first window starts at 0 and the
+last one ends flush with the clip. The cutter receives the clip in pieces and keeps at most one
+window of it.
 """
 
 from collections.abc import Iterator
@@ -17,19 +17,19 @@ from pipeline.errors import UsageError
 
 PADDINGS = ("hear", "none")
 BLOCK_SAMPLES = 48 * 32_000
-"""Most samples of a block of several windows: 6 MB, and 16 windows of 10 s every 2.5 s."""
+"""Largest number of samples in a block of several windows: 6 MB, or 16 windows of 10 s."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowRule:
-    """How clips are cut; all in samples at 32 kHz.
+    """The rule by which clips are cut; all lengths in samples at 32 kHz.
 
     Attributes:
-        window: length of a window, and of the longest clip that stays whole.
-        hop: from one window's start to the next.
+        window: Length of a window, and of the longest clip that stays whole.
+        hop: Distance from the start of a window to the start of the next.
         padding: `hear` or `none`.
-        whole: clips up to the window stay whole; else they are reflected and cut like any other,
-            and a clip must be longer than `pad`.
+        whole: Whether clips up to the window stay whole. Otherwise they are reflected and cut like
+            any other, and a clip must be longer than `pad`.
     """
 
     window: int
@@ -48,16 +48,19 @@ class WindowRule:
 
     @property
     def pad(self) -> int:
-        """Samples reflected at either end of a clip that is cut."""
+        """Number of samples reflected at each end of a clip that is cut."""
         return self.window // 2 if self.padding == "hear" else 0
 
     @property
     def longest_uncut(self) -> int:
-        """Samples of the longest clip that is not cut; one that must be cut and is not has none."""
+        """Length of the longest clip that is not cut, in samples.
+
+        Where `whole` is false, clips up to this length yield no window.
+        """
         return self.window if self.whole else self.pad
 
     def count(self, n_samples: int) -> int:
-        """Windows of a clip of `n_samples`; none of an empty one."""
+        """Return the number of windows of a clip of `n_samples`; 0 for an empty clip."""
         if not n_samples:
             return 0
         if n_samples <= self.longest_uncut:
@@ -67,14 +70,14 @@ class WindowRule:
         return steps + 1 + flush
 
     def start(self, index: int, n_samples: int) -> int:
-        """First sample of window `index`; below 0 where the window begins in the reflection."""
+        """Return the first sample of window `index`; negative where it starts in the reflection."""
         if n_samples <= self.longest_uncut:
             return 0
         start = index * self.hop - self.pad
         return min(start, n_samples - self.window) if self.padding == "none" else start
 
     def span(self, index: int, n_samples: int) -> tuple[int, int]:
-        """First and one past the last sample of the clip that window `index` covers."""
+        """Return the first and one past the last sample of the clip in window `index`."""
         start = self.start(index, n_samples)
         return max(0, start), min(n_samples, start + self.window)
 
@@ -84,11 +87,11 @@ class WindowBlock:
     """Consecutive windows of one clip; overlaps are stored once.
 
     Attributes:
-        clip: the clip's place in its shard.
-        first_index: window index of the first window.
-        length: samples of each window.
-        offsets: where each window starts in `pcm`.
-        pcm: float32 samples.
+        clip: Index of the clip in its shard.
+        first_index: Index of the first window.
+        length: Number of samples of each window.
+        offsets: Index in `pcm` at which each window starts.
+        pcm: Float32 samples at 32 kHz.
     """
 
     clip: int
@@ -98,18 +101,19 @@ class WindowBlock:
     pcm: Samples
 
     def windows(self) -> Iterator[Samples]:
-        """The windows, float32 (length,) each, as views of `pcm`."""
+        """Return the windows, float32 (length,) each, as views of `pcm`."""
         return (self.pcm[offset : offset + self.length] for offset in self.offsets)
 
 
 class WindowCutter:
-    """Cuts one clip that arrives in pieces of any size.
+    """A cutter of one clip that arrives in pieces of any size.
 
     Args:
-        rule: how to cut.
-        clip: the clip's place in its shard, written on the blocks.
-        full_blocks: all blocks but the clip's last are as long as they may be; else they are cut as
-            soon as the samples are there. Short hops need it, for batches worth a forward.
+        rule: Rule by which the clip is cut.
+        clip: Index of the clip in its shard; it is written on the blocks.
+        full_blocks: Whether all blocks but the clip's last are as long as they may be. Otherwise
+            they are cut as soon as the samples have arrived. Short hops need full blocks, for
+            batches that fill a forward.
     """
 
     def __init__(self, rule: WindowRule, clip: int = 0, full_blocks: bool = False) -> None:
@@ -119,7 +123,7 @@ class WindowCutter:
         self._least = self._most if full_blocks else 1
         self.n_samples = 0
         self.n_windows = 0
-        # Of the (once padded) stream: the part from `_origin` on; coordinates are the clip's.
+        # The part of the (once padded) stream from sample `_origin` of the clip on.
         self._pieces: list[Samples] = []
         self._origin = 0
         self._end = 0
@@ -127,12 +131,12 @@ class WindowCutter:
         self._is_long = False
 
     def push(self, piece: Samples) -> Iterator[WindowBlock]:
-        """Take the next samples; yields the blocks that they complete."""
+        """Take the next samples and yield the blocks that they complete."""
         if not len(piece):
             return
         self._append(piece)
         self.n_samples += len(piece)
-        # What the end of the clip may still need: a flush window, or the reflection.
+        # The end of the clip may need these samples for a flush window or the reflection.
         self._tail = np.concatenate((self._tail, piece))[-(self.rule.window + 1) :]
         if not self._is_long and self.n_samples > self.rule.longest_uncut:
             self._is_long = True
@@ -144,7 +148,7 @@ class WindowCutter:
             yield from self._complete(self._least)
 
     def finish(self) -> Iterator[WindowBlock]:
-        """Yields what is left once the clip has ended."""
+        """Yield the last blocks, once the clip has ended."""
         if not self.rule.count(self.n_samples):
             return
         if not self._is_long:
@@ -170,7 +174,7 @@ class WindowCutter:
         return self._pieces[0] if self._pieces else np.zeros(0, np.float32)
 
     def _complete(self, least: int) -> Iterator[WindowBlock]:
-        """Blocks of the windows that end within what has arrived, of at least so many each."""
+        """Yield blocks of the windows that have arrived, with at least `least` windows each."""
         window, hop = self.rule.window, self.rule.hop
         while True:
             start = self.n_windows * hop - self.rule.pad
@@ -190,7 +194,7 @@ class WindowCutter:
             self._forget(self.n_windows * hop - self.rule.pad)
 
     def _forget(self, start: int) -> None:
-        """Drop what lies before `start`; the next window begins there."""
+        """Drop the samples before `start`, where the next window begins."""
         stream = self._joined()
         self._pieces = [stream[start - self._origin :].copy()] if start < self._end else []
         self._origin = start

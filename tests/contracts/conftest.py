@@ -1,4 +1,4 @@
-"""The stores that the contract suites hold to their promises, and what tests do with them."""
+"""Stores that the contract suites test, and helpers for tests with stores."""
 
 import json
 import subprocess
@@ -21,9 +21,9 @@ SERVERS = ("moto", "gateway")
 
 @pytest.fixture(params=["local", "memory", "moto", "gateway", "plain"])
 def new_store(request, tmp_path):
-    """Opens the test's table, each time anew, as another process would.
+    """Function that opens the test's table in a new store object, as another process would.
 
-    `plain` stands for whatever fsspec reaches that cannot refuse to overwrite.
+    `plain` is a store of fsspec without conditional put.
     """
     kind, name = request.param, uuid.uuid4().hex
     if kind in SERVERS:
@@ -48,7 +48,7 @@ def server(request) -> S3Server:
     return request.getfixturevalue(request.param)
 
 
-def fill(store, name, content):
+def write_file(store, name, content):
     with store.replacing(name) as path:
         path.write_bytes(content)
 
@@ -57,7 +57,7 @@ def is_local(store):
     return not isinstance(store, RemoteStore) or store.location.startswith("file:")
 
 
-def start(script, *arguments):
+def start_python(script, *arguments):
     return subprocess.Popen(
         [sys.executable, "-c", script, *map(str, arguments)],
         cwd=REPOSITORY,
@@ -67,7 +67,7 @@ def start(script, *arguments):
     )
 
 
-def options_of(store):
+def storage_options_json(store):
     return json.dumps(
         dict(store._client._storage.options) if isinstance(store, RemoteStore) else {}
     )

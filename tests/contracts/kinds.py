@@ -1,7 +1,7 @@
-"""The same few recordings as every kind of source stores them, for the contract suite of sources.
+"""Every kind of source, with the same few recordings, for the contract suite of sources.
 
-Two recordings lie in one tar, or Parquet file, or long recording, and two in another, so that one
-of these can be lost while the other stays.
+Tars, Parquet files and long recordings hold two recordings each, so that a test can lose one file
+and keep the other.
 """
 
 import csv
@@ -22,29 +22,29 @@ from pipeline.audio import SAMPLE_RATE_HZ
 from pipeline.sources.listing import FORMATS
 from tests.pipeline.sources.corpora import HF_AUDIO, write_parquet, write_tar
 
-# In the order of every listing.
+# Names of the recordings, in the order of every listing.
 NAMES = ("0.wav", "1 one.flac", "2 Möwe.wav", "deep/3.flac")
 TEXTS = tuple(f"the text of {name}" for name in NAMES)
 N_SAMPLES = (24_000, 64_000, 20_000, 28_000)
 NO_RECORDING = b"This is no recording, whatever its name says. " * 200
 
 Contents = Mapping[str, bytes]
-"""Files of audio by their names, which are `NAMES`."""
+"""Content of audio files by name; the names are from `NAMES`."""
 
 
 @functools.cache
-def sounds(seed: int = 0) -> list[np.ndarray]:
-    """Noise in 16 bits, which WAV and FLAC both hold exactly."""
+def make_samples(seed: int = 0) -> list[np.ndarray]:
+    """Return int16 noise for each recording, which WAV and FLAC store exactly."""
     rng = np.random.default_rng(seed)
     return [rng.integers(-8000, 8000, n, np.int16) for n in N_SAMPLES]
 
 
 @functools.cache
-def contents(seed: int = 0) -> Contents:
-    return MappingProxyType(dict(zip(NAMES, map(_encoded, NAMES, sounds(seed)), strict=True)))
+def make_recordings(seed: int = 0) -> Contents:
+    return MappingProxyType(dict(zip(NAMES, map(_encode, NAMES, make_samples(seed)), strict=True)))
 
 
-def _encoded(name: str, samples: np.ndarray) -> bytes:
+def _encode(name: str, samples: np.ndarray) -> bytes:
     file = io.BytesIO()
     kind = Path(name).suffix[1:].upper()
     soundfile.write(file, samples, SAMPLE_RATE_HZ, format=kind, subtype="PCM_16")
@@ -56,29 +56,29 @@ class Kind:
     """A kind of source.
 
     Attributes:
-        format: that it is to be taken for.
-        write: stores recordings in a folder.
-        found: names of the recordings, below the folder: file and member.
-        source: what a person names, below the folder; `-` is standard input.
-        carries: whether the table has the texts without being asked to; None where there are none.
-        has_ranges: whether each recording is a range of its container.
-        is_cut: whether each recording is a part of a longer one.
+        format: Format that passtream has to detect.
+        write: Function that stores recordings in a folder.
+        clip_names: Expected names of the clips below the folder: file and member.
+        source: Name of the source below the folder; `-` is standard input.
+        carries: Whether the table carries the texts by default; None if the kind has no texts.
+        has_ranges: Whether each recording is a byte range of its container.
+        is_cut: Whether each recording is a span of a longer recording.
     """
 
     format: str
     write: Callable[[Path, Contents], None]
-    found: tuple[str, ...] = NAMES
+    clip_names: tuple[str, ...] = NAMES
     source: str = ""
     carries: bool | None = None
     has_ranges: bool = False
     is_cut: bool = False
 
     @property
-    def holders(self) -> tuple[str, ...]:
-        """The file that each recording lies in."""
+    def file_names(self) -> tuple[str, ...]:
+        """Name of the file of each recording."""
         if self.is_container or self.is_cut:
-            return tuple(name.partition(" ")[0] for name in self.found)
-        return self.found
+            return tuple(name.partition(" ")[0] for name in self.clip_names)
+        return self.clip_names
 
     @property
     def is_container(self) -> bool:
@@ -86,18 +86,18 @@ class Kind:
 
     @property
     def is_list(self) -> bool:
-        """Whether it names recordings, which need not be there."""
+        """Whether the source is a list of recordings, which may be missing."""
         return self.format in ("manifest", "uris")
 
-    def files(self, folder: Path, recordings: Contents) -> dict[str, bytes]:
-        """What it stores, by names; the folder is for its writer."""
+    def make_files(self, folder: Path, recordings: Contents) -> dict[str, bytes]:
+        """Write recordings into a new folder; return the content of all files by name."""
         folder.mkdir(parents=True)
         self.write(folder, recordings)
         paths = [path for path in folder.rglob("*") if path.is_file()]
         return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
 
 
-def _halves(recordings: Contents):
+def _split_in_halves(recordings: Contents):
     pairs = list(zip(recordings.items(), TEXTS, strict=False))
     return enumerate((pairs[:2], pairs[2:]))
 
@@ -109,26 +109,26 @@ def _write_files(folder: Path, recordings: Contents) -> None:
         path.write_bytes(content)
 
 
-def _tar(ending: str) -> Kind:
+def _tar_kind(ending: str) -> Kind:
     def write(folder: Path, recordings: Contents) -> None:
-        for i, half in _halves(recordings):
+        for i, half in _split_in_halves(recordings):
             members = []
             for (name, content), text in half:
                 members += [(name, content), (str(Path(name).with_suffix(".txt")), text.encode())]
             write_tar(folder / f"part-{i}{ending}", members)
 
-    found = tuple(f"part-{i // 2}{ending} {name}" for i, name in enumerate(NAMES))
-    return Kind("tar", write, found, carries=True, has_ranges=ending == ".tar")
+    clip_names = tuple(f"part-{i // 2}{ending} {name}" for i, name in enumerate(NAMES))
+    return Kind("tar", write, clip_names, carries=True, has_ranges=ending == ".tar")
 
 
-def _rows(ending: str, write_half: Callable[[Path, Contents, list[str]], object]) -> Kind:
+def _parquet_kind(ending: str, write_half: Callable[[Path, Contents, list[str]], object]) -> Kind:
     def write(folder: Path, recordings: Contents) -> None:
-        for i, half in _halves(recordings):
+        for i, half in _split_in_halves(recordings):
             clips = dict(clip for clip, _ in half)
             write_half(folder / f"part-{i}{ending}", clips, [text for _, text in half])
 
-    found = tuple(f"part-{i // 2}{ending} row={i % 2}" for i in range(len(NAMES)))
-    return Kind("parquet", write, found, carries=False)
+    clip_names = tuple(f"part-{i // 2}{ending} row={i % 2}" for i in range(len(NAMES)))
+    return Kind("parquet", write, clip_names, carries=False)
 
 
 def _write_arrow(path: Path, clips: Contents, texts: list[str], is_stream: bool = False) -> None:
@@ -139,7 +139,7 @@ def _write_arrow(path: Path, clips: Contents, texts: list[str], is_stream: bool 
         writer.write_table(table, max_chunksize=1)
 
 
-def _manifest(ending: str) -> Kind:
+def _manifest_kind(ending: str) -> Kind:
     def write(folder: Path, recordings: Contents) -> None:
         _write_files(folder, recordings)
         rows = zip(recordings, TEXTS, strict=False)
@@ -165,48 +165,52 @@ LISTS: dict[str, Callable[[Path, list[dict[str, object]]], object]] = {
 }
 
 
-def _spans(ending: str) -> Kind:
-    """Parts of long recordings."""
+def _span_kind(ending: str) -> Kind:
+    """Return a manifest of spans of long recordings."""
     bounds = [(0, 24_000), (24_000, 88_000), (0, 20_000), (20_000, 48_000)]
-    parts = [(start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ) for start, end in bounds]
+    spans = [(start / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ) for start, end in bounds]
     longs = [f"long-{i // 2}.flac" for i in range(len(NAMES))]
 
     def write(folder: Path, recordings: Contents) -> None:
-        for i, half in _halves(recordings):
+        for i, half in _split_in_halves(recordings):
             path = folder / f"long-{i}.flac"
-            sound = [content for (_, content), _ in half]
-            if not sound:
+            parts = [content for (_, content), _ in half]
+            if not parts:
                 continue
-            if NO_RECORDING in sound:
+            if NO_RECORDING in parts:
                 path.write_bytes(NO_RECORDING)
                 continue
-            read = [soundfile.read(io.BytesIO(each), dtype="int16")[0] for each in sound]
+            read = [soundfile.read(io.BytesIO(each), dtype="int16")[0] for each in parts]
             soundfile.write(path, np.concatenate(read), SAMPLE_RATE_HZ, subtype="PCM_16")
         rows = [
             {"uri": uri, "start_s": start_s, "end_s": end_s, "txt": text}
-            for uri, (start_s, end_s), text, _ in zip(longs, parts, TEXTS, recordings, strict=False)
+            for uri, (start_s, end_s), text, _ in zip(longs, spans, TEXTS, recordings, strict=False)
         ]
         LISTS[ending](folder / f"list{ending}", rows)
 
-    found = tuple(f"{u} t={start!r},{end!r}" for u, (start, end) in zip(longs, parts, strict=True))
-    return Kind("manifest", write, found, f"list{ending}", carries=True, is_cut=True)
+    clip_names = tuple(
+        f"{u} t={start!r},{end!r}" for u, (start, end) in zip(longs, spans, strict=True)
+    )
+    return Kind("manifest", write, clip_names, f"list{ending}", carries=True, is_cut=True)
 
 
 KINDS: dict[str, Kind] = {
     "files": Kind("files", _write_files),
     "stdin": Kind("uris", _write_files, source="-"),
-    "tar": _tar(".tar"),
-    "tar.gz": _tar(".tar.gz"),
-    "parquet": _rows(".parquet", lambda path, clips, texts: write_parquet(path, clips, txt=texts)),
-    "arrow": _rows(".arrow", _write_arrow),
-    "arrow stream": _rows(".arrow", lambda *half: _write_arrow(*half, is_stream=True)),
-    "csv": _manifest(".csv"),
-    "jsonl": _manifest(".jsonl"),
-    "parquet manifest": _manifest(".parquet"),
-    "csv of spans": _spans(".csv"),
-    "jsonl of spans": _spans(".jsonl"),
-    "parquet of spans": _spans(".parquet"),
+    "tar": _tar_kind(".tar"),
+    "tar.gz": _tar_kind(".tar.gz"),
+    "parquet": _parquet_kind(
+        ".parquet", lambda path, clips, texts: write_parquet(path, clips, txt=texts)
+    ),
+    "arrow": _parquet_kind(".arrow", _write_arrow),
+    "arrow stream": _parquet_kind(".arrow", lambda *half: _write_arrow(*half, is_stream=True)),
+    "csv": _manifest_kind(".csv"),
+    "jsonl": _manifest_kind(".jsonl"),
+    "parquet manifest": _manifest_kind(".parquet"),
+    "csv of spans": _span_kind(".csv"),
+    "jsonl of spans": _span_kind(".jsonl"),
+    "parquet of spans": _span_kind(".parquet"),
 }
-"""Every kind, by its name."""
+"""Every kind of source, by name."""
 
 assert {kind.format for kind in KINDS.values()} == set(FORMATS)

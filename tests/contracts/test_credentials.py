@@ -1,4 +1,4 @@
-"""Credentials that come late, expire, or never come, at a server of S3."""
+"""Tests of S3 credentials that arrive late, expire, are rejected or are missing."""
 
 import os
 import time
@@ -28,8 +28,8 @@ def source(moto, tmp_path):
 
 
 @pytest.fixture
-def machine(moto, tmp_path, monkeypatch):
-    """A machine without any keys, as a process that has just begun."""
+def bare_machine(moto, tmp_path, monkeypatch):
+    """The environment of a new process on a machine without any keys."""
     for name in list(os.environ):
         if name.startswith("AWS_"):
             monkeypatch.delenv(name)
@@ -40,7 +40,7 @@ def machine(moto, tmp_path, monkeypatch):
     monkeypatch.setattr(storage_module, "_FILESYSTEMS", {})
     monkeypatch.setattr(s3_reader, "_READERS", {})
     monkeypatch.setattr(credentials, "_renewed_s", float("-inf"))
-    # monkeypatch puts back what the product sets.
+    # The code sets these; monkeypatch restores them after the test.
     for name in ("AWS_METADATA_SERVICE_TIMEOUT", "AWS_METADATA_SERVICE_NUM_ATTEMPTS"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -50,7 +50,7 @@ def machine(moto, tmp_path, monkeypatch):
     return monkeypatch
 
 
-def listed(source, storage):
+def list_clips(source, storage):
     return list_sources([source], SourceOptions(storage=storage)).clips
 
 
@@ -60,33 +60,35 @@ def read(clip, storage):
 
 
 @pytest.mark.parametrize(
-    "how", [{"late_s": 1.5, "n_late": 3}, {"n_absent": 12}, {}], ids=["late", "not yet", "at once"]
+    "settings",
+    [{"late_s": 1.5, "n_late": 3}, {"n_absent": 12}, {}],
+    ids=["late", "not yet", "at once"],
 )
-def test_keys_of_a_metadata_service_that_is_slow_are_waited_for(source, machine, how):
+def test_keys_of_a_slow_metadata_service_are_waited_for(source, bare_machine, settings):
     storage = Storage(timeout_s=40.0)
-    with metadata_service(**how) as service:
-        machine.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", service.url)
-        (clip,) = listed(source, storage)
+    with metadata_service(**settings) as service:
+        bare_machine.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", service.url)
+        (clip,) = list_clips(source, storage)
         assert read(clip, storage) == SOUND
         reader = s3_reader.s3_reader(clip.uri, storage)
         assert reader is not None
         assert reader.has_credentials
 
 
-def test_a_machine_without_a_role_or_a_service_says_so_at_once(source, machine):
+def test_missing_role_or_metadata_service_is_reported_at_once(source, bare_machine):
     began_s = time.monotonic()
     with metadata_service(has_role=False) as service:
-        machine.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", service.url)
+        bare_machine.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", service.url)
         with pytest.raises(UsageError, match="set AWS_PROFILE"):
-            listed(source, Storage(timeout_s=600.0))
-    machine.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")
+            list_clips(source, Storage(timeout_s=600.0))
+    bare_machine.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UsageError, match="set AWS_PROFILE"):
-        listed(source, Storage(timeout_s=601.0))
+        list_clips(source, Storage(timeout_s=601.0))
     assert time.monotonic() - began_s < 200
 
 
-def test_a_process_of_a_run_waits_for_credentials_however_it_gets_them(source, machine):
-    machine.setenv("AWS_EC2_METADATA_DISABLED", "true")
+def test_a_worker_process_waits_for_credentials(source, bare_machine):
+    bare_machine.setenv("AWS_EC2_METADATA_DISABLED", "true")
     clip = ClipRef(f"{source}/a.wav", "any")
     began_s = time.monotonic()
     with pytest.raises(HostError, match="set AWS_PROFILE"):
@@ -95,7 +97,7 @@ def test_a_process_of_a_run_waits_for_credentials_however_it_gets_them(source, m
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "message"),
     [
         ("ExpiredToken", "have expired"),
         ("TokenRefreshRequired", "have expired"),
@@ -105,25 +107,25 @@ def test_a_process_of_a_run_waits_for_credentials_however_it_gets_them(source, m
         ("RequestTimeTooSkewed", "clock of this machine"),
     ],
 )
-def test_rejected_credentials_end_the_run_and_say_why(moto, source, code, said):
+def test_rejected_credentials_end_the_run_with_the_reason(moto, source, code, message):
     key = f"{source}/a.wav"
-    (clip,) = listed(source, moto.storage())
+    (clip,) = list_clips(source, moto.storage())
     with fault_proxy(moto) as proxy:
         server = S3Server(proxy.url)
         proxy.faults += [Fault(f"code {code}", each, "a.wav", 1000) for each in ("HEAD", "GET")]
         began_s = time.monotonic()
-        with pytest.raises(CredentialsError, match=said) as raised:
+        with pytest.raises(CredentialsError, match=message) as raised:
             read(clip, server.storage(timeout_s=600.0))
         assert time.monotonic() - began_s < 200
         assert code in str(raised.value) or key in str(raised.value)
 
 
-def test_credentials_that_were_renewed_meanwhile_are_taken(moto, source, machine):
-    (clip,) = listed(source, moto.storage())
-    machine.setenv("AWS_ACCESS_KEY_ID", "AKIDOFYESTERDAY")
-    machine.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-yesterday")
+def test_renewed_credentials_are_used(moto, source, bare_machine):
+    (clip,) = list_clips(source, moto.storage())
+    bare_machine.setenv("AWS_ACCESS_KEY_ID", "AKIDOFYESTERDAY")
+    bare_machine.setenv("AWS_SECRET_ACCESS_KEY", "secret-of-yesterday")
     with fault_proxy(moto) as proxy:
-        # The fast reader asks once, s3fs twice: the reply to HEAD has no reason.
+        # Arrow's reader sends one request and s3fs two, as the reply to HEAD has no reason.
         proxy.faults += [Fault("expired", "HEAD", "a.wav", 2), Fault("expired", "GET", "a.wav", 1)]
         storage = Storage((("endpoint_url", proxy.url),), timeout_s=30.0)
         assert read(clip, storage) == SOUND

@@ -1,4 +1,4 @@
-"""Every place that recordings lie in keeps the same promises, from the listing to the last byte."""
+"""Contract of the locations of recordings, on disk and in stores, from the listing to the bytes."""
 
 import dataclasses
 import os
@@ -23,11 +23,11 @@ from pipeline.readers.shard_reader import clip_recordings
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.patterns import LEFT_OUT
-from tests.contracts.places import ANY_SIZE, SourceFolder, local_folder, remote_folder
+from tests.contracts.source_folders import ANY_SIZE, SourceFolder, local_folder, remote_folder
 from tests.servers import Fault, S3Server, fault_proxy
 
-# What a server says to s3fs that Arrow's client cannot be told: all goes through s3fs.
-BY_S3FS = ("requester_pays", False)
+# An option that Arrow's client does not have, so that all requests go through s3fs.
+NEEDS_S3FS = ("requester_pays", False)
 ODD_NAMES = (
     "with space.wav",
     "Möwe.wav",
@@ -42,7 +42,7 @@ ODD_NAMES = (
 
 
 @pytest.fixture(params=["local", "memory", "moto", "gateway", "gateway by s3fs"])
-def place(request, tmp_path) -> SourceFolder:
+def folder(request, tmp_path) -> SourceFolder:
     kind, name = request.param, uuid.uuid4().hex
     if kind == "local":
         return local_folder(tmp_path)
@@ -51,103 +51,104 @@ def place(request, tmp_path) -> SourceFolder:
     server: S3Server = request.getfixturevalue(kind.partition(" ")[0])
     storage = server.storage()
     if kind.endswith("s3fs"):
-        storage = dataclasses.replace(storage, options=(*storage.options, BY_S3FS))
+        storage = dataclasses.replace(storage, options=(*storage.options, NEEDS_S3FS))
     bucket = server.new_bucket()
     assert (s3_reader(bucket, storage) is None) == kind.endswith("s3fs")
     return remote_folder(f"{bucket}/corpus", storage)
 
 
 @pytest.fixture
-def remote(place) -> SourceFolder:
-    if place.root.startswith("/"):
-        pytest.skip("local files are read in place")
-    return place
+def remote(folder) -> SourceFolder:
+    if folder.root.startswith("/"):
+        pytest.skip("local files are not downloaded")
+    return folder
 
 
 @pytest.fixture(params=["moto", "gateway"])
 def faulty(request):
-    """A place behind a proxy, the proxy, and the same place without it."""
+    """A folder reached through a faulty proxy, the proxy, and the same folder without the proxy."""
     server: S3Server = request.getfixturevalue(request.param)
     root = f"{server.new_bucket()}/corpus"
     with fault_proxy(server) as proxy:
-        behind = S3Server(proxy.url).storage(timeout_s=2.0)
-        yield remote_folder(root, behind), proxy, remote_folder(root, server.storage())
+        proxied_folder = S3Server(proxy.url).storage(timeout_s=2.0)
+        yield remote_folder(root, proxied_folder), proxy, remote_folder(root, server.storage())
 
 
-def test_a_folder_is_listed_down_to_the_last_file_and_other_files_are_counted(place):
+def test_a_folder_is_listed_recursively_and_other_files_are_counted(folder):
     names = ["a.wav", "b.FLAC", "x/c.mp3", "x/y/z/d.ogg", "x.wav/e.wav"]
     for name in (*names, "note.txt", "x/note.txt", "README"):
-        place.put(name, name.encode())
-    assert place.found() == sorted(names)
-    assert place.found("x") == ["x/c.mp3", "x/y/z/d.ogg"]
-    assert place.found("x/") == ["x/c.mp3", "x/y/z/d.ogg"]
-    assert place.listing().skipped == {".txt": 2, "": 1}
+        folder.put(name, name.encode())
+    assert folder.list_names() == sorted(names)
+    assert folder.list_names("x") == ["x/c.mp3", "x/y/z/d.ogg"]
+    assert folder.list_names("x/") == ["x/c.mp3", "x/y/z/d.ogg"]
+    assert folder.listing().skipped == {".txt": 2, "": 1}
 
 
-def test_a_named_file_and_a_glob_are_taken_whatever_the_ending(place):
+def test_named_files_and_globs_accept_any_ending(folder):
     for name in ("a.dat", "x/b.dat", "x/y/c.dat", "2024-01/d.wav", "2024-02/e.wav", "2023/f.wav"):
-        place.put(name, name.encode())
-    assert place.found("a.dat") == ["a.dat"]
-    assert place.found("*.dat") == ["a.dat"]
-    assert place.found("**/*.dat") == ["a.dat", "x/b.dat", "x/y/c.dat"]
-    assert place.found("x/*/c.dat") == ["x/y/c.dat"]
-    assert place.found("2024-*") == ["2024-01/d.wav", "2024-02/e.wav"]
+        folder.put(name, name.encode())
+    assert folder.list_names("a.dat") == ["a.dat"]
+    assert folder.list_names("*.dat") == ["a.dat"]
+    assert folder.list_names("**/*.dat") == ["a.dat", "x/b.dat", "x/y/c.dat"]
+    assert folder.list_names("x/*/c.dat") == ["x/y/c.dat"]
+    assert folder.list_names("2024-*") == ["2024-01/d.wav", "2024-02/e.wav"]
 
 
-def test_overlapping_sources_give_each_clip_once(place):
+def test_overlapping_sources_list_each_clip_once(folder):
     for name in ("a.wav", "x/b.wav"):
-        place.put(name, name.encode())
-    assert place.found("", "x", "x/b.wav", "**/*.wav") == ["a.wav", "x/b.wav"]
+        folder.put(name, name.encode())
+    assert folder.list_names("", "x", "x/b.wav", "**/*.wav") == ["a.wav", "x/b.wav"]
 
 
-def test_patterns_are_held_against_the_path_below_the_source(place):
+def test_patterns_match_the_path_below_the_source(folder):
     for name in ("a.wav", "b.mp3", "noise/c.wav", "x/noise/d.wav"):
-        place.put(name, name.encode())
-    assert place.found(include=("*.wav",)) == ["a.wav", "noise/c.wav", "x/noise/d.wav"]
-    assert place.found(exclude=("noise/",)) == ["a.wav", "b.mp3", "x/noise/d.wav"]
-    assert place.found(exclude=("*noise/*", "b*")) == ["a.wav"]
-    assert place.found("x", include=("noise/*",)) == ["x/noise/d.wav"]
-    assert place.found("**/*.wav", exclude=("c.wav", "x/*")) == ["a.wav"]
-    assert place.listing(include=("*.mp3",)).skipped == {LEFT_OUT: 3}
+        folder.put(name, name.encode())
+    assert folder.list_names(include=("*.wav",)) == ["a.wav", "noise/c.wav", "x/noise/d.wav"]
+    assert folder.list_names(exclude=("noise/",)) == ["a.wav", "b.mp3", "x/noise/d.wav"]
+    assert folder.list_names(exclude=("*noise/*", "b*")) == ["a.wav"]
+    assert folder.list_names("x", include=("noise/*",)) == ["x/noise/d.wav"]
+    assert folder.list_names("**/*.wav", exclude=("c.wav", "x/*")) == ["a.wav"]
+    assert folder.listing(include=("*.mp3",)).skipped == {LEFT_OUT: 3}
 
 
-def test_odd_names_are_listed_and_read(place):
+def test_odd_names_are_listed_and_read(folder):
     for name in ODD_NAMES:
-        place.put(f"sub folder/{name}", name.encode())
-    assert place.found() == sorted(f"sub folder/{name}" for name in ODD_NAMES)
-    for clip in place.listing().clips:
-        assert place.read(clip) == Path(clip.uri).name.encode()
+        folder.put(f"sub folder/{name}", name.encode())
+    assert folder.list_names() == sorted(f"sub folder/{name}" for name in ODD_NAMES)
+    for clip in folder.listing().clips:
+        assert folder.read(clip) == Path(clip.uri).name.encode()
     with_files = [
-        (clip.clips[0], clip.open) for clip in clip_recordings(place.listing().clips, place.storage)
+        (clip.clips[0], clip.open)
+        for clip in clip_recordings(folder.listing().clips, folder.storage)
     ]
     assert len(with_files) == len(ODD_NAMES)
     for name in ODD_NAMES:
         if "*" not in name:
-            assert place.found(f"sub folder/{name}") == [f"sub folder/{name}"]
+            assert folder.list_names(f"sub folder/{name}") == [f"sub folder/{name}"]
 
 
-def test_a_version_is_stable_and_changes_with_the_content(place):
-    place.put("a.wav", b"one")
-    place.put("b.wav", b"two")
-    first = place.listing().clips
-    assert place.listing().clips == first
-    assert place.listing("a.wav").clips == first[:1]
+def test_a_version_is_stable_and_changes_with_the_content(folder):
+    folder.put("a.wav", b"one")
+    folder.put("b.wav", b"two")
+    first = folder.listing().clips
+    assert folder.listing().clips == first
+    assert folder.listing("a.wav").clips == first[:1]
     time.sleep(0.01)
-    place.put("a.wav", b"ONE")
-    second = place.listing().clips
+    folder.put("a.wav", b"ONE")
+    second = folder.listing().clips
     assert [clip.uri for clip in second] == [clip.uri for clip in first]
     assert second[0].version != first[0].version
     assert second[1].version == first[1].version
     assert '"' not in first[0].version
 
 
-def test_a_clip_is_read_whole_and_in_ranges(place, monkeypatch):
+def test_a_clip_is_read_whole_and_in_ranges(folder, monkeypatch):
     monkeypatch.setattr("pipeline.io.objects.PIECE_BYTES", 1000)
     monkeypatch.setattr("pipeline.io.s3_reader.PIECE_BYTES", 1000)
     content = np.random.default_rng(0).bytes(100_003)
-    place.put("a.wav", content)
-    clip = place.clip("a.wav")
-    with open_clip(clip, place.storage, ANY_SIZE) as file:
+    folder.put("a.wav", content)
+    clip = folder.clip("a.wav")
+    with open_clip(clip, folder.storage, ANY_SIZE) as file:
         assert file.read() == content
         for start, size in ((0, 10), (99_990, 100), (5000, 0), (777, 50_000)):
             file.seek(start)
@@ -155,7 +156,7 @@ def test_a_clip_is_read_whole_and_in_ranges(place, monkeypatch):
         assert os.pread(file.fileno(), 4, 50_000) == content[50_000:50_004]
 
 
-def test_a_large_clip_goes_to_the_disk(remote, monkeypatch):
+def test_a_large_clip_is_spooled_to_disk(remote, monkeypatch):
     monkeypatch.setattr(download_module, "MEMORY_BYTES", 10)
     remote.put("a.wav", b"0123456789A")
     with open_clip(remote.clip("a.wav"), remote.storage, ANY_SIZE) as file:
@@ -166,29 +167,29 @@ def test_a_large_clip_goes_to_the_disk(remote, monkeypatch):
         assert "memfd" in os.readlink(f"/proc/self/fd/{file.fileno()}")
 
 
-def test_a_clip_that_is_gone_is_missing(place):
-    place.put("a.wav", b"one")
-    clip = place.clip("a.wav")
-    place.delete("a.wav")
+def test_a_deleted_clip_is_missing(folder):
+    folder.put("a.wav", b"one")
+    clip = folder.clip("a.wav")
+    folder.delete("a.wav")
     with pytest.raises(ClipError, match=r"a\.wav: is not there") as raised:
-        place.read(clip)
+        folder.read(clip)
     assert (raised.value.stage, raised.value.error_class) == ("read", "missing")
 
 
-def test_an_empty_clip_is_told(place):
-    place.put("a.wav", b"")
+def test_an_empty_clip_is_an_error(folder):
+    folder.put("a.wav", b"")
     with pytest.raises(ClipError, match="0 bytes") as raised:
-        place.read(place.clip("a.wav"))
+        folder.read(folder.clip("a.wav"))
     assert raised.value.error_class == "empty"
 
 
-def test_a_clip_that_is_too_large_is_told_and_the_next_goes_on(place):
+def test_a_clip_that_is_too_large_is_an_error_and_the_next_is_read(folder):
     for name, size in (("a.wav", 10), ("b.wav", 11), ("c.wav", 9)):
-        place.put(name, bytes(size))
+        folder.put(name, bytes(size))
     with pytest.raises(ClipError, match="11 bytes, more than the 10 that"):
-        open_clip(place.clip("b.wav"), place.storage, 10).__enter__()
+        open_clip(folder.clip("b.wav"), folder.storage, 10).__enter__()
     outcomes = []
-    for recording in clip_recordings(place.listing().clips, place.storage):
+    for recording in clip_recordings(folder.listing().clips, folder.storage):
         try:
             with recording.open(10) as file:
                 outcomes.append(len(file.read()))
@@ -197,20 +198,20 @@ def test_a_clip_that_is_too_large_is_told_and_the_next_goes_on(place):
     assert outcomes == [10, "too_large", 9]
 
 
-def test_a_clip_of_another_version_is_changed(place):
-    place.put("a.wav", b"one")
-    clip = place.clip("a.wav")
+def test_a_clip_of_another_version_is_changed(folder):
+    folder.put("a.wav", b"one")
+    clip = folder.clip("a.wav")
     time.sleep(0.01)
-    place.put("a.wav", b"another")
+    folder.put("a.wav", b"another")
     with pytest.raises(ClipError, match=f"version {clip.version}, now ") as raised:
-        place.read(clip)
+        folder.read(clip)
     assert raised.value.error_class == "changed"
 
 
 @pytest.mark.parametrize("size", [3, 30_000])
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_a_clip_that_changes_while_it_is_read_is_changed(remote, monkeypatch, size, pieces):
-    """Between the look at it and its bytes, whether it keeps its size or not."""
+    """The clip changes after its version was checked, with the same size or another."""
     monkeypatch.setattr("pipeline.io.objects.PIECE_BYTES", size // pieces)
     monkeypatch.setattr("pipeline.io.s3_reader.PIECE_BYTES", size // pieces)
     for other in (b"2" * size, b"2" * (size - 2), b"2" * (size + 5)):
@@ -226,28 +227,28 @@ def test_a_clip_that_changes_while_it_is_read_is_changed(remote, monkeypatch, si
         assert raised.value.error_class == "changed"
 
 
-def test_nothing_there_is_told_before_anything_starts(place):
-    place.put("a.txt", b"text")
+def test_a_source_without_recordings_is_refused(folder):
+    folder.put("a.txt", b"text")
     for source in ("nothing", "nothing.wav", "no*thing", "nothing/"):
         with pytest.raises(UsageError, match=r"no such|matches no file") as raised:
-            place.listing(source)
-        assert f"{place.root}/{source}" in str(raised.value)
+            folder.listing(source)
+        assert f"{folder.root}/{source}" in str(raised.value)
     with pytest.raises(UsageError, match=r"skipped 1 other file: \.txt 1"):
-        place.listing()
+        folder.listing()
 
 
-def test_many_are_read_in_order_whatever_is_ahead(place):
+def test_many_clips_are_read_in_order(folder):
     contents = {f"{i:03}.wav": b"%d" % i * (i + 1) for i in range(80)}
     for name, content in contents.items():
-        place.put(name, content)
+        folder.put(name, content)
     read = {}
-    for recording in clip_recordings(place.listing().clips, place.storage):
+    for recording in clip_recordings(folder.listing().clips, folder.storage):
         with recording.open(ANY_SIZE) as file:
             read[recording.clips[0].uri.rpartition("/")[2]] = file.read()
     assert list(read.items()) == list(contents.items())
 
 
-def test_clips_here_and_there_keep_their_order(remote, tmp_path):
+def test_local_and_remote_clips_keep_their_order(remote, tmp_path):
     (tmp_path / "a.wav").write_bytes(b"here")
     remote.put("b.wav", b"there")
     remote.put("gone.wav", b"x")
@@ -293,102 +294,102 @@ def _n_memfds() -> int:
 @pytest.mark.parametrize(
     ("kind", "times"), [("unavailable", 2), ("truncated", 2), ("lost", 2), ("flipped", 1)]
 )
-def test_a_store_that_fails_for_a_while_is_asked_again(faulty, kind, times):
-    behind, proxy, place = faulty
+def test_temporary_failure_of_a_store_is_retried(faulty, kind, times):
+    proxied_folder, proxy, folder = faulty
     content = np.random.default_rng(0).bytes(10_000)
-    place.put("a.wav", content)
-    clip = place.clip("a.wav")
+    folder.put("a.wav", content)
+    clip = folder.clip("a.wav")
     fault = Fault(kind, "GET", "a.wav", times)
     proxy.faults.append(fault)
-    assert behind.read(clip) == content
+    assert proxied_folder.read(clip) == content
     assert fault.seen == times
 
 
 @pytest.mark.parametrize("kind", ["unavailable", "truncated", "lost"])
-def test_a_store_that_stays_out_of_order_fails_the_shard_and_not_the_clip(faulty, kind):
-    behind, proxy, place = faulty
-    place.put("a.wav", b"content")
-    clip = place.clip("a.wav")
+def test_persistent_failure_of_a_store_fails_the_shard_and_not_the_clip(faulty, kind):
+    proxied_folder, proxy, folder = faulty
+    folder.put("a.wav", b"content")
+    clip = folder.clip("a.wav")
     proxy.faults.append(Fault(kind, "GET", "a.wav", times=1000))
     with pytest.raises(StoreError, match=r"a\.wav cannot be read: .*--store-timeout-s"):
-        behind.read(clip)
+        proxied_folder.read(clip)
 
 
-@pytest.mark.parametrize(("timeout_s", "silence_s"), [(0.5, 0.5), (2, 1), (20, 5), (600, 30)])
-def test_a_silent_request_leaves_time_for_others(timeout_s, silence_s):
-    assert Storage(timeout_s=timeout_s).silence_s == silence_s
+@pytest.mark.parametrize(("timeout_s", "read_timeout_s"), [(0.5, 0.5), (2, 1), (20, 5), (600, 30)])
+def test_read_timeout_leaves_time_for_retries(timeout_s, read_timeout_s):
+    assert Storage(timeout_s=timeout_s).read_timeout_s == read_timeout_s
 
 
-def test_a_large_file_whose_reading_stops_is_given_up(faulty):
-    _, proxy, place = faulty
-    place.put("a.wav", bytes(PIECE_BYTES + 1))
+def test_a_stalled_read_of_a_large_file_times_out(faulty):
+    _, proxy, folder = faulty
+    folder.put("a.wav", bytes(PIECE_BYTES + 1))
     storage = S3Server(proxy.url).storage(timeout_s=1.0)
     proxy.faults.append(Fault("stalled", "GET", "a.wav", times=1000))
-    found = FsspecObject(f"{place.root}/a.wav", storage)
+    found = FsspecObject(f"{folder.root}/a.wav", storage)
     with pytest.raises(StoreError, match=r"a\.wav: Read timeout .*; tried for 1 s"):
         storage.retry("a.wav", lambda: list(found.pieces()))
 
 
-def test_a_listing_is_asked_for_again(faulty):
-    behind, proxy, place = faulty
-    place.put("a.wav", b"content")
+def test_a_listing_is_retried(faulty):
+    proxied_folder, proxy, folder = faulty
+    folder.put("a.wav", b"content")
     proxy.faults.append(Fault("unavailable", "GET", "list-type=2", times=1))
-    assert behind.found() == ["a.wav"]
+    assert proxied_folder.list_names() == ["a.wav"]
     proxy.faults.append(Fault("unavailable", "GET", "list-type=2", times=1000))
     with pytest.raises(StoreError, match="cannot be listed"):
-        behind.found()
+        proxied_folder.list_names()
 
 
-def test_one_object_that_may_not_be_read_is_an_error_of_the_clip(faulty):
-    behind, proxy, place = faulty
-    place.put("a.wav", b"content")
-    clip = place.clip("a.wav")
+def test_an_object_without_read_permission_is_an_error_of_the_clip(faulty):
+    proxied_folder, proxy, folder = faulty
+    folder.put("a.wav", b"content")
+    clip = folder.clip("a.wav")
     proxy.faults += [Fault("denied", method, "a.wav", times=1000) for method in ("HEAD", "GET")]
     with pytest.raises(ClipError, match="no permission to read it") as raised:
-        behind.read(clip)
+        proxied_folder.read(clip)
     assert raised.value.error_class == "forbidden"
 
 
-def test_credentials_that_have_expired_fail_the_shard(faulty):
-    behind, proxy, place = faulty
-    place.put("a.wav", b"content")
-    clip = place.clip("a.wav")
+def test_expired_credentials_fail_the_shard(faulty):
+    proxied_folder, proxy, folder = faulty
+    folder.put("a.wav", b"content")
+    clip = folder.clip("a.wav")
     proxy.faults += [Fault("expired", method, "a.wav", times=1000) for method in ("HEAD", "GET")]
     with pytest.raises(StoreError, match="renew the credentials"):
-        behind.read(clip)
+        proxied_folder.read(clip)
 
 
-def test_a_bucket_that_may_not_be_listed_is_told(faulty):
-    behind, proxy, _ = faulty
+def test_a_bucket_without_list_permission_is_refused(faulty):
+    proxied_folder, proxy, _ = faulty
     proxy.faults.append(Fault("denied", "GET", "list-type=2", times=1000))
     with pytest.raises(UsageError, match="no permission to list it"):
-        behind.found()
+        proxied_folder.list_names()
 
 
-def test_a_bucket_that_is_not_there_is_told(faulty):
-    _, _, place = faulty
+def test_a_missing_bucket_is_refused(faulty):
+    _, _, folder = faulty
     with pytest.raises(UsageError, match=r"no such"):
-        list_sources(["s3://nosuchbucket12/x"], SourceOptions(storage=place.storage))
+        list_sources(["s3://nosuchbucket12/x"], SourceOptions(storage=folder.storage))
 
 
-def test_a_clip_ref_shows_no_secret():
+def test_repr_of_a_clip_ref_shows_no_signature():
     ref = ClipRef("https://host/a.wav", "v", read_uri="https://host/a.wav?sig=abc")
     assert "abc" not in repr(ref)
     assert ref == ClipRef("https://host/a.wav", "v")
 
 
-def test_over_http_a_server_out_of_order_is_not_a_missing_file(moto):
+def test_an_unavailable_http_server_is_not_a_missing_file(moto):
     bucket = moto.new_bucket()
-    place = remote_folder(f"{bucket}/corpus", moto.storage())
-    place.put("a b.wav", b"content")
+    folder = remote_folder(f"{bucket}/corpus", moto.storage())
+    folder.put("a b.wav", b"content")
     with fault_proxy(moto) as proxy:
         signed = moto.storage().filesystem(bucket).sign(f"{bucket}/corpus/a b.wav")
-        # The stand-in does not check what a signature is of.
+        # moto does not check signatures, so the signed URL may name the proxy.
         url = signed.replace(moto.url, proxy.url)
-        options = SourceOptions(storage=Storage(timeout_s=1.0).owning([url]))
+        options = SourceOptions(storage=Storage(timeout_s=1.0).with_own_hosts([url]))
         (clip,) = list_sources([url], options).clips
         assert clip.uri == f"{proxy.url}/{bucket.removeprefix('s3://')}/corpus/a%20b.wav"
-        assert (clip.read_uri, clip.version) == (url, place.clip("a b.wav").version)
+        assert (clip.read_uri, clip.version) == (url, folder.clip("a b.wav").version)
         with open_clip(clip, options.storage, ANY_SIZE) as file:
             assert file.read() == b"content"
         proxy.faults += [Fault("unavailable", each, "b.wav", 1000) for each in ("HEAD", "GET")]
@@ -404,20 +405,20 @@ def test_over_http_a_server_out_of_order_is_not_a_missing_file(moto):
         with pytest.raises(ClipError, match="no permission") as raised:
             open_clip(clip, options.storage, ANY_SIZE).__enter__()
         assert raised.value.error_class == "forbidden"
-    place.delete("a b.wav")
+    folder.delete("a b.wav")
     direct = dataclasses.replace(clip, read_uri=signed)
     with pytest.raises(ClipError, match="is not there"):
         open_clip(direct, options.storage, ANY_SIZE).__enter__()
 
 
-def test_spans_of_one_recording_fetch_it_once(remote, monkeypatch):
-    fetches = []
+def test_spans_of_a_recording_share_one_download(remote, monkeypatch):
+    downloads = []
 
-    def counted(ref, *rest):
-        fetches.append(ref)
+    def record_download(ref, *rest):
+        downloads.append(ref)
         return download(ref, *rest)
 
-    monkeypatch.setattr(shard_reader, "download", counted)
+    monkeypatch.setattr(shard_reader, "download", record_download)
     for name in ("a.wav", "b.wav"):
         remote.put(name, b"bytes of " + name.encode())
     spans = [
@@ -430,4 +431,4 @@ def test_spans_of_one_recording_fetch_it_once(remote, monkeypatch):
         with recording.open(ANY_SIZE) as file:
             found.append((recording.clips[0], file.read().decode()))
     assert found == [(span, f"bytes of {span.uri[-5:]}") for span in spans]
-    assert [ref.member for ref in fetches] == ["", ""]
+    assert [ref.member for ref in downloads] == ["", ""]

@@ -1,4 +1,4 @@
-"""Every store of a table keeps the same promises: whole files, one winner, one writer."""
+"""Contract of all stores of tables: whole files, one winner of a put, one writer."""
 
 import json
 import os
@@ -14,12 +14,18 @@ from pipeline.errors import UsageError
 from pipeline.table.store.lease_file import LEASES_DIR
 from pipeline.table.store.remote import RemoteStore
 from pipeline.table_layout import META_DIR, TEMP_DIR
-from tests.contracts.conftest import FOLDERS, fill, is_local, options_of, start
+from tests.contracts.conftest import (
+    FOLDERS,
+    is_local,
+    start_python,
+    storage_options_json,
+    write_file,
+)
 
 LEASE_S = 2.0
 
 
-def test_a_new_table_is_empty_and_can_be_made_twice(new_store):
+def test_a_new_table_is_empty_and_creating_it_twice_keeps_its_files(new_store):
     store = new_store()
     assert store.entries() == []
     store.create(FOLDERS)
@@ -29,10 +35,10 @@ def test_a_new_table_is_empty_and_can_be_made_twice(new_store):
     assert store.names(f"{META_DIR}/commits") == {"a.json": 2}
 
 
-def test_files_with_their_sizes(store):
-    fill(store, "clips/a", b"12345")
-    fill(store, "clips/b", b"")
-    fill(store, "clips/below/c", b"1") if not is_local(store) else None
+def test_files_are_listed_with_their_sizes(store):
+    write_file(store, "clips/a", b"12345")
+    write_file(store, "clips/b", b"")
+    write_file(store, "clips/below/c", b"1") if not is_local(store) else None
     assert store.names("clips") == {"a": 5, "b": 0}
     assert store.size("clips/a") == 5
     assert store.size("clips") is None or is_local(store)
@@ -40,7 +46,7 @@ def test_files_with_their_sizes(store):
     assert store.read("clips/b") == b""
 
 
-def test_what_is_not_there(store):
+def test_missing_files_have_no_content_and_no_size(store):
     assert store.read("clips/none") is None
     assert store.size("clips/none") is None
     assert store.names("none") == {}
@@ -50,15 +56,15 @@ def test_what_is_not_there(store):
 
 
 def test_a_deleted_file_is_gone(store):
-    fill(store, "clips/a", b"1")
+    write_file(store, "clips/a", b"1")
     for _ in range(2):
         store.delete("clips/a")
         assert store.read("clips/a") is None
         assert store.names("clips") == {}
 
 
-def test_the_new_file_appears_at_the_end_and_whole(store):
-    fill(store, "clips/a", b"old")
+def test_a_replaced_file_appears_whole_at_the_end_of_the_block(store):
+    write_file(store, "clips/a", b"old")
     with store.replacing("clips/a") as path:
         path.write_bytes(b"newer")
         assert store.read("clips/a") == b"old"
@@ -69,14 +75,14 @@ def test_the_new_file_appears_at_the_end_and_whole(store):
 
 @pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
 def test_an_error_leaves_the_old_file_and_no_temporary_one(store, error, tmp_path, monkeypatch):
-    fill(store, "clips/a", b"old")
+    write_file(store, "clips/a", b"old")
     (tmp_path / "temp").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
 
     def fail_half_way(name):
         with store.replacing(name) as path:
             path.write_bytes(b"half")
-            # A remote store's file has no name, so that a kill leaves none either.
+            # The temporary file of a remote store has no name, so a killed run leaves none either.
             assert not list((tmp_path / "temp").iterdir())
             raise error
 
@@ -89,7 +95,7 @@ def test_an_error_leaves_the_old_file_and_no_temporary_one(store, error, tmp_pat
     assert not list((tmp_path / "temp").iterdir())
 
 
-def test_what_is_written_can_be_read_back_before_it_is_put_in_place(store):
+def test_a_replacement_can_be_read_back_within_the_block(store):
     with store.replacing("clips/a") as path:
         path.write_bytes(b"first")
         assert path.read_bytes() == b"first"
@@ -98,8 +104,8 @@ def test_what_is_written_can_be_read_back_before_it_is_put_in_place(store):
 
 
 def test_any_part_of_a_file_can_be_read(store):
-    content = bytes(range(256)) * 12_288  # 3 MiB, more than is asked for at once
-    fill(store, "clips/a", content)
+    content = bytes(range(256)) * 12_288  # 3 MiB, more than a single request reads
+    write_file(store, "clips/a", content)
     with store.open("clips/a") as file:
         assert file.size() == len(content)
         file.seek(len(content) - 10)
@@ -110,36 +116,40 @@ def test_any_part_of_a_file_can_be_read(store):
         assert file.read() == content
 
 
-def test_a_file_is_no_place_for_a_table(new_store, store):
-    above = type(store)
-    fill(store, "clips/a", b"1")
+def test_a_location_below_a_file_is_refused(new_store, store):
+    store_class = type(store)
+    write_file(store, "clips/a", b"1")
     location = store.locate("clips/a")
-    inside = above(location, store._client._storage) if above is RemoteStore else above(location)
+    inside = (
+        store_class(location, store._client._storage)
+        if store_class is RemoteStore
+        else store_class(location)
+    )
     with pytest.raises(UsageError, match="is a file"):
         inside.entries()
 
 
-def test_the_second_writer_is_refused(store):
+def test_a_second_put_if_absent_is_refused(store):
     assert store.put_if_absent("clips/a", b"first")
     assert not store.put_if_absent("clips/a", b"second")
     assert store.read("clips/a") == b"first"
 
 
-def test_one_of_sixteen_threads_wins(new_store, store):
+def test_one_of_sixteen_threads_wins_a_put(new_store, store):
     if not store.has_conditional_put:
-        pytest.skip("promises nothing of the kind")
+        pytest.skip("the store has no conditional put, or belongs to one process")
     barrier = threading.Barrier(16)
     stores = [new_store() for _ in range(16)]
 
     def put(n):
         barrier.wait()
-        return stores[n].put_if_absent(f"clips/{turn}", b"%d" % n)
+        return stores[n].put_if_absent(f"clips/{round_}", b"%d" % n)
 
     with ThreadPoolExecutor(16) as threads:
-        for turn in range(5):
+        for round_ in range(5):
             won = list(threads.map(put, range(16)))
             assert won.count(True) == 1
-            assert store.read(f"clips/{turn}") == b"%d" % won.index(True)
+            assert store.read(f"clips/{round_}") == b"%d" % won.index(True)
 
 
 PUT = """
@@ -155,10 +165,12 @@ print([i for i in range(20) if store.put_if_absent(f"clips/{i}", n.encode())])
 """
 
 
-def test_one_of_four_processes_wins(store):
+def test_one_of_four_processes_wins_a_put(store):
     if not store.has_conditional_put or store.location.startswith("memory:"):
-        pytest.skip("promises nothing of the kind")
-    processes = [start(PUT, store.location, options_of(store), n) for n in range(4)]
+        pytest.skip("the store has no conditional put, or belongs to one process")
+    processes = [
+        start_python(PUT, store.location, storage_options_json(store), n) for n in range(4)
+    ]
     for process in processes:
         assert process.stdout.readline() == "ready\n"
     for process in processes:
@@ -173,7 +185,7 @@ def test_one_of_four_processes_wins(store):
 def test_the_lock_refuses_a_second_writer_and_is_free_afterwards(new_store, store):
     holder, other = new_store(lease_s=LEASE_S), new_store(lease_s=LEASE_S)
     with holder.lock():
-        fill(holder, "clips/being written", b"1")
+        write_file(holder, "clips/being written", b"1")
         with (
             pytest.raises(UsageError, match=r"another run is writing to it.*stop it"),
             other.lock(),
@@ -192,26 +204,26 @@ def test_the_lock_is_free_again_after_an_error(new_store, store):
         pass
 
 
-def test_who_holds_the_lock_can_be_asked_and_nothing_changes_by_it(new_store, store):
-    asking = new_store()
-    assert asking.writer() is None
+def test_writer_returns_the_holder_of_the_lock_and_changes_nothing(new_store, store):
+    observer = new_store()
+    assert observer.writer() is None
     with store.lock():
         before = store.names(META_DIR), store.names(LEASES_DIR)
-        holder = asking.writer()
+        holder = observer.writer()
         assert (holder.host, holder.pid) == (socket.gethostname(), os.getpid())
         assert (store.names(META_DIR), store.names(LEASES_DIR)) == before
-    assert asking.writer() is None
+    assert observer.writer() is None
 
 
-def test_the_lock_clears_what_a_killed_run_left(store):
-    fill(store, f"{TEMP_DIR}/{uuid.uuid4().hex}", b"1")
-    fill(store, f"{TEMP_DIR}/clips_{uuid.uuid4().hex}.parquet.a1_b2c3d", b"1")
-    fill(store, f"{TEMP_DIR}/a person's file", b"1")
+def test_the_lock_deletes_temporary_files_of_killed_runs(store):
+    write_file(store, f"{TEMP_DIR}/{uuid.uuid4().hex}", b"1")
+    write_file(store, f"{TEMP_DIR}/clips_{uuid.uuid4().hex}.parquet.a1_b2c3d", b"1")
+    write_file(store, f"{TEMP_DIR}/a person's file", b"1")
     with store.lock():
         assert store.names(TEMP_DIR) == {"a person's file": 1}
 
 
-def test_a_store_says_whether_it_refuses_to_overwrite(store):
+def test_a_store_without_conditional_put_has_a_note(store):
     expects = not store.location.startswith("file:")
     assert store.has_conditional_put is expects
     assert [("no conditional put" in note) for note in store.notes()] == [True] * (not expects)

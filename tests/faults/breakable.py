@@ -1,7 +1,7 @@
-"""A Ray cluster of several nodes, all on this machine, whose parts can be broken one by one.
+"""A Ray cluster of several nodes on this machine, whose parts tests can break.
 
-Its GPUs are there for Ray alone. The decoders read by a stand-in for libsndfile, which does what
-`BreakableCluster.faults` says of a file's name: kill its process, say, or use up memory.
+Its GPUs exist only for Ray's scheduling. A module that replaces `soundfile` in the decoders causes
+the faults that `BreakableCluster.set_faults` sets by file name, such as the death of its process.
 """
 
 import contextlib
@@ -22,8 +22,8 @@ from ray.cluster_utils import Cluster
 from tests.servers import free_port
 from tests.support import children
 
-# A node's loss is noticed within a second or two, not half a minute.
-NOTICED_SOON = {
+# Ray's settings that detect the loss of a node within seconds instead of half a minute.
+FAST_NODE_FAILURE_DETECTION = {
     "health_check_initial_delay_ms": 0,
     "health_check_period_ms": 500,
     "health_check_timeout_ms": 5000,
@@ -31,8 +31,9 @@ NOTICED_SOON = {
 }
 STORE_BYTES = 150 << 20
 
-# The first decoder to meet `wait` says who it is, and waits to be killed; it harms no other.
-DECODER = """
+# Module `soundfile` of the decoders. The first decoder that meets `wait` writes its process id to a
+# file and waits to be killed; decoders that meet it later go on.
+SOUNDFILE_MODULE = """
 import importlib.machinery, importlib.util, json, os, pathlib, signal, sys, time
 
 import numpy
@@ -77,32 +78,32 @@ class SoundFile(real.SoundFile):
 
 
 class BreakableCluster:
-    """A head, which has neither CPU nor GPU, and nodes with one of each.
+    """A head node without CPU and GPU, and nodes with a CPU and a GPU each.
 
     Args:
-        n_nodes: beside the head.
-        site: a folder for the stand-in.
-        env: of all of its processes.
+        n_nodes: Number of nodes besides the head.
+        site: Folder for the module that replaces `soundfile`.
+        env: Environment variables of all processes of the cluster.
     """
 
     def __init__(self, n_nodes: int, site: Path, env: Mapping[str, str] | None = None) -> None:
         self._site = site
         self._env = env or {}
-        (site / "soundfile.py").write_text(DECODER)
-        self.faults({})
+        (site / "soundfile.py").write_text(SOUNDFILE_MODULE)
+        self.set_faults({})
         self._cluster = Cluster()
-        # Not pytest's folder: the names of Ray's sockets would be too long.
+        # In pytest's folder, the paths of Ray's sockets would be too long.
         self._folder = tempfile.mkdtemp(prefix="ray-")
         self._start(
             temp_dir=self._folder,
             num_cpus=0,
             include_dashboard=True,
             dashboard_port=0,
-            dashboard_agent_listen_port=free_port(),  # else every cluster here wants the same
-            _system_config=NOTICED_SOON,
+            dashboard_agent_listen_port=free_port(),  # the default is used by every cluster here
+            _system_config=FAST_NODE_FAILURE_DETECTION,
         )
-        # A job joins the cluster that this file in Ray's folder names; in the folder that all
-        # clusters of this machine share, it would name whichever was started last.
+        # A job joins the cluster that this file in Ray's folder names. All clusters of this machine
+        # share Ray's default folder, where the file names the cluster that was started last.
         write_ray_address(self.address, self._folder)
         for _ in range(n_nodes):
             self.add_node()
@@ -113,22 +114,22 @@ class BreakableCluster:
 
     @property
     def dashboard(self) -> str:
-        """Where jobs are submitted."""
+        """URL of the dashboard, to which jobs are submitted."""
         return f"http://{self._cluster.webui_url}"
 
     @property
     def nodes(self) -> list[Node]:
-        """Those that can be removed."""
+        """Nodes that can be removed, which are all but the head."""
         return sorted(self._cluster.worker_nodes, key=lambda node: node.unique_id)
 
-    def faults(self, by_name: Mapping[str, str]) -> None:
-        """From now on, what the decoders meet in which files."""
+    def set_faults(self, by_name: Mapping[str, str]) -> None:
+        """Set the faults of decoders by file name: segfault, sigkill, wait or memory."""
         (self._site / "waiting").unlink(missing_ok=True)
         (self._site / "new.json").write_text(json.dumps(by_name))
         (self._site / "new.json").replace(self._site / "faults.json")
 
-    def waiting(self) -> tuple[psutil.Process, str] | None:
-        """The decoder that has met a `wait`, and in which file."""
+    def find_waiting_decoder(self) -> tuple[psutil.Process, str] | None:
+        """Return the decoder that waits at a `wait` fault, and the name of its file."""
         try:
             pid, name = (self._site / "waiting").read_text().split()
             return psutil.Process(int(pid)), name
@@ -138,20 +139,20 @@ class BreakableCluster:
     def actors(self) -> list[psutil.Process]:
         return children(os.getpid(), "ray::EmbedActor")
 
-    def node_of(self, pid: int) -> Node:
-        """The node that a worker's process runs on."""
+    def find_node(self, pid: int) -> Node:
+        """Return the node of a worker process."""
         above = {each.pid for each in psutil.Process(pid).parents()}
-        return next(node for node in self.nodes if _raylet(node) in above)
+        return next(node for node in self.nodes if _raylet_pid(node) in above)
 
     def add_node(self) -> None:
         self._start(num_cpus=1, num_gpus=1)
 
     def remove_node(self, node: Node) -> None:
-        """All of its processes at once, as if the machine had lost its power."""
+        """Kill all processes of a node at once, as if the machine had lost its power."""
         self._cluster.remove_node(node, allow_graceful=False)
 
-    def count_logged(self, text: str) -> int:
-        """Lines with a text in the logs of Ray's own processes, workers and drivers."""
+    def count_in_logs(self, text: str) -> int:
+        """Count the occurrences of a text in the logs of Ray's processes, workers and drivers."""
         logs = Path(self._cluster.head_node.get_logs_dir_path())
         files = [each for each in logs.iterdir() if each.is_file()]
         return sum(each.read_bytes().count(text.encode()) for each in files)
@@ -168,7 +169,7 @@ class BreakableCluster:
             self._cluster.add_node(object_store_memory=STORE_BYTES, **options)
 
 
-def _raylet(node: Node) -> int:
+def _raylet_pid(node: Node) -> int:
     return node.all_processes["raylet"][0].process.pid
 
 

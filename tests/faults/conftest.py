@@ -1,11 +1,11 @@
-"""The corpus that the fault suite is played on."""
+"""Fixtures of the fault suite."""
 
 import pytest
 
-from tests.faults.aftermath import Corpus, write_corpus
+from tests.faults.corpus import Corpus, write_corpus
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory) -> Corpus:
-    """27 recordings of a few seconds, one of them broken: nine shards."""
+    """A corpus of nine shards: 27 recordings of a few seconds, one of them broken."""
     return write_corpus(tmp_path_factory.mktemp("corpus"), 27)

@@ -1,6 +1,6 @@
-"""A run whose decoders find the disk full on the nodes that an environment variable marks.
+"""A run whose decoders fail with a full disk on nodes that have an environment variable.
 
-A module of its own, as Ray's workers import it.
+It is a module of its own because Ray's workers import it.
 """
 
 import os
@@ -14,11 +14,12 @@ from jobs.worker.run_model import Decode
 from pipeline.errors import HostError
 from pipeline.stream.events import Event
 
-MARK = "DISK_OF_THIS_NODE_IS_FULL"
+# Environment variable that marks a node with a full disk.
+FULL_DISK_VARIABLE = "DISK_OF_THIS_NODE_IS_FULL"
 
 
 class RunWithFullDisks(NullRun):
-    """A run without decoders and model, and with full disks."""
+    """A run without decoders and model, in which some nodes have full disks."""
 
     @property
     def decode(self) -> Decode:
@@ -26,6 +27,6 @@ class RunWithFullDisks(NullRun):
 
 
 def decode_unless_full(*args: Any) -> Iterator[list[Event]]:
-    if os.environ.get(MARK):
+    if os.environ.get(FULL_DISK_VARIABLE):
         raise fault_here(HostError("no space left in /tmp (TMPDIR)"))
     yield from synthetic_packets(*args)

@@ -1,8 +1,9 @@
-"""Minutes of everything at once: `make soak`, SOAK_S seconds long, SOAK_SEED to have it again.
+"""Soak test: random faults for SOAK_S seconds, run by `make soak`.
 
-One table after the other is made by the real command on a cluster of several nodes, while its
-actors, decoders, nodes and drivers are killed or stand still, and while Ray's own calls fail at
-random. A command that was killed, or that has given up shards, is run again at once, as people do.
+The command makes one table after the other on a cluster of several nodes. Meanwhile actors,
+decoders, nodes and drivers are killed or suspended, and Ray's own calls fail at random. A command
+that was killed or has given up shards is run again at once. SOAK_SEED repeats the faults of an
+earlier test, but not their exact timing.
 """
 
 import contextlib
@@ -18,18 +19,18 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.faults.aftermath import OPTIONS, Corpus, assert_nothing_lost, write_corpus
 from tests.faults.breakable import BreakableCluster, breakable_cluster
+from tests.faults.corpus import OPTIONS, Corpus, assert_nothing_lost, write_corpus
 from tests.support import kill_session, n_commits, start_passtream, wait_until
 
 DURATION_S = float(os.environ.get("SOAK_S", "600"))
 N_NODES, N_CLIPS = 3, 75
-SILENCE_S = 15
-LONGEST_WAIT_S = 10
-MOST_BREAKS = 8  # of a run, which is then let alone: something has to get done
+ACTOR_TIMEOUT_S = 15
+MAX_WAIT_S = 10
+MAX_FAULTS = 8  # per run; then the run continues without faults, so that it makes progress
 RUN_LIMIT_S = 300
 OK, SHARD_FAILED = 0, 3
-# In percent of Ray's calls: not sent, sent and not heard of again, answered and the answer lost.
+# Percentage of Ray's calls that are not sent, that fail in flight, and whose response is lost.
 RPC_FAULTS = {"req_failure_prob": 1, "in_flight_failure_prob": 1, "resp_failure_prob": 1}
 ENV = {"RAY_testing_rpc_failure": json.dumps({"*": {"num_failures": -1, **RPC_FAULTS}})}
 
@@ -38,7 +39,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(DURATION_S + 3600)]
 
 @dataclass
 class Soak:
-    """What is broken, at random, and how often it has been."""
+    """The random faults, and the count of each kind."""
 
     cluster: BreakableCluster
     corpus: Corpus
@@ -46,14 +47,15 @@ class Soak:
     counts: Counter[str] = field(default_factory=Counter)
 
     def make_table(self, folder: Path) -> None:
-        """Run the command until the table is whole."""
+        """Run the command again and again until the table is complete."""
         table, code, n_runs = folder / "table", None, 0
-        # At a clip at which two decoders die, nobody tries again: no clip is hit twice.
-        clips = sorted(Path(uri).name for uri in self.corpus.calm)
+        # A clip that kills two decoders becomes an error row, so each clip is used only once.
+        clips = sorted(Path(uri).name for uri in self.corpus.expected)
         while code != OK:
             n_runs += 1
             log = folder / f"log-{n_runs}"
-            options = (*OPTIONS, "--address", self.cluster.address, "--actor-timeout-s", SILENCE_S)
+            address, timeout = self.cluster.address, ("--actor-timeout-s", ACTOR_TIMEOUT_S)
+            options = (*OPTIONS, "--address", address, *timeout)
             run = start_passtream("embed", self.corpus.folder, table, *options, log=log, env=ENV)
             try:
                 code = self._disturb(run, clips)
@@ -63,7 +65,7 @@ class Soak:
             finally:
                 kill_session(run)
             self.counts["runs"] += 1
-            self.counts["retries"] += log.read_text().count("trying again")
+            self.counts["retries"] += log.read_text().count("retrying")
             self.counts["shards given up"] += log.read_text().count("given up")
             assert code in (OK, SHARD_FAILED, -9), log.read_text()
         assert_nothing_lost(table, self.corpus)
@@ -75,10 +77,10 @@ class Soak:
         return ", ".join(f"{name} {n}" for name, n in sorted(self.counts.items()))
 
     def _disturb(self, run, clips: list[str]) -> int:
-        """Break something every few seconds, for a while; the run's exit code."""
-        breaks = [self._kill_actor, self._stop_actor, self._kill_decoder, self._lose_node]
+        """Cause a fault every few seconds, for a while; return the exit code of the run."""
+        faults = [self._kill_actor, self._suspend_actor, self._kill_decoder, self._lose_node]
         limit = time.monotonic() + RUN_LIMIT_S
-        for _ in range(self.rng.randint(0, MOST_BREAKS)):
+        for _ in range(self.rng.randint(0, MAX_FAULTS)):
             _sleep(run, self.rng.uniform(0, 5))
             if run.poll() is not None:
                 break
@@ -87,7 +89,7 @@ class Soak:
                 self.counts["drivers killed"] += 1
                 break
             with contextlib.suppress(psutil.NoSuchProcess):
-                self.rng.choice(breaks)(run, clips)
+                self.rng.choice(faults)(run, clips)
         return run.wait(timeout=max(0, limit - time.monotonic()))
 
     def _kill_actor(self, run, clips: list[str]) -> None:
@@ -96,31 +98,31 @@ class Soak:
             self.counts["actors killed"] += 1
 
     def _actors(self, run) -> list[psutil.Process]:
-        _sleep(run, LONGEST_WAIT_S, until=self.cluster.actors)
+        _sleep(run, MAX_WAIT_S, until=self.cluster.actors)
         return self.cluster.actors()
 
-    def _stop_actor(self, run, clips: list[str]) -> None:
+    def _suspend_actor(self, run, clips: list[str]) -> None:
         if actors := self._actors(run):
             actor = self.rng.choice(actors)
             actor.suspend()
             try:
-                _sleep(run, self.rng.uniform(1, 2 * SILENCE_S))
+                _sleep(run, self.rng.uniform(1, 2 * ACTOR_TIMEOUT_S))
             finally:
                 actor.resume()
-            self.counts["actors stopped"] += 1
+            self.counts["actors suspended"] += 1
 
     def _kill_decoder(self, run, clips: list[str]) -> None:
-        """The next one that begins one of the clips."""
-        self.cluster.faults(dict.fromkeys(clips, "wait"))
+        """Kill the next decoder that opens one of the clips."""
+        self.cluster.set_faults(dict.fromkeys(clips, "wait"))
         try:
-            _sleep(run, LONGEST_WAIT_S, until=self.cluster.waiting)
-            if found := self.cluster.waiting():
+            _sleep(run, MAX_WAIT_S, until=self.cluster.find_waiting_decoder)
+            if found := self.cluster.find_waiting_decoder():
                 decoder, clip = found
                 decoder.kill()
                 clips.remove(clip)
                 self.counts["decoders killed"] += 1
         finally:
-            self.cluster.faults({})
+            self.cluster.set_faults({})
 
     def _lose_node(self, run, clips: list[str]) -> None:
         self.cluster.remove_node(self.rng.choice(self.cluster.nodes))
@@ -130,7 +132,7 @@ class Soak:
 
 
 def _sleep(run, seconds: float, until: Callable[[], object] = lambda: False) -> None:
-    """For so long, or to the end of the run."""
+    """Sleep for `seconds`, but not beyond the end of the run or until `until` is true."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and run.poll() is None and not until():
         time.sleep(0.05)
@@ -142,12 +144,12 @@ def test_soak(tmp_path_factory):
     corpus = write_corpus(tmp_path_factory.mktemp("corpus"), N_CLIPS)
     with breakable_cluster(N_NODES, tmp_path_factory.mktemp("site"), ENV) as cluster:
         soak = Soak(cluster, corpus, random.Random(seed))
-        began = time.monotonic()
+        began_s = time.monotonic()
         try:
-            while time.monotonic() < began + DURATION_S:
+            while time.monotonic() < began_s + DURATION_S:
                 soak.make_table(tmp_path_factory.mktemp("round"))
             wait_until(lambda: not cluster.actors())
         finally:
-            seconds = time.monotonic() - began
-            soak.counts["Ray's calls failed"] = cluster.count_logged("Inject RPC")
+            seconds = time.monotonic() - began_s
+            soak.counts["Ray's calls failed"] = cluster.count_in_logs("Inject RPC")
             print(f"SOAK_SEED={seed}, {seconds:.0f} s: {soak.summary()}", flush=True)

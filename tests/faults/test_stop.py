@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: out within ten seconds, exit code 130, and nothing half-done counts."""
+"""SIGTERM and Ctrl-C end a run within ten seconds with exit code 130, and keep its commits."""
 
 import os
 import signal
@@ -28,35 +28,35 @@ def corpus(tmp_path_factory):
     return folder
 
 
-def _to_process(process, number):
+def _signal_process(process, number):
     process.send_signal(number)
 
 
-def _to_group(process, number):
-    """As a terminal does on Ctrl-C: every process of the foreground group gets it."""
+def _signal_group(process, number):
+    """Signal every process of the group, as a terminal does on Ctrl-C."""
     os.killpg(process.pid, number)
 
 
 @pytest.mark.parametrize(
-    ("where", "number", "send"),
+    ("runner", "number", "send"),
     [
-        pytest.param("--on-ray", signal.SIGTERM, _to_process, marks=pytest.mark.slow),
-        ("--on-ray", signal.SIGINT, _to_group),
-        ("--in-process", signal.SIGTERM, _to_process),
-        ("--in-process", signal.SIGINT, _to_group),
+        pytest.param("--on-ray", signal.SIGTERM, _signal_process, marks=pytest.mark.slow),
+        ("--on-ray", signal.SIGINT, _signal_group),
+        ("--in-process", signal.SIGTERM, _signal_process),
+        ("--in-process", signal.SIGINT, _signal_group),
     ],
 )
-def test_stops_in_time_with_130(where, number, send, corpus, tmp_path):
+def test_signal_stops_a_run_in_time_with_exit_code_130(runner, number, send, corpus, tmp_path):
     table, log = tmp_path / "table", tmp_path / "log"
-    process = start_passtream("embed", corpus, table, *OPTIONS, where, log=log)
+    process = start_passtream("embed", corpus, table, *OPTIONS, runner, log=log)
     try:
         wait_until(lambda: n_commits(table) >= 2)
-        below = children(process.pid)
-        told = time.monotonic()
+        descendants = children(process.pid)
+        signalled_s = time.monotonic()
         send(process, number)
         assert process.wait(timeout=60) == 130, log.read_text()
-        assert time.monotonic() - told < LIMIT_S
-        wait_until(lambda: not any(each.is_running() for each in below), timeout_s=10)
+        assert time.monotonic() - signalled_s < LIMIT_S
+        wait_until(lambda: not any(each.is_running() for each in descendants), timeout_s=10)
     finally:
         kill_session(process)
     assert "stopped; what is committed stays" in log.read_text()

@@ -1,7 +1,7 @@
-"""Ten hours of timestamps are 3.7 GB of rows; they reach the disk without ever being in memory.
+"""Memory does not grow with the number of timestamps, as their rows are streamed to disk.
 
-The model is a stand-in of the real one's width, as a real one would take a night here; decoding,
-windows, rows, files and `verify` are the real ones.
+Ten hours of timestamps are 3.7 GB of rows. A fake model gives embeddings of the real width, as a
+real model would take a night; decoding, windows, rows, files and `verify` are real.
 """
 
 import multiprocessing
@@ -27,7 +27,7 @@ from pipeline.table.table import Table
 RATE_HZ = 8_000
 HOURS = (1, 10)
 WIDTH = 1295
-MOST_GROWTH_BYTES = 100e6
+MAX_GROWTH_BYTES = 100e6
 SPEC = TableSpec(
     routes=(Route("statistics", 10.0, "random:0", "0" * 64, 320),),
     min_samples=4801,
@@ -51,7 +51,7 @@ class Outputs:
 
 
 class WideModel:
-    """Numbers of the right shape, at little cost."""
+    """A fake model with cheap outputs of the real shape."""
 
     fidelity = None
 
@@ -70,7 +70,7 @@ class WideModel:
 
 
 def _write_flac(path, hours):
-    """A minute of noise over and over."""
+    """Write a recording that repeats a minute of noise."""
     minute = np.random.default_rng(0).normal(0, 0.1, 60 * RATE_HZ).astype(np.float32)
     with soundfile.SoundFile(path, "w", RATE_HZ, 1, "PCM_16") as file:
         for _ in range(hours * 60):
@@ -92,7 +92,7 @@ def _embed_and_verify(folder, hours, result):
     result.put((record.rows["timestamps"], report.problems, embedded, verified))
 
 
-def test_memory_does_not_follow_the_timestamps(tmp_path):
+def test_memory_does_not_grow_with_the_timestamps(tmp_path):
     context = multiprocessing.get_context("spawn")
     peaks = []
     for hours in HOURS:
@@ -101,11 +101,11 @@ def test_memory_does_not_follow_the_timestamps(tmp_path):
         process.start()
         n_rows, problems, *peak = result.get(timeout=800)
         process.join()
-        # One every 50 ms, and one at the end
+        # There is a timestamp every 50 ms, and one at the end.
         assert (n_rows, problems) == (hours * 3600 * 20 + 1, [])
         peaks.append(peak)
         files = list((tmp_path / f"table-{hours}" / "timestamps").glob("*.parquet"))
         assert sum(pq.read_metadata(file).num_rows for file in files) == n_rows
     print([f"{bytes_ / 1e6:.0f} MB" for peak in peaks for bytes_ in peak])
     for short, long in zip(*peaks, strict=True):
-        assert long - short < MOST_GROWTH_BYTES
+        assert long - short < MAX_GROWTH_BYTES

@@ -1,7 +1,7 @@
-"""What must hold for any file at all: the checks of the fuzzer, one file at a time.
+"""Checks of the fuzzer: the invariants that hold for every file, damaged or not.
 
-Opening, listing, planning and decoding a file ends in rows or in errors of passtream's own; nothing
-else is opened, written or sent; and the plan says what decoding finds, or that it is not sure.
+Listing, planning and decoding a file gives rows or passtream's own errors. No other file is written
+and nothing is sent over the network. The plan agrees with decoding, or marks its result as inexact.
 """
 
 import dataclasses
@@ -36,16 +36,16 @@ SPEC = TableSpec(
     max_clip_s=3600.0,
 )
 MEMORY_BYTES = 512 << 20
-"""Memory that one step of a decoder may take here."""
+"""Memory limit of a decoder call, in bytes."""
 _RULE = dataclasses.replace(
     SPEC.decode_rule,
     limits=dataclasses.replace(SPEC.decode_rule.limits, decoder_memory_bytes=MEMORY_BYTES),
 )
 _STORAGE = Storage((), rules=HostRules(("nowhere.invalid",)))
-"""No host may be named: a damaged list must send nothing anywhere."""
-_MPEG_FRAME = 2304
-"""Samples at 32 kHz of an MP3's frame at 16 kHz: some tags count their own frame, so that one frame
-less than the count is not told."""
+"""Storage without permitted hosts, so that a damaged list cannot cause requests."""
+_MP3_FRAME_SAMPLES = 2304
+"""Length of a 16 kHz MP3 frame, in samples at 32 kHz. Some tags count their own frame, so a length
+that is one frame shorter than the count is not reported."""
 _ONLY_DECODING_SHOWS = {
     "changed",
     "damaged_container",
@@ -59,18 +59,18 @@ _ONLY_DECODING_SHOWS = {
     "truncated",
     "undecodable",
 }
-"""Classes of errors that a header may give no sign of."""
+"""Error classes that may show only in decoding, and not in the header."""
 
 
 class FaultError(AssertionError):
-    """Something that must hold does not."""
+    """A violated invariant."""
 
 
 class Watch:
-    """Records what this process opens for writing and sends, through Python's audit events.
+    """A recorder of files opened for writing and of network use, through Python's audit events.
 
     Args:
-        folder: Where the damaged files lie; files may be read there.
+        folder: Folder of the damaged files, where writing is permitted.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -78,9 +78,9 @@ class Watch:
         self._roots = tuple(
             os.path.realpath(root) for root in (folder, tempfile.gettempdir(), "/dev/null")
         )
-        sys.addaudithook(self._see)
+        sys.addaudithook(self._record)
 
-    def _see(self, event: str, args: tuple[object, ...]) -> None:
+    def _record(self, event: str, args: tuple[object, ...]) -> None:
         if event in ("socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo"):
             self.faults.append(f"{event} {args[1:]}")
         elif event in ("subprocess.Popen", "os.system", "os.exec"):
@@ -92,17 +92,18 @@ class Watch:
 
 
 def check_file(path: Path, watch: Watch) -> str:
-    """Take one file from its listing to its windows, and from its headers to its plan.
+    """List, decode and plan a file, and check the invariants.
 
     Args:
         path: The file.
-        watch: What the process did meanwhile.
+        watch: Recorder of the process.
 
     Returns:
-        What became of it: `rows`, an error class, or `refused`.
+        The most frequent outcome of its clips: `rows` or an error class; `refused` if the file was
+        refused as a source, `nothing` if it has no clips.
 
     Raises:
-        FaultError: What must hold does not.
+        FaultError: An invariant is violated.
     """
     watch.faults.clear()
     try:
@@ -111,21 +112,21 @@ def check_file(path: Path, watch: Watch) -> str:
         if "\n" in str(error):
             raise FaultError(f"a message of several lines: {error}") from error
         return "refused"
-    ends = list(_embedded(listing))
-    planned = list(_planned(listing))
+    ends = list(_decode(listing))
+    planned = list(_plan(listing))
     if watch.faults:
         raise FaultError("; ".join(watch.faults))
     if bad := [end for end in ends if isinstance(end, ClipFailed) and end.error_class == INTERNAL]:
         raise FaultError(bad[0].message)
     if any(plan.error == INTERNAL for plan in planned):
-        raise FaultError("the plan met an error that nobody foresaw")
-    _compare(planned, ends, _MPEG_FRAME if _is_mpeg(path) else 0)
+        raise FaultError("the plan met an unforeseen error")
+    _compare(planned, ends, _MP3_FRAME_SAMPLES if _is_mp3(path) else 0)
     classes = Counter(end.error_class if isinstance(end, ClipFailed) else "rows" for end in ends)
     return classes.most_common(1)[0][0] if classes else "nothing"
 
 
-def _embedded(listing: Listing) -> Iterator[ClipDone | ClipFailed]:
-    """Yield the end of each clip, as the decode side of a run has it."""
+def _decode(listing: Listing) -> Iterator[ClipDone | ClipFailed]:
+    """Decode a listing as a run does; yield the last event of each clip."""
     streams = [clip_recordings(listing.clips, _STORAGE)] if listing.clips else []
     streams += [container_recordings(container, _STORAGE) for container in listing.containers]
     for recordings in streams:
@@ -142,7 +143,7 @@ def _embedded(listing: Listing) -> Iterator[ClipDone | ClipFailed]:
             raise FaultError(f"{n_started} clips were started and {n_ended} ended")
 
 
-def _planned(listing: Listing) -> Iterator[ClipEstimate]:
+def _plan(listing: Listing) -> Iterator[ClipEstimate]:
     for ref in listing.clips:
         yield from estimate_clips(lazy_recording((ref,), _STORAGE), SPEC, MEMORY_BYTES)
     for container in listing.containers:
@@ -151,7 +152,7 @@ def _planned(listing: Listing) -> Iterator[ClipEstimate]:
             yield from estimate_clips(recording, SPEC, MEMORY_BYTES)
 
 
-def _is_mpeg(path: Path) -> bool:
+def _is_mp3(path: Path) -> bool:
     with path.open("rb") as file:
         try:
             return estimate_mp3_length(file) is not None
@@ -162,21 +163,23 @@ def _is_mpeg(path: Path) -> bool:
 def _compare(
     planned: list[ClipEstimate], ends: list[ClipDone | ClipFailed], tolerance: int
 ) -> None:
-    """See that the plan says what decoding found, or that only decoding can show it.
+    """Raise FaultError if the plan and decoding differ in what a header can show.
 
     Args:
-        planned: What the plan says of each clip.
-        ends: What decoding found, in the same order.
-        tolerance: Samples at 32 kHz by which an exact length may differ.
+        planned: Estimate of each clip by the plan.
+        ends: Last event of each clip in decoding, in the same order.
+        tolerance: Permitted difference of exact lengths, in samples at 32 kHz.
     """
     if len(planned) != len(ends):
-        if any(isinstance(end, ClipFailed) and end.error_class in _OF_CONTAINERS for end in ends):
+        if any(
+            isinstance(end, ClipFailed) and end.error_class in _CONTAINER_ERRORS for end in ends
+        ):
             return
         raise FaultError(f"the plan has {len(planned)} clips, decoding {len(ends)}")
     for plan, end in zip(planned, ends, strict=True):
         if isinstance(end, ClipDone):
             if plan.error and plan.error != "unknown_length" and plan.is_exact:
-                raise FaultError(f"the plan says {plan.error}, decoding gives rows")
+                raise FaultError(f"the plan predicts {plan.error}, decoding gives rows")
             is_known = plan.is_exact and not plan.error and not end.decoded_short
             if is_known and abs(plan.n_samples - end.n_samples) > tolerance:
                 raise FaultError(f"the plan has {plan.n_samples} samples, not {end.n_samples}")
@@ -184,7 +187,9 @@ def _compare(
             plan.error not in (end.error_class, "unknown_length")
             and end.error_class not in _ONLY_DECODING_SHOWS
         ):
-            raise FaultError(f"the plan says {plan.error or 'rows'}, decoding {end.error_class}")
+            raise FaultError(
+                f"the plan predicts {plan.error or 'rows'}, decoding gives {end.error_class}"
+            )
 
 
-_OF_CONTAINERS = {"damaged_container", "changed"}
+_CONTAINER_ERRORS = {"damaged_container", "changed"}

@@ -1,4 +1,4 @@
-"""Small sound files of every kind that passtream reads: what the fuzzer begins with."""
+"""Small intact files of every kind that passtream reads, which the fuzzer damages."""
 
 import gzip
 import io
@@ -14,6 +14,7 @@ import soundfile
 from tests.support import tone
 
 RATE_HZ = 16_000
+# Format and subtype for libsndfile, by file name.
 _SOUNDFILE = {
     "pcm.wav": ("WAV", "PCM_16"),
     "float.wav": ("WAVEX", "FLOAT"),
@@ -29,6 +30,7 @@ _SOUNDFILE = {
     "a.mp3": ("MP3", "MPEG_LAYER_III"),
     "adpcm.wav": ("WAV", "IMA_ADPCM"),
 }
+# Codec, container and options for ffmpeg, by file name.
 _FFMPEG = {
     "a.m4a": ("aac", "mp4", {}),
     "fragments.m4a": ("aac", "mp4", {"movflags": "frag_keyframe+empty_moov+default_base_moof"}),
@@ -46,15 +48,17 @@ _FFMPEG = {
 
 
 def make_seeds() -> dict[str, bytes]:
-    """Return the content of each seed by name; the ending says what it is."""
-    seeds = {name: _by_soundfile(*how) for name, how in _SOUNDFILE.items()}
-    seeds |= {name: _by_ffmpeg(*how) for name, how in _FFMPEG.items()}
+    """Return the content of each seed file by name."""
+    seeds = {name: _encode_by_soundfile(*settings) for name, settings in _SOUNDFILE.items()}
+    seeds |= {name: _encode_by_ffmpeg(*settings) for name, settings in _FFMPEG.items()}
     seeds["id3.mp3"] = b"ID3\x04\x00\x00\x00\x00\x00\x0aTIT2\0\0\0\0\0\0" + seeds["plain.mp3"]
     seeds["chained.ogg"] = seeds["a.ogg"] + seeds["a.ogg"]
-    tar = _tar({"a.wav": seeds["pcm.wav"], "a.json": b'{"text": "x"}', "b.flac": seeds["a.flac"]})
-    seeds |= {"a.tar": tar, "a.tar.gz": gzip.compress(tar), "a.tar.zst": _zst(tar)}
+    tar = _make_tar(
+        {"a.wav": seeds["pcm.wav"], "a.json": b'{"text": "x"}', "b.flac": seeds["a.flac"]}
+    )
+    seeds |= {"a.tar": tar, "a.tar.gz": gzip.compress(tar), "a.tar.zst": _compress_zstd(tar)}
     rows = [{"bytes": seeds["pcm.wav"], "path": "a.wav"}, {"bytes": seeds["a.flac"], "path": "b"}]
-    seeds["a.parquet"] = _parquet(rows)
+    seeds["a.parquet"] = _make_parquet(rows)
     seeds["a.csv"] = b"uri,start_s,end_s,text\na.wav,0,0.5,x\nb.flac,0.25,1,y\n"
     lines = [{"audio_filepath": "a.wav", "offset": 0.1, "duration": 0.3}, {"audio_filepath": "b"}]
     seeds["a.jsonl"] = "\n".join(map(json.dumps, lines)).encode()
@@ -69,18 +73,18 @@ def make_seeds() -> dict[str, bytes]:
     return seeds
 
 
-def _by_soundfile(form: str, subtype: str) -> bytes:
+def _encode_by_soundfile(container_format: str, subtype: str) -> bytes:
     buffer = io.BytesIO()
-    with soundfile.SoundFile(buffer, "w", RATE_HZ, 1, subtype, format=form) as file:
+    with soundfile.SoundFile(buffer, "w", RATE_HZ, 1, subtype, format=container_format) as file:
         for block in np.array_split(tone(0.6, RATE_HZ), 4):
             file.write(block)
     return buffer.getvalue()
 
 
-def _by_ffmpeg(codec: str, form: str, options: dict[str, str]) -> bytes:
+def _encode_by_ffmpeg(codec: str, container_format: str, options: dict[str, str]) -> bytes:
     rate_hz = 48_000
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=form, options=options) as container:
+    with av.open(buffer, "w", format=container_format, options=options) as container:
         stream = container.add_stream(codec, rate=rate_hz, layout="mono")
         stream.bit_rate = 96_000
         frame = av.AudioFrame.from_ndarray(tone(0.6, rate_hz)[None], format="fltp", layout="mono")
@@ -94,7 +98,7 @@ def _by_ffmpeg(codec: str, form: str, options: dict[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def _tar(members: dict[str, bytes]) -> bytes:
+def _make_tar(members: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, content in members.items():
@@ -104,11 +108,11 @@ def _tar(members: dict[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _zst(content: bytes) -> bytes:
+def _compress_zstd(content: bytes) -> bytes:
     return pa.compress(content, "zstd", asbytes=True)
 
 
-def _parquet(rows: list[dict[str, object]]) -> bytes:
+def _make_parquet(rows: list[dict[str, object]]) -> bytes:
     audio = pa.array(rows, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
     buffer = io.BytesIO()
     pq.write_table(pa.table({"audio": audio, "text": ["x", "y"]}), buffer)

@@ -1,8 +1,7 @@
-"""Damaged files by the thousand, through listing, opening, planning and decoding.
+"""Fuzz test: thousands of damaged files are listed, planned and decoded.
 
-`make fuzz` runs for FUZZ_S seconds; FUZZ_SEED makes the same files again. Files at which something
-was found are kept in `build/fuzz`. A few hundred files of a fixed seed are checked in every run of
-the tests.
+`make fuzz` runs for FUZZ_S seconds; FUZZ_SEED makes the same files again. Files that led to a
+finding are kept in `build/fuzz`. Every test run checks a few hundred files of a fixed seed.
 """
 
 import json
@@ -20,21 +19,21 @@ import pytest
 from tests.support import ROOT
 
 FILE_TIMEOUT_S = 120
-"""No file of this size may take as long, on a busy machine."""
+"""Time after which a file counts as a hang, in seconds, even on a busy machine."""
 FILES_PER_PROCESS = 400
 N_PROCESSES = 2
 
 
 class Fuzzer:
-    """Runs worker processes, and takes down what they find.
+    """Worker processes that check damaged files, and the results of all of them.
 
     Args:
-        folder: Takes the damaged files; what is left there at the end is what was found.
-        seed: Makes all choices.
+        folder: Folder for the damaged files. At the end it holds the files with findings.
+        seed: Seed of all random choices.
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.became: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
         self.faults: dict[str, str] = {}
         self._folder = folder
         self._seed = seed
@@ -42,20 +41,20 @@ class Fuzzer:
 
     @property
     def n_files(self) -> int:
-        return self.became.total() + len(self.faults)
+        return self.outcomes.total() + len(self.faults)
 
     def run_for(self, seconds: float) -> None:
-        """Check damaged files until the time is over."""
-        deadline, first = time.monotonic() + seconds, 0
+        """Check damaged files for `seconds`."""
+        deadline, first_index = time.monotonic() + seconds, 0
         while time.monotonic() < deadline:
-            self.run(first, FILES_PER_PROCESS, deadline)
-            first += N_PROCESSES * FILES_PER_PROCESS
+            self.run(first_index, FILES_PER_PROCESS, deadline)
+            first_index += N_PROCESSES * FILES_PER_PROCESS
 
-    def run(self, first: int, n_files: int, deadline: float = float("inf")) -> None:
-        """Check `n_files` files in each process."""
+    def run(self, first_index: int, n_files: int, deadline: float = float("inf")) -> None:
+        """Check `n_files` files in each process, or fewer if the deadline passes."""
         workers = [
             subprocess.Popen(
-                self._command(first + each, n_files),
+                self._command(first_index + each, n_files),
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -63,46 +62,48 @@ class Fuzzer:
             )
             for each in range(N_PROCESSES)
         ]
-        files = dict.fromkeys(workers, "")
-        heard = dict.fromkeys(workers, time.monotonic())
+        current_files = dict.fromkeys(workers, "")
+        last_line_s = dict.fromkeys(workers, time.monotonic())
         stopped: set[subprocess.Popen[bytes]] = set()
         while workers:
             ready, _, _ = select.select([each.stdout for each in workers], [], [], 1.0)
             now = time.monotonic()
             for worker in list(workers):
                 if worker.stdout in ready:
-                    heard[worker] = now
+                    last_line_s[worker] = now
                     line = worker.stdout.readline()
                     if line:
                         if worker not in stopped:
-                            files[worker] = self._take(json.loads(line), files[worker])
+                            current_files[worker] = self._record(
+                                json.loads(line), current_files[worker]
+                            )
                         continue
                     workers.remove(worker)
-                    self._ended(worker, files[worker])
-                elif now - heard[worker] > FILE_TIMEOUT_S:
-                    self.faults[files[worker]] = f"took longer than {FILE_TIMEOUT_S} s"
-                    files[worker] = ""
+                    self._record_end(worker, current_files[worker])
+                elif now - last_line_s[worker] > FILE_TIMEOUT_S:
+                    self.faults[current_files[worker]] = f"took longer than {FILE_TIMEOUT_S} s"
+                    current_files[worker] = ""
                     worker.kill()
                 elif now > deadline:
                     stopped.add(worker)
-                    files[worker] = ""
+                    current_files[worker] = ""
                     worker.kill()
 
-    def _command(self, first: int, n_files: int) -> list[str]:
-        numbers = map(str, (self._seed, first, N_PROCESSES, n_files))
+    def _command(self, first_index: int, n_files: int) -> list[str]:
+        numbers = map(str, (self._seed, first_index, N_PROCESSES, n_files))
         return [sys.executable, "-m", "tests.fuzz.worker", str(self._folder), *numbers]
 
-    def _take(self, said: dict[str, str], file: str) -> str:
-        """Note what a worker says; the file that it is at from now on."""
-        if "file" in said:
-            return said["file"]
-        if said["fault"]:
-            self.faults[file] = said["fault"]
+    def _record(self, line: dict[str, str], file: str) -> str:
+        """Record a line of a worker; return the file that the worker is now processing, if any."""
+        if "file" in line:
+            return line["file"]
+        if line["fault"]:
+            self.faults[file] = line["fault"]
         else:
-            self.became[said["became"]] += 1
+            self.outcomes[line["outcome"]] += 1
         return ""
 
-    def _ended(self, worker: "subprocess.Popen[bytes]", file: str) -> None:
+    def _record_end(self, worker: "subprocess.Popen[bytes]", file: str) -> None:
         code = worker.wait()
         worker.stdout.close()
         if file:
@@ -111,7 +112,7 @@ class Fuzzer:
             self.faults[f"worker of seed {self._seed}"] = f"ended with {code}"
 
     def report(self) -> str:
-        lines = [f"{n:>7,} {name}" for name, n in self.became.most_common()]
+        lines = [f"{n:>7,} {name}" for name, n in self.outcomes.most_common()]
         lines += [f"FOUND {file}: {fault}" for file, fault in sorted(self.faults.items())]
         return "\n".join([f"{self.n_files:,} damaged files, seed {self._seed}", *lines])
 
@@ -125,7 +126,7 @@ def test_damaged_files_end_in_rows_or_errors_and_the_plan_agrees(tmp_path):
 
 @pytest.mark.fuzz
 @pytest.mark.timeout(0)
-def test_damaged_files_for_as_long_as_is_asked_for():
+def test_random_damaged_files_for_fuzz_s_seconds():
     seed = int(os.environ.get("FUZZ_SEED") or secrets.randbelow(1 << 30))
     fuzzer = Fuzzer(ROOT / "build" / "fuzz", seed)
     fuzzer.run_for(float(os.environ.get("FUZZ_S", "600")))

@@ -1,4 +1,4 @@
-"""What Kubernetes and the Prometheus operator take in objects: the fields that `infra` uses."""
+"""Models of Kubernetes and Prometheus operator objects, with the fields that `infra` uses."""
 
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal
@@ -7,13 +7,13 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from tests.infra.kubernetes_pods import Label, LabelKey, Labels, Metadata, PodTemplate, Port
-from tests.infra.kustomized import Object, Strict
+from tests.infra.kustomize import Object, Strict
 from tests.infra.ray_objects import Count, Positive, RayCronJob, RayJob
 
 Duration = Annotated[str, Field(pattern=r"^\d+(ms|s|m|h|d)$")]
 
 
-def _known_zone(name: str) -> str:
+def _check_zone(name: str) -> str:
     assert ZoneInfo(name)
     return name
 
@@ -54,7 +54,7 @@ class JobTemplate(Strict):
 
 class CronJobSpec(Strict):
     schedule: Annotated[str, Field(pattern=r"^(\S+ ){4}\S+$")]
-    timeZone: Annotated[str, AfterValidator(_known_zone)]
+    timeZone: Annotated[str, AfterValidator(_check_zone)]
     concurrencyPolicy: Literal["Allow", "Forbid", "Replace"]
     startingDeadlineSeconds: Count
     successfulJobsHistoryLimit: Count
@@ -107,12 +107,12 @@ class Selector(Strict):
     matchLabels: Labels = Field(default_factory=dict)
 
 
-def _known_network(text: str) -> str:
+def _check_network(text: str) -> str:
     assert ip_network(text)
     return text
 
 
-Network = Annotated[str, AfterValidator(_known_network)]
+Network = Annotated[str, AfterValidator(_check_network)]
 
 
 class IpBlock(Strict):
@@ -120,7 +120,7 @@ class IpBlock(Strict):
     except_: list[Network] = Field(default_factory=list, alias="except")
 
     @model_validator(mode="after")
-    def _excepts_parts_of_itself(self) -> "IpBlock":
+    def _check_exceptions(self) -> "IpBlock":
         whole = ip_network(self.cidr)
         for each in map(ip_network, self.except_):
             assert each.version == whole.version
@@ -134,7 +134,7 @@ class Peer(Strict):
     ipBlock: IpBlock | None = None
 
     @model_validator(mode="after")
-    def _is_pods_or_addresses(self) -> "Peer":
+    def _check_pods_or_addresses(self) -> "Peer":
         assert self.ipBlock is None or not (self.podSelector or self.namespaceSelector)
         return self
 
@@ -161,7 +161,7 @@ class NetworkPolicySpec(Strict):
     egress: list[Egress] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _rules_are_of_its_types(self) -> "NetworkPolicySpec":
+    def _check_rule_types(self) -> "NetworkPolicySpec":
         assert not self.ingress or "Ingress" in self.policyTypes
         assert not self.egress or "Egress" in self.policyTypes
         return self
@@ -240,6 +240,6 @@ KINDS: dict[str, type[BaseModel]] = {
 
 
 def validate_objects(objects: list[Object]) -> dict[tuple[str, str], Any]:
-    """Objects by kind and name, each held against what its kind allows."""
+    """Validate each object by the model of its kind; return the models by kind and name."""
     found = [KINDS[each["kind"]].model_validate(each) for each in objects]
     return {(each.kind, each.metadata.name): each for each in found}

@@ -1,14 +1,14 @@
-"""What Kubernetes takes in a pod: the fields that `infra` uses, and no others.
+"""Models of a Kubernetes pod, with the fields that `infra` uses and no others.
 
-From Kubernetes' API reference; names are its own. A field that is not here, or of another type, is
-a mistake in a manifest, or one to be added here once it has been looked up.
+Names and types are from Kubernetes' API reference. A field of a manifest that fails here is either
+a mistake in the manifest, or has to be added here after a look into the reference.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from tests.infra.kustomized import Strict
+from tests.infra.kustomize import Strict
 
 Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
 """A DNS-1123 label."""
@@ -19,7 +19,7 @@ LabelKey = Annotated[
 Labels = dict[LabelKey, LabelValue]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
 Port = Annotated[int, Field(ge=1, le=65535)]
-# Capitals stand for a digest that a person fills in.
+# GPU_DIGEST and CPU_DIGEST are placeholders, which the user replaces by digests.
 Image = Annotated[
     str,
     Field(
@@ -111,7 +111,7 @@ class Volume(Strict):
     emptyDir: EmptyDir | None = None
 
     @model_validator(mode="after")
-    def _is_of_one_kind(self) -> "Volume":
+    def _check_source(self) -> "Volume":
         assert (self.configMap is None) != (self.emptyDir is None)
         return self
 
@@ -123,7 +123,7 @@ class Toleration(Strict):
     effect: Literal["NoSchedule", "NoExecute", "PreferNoSchedule"]
 
     @model_validator(mode="after")
-    def _exists_has_no_value(self) -> "Toleration":
+    def _check_value(self) -> "Toleration":
         assert (self.operator == "Equal") == (self.value is not None)
         return self
 
@@ -140,7 +140,7 @@ class PodSpec(Strict):
     volumes: list[Volume] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _mounts_have_volumes(self) -> "PodSpec":
+    def _check_mounts(self) -> "PodSpec":
         mounted = {mount.name for each in self.containers for mount in each.volumeMounts}
         assert mounted == {volume.name for volume in self.volumes}
         return self

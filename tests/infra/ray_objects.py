@@ -1,6 +1,6 @@
-"""What KubeRay 1.7 takes in a RayJob and a RayCronJob: the fields that `infra` uses, and its rules.
+"""Models of KubeRay 1.7's RayJob and RayCronJob: the fields that `infra` uses, and their rules.
 
-From its API reference, and from the checks that its operator makes before it does anything.
+The rules are from KubeRay's API reference and from the checks of its operator.
 """
 
 from typing import Annotated, Literal
@@ -15,14 +15,14 @@ from tests.infra.kubernetes_pods import (
     Resources,
     VolumeMount,
 )
-from tests.infra.kustomized import Strict
+from tests.infra.kustomize import Strict
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 
 
 class RayMetadata(Metadata):
-    """A DNS-1035 label, short enough for what the operator appends."""
+    """Metadata whose name is a DNS-1035 label, short enough for the suffixes of the operator."""
 
     name: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", max_length=47)]
 
@@ -53,7 +53,7 @@ class WorkerGroup(HeadGroup):
     idleTimeoutSeconds: Count | None = None
 
     @model_validator(mode="after")
-    def _is_in_range(self) -> "WorkerGroup":
+    def _check_replicas(self) -> "WorkerGroup":
         assert self.minReplicas <= self.replicas <= self.maxReplicas
         return self
 
@@ -67,13 +67,13 @@ class RayClusterSpec(Strict):
     workerGroupSpecs: list[WorkerGroup]
 
     @model_validator(mode="after")
-    def _fits_the_autoscaler(self) -> "RayClusterSpec":
+    def _check_autoscaler(self) -> "RayClusterSpec":
         names = [group.groupName for group in self.workerGroupSpecs]
         assert len(names) == len(set(names))
         for group in (self.headGroupSpec, *self.workerGroupSpecs):
-            # Version 2 makes a pod anew, and allows no other policy.
+            # Autoscaler v2 replaces a failed pod itself, and permits no other restart policy.
             assert group.template.spec.restartPolicy in (None, "Never")
-        # The autoscaler is a container of the head's pod.
+        # The autoscaler runs as a container of the head's pod, and mounts its volumes.
         volumes = {each.name for each in self.headGroupSpec.template.spec.volumes}
         assert {each.name for each in self.autoscalerOptions.volumeMounts} <= volumes
         if self.autoscalerOptions.version != "v2":
@@ -94,7 +94,7 @@ class RayJobSpec(Strict):
     rayClusterSpec: RayClusterSpec
 
     @model_validator(mode="after")
-    def _passes_the_operator(self) -> "RayJobSpec":
+    def _check_as_operator_does(self) -> "RayJobSpec":
         needs_shutdown = self.suspend or self.ttlSecondsAfterFinished > 0
         assert self.shutdownAfterJobFinishes or not needs_shutdown
         assert self.submissionMode != "InteractiveMode" or not self.backoffLimit
@@ -110,7 +110,7 @@ class RayJob(Strict):
 
 
 class RayCronJobSpec(Strict):
-    """Alpha since KubeRay 1.6; `timeZone` since 1.7."""
+    """Spec of a RayCronJob, alpha since KubeRay 1.6; `timeZone` exists since 1.7."""
 
     schedule: Annotated[str, Field(pattern=r"^(\S+ ){4}\S+$")]
     timeZone: Annotated[str, Field(min_length=1)]

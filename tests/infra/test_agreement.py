@@ -1,4 +1,4 @@
-"""What several files of infra say, they say alike."""
+"""Values that occur in several files of `infra` are the same in all of them."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from jobs.runtime.stop_signals import GRACE_S
-from tests.infra.kustomized import build, find
+from tests.infra.kustomize import build, find
 from tests.support import ROOT
 
 INFRA = ROOT / "infra"
@@ -22,7 +22,7 @@ CLUSTER = RUN["rayClusterSpec"]
 GROUPS = [CLUSTER["headGroupSpec"], *CLUSTER["workerGroupSpecs"]]
 PODS = [group["template"]["spec"] for group in GROUPS]
 LAUNCHER = yaml.safe_load((INFRA / "aws" / "cluster.yaml").read_text())
-# A run that is told to stop: GRACE_S for shards under way, and as long again to end.
+# Time that a run takes to stop: GRACE_S for shards in flight, and as long again to end.
 STOPS_WITHIN_S = 2 * GRACE_S
 
 
@@ -30,7 +30,7 @@ def ports(pod):
     return {each["name"]: each["containerPort"] for each in pod["containers"][0]["ports"]}
 
 
-def test_versions():
+def test_files_name_the_same_versions():
     locked = (INFRA / "requirements.lock").read_text()
     hashes = (INFRA / "requirements.hashes").read_text()
     assert f"\nray=={CLUSTER['rayVersion']} --hash=sha256:" in hashes
@@ -39,7 +39,7 @@ def test_versions():
     assert len(set(re.findall(r"--version (\S+)", PAGE))) == 1
 
 
-def test_images():
+def test_files_name_the_same_images():
     kinds = {"gpu": f"{VERSION}-gpu", "cpu": VERSION}
     for pod in PODS:
         (container,) = pod["containers"]
@@ -56,7 +56,7 @@ def test_images():
     assert f"passtream:{VERSION}-gpu" in PAGE
 
 
-def test_users():
+def test_image_and_pods_have_the_same_user():
     (user,) = set(re.findall(r"^USER (\d+):\1$", DOCKERFILE, re.M))
     assert f"--uid {user} " in DOCKERFILE
     for pod in PODS:
@@ -64,7 +64,7 @@ def test_users():
         assert str(pod["securityContext"]["runAsGroup"]) == user
 
 
-def test_ports():
+def test_files_name_the_same_ports():
     for group, pod in zip(GROUPS, PODS, strict=True):
         assert str(ports(pod)["metrics"]) == group["rayStartParams"]["metrics-export-port"]
     policy = find(BASE, "NetworkPolicy", "passtream-ray")["spec"]
@@ -87,11 +87,11 @@ def test_ports():
 
 
 @pytest.mark.parametrize("folder", ["base", "example/run"])
-def test_times_to_stop(folder):
+def test_ray_job_waits_long_enough_for_a_run_to_stop(folder):
     run = find(build(KUBERAY / folder), "RayJob", "passtream")["spec"]
     env = yaml.safe_load(run["runtimeEnvYAML"])["env_vars"]
     wait_s = float(env["RAY_JOB_STOP_WAIT_TIME_S"])
-    # jobs/runtime/stop_signals.py takes a third of it for shards under way.
+    # jobs/runtime/stop_signals.py waits a third of it for shards in flight.
     assert wait_s / 3 >= GRACE_S
     assert wait_s > STOPS_WITHIN_S
     assert "PASSTREAM_MODELS" in env
@@ -105,7 +105,7 @@ def test_pods_live_for_as_long_as_a_run_takes_to_stop():
         assert STOPS_WITHIN_S < seconds < pod["terminationGracePeriodSeconds"]
 
 
-def test_who_the_pods_are():
+def test_service_account_and_role_have_the_same_names_everywhere():
     account = find(BASE, "ServiceAccount", "passtream")["metadata"]
     trust = json.loads((INFRA / "aws" / "pod-trust-policy.json").read_text())
     (statement,) = trust["Statement"]

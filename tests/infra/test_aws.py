@@ -1,4 +1,4 @@
-"""The launcher's YAML against Ray's own schema, and the IAM policies against what runs do."""
+"""Ray's schema accepts the launcher's YAML, and the IAM policies allow exactly what runs do."""
 
 import copy
 import fnmatch
@@ -16,34 +16,34 @@ from tests.support import ROOT
 
 AWS = ROOT / "infra" / "aws"
 SCHEMA = json.loads((Path(ray.__file__).parent / "autoscaler" / "ray-schema.json").read_text())
-# Why each is needed, and by whom.
+# Allowed actions of each policy, and the reason for each.
 ACTIONS = {
     "data-policy.json": {
         "s3:ListBucket": "listings of sources, of a table's commits and leases",
         "s3:GetObject": "recordings, weights, commit records, rows",
         "s3:PutObject": "rows, commit records, leases; uploads in parts",
-        "s3:DeleteObject": "leases, what a killed run left half-written, --prune",
+        "s3:DeleteObject": "leases, half-written files of killed runs, --prune",
         "s3:AbortMultipartUpload": "an upload that failed",
     },
     "launcher-policy.json": {
         "ec2:DescribeInstances": "the autoscaler's view of its nodes",
         "ec2:DescribeInstanceTypes": "their CPUs and memory",
         "ec2:RunInstances": "new nodes",
-        "ec2:CreateTags": "how nodes are found again",
+        "ec2:CreateTags": "tags by which nodes are found again",
         "ec2:TerminateInstances": "nodes that are idle",
-        "iam:PassRole": "workers reach the bucket",
+        "iam:PassRole": "role with which workers reach the bucket",
     },
     "pod-trust-policy.json": {"sts:AssumeRoleWithWebIdentity": "IAM roles for service accounts"},
 }
-# EC2 knows no narrower resource for these.
-EVERYWHERE = {"ec2:DescribeInstances", "ec2:DescribeInstanceTypes"}
+# Actions for which EC2 supports no narrower resource than `*`.
+WITHOUT_RESOURCE = {"ec2:DescribeInstances", "ec2:DescribeInstanceTypes"}
 
 
 def cluster():
     return yaml.safe_load((AWS / "cluster.yaml").read_text())
 
 
-def checked_by_ray(config):
+def validate_with_ray(config):
     filled = fillout_defaults(copy.deepcopy(config))
     validate_config(filled)
     return filled
@@ -53,13 +53,13 @@ def as_list(value):
     return value if isinstance(value, list) else [value]
 
 
-def test_ray_takes_the_cluster():
+def test_ray_accepts_the_cluster():
     jsonschema.validate(cluster(), SCHEMA)
-    filled = checked_by_ray(cluster())
+    filled = validate_with_ray(cluster())
     assert filled["head_node_type"] in filled["available_node_types"]
 
 
-def broken(change):
+def broken_cluster(change):
     config = cluster()
     change(config)
     return config
@@ -75,17 +75,17 @@ def broken(change):
         lambda config: config["available_node_types"]["gpu"].pop("node_config"),
     ],
 )
-def test_rays_schema_refuses_a_broken_one(change):
+def test_rays_schema_refuses_a_broken_cluster(change):
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(broken(change), SCHEMA)
+        jsonschema.validate(broken_cluster(change), SCHEMA)
 
 
-def test_ray_refuses_nodes_that_are_not_described():
+def test_ray_refuses_an_unknown_node_type():
     with pytest.raises(ValueError, match="head_node_type"):
-        checked_by_ray(broken(lambda config: config.update(head_node_type="other")))
+        validate_with_ray(broken_cluster(lambda config: config.update(head_node_type="other")))
 
 
-def test_what_the_cluster_mounts_and_installs_is_there_and_nothing_else_of_a_checkout():
+def test_cluster_mounts_and_installs_only_the_needed_files_of_a_checkout():
     config = cluster()
     home = "/home/ubuntu/passtream/"
     mounted = {
@@ -110,16 +110,16 @@ def test_what_the_cluster_mounts_and_installs_is_there_and_nothing_else_of_a_che
     assert all("-c /home/ubuntu/passtream/infra/requirements.lock" in line for line in installs)
     starts = config["head_start_ray_commands"][-1], config["worker_start_ray_commands"][-1]
     assert all("RAY_AUTH_MODE=token" in line for line in starts)
-    # A role's credentials come late where many processes ask for them at once.
+    # The metadata service answers late if many processes request a role's credentials at once.
     assert all("AWS_METADATA_SERVICE_NUM_ATTEMPTS=8" in line for line in starts)
 
 
-def test_all_policies_are_known():
+def test_every_policy_file_has_expected_actions():
     assert {path.name for path in AWS.glob("*.json")} == set(ACTIONS)
 
 
 @pytest.mark.parametrize("name", ACTIONS)
-def test_a_policy_allows_what_is_needed_and_no_more(name):
+def test_policy_allows_exactly_the_expected_actions(name):
     policy = json.loads((AWS / name).read_text())
     assert set(policy) == {"Version", "Statement"}
     assert policy["Version"] == "2012-10-17"
@@ -132,13 +132,13 @@ def test_a_policy_allows_what_is_needed_and_no_more(name):
         assert ("Principal" in statement) != ("Resource" in statement)
         resources = as_list(statement.get("Resource", []))
         if "*" in resources:
-            assert actions <= EVERYWHERE
+            assert actions <= WITHOUT_RESOURCE
         else:
             assert all(each.startswith("arn:aws:") for each in resources)
     assert allowed == set(ACTIONS[name])
 
 
-def test_a_run_reads_its_source_and_writes_its_table_alone():
+def test_run_may_write_only_to_its_table():
     policy = json.loads((AWS / "data-policy.json").read_text())
     writes = {"s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"}
     for statement in policy["Statement"]:
@@ -146,7 +146,7 @@ def test_a_run_reads_its_source_and_writes_its_table_alone():
         if actions & writes:
             assert resources == ["arn:aws:s3:::TABLE_BUCKET/embeddings/*"]
         if "s3:ListBucket" in actions:
-            # Of buckets, not of objects, and below what prefix.
+            # The action applies to buckets, not to objects, and the condition limits the prefix.
             assert all("/" not in each.removeprefix("arn:aws:s3:::") for each in resources)
             assert statement["Condition"]["StringLike"]["s3:prefix"]
     settings = yaml.safe_load((AWS / "embed.yaml").read_text())
@@ -154,25 +154,25 @@ def test_a_run_reads_its_source_and_writes_its_table_alone():
     assert settings["sources"] == ["s3://SOURCE_BUCKET/recordings"]
 
 
-def test_the_launcher_tags_and_ends_instances_of_its_own_cluster_alone():
+def test_launcher_may_tag_and_terminate_only_instances_of_its_own_cluster():
     name = cluster()["cluster_name"]
     policy = json.loads((AWS / "launcher-policy.json").read_text())["Statement"]
-    of_instances = [
+    statements = [
         each
         for each in policy
         if any(":instance/" in resource for resource in as_list(each["Resource"]))
     ]
-    assert {action for each in of_instances for action in as_list(each["Action"])} == {
+    assert {action for each in statements for action in as_list(each["Action"])} == {
         "ec2:RunInstances",
         "ec2:CreateTags",
         "ec2:TerminateInstances",
     }
-    for each in of_instances:
+    for each in statements:
         wanted = each["Condition"]["StringEquals"]
         tags = {key: value for key, value in wanted.items() if key.endswith("/ray-cluster-name")}
         assert set(tags.values()) == {name}
         if each["Action"] == "ec2:CreateTags" and "aws:RequestTag/ray-cluster-name" in tags:
-            # The tag that allows to end an instance is given to one that is just being made.
+            # An instance gets the tag that permits its termination only when it is created.
             assert wanted["ec2:CreateAction"] == "RunInstances"
         elif each["Action"] == "ec2:CreateTags":
             kept = each["Condition"]["ForAllValues:StringNotEquals"]["aws:TagKeys"]

@@ -1,4 +1,4 @@
-"""What can be said of the image without building it: there is no Docker where the tests run."""
+"""Checks of the Dockerfile that need no build, as there is no Docker where the tests run."""
 
 import fnmatch
 import json
@@ -29,16 +29,16 @@ INSTRUCTIONS = {
 
 
 def instructions():
-    """Name and rest of each, continued lines joined and comments left out."""
+    """Return name and arguments of each instruction, without comments."""
     lines = [line for line in TEXT.splitlines() if not line.lstrip().startswith("#")]
     joined = re.sub(r"\\\n\s*", " ", "\n".join(lines))
     return [line.split(maxsplit=1) for line in joined.splitlines() if line.strip()]
 
 
 def stages():
-    """Instructions by stage, and what each stage begins with."""
+    """Return the instructions of each stage, and the base image of each stage."""
     found, bases = {}, {}
-    stage = ""  # before the first
+    stage = ""  # instructions before the first stage
     for name, rest in instructions():
         if name == "FROM":
             base, _, stage = rest.partition(" AS ")
@@ -49,7 +49,7 @@ def stages():
 
 
 def sources():
-    """What is copied or bound from the repository."""
+    """Yield the paths of the repository that the Dockerfile copies or mounts."""
     for name, rest in instructions():
         if name == "COPY" and "--from=" not in rest:
             yield from rest.split()[:-1]
@@ -59,7 +59,7 @@ def sources():
                 yield options["source"]
 
 
-def test_instructions_are_known_and_none_fetches():
+def test_no_instruction_downloads_files():
     assert {name for name, _ in instructions()} <= INSTRUCTIONS  # there is no ADD
     assert "curl" not in TEXT
     assert "http" not in " ".join(rest for name, rest in instructions() if name == "COPY")
@@ -70,12 +70,12 @@ def test_bases_are_pinned():
     digest = r"@\$\{PYTHON_DIGEST\}"
     for base in bases.values():
         assert base in bases or re.fullmatch(rf"python:3\.\d+\.\d+-slim-[a-z]+{digest}", base), base
-    # It has no default: nothing is built on a base that nobody has looked at.
+    # It has no default, so every build has to name the digest of a checked base.
     assert ["ARG", "PYTHON_DIGEST"] in instructions()
     assert "python:3.11.14-slim-bookworm" in TEXT.split("org.opencontainers.image.base.name=")[1]
 
 
-def test_copies_what_there_is_and_what_docker_is_shown():
+def test_copied_files_exist_and_are_not_ignored():
     shown = {line[1:] for line in IGNORED if line.startswith("!")}
     found = {source.removeprefix("./") for source in sources()}
     assert found == shown
@@ -96,7 +96,7 @@ def test_packages_are_copied_whole():
 
 
 @pytest.mark.parametrize("target", ["cpu", "gpu"])
-def test_ends_as_a_user_without_powers_with_versions_of_the_lock(target):
+def test_image_runs_as_an_unprivileged_user_with_the_locked_versions(target):
     found, bases = stages()
     users = [rest for name, rest in found[target] if name == "USER"]
     assert users == ["10001:10001"]
@@ -105,16 +105,16 @@ def test_ends_as_a_user_without_powers_with_versions_of_the_lock(target):
     assert ("USER", "10001:10001") in found[target][last:]
     (installs,) = (rest for name, rest in found[f"dependencies-{target}"] if name == "RUN")
     for command in (each for each in installs.split("&&") if " install " in each):
-        # torch's own index has other wheels than PyPI, whose hashes these are.
-        is_torchs = "--index-url" in command
-        wanted = "-c requirements.lock torch" if is_torchs else "--require-hashes --no-deps -r"
+        # torch's own index has other wheels than PyPI, so the hashes do not apply to them.
+        is_torch_index = "--index-url" in command
+        wanted = "-c requirements.lock torch" if is_torch_index else "--require-hashes --no-deps -r"
         assert wanted in command
     assert ("--index-url" in installs) == (target == "cpu")
     (wheel,) = (rest for name, rest in found[target] if name == "RUN")
     assert "--no-deps --no-index" in wheel
 
 
-def test_the_image_for_gpus_alone_has_a_compiler():
+def test_only_the_gpu_image_has_a_compiler():
     found, bases = stages()
     installing = [name for name, each in found.items() if "gcc" in str(each)]
     assert installing == ["runtime-gpu"]
@@ -122,7 +122,7 @@ def test_the_image_for_gpus_alone_has_a_compiler():
 
 
 def pins(name):
-    """Versions by name in a file of pins; what follows them has to be a hash."""
+    """Return versions by name from a file of pins; only `requirements.hashes` may have hashes."""
     lines = (ROOT / "infra" / name).read_text().splitlines()
     pin = re.compile(r"([\w.-]+)==([\w.+]+)( --hash=sha256:[0-9a-f]{64})?")
     found = [pin.fullmatch(each) for each in lines]
@@ -135,7 +135,7 @@ def canonical(name):
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_hashes_are_of_the_versions_of_the_lock_and_of_all_that_is_needed():
+def test_hashes_match_the_locked_versions_and_cover_all_dependencies():
     locked, hashed = pins("requirements.lock"), pins("requirements.hashes")
     hashed.pop("setuptools")  # `pip freeze` leaves it out
     assert hashed.items() <= locked.items()
@@ -145,7 +145,7 @@ def test_hashes_are_of_the_versions_of_the_lock_and_of_all_that_is_needed():
     assert {"torch", "torchaudio", "torchvision"} <= hashed.keys()
 
 
-def test_a_report_of_pip_becomes_pins_with_hashes(tmp_path):
+def test_lock_hashes_prints_a_report_of_pip_as_pins_with_hashes(tmp_path):
     package = {"metadata": {"name": "a", "version": "1"}}
     archive = {"archive_info": {"hashes": {"sha256": "ab"}}}
     folder = {"metadata": {"name": "passtream", "version": "1"}, "download_info": {"dir_info": {}}}
@@ -156,13 +156,13 @@ def test_a_report_of_pip_becomes_pins_with_hashes(tmp_path):
     assert done.stdout == "a==1 --hash=sha256:ab\n", done.stderr
 
 
-def test_nothing_secret_is_shown_to_docker():
+def test_build_context_contains_no_secrets():
     assert IGNORED[1] == "*"
     shown = [line[1:] for line in IGNORED if line.startswith("!")]
     assert not any(fnmatch.fnmatch(name, pattern) for pattern in shown for name in (".git", ".env"))
 
 
-def test_the_list_of_packages_has_a_licence_each(capsys):
+def test_list_packages_prints_a_licence_for_each_package(capsys):
     runpy.run_path(str(ROOT / "infra" / "list_packages.py"), run_name="__main__")
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) >= len({each.name for each in distributions()}) // 2

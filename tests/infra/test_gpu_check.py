@@ -1,4 +1,4 @@
-"""`infra/gpu_check.sh` on a machine without a GPU: every step is taken, and a table comes last."""
+"""Tests of `infra/gpu_check.sh` on a machine without a GPU."""
 
 import os
 import subprocess
@@ -16,10 +16,10 @@ def check(*arguments):
     return subprocess.run([SCRIPT, *arguments], capture_output=True, text=True, env=env)
 
 
-def test_a_quick_check_runs_to_its_end_on_a_cpu(tmp_path):
+def test_quick_check_on_a_cpu_runs_all_steps_and_prints_a_table(tmp_path):
     out = tmp_path / "found"
     out.mkdir()
-    (out / "rest.jsonl").write_text("of an earlier check")
+    (out / "rest.jsonl").write_text("result of an earlier check")
     done = check("--device", "cpu", "--quick", out)
     assert done.returncode == 0, done.stderr
     names = {"log.txt", "versions.txt", "windows.jsonl", "kernels.jsonl", "table.md"}
@@ -32,15 +32,16 @@ def test_a_quick_check_runs_to_its_end_on_a_cpu(tmp_path):
     assert done.stdout.endswith(table)
 
 
-def test_a_step_that_fails_does_not_end_the_check(tmp_path):
-    # There is no such device, so every bench fails.
+def test_failing_step_does_not_end_the_check(tmp_path):
+    # There is no device "tpu", so every benchmark fails.
     done = check("--device", "tpu", "--quick", tmp_path, tmp_path / "wheels")
     table = (tmp_path / "table.md").read_text()
     assert "windows: exit code 2" in table
     assert "kernels: exit code 2" in table
     assert "versions: exit code 0" in table
-    assert f"no reference: hear21passt cannot be installed from {tmp_path / 'wheels'}" in done.stdout
-    assert "device must be of cpu, cuda (got 'tpu')" in (tmp_path / "log.txt").read_text()
+    wheels = tmp_path / "wheels"
+    assert f"no reference: hear21passt cannot be installed from {wheels}" in done.stdout
+    assert "device must be one of cpu, cuda (got 'tpu')" in (tmp_path / "log.txt").read_text()
     assert done.returncode == 0
 
 
@@ -48,7 +49,7 @@ def test_a_step_that_fails_does_not_end_the_check(tmp_path):
     ("arguments", "message"),
     [((), "usage: infra/gpu_check.sh"), (("--fast", "x"), "no such option: --fast")],
 )
-def test_a_wrong_call_is_an_error(arguments, message):
+def test_wrong_arguments_give_exit_code_2(arguments, message):
     done = check(*arguments)
     assert done.returncode == 2
     assert message in done.stderr

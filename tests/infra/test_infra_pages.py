@@ -1,4 +1,4 @@
-"""The commands of infra/README.md: those that need no cloud are run, those of ours are parsed."""
+"""Tests of the commands in infra/README.md: runs local commands, parses passtream commands."""
 
 import os
 import re
@@ -13,11 +13,11 @@ import typer
 
 from jobs.cli.main import app
 from tests.infra.kubernetes_objects import validate_objects
-from tests.infra.kustomized import build
+from tests.infra.kustomize import build
 from tests.support import ROOT
 
 PAGES = sorted((ROOT / "infra").glob("*.md"))
-# What begins so reaches a registry, a cluster or a cloud.
+# Beginnings of commands that reach a registry, a cluster or a cloud.
 ELSEWHERE = ("docker ", "kubectl ", "helm ", "aws ", "ray ")
 PASSTREAM = ".venv/bin/passtream "
 RUN_HERE = ("cp ", "sed ", f"{PASSTREAM}models list")
@@ -34,14 +34,14 @@ def is_here(line: str) -> bool:
     return line.startswith(RUN_HERE)
 
 
-def test_every_command_is_of_a_cloud_or_of_ours_or_run_below():
+def test_every_command_is_remote_or_passtreams_or_run_here():
     assert len(commands()) >= 30
     for line in commands():
         assert is_here(line) or line.startswith((*ELSEWHERE, PASSTREAM)), line
 
 
 @pytest.mark.parametrize("line", [each for each in commands() if each.startswith(PASSTREAM)])
-def test_ours_are_commands_with_options_that_there_are(line):
+def test_passtream_commands_and_their_options_exist(line):
     command = typer.main.get_command(app)
     words = shlex.split(line)[1:]
     while hasattr(command, "commands"):
@@ -51,14 +51,14 @@ def test_ours_are_commands_with_options_that_there_are(line):
     command.make_context("passtream", words)
 
 
-def test_files_that_commands_name_are_there():
+def test_files_in_commands_exist():
     for line in commands():
-        for place in re.findall(r"(?<![\w/])infra/[\w./-]+", line):
-            there = place.replace("kuberay/mine", "kuberay/example")
-            assert (ROOT / there).exists(), line
+        for path in re.findall(r"(?<![\w/])infra/[\w./-]+", line):
+            shipped = path.replace("kuberay/mine", "kuberay/example")
+            assert (ROOT / shipped).exists(), line
 
 
-def test_what_needs_no_cloud_makes_a_copy_that_is_filled_in(tmp_path):
+def test_local_commands_fill_in_a_copy_of_the_example(tmp_path):
     shutil.copytree(ROOT / "infra", tmp_path / "infra")
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
@@ -78,7 +78,7 @@ def test_what_needs_no_cloud_makes_a_copy_that_is_filled_in(tmp_path):
     for folder in ("run", "nightly", "nightly-raycronjob"):
         objects = build(mine / folder)
         assert validate_objects(objects)
-        # What is a comment may keep its capitals; what a cluster reads may not.
+        # Placeholders may remain in comments, but not in the objects.
         assert not re.search(r"ACCOUNT_ID|REGION|_BUCKET|_DIGEST", str(objects)), folder
     for path in (tmp_path / "infra" / "aws").iterdir():
         assert not re.search(r"ACCOUNT_ID|REGION|_BUCKET", path.read_text()), path

@@ -1,4 +1,4 @@
-"""What a cluster would start: settings, entrypoints, the script of the nightly run, the stop."""
+"""Tests of the runs in `infra`: settings, entrypoints, the script of the nightly run, the stop."""
 
 import http.server
 import json
@@ -17,7 +17,7 @@ from infra.kuberay.components.nightly import start_run
 from jobs.cli.main import app
 from jobs.settings.load_config import load_config
 from tests.infra.kubernetes_objects import validate_objects
-from tests.infra.kustomized import build, find
+from tests.infra.kustomize import build, find
 from tests.support import ROOT
 
 KUBERAY = ROOT / "infra" / "kuberay"
@@ -27,15 +27,15 @@ RUNS = [build(KUBERAY / name) for name in ("base", "overlays/spot", "example/run
 
 
 @pytest.mark.parametrize("path", SETTINGS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_settings_are_taken(path):
+def test_settings_files_are_valid(path):
     config = load_config(path, {})
     assert config.table.startswith("s3://")
-    # A run asks when it starts whether there are GPUs, and here there are none yet.
+    # A run looks for GPUs only when it starts, so the settings are valid without a GPU.
     assert config.gpus_per_actor == 1
 
 
 @pytest.mark.parametrize("objects", RUNS)
-def test_entrypoints_are_commands_with_options_that_there_are(objects):
+def test_entrypoints_are_valid_commands(objects):
     run = find(objects, "RayJob", "passtream")["spec"]
     program, command, *given = shlex.split(run["entrypoint"])
     assert program == "passtream"
@@ -53,7 +53,7 @@ def test_entrypoints_are_commands_with_options_that_there_are(objects):
 
 
 class Api(http.server.BaseHTTPRequestHandler):
-    """RayJobs of one namespace, as far as start_run.py asks for them."""
+    """A fake Kubernetes API with the requests for RayJobs that start_run.py makes."""
 
     def do_GET(self):
         assert self.headers["Authorization"] == "Bearer secret"
@@ -64,11 +64,11 @@ class Api(http.server.BaseHTTPRequestHandler):
         self._reply(found)
 
     def do_POST(self):
-        made = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        made["metadata"]["name"] = f"{made['metadata'].pop('generateName')}{len(self.server.jobs)}"
-        made["metadata"]["namespace"] = "passtream"
-        self.server.jobs.append(made)
-        self._reply(made)
+        job = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        job["metadata"]["name"] = f"{job['metadata'].pop('generateName')}{len(self.server.jobs)}"
+        job["metadata"]["namespace"] = "passtream"
+        self.server.jobs.append(job)
+        self._reply(job)
 
     def _reply(self, body):
         self.send_response(200)
@@ -81,7 +81,7 @@ class Api(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def api(tmp_path):
-    """The server, with the suspended template alone; the account of whoever asks."""
+    """Fake API server with only the suspended template, and a client with a service account."""
     for name, text in (("namespace", "passtream\n"), ("token", "secret\n")):
         (tmp_path / name).write_text(text)
     (tmp_path / "ca.crt").write_text(Path(certifi.where()).read_text())
@@ -94,7 +94,7 @@ def api(tmp_path):
         thread.join()
 
 
-def test_a_night_starts_one_run_and_none_while_it_goes_on(api):
+def test_nightly_script_starts_a_run_only_if_the_last_run_has_ended(api):
     server, jobs = api
     assert start_run.start_run(jobs) == "passtream-1 is started"
     template, run = server.jobs
@@ -107,7 +107,7 @@ def test_a_night_starts_one_run_and_none_while_it_goes_on(api):
     assert start_run.start_run(jobs) == "passtream-2 is started"
 
 
-def test_the_script_that_is_shipped_is_the_one_that_is_tested():
+def test_config_map_holds_the_tested_script():
     script = find(NIGHTLY, "ConfigMap", "passtream-nightly")["data"]["start_run.py"]
     assert script == Path(start_run.__file__).read_text()
     job = find(NIGHTLY, "CronJob", "passtream-nightly")["spec"]["jobTemplate"]["spec"]
@@ -117,7 +117,7 @@ def test_the_script_that_is_shipped_is_the_one_that_is_tested():
 
 
 def pre_stop(pid: int) -> list[str]:
-    """What a head does before it goes, in sight of one process only: others run here as well."""
+    """Return the preStop command of the head, limited to one process of this machine."""
     run = find(RUNS[0], "RayJob", "passtream")["spec"]["rayClusterSpec"]
     (container,) = run["headGroupSpec"]["template"]["spec"]["containers"]
     *shell, script = container["lifecycle"]["preStop"]["exec"]["command"]
@@ -127,35 +127,35 @@ def pre_stop(pid: int) -> list[str]:
 
 @pytest.fixture
 def program(tmp_path):
-    """Starts a script that is called as passtream is in the image; it ends at SIGTERM with 130."""
+    """Function that starts a script named passtream, which ends at SIGTERM with exit code 130."""
     path = tmp_path / "bin" / "passtream"
     path.parent.mkdir()
     path.write_text('trap "exit 130" TERM\ntouch "$2"\nwhile :; do sleep 0.1; done\n')
-    begun = []
+    processes = []
 
     def start(command):
-        sign = tmp_path / command
-        begun.append(subprocess.Popen(["bash", path, command, sign]))
-        while not sign.exists():
+        started_file = tmp_path / command
+        processes.append(subprocess.Popen(["bash", path, command, started_file]))
+        while not started_file.exists():
             time.sleep(0.02)
-        return begun[-1]
+        return processes[-1]
 
     yield start
-    for each in begun:
+    for each in processes:
         each.kill()
         each.wait()
 
 
-def test_a_head_that_goes_tells_the_run_and_waits_for_it(program):
+def test_pre_stop_signals_the_run_and_waits_for_it(program):
     run = program("embed")
-    ended = threading.Thread(target=run.wait)  # a zombie would count as alive
+    ended = threading.Thread(target=run.wait)  # reaps the process, as a zombie counts as alive
     ended.start()
     subprocess.run(pre_stop(run.pid), check=True, timeout=60)
     ended.join()
     assert run.returncode == 130
 
 
-def test_a_head_that_goes_tells_nobody_else(program):
+def test_pre_stop_does_not_signal_other_commands(program):
     other = program("status")
     subprocess.run(pre_stop(other.pid), check=False, timeout=60)
     assert other.poll() is None

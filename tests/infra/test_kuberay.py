@@ -1,4 +1,4 @@
-"""What the kustomizations make, held against the fields and the rules of what takes it."""
+"""The objects of the kustomizations have the fields, and follow the rules, of their consumers."""
 
 import copy
 import json
@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from tests.infra.kubernetes_objects import validate_objects
-from tests.infra.kustomized import build, find
+from tests.infra.kustomize import build, find
 from tests.support import ROOT
 
 KUBERAY = ROOT / "infra" / "kuberay"
@@ -34,20 +34,20 @@ def test_objects_have_known_fields_only(folder):
     found = validate_objects(build(folder))
     assert found
     for (kind, _), each in found.items():
-        place = each.metadata.name if kind == "Namespace" else each.metadata.namespace
-        assert place == "passtream"
+        namespace = each.metadata.name if kind == "Namespace" else each.metadata.namespace
+        assert namespace == "passtream"
 
 
 @folders
-def test_kubectl_makes_the_same(folder):
+def test_kubectl_builds_the_same_objects(folder):
     if not shutil.which("kubectl"):
-        pytest.skip("there is no kubectl")
+        pytest.skip("kubectl is not installed")
     done = subprocess.run(
         ["kubectl", "kustomize", folder], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    theirs = {(o["kind"], o["metadata"]["name"]): o for o in yaml.safe_load_all(done.stdout)}
-    assert theirs == {(o["kind"], o["metadata"]["name"]): o for o in build(folder)}
+    by_kubectl = {(o["kind"], o["metadata"]["name"]): o for o in yaml.safe_load_all(done.stdout)}
+    assert by_kubectl == {(o["kind"], o["metadata"]["name"]): o for o in build(folder)}
 
 
 def test_components_are_used_and_every_file_is_named():
@@ -63,7 +63,7 @@ def test_components_are_used_and_every_file_is_named():
         assert path.name in (path.parent / "kustomization.yaml").read_text(), path
 
 
-# Where a misspelt field would be taken in silence by a cluster, or cost a run.
+# Misspelt fields that a cluster would ignore silently, or that would make a run fail.
 MISSPELT = [
     ("RayJob", ("spec", "ttlSecondsAfterFinish")),
     ("RayJob", ("spec", "rayClusterSpec", "enableInTreeAutoscaler")),
@@ -95,14 +95,14 @@ def test_a_misspelt_field_is_refused(kind, path):
         ("runtimeEnvYAML", "text"),
     ],
 )
-def test_what_the_operator_refuses_is_refused(field, value):
+def test_values_that_the_operator_refuses_are_refused(field, value):
     objects = build(KUBERAY / "base")
     find(objects, "RayJob", "passtream")["spec"][field] = value
     with pytest.raises(ValidationError):
         validate_objects(objects)
 
 
-def test_a_patch_of_what_is_not_there_is_refused(tmp_path):
+def test_patch_of_a_missing_field_is_refused(tmp_path):
     shutil.copytree(KUBERAY, tmp_path / "kuberay")
     patch = tmp_path / "kuberay" / "overlays" / "spot" / "nodes.yaml"
     patch.write_text(patch.read_text().replace("value: decoders", "value: others"))
@@ -113,13 +113,13 @@ def test_a_patch_of_what_is_not_there_is_refused(tmp_path):
         build(patch.parent)
 
 
-def run_of(folder: str):
+def build_cluster_spec(folder: str):
     return find(build(KUBERAY / folder), "RayJob", "passtream")["spec"]["rayClusterSpec"]
 
 
-def test_workers_are_where_the_overlay_says_and_the_head_is_never_on_spot_nodes():
+def test_overlay_selects_the_nodes_of_workers_and_the_head_is_always_on_demand():
     for overlay, kind in (("on-demand", "on-demand"), ("spot", "spot")):
-        cluster = run_of(f"overlays/{overlay}")
+        cluster = build_cluster_spec(f"overlays/{overlay}")
         head = cluster["headGroupSpec"]["template"]["spec"]
         assert head["nodeSelector"] == {"karpenter.sh/capacity-type": "on-demand"}
         for group in cluster["workerGroupSpecs"]:
@@ -130,12 +130,12 @@ def test_workers_are_where_the_overlay_says_and_the_head_is_never_on_spot_nodes(
             assert ("nvidia.com/gpu" in keys) == (group["groupName"] == "gpu")
 
 
-def test_scheduled_runs_are_copies_of_the_one_that_is_suspended():
+def test_scheduled_runs_are_copies_of_the_suspended_run():
     for folder in ("example/nightly", "example/nightly-raycronjob"):
         objects = build(KUBERAY / folder)
         job = find(objects, "RayJob", "passtream")["spec"]
         assert job["suspend"] is True
-        # Shorter than from one night to the next.
+        # A run ends before the next night.
         assert job["activeDeadlineSeconds"] < 24 * 3600
     cron = find(objects, "RayCronJob", "passtream-nightly")["spec"]
     copied = copy.deepcopy(cron["jobTemplate"])
@@ -143,7 +143,7 @@ def test_scheduled_runs_are_copies_of_the_one_that_is_suspended():
     assert copied == {name: value for name, value in job.items() if name != "suspend"}
 
 
-def test_a_role_names_what_start_run_does():
+def test_role_allows_the_requests_of_start_run():
     objects = build(KUBERAY / "example" / "nightly")
     rules = find(objects, "Role", "passtream-nightly")["rules"]
     assert {verb for rule in rules for verb in rule["verbs"]} == {"get", "list", "create"}
@@ -153,8 +153,8 @@ def test_a_role_names_what_start_run_does():
     assert names == {job["template"]["spec"]["serviceAccountName"]}
 
 
-def policies_of(objects, labels):
-    """Specs of the policies that select a pod by its labels."""
+def find_policies(objects, labels):
+    """Yield the specs of the network policies that select a pod with these labels."""
     for each in objects:
         if each["kind"] == "NetworkPolicy":
             selected = each["spec"]["podSelector"].get("matchLabels", {})
@@ -162,10 +162,10 @@ def policies_of(objects, labels):
                 yield each["spec"]
 
 
-def reach(objects, labels):
-    """What such a pod may reach: ports by address, and by the labels of pods."""
+def find_egress_ports(objects, labels):
+    """Return the ports that a pod with these labels may reach, by address range or peer."""
     found = {}
-    for policy in policies_of(objects, labels):
+    for policy in find_policies(objects, labels):
         assert "Egress" in policy["policyTypes"]
         for rule in policy.get("egress", []):
             ports = {each["port"] for each in rule.get("ports", [])}
@@ -180,8 +180,8 @@ WORLD = ("0.0.0.0/0", "::/0")
 RAY = {"ray.io/is-ray-node": "yes"}
 
 
-def test_pods_that_decode_reach_names_stores_and_each_other_alone():
-    found = reach(build(KUBERAY / "base"), RAY | {"ray.io/node-type": "worker"})
+def test_pods_that_decode_reach_only_dns_https_credentials_and_each_other():
+    found = find_egress_ports(build(KUBERAY / "base"), RAY | {"ray.io/node-type": "worker"})
     assert {cidr: found.pop(cidr) for cidr in WORLD} == {cidr: {443} for cidr in WORLD}
     assert found.pop('{"podSelector": {}}') == {"all"}
     assert {key: ports for key, ports in found.items() if 53 in ports}.keys() == {
@@ -195,9 +195,9 @@ def test_pods_that_decode_reach_names_stores_and_each_other_alone():
 
 @pytest.mark.parametrize("folder", ["base", "example/run", "example/nightly"])
 @pytest.mark.parametrize("labels", [RAY, {"app.kubernetes.io/component": "passtream-nightly"}])
-def test_no_pod_reaches_the_metadata_of_its_machine(folder, labels):
+def test_no_pod_reaches_the_metadata_service_of_its_machine(folder, labels):
     metadata = [ip_address("169.254.169.254"), ip_address("fd00:ec2::254")]
-    for policy in policies_of(build(KUBERAY / folder), labels | {"ray.io/node-type": "head"}):
+    for policy in find_policies(build(KUBERAY / folder), labels | {"ray.io/node-type": "head"}):
         for rule in policy.get("egress", []):
             for block in (peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer):
                 open_ = [
@@ -209,8 +209,8 @@ def test_no_pod_reaches_the_metadata_of_its_machine(folder, labels):
                 assert not open_, (block, rule)
 
 
-def test_pod_that_no_policy_names_reaches_nothing_and_is_reached_by_nobody():
-    (policy,) = policies_of(build(KUBERAY / "base"), {"app": "other"})
+def test_pod_without_a_policy_of_its_own_is_isolated():
+    (policy,) = find_policies(build(KUBERAY / "base"), {"app": "other"})
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
     assert not policy["ingress"] + policy["egress"]
 
@@ -225,7 +225,7 @@ def all_pods():
     yield cron["template"]["spec"]
 
 
-def test_pods_are_as_the_namespace_wants_them_and_write_to_volumes_alone():
+def test_pods_meet_the_restricted_standard_and_write_only_to_volumes():
     (namespace,) = build(KUBERAY / "namespace")
     levels = namespace["metadata"]["labels"]
     assert levels["pod-security.kubernetes.io/enforce"] == "restricted"
@@ -241,7 +241,7 @@ def test_pods_are_as_the_namespace_wants_them_and_write_to_volumes_alone():
         assert kinds <= {"name", "configMap", "emptyDir"}
 
 
-def test_pods_of_ray_can_write_where_ray_and_passtream_do():
+def test_pods_of_ray_have_volumes_where_ray_and_passtream_write():
     cluster = find(build(KUBERAY / "base"), "RayJob", "passtream")["spec"]["rayClusterSpec"]
     for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
         pod = group["template"]["spec"]
@@ -254,18 +254,18 @@ def test_pods_of_ray_can_write_where_ray_and_passtream_do():
         assert limit is None or in_all <= int(limit.removesuffix("Gi"))
 
 
-def test_job_is_submitted_by_the_operator_without_a_pod_whose_log_can_be_lost():
+def test_operator_submits_the_job_itself_without_a_submitter_pod():
     for folder in ("base", "overlays/spot", "example/run", "example/nightly"):
         assert find(build(KUBERAY / folder), "RayJob", "passtream")["spec"]["submissionMode"] == (
             "HTTPMode"
         )
 
 
-def test_images_of_a_run_are_named_by_digest():
+def test_runs_name_their_images_by_digest():
     for folder in ("example/run", "example/nightly", "example/nightly-raycronjob"):
         images = re.findall(r"'image': '([^']+)'", str(build(KUBERAY / folder)))
         assert images
         assert all(re.search(r"/passtream@sha256:[CG]PU_DIGEST$", each) for each in images), images
-        gpus = find(build(KUBERAY / folder), "RayJob", "passtream")["spec"]["rayClusterSpec"]
-        (container,) = gpus["workerGroupSpecs"][0]["template"]["spec"]["containers"]
+        cluster = find(build(KUBERAY / folder), "RayJob", "passtream")["spec"]["rayClusterSpec"]
+        (container,) = cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"]
         assert container["image"].endswith("GPU_DIGEST")

@@ -1,4 +1,4 @@
-"""The dashboard and the alerts ask for metrics that a run has."""
+"""The dashboard and the alerts query metrics that a run exports."""
 
 import itertools
 import json
@@ -8,7 +8,7 @@ import pytest
 import ray.util.metrics as ray_metrics
 
 from jobs.cluster.metrics import ModelMetrics, RunMetrics
-from tests.infra.kustomized import build, find
+from tests.infra.kustomize import build, find
 from tests.support import ROOT
 
 MONITORING = build(ROOT / "infra" / "monitoring")
@@ -24,8 +24,8 @@ ALERTS = [
 PAGE = ROOT / "infra" / "observability.md"
 
 
-def metrics():
-    """Names that Prometheus sees, with the tags of each."""
+def list_metrics():
+    """Return the tags of each metric, by its name in Prometheus."""
     found = {}
     for each in (*vars(RunMetrics()).values(), *vars(ModelMetrics()).values()):
         tags = set(each.info["tag_keys"])
@@ -40,8 +40,8 @@ def metrics():
     return found
 
 
-METRICS = metrics()
-# Labels that the pod monitor and Prometheus add to all.
+METRICS = list_metrics()
+# Labels that the pod monitor and Prometheus add to every metric.
 ADDED = {"namespace", "ray_io_cluster", "ray_io_group"}
 
 
@@ -54,22 +54,22 @@ def expressions():
 
 
 @pytest.mark.parametrize(("name", "expr"), list(expressions()))
-def test_an_expression_asks_for_metrics_and_tags_that_there_are(name, expr):
-    asked = re.findall(r"\bray_passtream\w+", expr)
-    assert asked
-    assert set(asked) <= set(METRICS), name
-    tags = set().union(*(METRICS[each] for each in asked)) | ADDED
+def test_expression_uses_existing_metrics_and_tags(name, expr):
+    queried = re.findall(r"\bray_passtream\w+", expr)
+    assert queried
+    assert set(queried) <= set(METRICS), name
+    tags = set().union(*(METRICS[each] for each in queried)) | ADDED
     matched = re.findall(r"(\w+)\s*=~?\s*\"", expr)
     by = [tag.strip() for group in re.findall(r"by \(([^)]*)\)", expr) for tag in group.split(",")]
     assert set(matched) | set(by) <= tags, name
     assert expr.count("(") == expr.count(")")
     assert expr.count("{") == expr.count("}")
-    # Counters are asked how they grow, or summed whole; what is no counter has no rate.
+    # A rate or an increase exists only for counters and histograms.
     for inner in re.findall(r"(?:rate|increase)\((\w+)", expr):
         assert inner.endswith(("_total", "_bucket", "_sum", "_count")), name
 
 
-def test_every_metric_is_in_the_page_and_most_are_on_the_dashboard():
+def test_every_metric_is_documented_and_shown_on_the_dashboard():
     page = PAGE.read_text()
     for name in METRICS:
         assert re.sub("(_bucket|_sum|_count)$", "", name) in page, name
@@ -78,18 +78,18 @@ def test_every_metric_is_in_the_page_and_most_are_on_the_dashboard():
     assert all(name in shown or name.startswith(histogram) for name in METRICS)
 
 
-def test_panels_have_ids_and_places_of_their_own():
+def test_panels_have_unique_ids_and_do_not_overlap():
     ids = [panel["id"] for panel in PANELS]
     assert len(set(ids)) == len(ids)
-    places = [panel["gridPos"] for panel in PANELS]
-    assert all(place["x"] + place["w"] <= 24 for place in places)
-    for a, b in itertools.combinations(places, 2):
+    positions = [panel["gridPos"] for panel in PANELS]
+    assert all(position["x"] + position["w"] <= 24 for position in positions)
+    for a, b in itertools.combinations(positions, 2):
         is_beside = a["x"] + a["w"] <= b["x"] or b["x"] + b["w"] <= a["x"]
         is_below = a["y"] + a["h"] <= b["y"] or b["y"] + b["h"] <= a["y"]
         assert is_beside or is_below, (a, b)
 
 
-def test_panels_have_titles_and_the_data_source_of_the_dashboard():
+def test_panels_have_unique_titles_and_the_data_source_of_the_dashboard():
     titles = [panel["title"] for panel in PANELS]
     assert len(set(titles)) == len(titles)
     for panel in PANELS:
@@ -98,7 +98,7 @@ def test_panels_have_titles_and_the_data_source_of_the_dashboard():
         assert len(set(refs)) == len(refs)
 
 
-def test_alerts_say_what_and_where():
+def test_alerts_have_annotations_a_severity_and_the_name_of_the_cluster():
     assert len({alert["alert"] for alert in ALERTS}) == len(ALERTS)
     for alert in ALERTS:
         assert {"summary", "description"} <= set(alert["annotations"])

@@ -1,15 +1,17 @@
-"""`passtream plan` and `embed`, as the tests of `plan` run them."""
+"""Helpers that run `passtream plan` and `embed` for the tests of `plan`."""
 
 import json
 
 from tests.support import QUICK, passtream
 
-HERE = (*QUICK, "--in-process", "--max-error-ratio", 1)
+EMBED_OPTIONS = (*QUICK, "--in-process", "--max-error-ratio", 1)
 ARCH = QUICK[:2]
 CPU = "epyc-zen4-2-cores"
+"""Name of the device in the shipped file of speeds."""
 
 
 def plan(*args):
+    """Run `passtream plan --json` and return its report."""
     done = passtream("plan", *args, "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -17,5 +19,6 @@ def plan(*args):
 
 
 def embed(*args):
-    done = passtream("embed", *args, *HERE)
+    """Run `passtream embed` in this process and check that it succeeds."""
+    done = passtream("embed", *args, *EMBED_OPTIONS)
     assert done.returncode == 0, done.stderr

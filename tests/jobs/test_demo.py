@@ -1,4 +1,4 @@
-"""The demo's corpus, and its table in the hands of three plain readers."""
+"""Tests of the demo: its corpus, and its table read by pyarrow, pandas and DuckDB."""
 
 import duckdb
 import numpy as np
@@ -7,13 +7,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.demo import make_corpus
-from tests.support import QUICK, passtream, assert_verified
+from tests.support import QUICK, assert_verified, passtream
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
+    """Folder of the table that is embedded from the demo's corpus."""
     root = tmp_path_factory.mktemp("demo")
-    # 21 recordings in seven formats, and two damaged files.
+    # The corpus has 21 valid recordings and two damaged files.
     assert make_corpus(root / "corpus") == 23
     options = (*QUICK, "--hop-s", 10, "--tables", "clips,windows", "--max-error-ratio", 0.1)
     done = passtream("embed", root / "corpus", root / "table", *options, "--in-process")
@@ -23,26 +24,26 @@ def table(tmp_path_factory):
     return root / "table"
 
 
-def test_corpus_is_written_once(tmp_path):
+def test_existing_corpus_is_not_written_again(tmp_path):
     make_corpus(tmp_path / "corpus")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     make_corpus(tmp_path / "corpus")
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
 
 
-def test_pyarrow_reads_it(table):
+def test_pyarrow_reads_the_table(table):
     rows = pq.read_table(table / "clips")
     assert (rows.num_rows, rows["embedding"].type.list_size) == (21, 768)
     assert rows["embedding"].null_count == 0
 
 
-def test_pandas_reads_it(table):
+def test_pandas_reads_the_table(table):
     rows = pd.read_parquet(table / "clips")
     assert np.stack(rows["embedding"].to_list()).shape == (21, 768)
     assert sorted(rows["duration_s"])[-1] == pytest.approx(75, abs=0.1)
 
 
-def test_duckdb_reads_and_searches_it(table):
+def test_duckdb_reads_and_searches_the_table(table):
     nearest = duckdb.sql(
         f"""
         with clips as (from read_parquet('{table}/clips/*.parquet'))

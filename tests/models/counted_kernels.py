@@ -28,7 +28,7 @@ def norm(rows, owed, weight, bias, epsilon):
     return noted(torch.empty_like(rows))
 
 
-def framed(samples, offsets, slots, taper, pre_emphasis, n_rows):
+def cut_frames(samples, offsets, slots, taper, pre_emphasis, n_rows):
     return noted(samples.new_empty(n_rows, len(taper)))
 
 
@@ -40,11 +40,11 @@ def log_in_place(bands, offset, shift, scale):
     return noted(bands)
 
 
-def patches(frames, first, n_freq, stride, size, dtype):
+def copy_patches(frames, first, n_freq, stride, size, dtype):
     return noted(torch.empty(len(first), n_freq, size * size, dtype=dtype, device=frames.device))
 
 
-def placed(vectors, positions, times, patch_tokens, special, special_tokens):
+def place_tokens(vectors, positions, times, patch_tokens, special, special_tokens):
     n_tokens = vectors.shape[0] * vectors.shape[1] + len(special_tokens)
     noted(special)
     return noted(vectors.new_empty(n_tokens, vectors.shape[2]))

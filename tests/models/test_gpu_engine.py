@@ -18,7 +18,7 @@ import torch
 from models.archs import ARCHS, DEFAULT_ARCH
 from models.checkpoints.state_dict import random_state_dict
 from models.inference.embedder import Embedder
-from models.inference.engine import RUN_AHEAD
+from models.inference.engine import MAX_PACKS_IN_FLIGHT
 from tests.models.on_gpu import (
     DEVICE,
     EVERY_PRECISION,
@@ -95,7 +95,7 @@ def test_a_warm_up_finds_a_batch_and_later_ones_know_it(weights, noise):
     found = first.warm_up(WINDOW)
     assert found.batch_windows >= 1
     assert not found.is_remembered
-    assert first.engine.fixed.sizes[0] == found.batch_windows
+    assert first.engine.graphed.sizes[0] == found.batch_windows
     second = Embedder(SPEC, weights, DEVICE, precision="bf16")
     again = second.warm_up(WINDOW)
     assert again.is_remembered
@@ -109,7 +109,7 @@ def test_a_warm_up_finds_a_batch_and_later_ones_know_it(weights, noise):
 @pytest.mark.parametrize("is_fixed", [False, True])
 def test_nothing_waits_for_the_device_within_a_call(is_fixed, weights, clips, noise):
     embedder = Embedder(SPEC, weights, DEVICE, 4 * 1190, "bf16")
-    windows = [torch.from_numpy(noise(WINDOW, seed)) for seed in range(4 * RUN_AHEAD)]
+    windows = [torch.from_numpy(noise(WINDOW, seed)) for seed in range(4 * MAX_PACKS_IN_FLIGHT)]
     windows += [torch.from_numpy(clip) for clip in clips]
     with torch.inference_mode():
         if is_fixed:

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from tests.support import passtream, tone, vectors, assert_verified
+from tests.support import assert_verified, passtream, tone, vectors
 
 # One patch and a bit; inside a window; exactly one; just over, so that windows are cut. Longer
 # clips are held against the reference by `test_hear_modules`, with fewer blocks.

@@ -1,7 +1,7 @@
-"""Small tables, clips and a tiny model for the tests of `pipeline`.
+"""Fixtures for the tests of `pipeline`: small tables, clips and a tiny model.
 
-The helpers are fixtures of the whole session, so that property tests may use them too; `new_table`
-alone belongs to one test.
+Most fixtures have the scope of a session, so that property tests can use them too. `new_table` and
+`model` belong to one test.
 """
 
 import dataclasses
@@ -33,13 +33,13 @@ from pipeline.table.table import Table
 
 REPOSITORY = Path(__file__).parents[2]
 
-# Two shared cores say nothing about how long an example may take.
+# On shared cores the duration of an example varies too much for a deadline.
 settings.register_profile("no_deadline", deadline=None)
 settings.load_profile("no_deadline")
 
 
 def single_clip_events(recording, clip, rule):
-    """Return the events of the only clip of a recording, as the clip of an index in a shard."""
+    """Return the events of a recording's only clip, which has index `clip` in its shard."""
     ((ref, open_clip),) = open_clips(recording)
     return clip_events(ref, open_clip, clip, rule)
 
@@ -51,10 +51,11 @@ class Outputs:
 
 
 class StatisticsModel:
-    """A real, deterministic model: four statistics of each window, and three sums of its samples.
+    """A deterministic model that computes statistics of each window.
 
-    A timestamp is the first and the last sample of its window, and the peak. It remembers how many
-    windows each call brought.
+    The features are mean, peak, standard deviation and length. The logits are the first sample, the
+    last sample and the energy. A timestamp is the first sample, the last sample and the peak of its
+    window. `calls` records the number of windows per call.
     """
 
     def __init__(self, fidelity=None, timestamp_hop: int = 160):
@@ -95,7 +96,7 @@ def model():
 
 @pytest.fixture(scope="session")
 def make_spec() -> Callable[..., TableSpec]:
-    """A spec of 10 ms windows (320 samples) every 5 ms, of the statistics model, with changes."""
+    """Returns a spec with changes: windows of 10 ms (320 samples) every 5 ms, statistics model."""
     spec = TableSpec(
         routes=(Route("statistics", 0.01, "random:0", "0" * 64, 320),),
         min_samples=32,
@@ -109,7 +110,7 @@ def make_spec() -> Callable[..., TableSpec]:
 
 @pytest.fixture(scope="session")
 def timestamps() -> dict[str, object]:
-    """Changes of the spec: a timestamp every 5 ms, from windows of 20 ms (640 samples)."""
+    """Changes to the spec: a timestamp every 5 ms, from windows of 20 ms (640 samples)."""
     return {
         "tables": ("clips", "timestamps"),
         "timestamps": "base",
@@ -121,14 +122,14 @@ def timestamps() -> dict[str, object]:
 
 @pytest.fixture(scope="session")
 def routed() -> dict[str, object]:
-    """Changes of the spec: archs for clips up to 10 and 20 ms, and for windows of 30 ms."""
+    """Changes to the spec: archs for clips up to 10 and 20 ms, and for windows of 30 ms."""
     routes = [Route(f"to_{ms}", ms / 1000, "random:0", f"{ms}" * 32, 320) for ms in (10, 20, 30)]
     return {"routes": tuple(routes), "long_clips": "route", "window_s": 0.03, "hop_s": 0.01}
 
 
 @pytest.fixture
 def new_table(tmp_path, make_spec) -> Callable[..., Table]:
-    """Makes (or opens) the test's table, with the changes of the spec asked for."""
+    """Creates or opens the test's table, with changes to the spec."""
     return lambda **changes: Table.open_or_create(
         LocalStore(tmp_path / "table"), make_spec(**changes)
     )
@@ -136,13 +137,13 @@ def new_table(tmp_path, make_spec) -> Callable[..., Table]:
 
 @pytest.fixture(scope="session")
 def listed() -> Callable[[Path], ClipRef]:
-    """A file as the listing finds it."""
+    """Returns the reference to a local file that a listing would return."""
     return lambda path: ClipRef(path_to_uri(str(path)), file_version(str(path)))
 
 
 @pytest.fixture(scope="session")
 def decoded(listed) -> Callable[[Path], tuple[np.ndarray, ClipReader]]:
-    """All samples of a file, and the reader that read them."""
+    """Decodes a file and returns its samples, shape (n_samples,), and the reader."""
 
     def decode(path):
         reader = clip_reader(clip_recording(listed(path)))
@@ -153,7 +154,7 @@ def decoded(listed) -> Callable[[Path], tuple[np.ndarray, ClipReader]]:
 
 @pytest.fixture(scope="session")
 def noise() -> Callable[..., np.ndarray]:
-    """Float32 noise of `n` samples that differs with `seed`."""
+    """Returns `n` samples of float32 noise that depends on `seed`."""
     return lambda n, seed=0: np.random.default_rng(seed).uniform(-0.5, 0.5, n).astype(np.float32)
 
 
@@ -170,7 +171,7 @@ def write_clip(noise, listed) -> Callable[..., ClipRef]:
 
 @pytest.fixture(scope="session")
 def embed() -> Callable[..., list[CommitRecord]]:
-    """Plans clips, embeds and commits them."""
+    """Plans shards of clips, embeds and commits them, and returns the commit records."""
 
     def run(table: Table, clips: Sequence[ClipRef], model=None, shard_clips: int = 100):
         model = model or StatisticsModel()
@@ -189,7 +190,7 @@ def embed() -> Callable[..., list[CommitRecord]]:
 
 @pytest.fixture(scope="session")
 def start_python() -> Callable[..., subprocess.Popen]:
-    """Starts a script in a process of its own, with this checkout's packages."""
+    """Starts a Python script in its own process, with the packages of this repository."""
 
     def start(script: str, *arguments: object, before: Sequence[str] = ()) -> subprocess.Popen:
         return subprocess.Popen(

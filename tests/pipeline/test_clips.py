@@ -1,4 +1,4 @@
-"""`pipeline.clips`: seconds to samples, ids, and names of any bytes."""
+"""Tests of `pipeline.clips` and `to_samples`: rounding, clip ids, and file names of any bytes."""
 
 import os
 
@@ -14,28 +14,28 @@ seconds = st.floats(0, 1e6)
 
 
 @given(st.integers(0, TEN_DAYS_MS))
-def test_whole_milliseconds_are_exact(milliseconds):
-    # 32 samples a millisecond.
+def test_whole_milliseconds_convert_exactly(milliseconds):
+    # A millisecond has 32 samples.
     assert to_samples(milliseconds / 1000) == 32 * milliseconds
 
 
 @given(st.integers(0, 32_000 * TEN_DAYS_MS // 1000))
-def test_samples_to_seconds_and_back(n_samples):
+def test_samples_survive_conversion_to_seconds_and_back(n_samples):
     assert to_samples(n_samples / 32_000) == n_samples
 
 
 @given(seconds, seconds)
-def test_longer_is_not_fewer_samples(one, other):
+def test_longer_duration_has_at_least_as_many_samples(one, other):
     assert to_samples(min(one, other)) <= to_samples(max(one, other))
 
 
 @given(seconds)
-def test_nearest_sample(duration_s):
+def test_seconds_round_to_the_nearest_sample(duration_s):
     assert abs(to_samples(duration_s) - duration_s * 32_000) <= 0.5
 
 
 def test_clip_id_never_changes():
-    # Written down once: ids are in tables that people keep.
+    # A literal id, because existing tables contain ids.
     assert ClipRef("/corpus/a.wav", "1-2").clip_id == "ac3e93958bcd32ce71e6b0ae3c01cd20"
 
 
@@ -50,7 +50,7 @@ names = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",
 @given(st.tuples(names, names), st.tuples(names, names))
 @example(("a", "b"), ("ab", ""))
 @example(("", "ab"), ("a", "b"))
-def test_clip_id_tells_uri_and_member_apart(one, other):
+def test_clip_id_depends_on_both_uri_and_member(one, other):
     assume(one != other)
     ids = {ClipRef(uri, "1-2", member).clip_id for uri, member in (one, other)}
     assert len(ids) == 2
@@ -70,29 +70,29 @@ NAMES = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_names_survive_the_way_to_a_uri_and_back(name):
+def test_file_name_survives_conversion_to_uri_and_back(name):
     path = os.fsdecode(b"/corpus/" + name)
     uri = path_to_uri(path)
-    uri.encode()  # a string column takes it
+    uri.encode()  # raises if a string column could not store it
     assert uri_to_path(uri) == path
 
 
 @given(st.lists(st.binary(min_size=1).filter(lambda b: b not in (b".", b"..")), min_size=1))
-def test_any_path_survives_the_way_to_a_uri_and_back(parts):
+def test_any_path_survives_conversion_to_uri_and_back(parts):
     parts = [part.replace(b"/", b"_").replace(b"\0", b"_") for part in parts]
     path = os.fsdecode(b"/" + b"/".join(parts))
     assert uri_to_path(path_to_uri(path)) == path
 
 
-def test_utf8_paths_are_their_own_uri():
+def test_utf8_path_is_its_own_uri():
     assert path_to_uri("/corpus/Möwe 1%.wav") == "/corpus/Möwe 1%.wav"
 
 
-def test_other_bytes_make_a_file_uri():
+def test_path_that_is_not_utf8_becomes_a_percent_encoded_file_uri():
     assert path_to_uri(os.fsdecode(b"/corpus/\xe9.wav")) == "file:///corpus/%E9.wav"
 
 
-def test_relative_paths_become_absolute(tmp_path, monkeypatch):
+def test_relative_path_becomes_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert path_to_uri("sub/../a.wav") == str(tmp_path / "a.wav")
 
@@ -109,5 +109,5 @@ def test_relative_paths_become_absolute(tmp_path, monkeypatch):
         (ClipRef("s3://bucket.of/a", "v"), "no ending"),
     ],
 )
-def test_the_ending_is_that_of_the_recording(clip, ending):
+def test_ending_is_the_extension_of_the_recording(clip, ending):
     assert clip.ending == ending

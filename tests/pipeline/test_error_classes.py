@@ -1,4 +1,4 @@
-"""The list of error classes and the code that raises them name the same classes."""
+"""Tests of `pipeline.error_classes`: it explains exactly the classes that the code raises."""
 
 import ast
 from collections.abc import Iterator
@@ -12,31 +12,31 @@ NOT_RAISED_BY_NAME = {
     *("poison", "internal", "implausible_length", "sample_rate_too_low"),
     *CLASSES,
 }
-"""Classes that a constant or a function's result names."""
+"""Classes that are raised through a constant or the result of a function."""
 
 
-def test_every_class_that_is_raised_is_explained_and_every_explained_one_is_raised():
-    raised = {name for file in (ROOT / "pipeline").rglob("*.py") for name in _classes_in(file)}
+def test_raised_and_explained_classes_are_the_same():
+    raised = {name for file in (ROOT / "pipeline").rglob("*.py") for name in _raised_classes(file)}
     assert raised | NOT_RAISED_BY_NAME == set(ERROR_CLASSES)
 
 
-def test_meanings_are_single_sentences():
-    for name, meaning in ERROR_CLASSES.items():
-        assert meaning.endswith("."), name
-        assert meaning[0].isupper() or meaning.startswith("passtream"), name
+def test_explanation_is_a_sentence():
+    for name, explanation in ERROR_CLASSES.items():
+        assert explanation.endswith("."), name
+        assert explanation[0].isupper() or explanation.startswith("passtream"), name
 
 
-def _classes_in(file: Path) -> Iterator[str]:
-    """Yield the classes that a module gives to ClipError, CannotDecodeError or `_error`."""
+def _raised_classes(file: Path) -> Iterator[str]:
+    """Yield the classes that a module passes as literals to the constructors of errors."""
     for node in ast.walk(ast.parse(file.read_text())):
         if not isinstance(node, ast.Call):
             continue
         name = (
             node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         )
-        place = {"ClipError": 1, "CannotDecodeError": 0, "_error": 0, "ClipFailed": 2}.get(name)
-        if place is None or len(node.args) <= place:
+        index = {"ClipError": 1, "CannotDecodeError": 0, "_error": 0, "ClipFailed": 2}.get(name)
+        if index is None or len(node.args) <= index:
             continue
-        argument = node.args[place]
+        argument = node.args[index]
         if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
             yield argument.value

@@ -1,4 +1,4 @@
-"""Faults of this machine are told from faults of files."""
+"""Tests of `pipeline.host_faults`: faults of this machine against faults of files."""
 
 import errno
 import os
@@ -10,15 +10,15 @@ from pipeline.host_faults import host_fault
 
 
 @pytest.mark.parametrize(
-    ("number", "named"),
+    ("number", "hint"),
     [(errno.ENOSPC, "TMPDIR"), (errno.EDQUOT, "TMPDIR"), (errno.EMFILE, "ulimit -n")],
 )
-def test_a_full_disk_or_descriptor_table_is_a_fault_of_the_host(number, named):
+def test_full_disk_or_no_descriptors_is_a_host_fault(number, hint):
     fault = host_fault(OSError(number, os.strerror(number)))
     assert isinstance(fault, HostError)
-    assert named in str(fault)
+    assert hint in str(fault)
 
 
-def test_an_invalid_argument_or_a_value_error_is_no_fault_of_the_host():
+def test_other_errors_are_no_host_fault():
     assert host_fault(OSError(errno.EINVAL, "Invalid argument")) is None
     assert host_fault(ValueError("x")) is None

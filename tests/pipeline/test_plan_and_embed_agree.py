@@ -1,7 +1,7 @@
-"""Plan, embed and verify agree on every damaged file of `damaged_audio`, and all are right.
+"""Tests that plan, embed and verify agree on each damaged file of `damaged_audio`.
 
-Each file is looked at as a local one, as a remote one (which plan reads by ranges) and as a member
-of a tar.
+Each file is read as a local file, as a remote file (of which plan reads ranges) and as a member of
+a tar. The result must be the one that `damaged_audio` expects.
 """
 
 import dataclasses
@@ -37,8 +37,8 @@ RATE_HZ = 32_000
 each_file = pytest.mark.parametrize("file", all_damaged(), ids=lambda file: file.name)
 
 
-def embedded(recording: Recording) -> ClipEstimate:
-    """Return what the decode side of `embed` makes of a recording."""
+def decode_for_embed(recording: Recording) -> ClipEstimate:
+    """Return the length, or the error, that decoding a recording for `embed` yields."""
     *_, last = single_clip_events(recording, 0, SPEC.decode_rule)
     if isinstance(last, ClipFailed):
         return ClipEstimate(last.error_class)
@@ -46,22 +46,24 @@ def embedded(recording: Recording) -> ClipEstimate:
     return ClipEstimate(n_samples=last.n_samples, decoded_short=last.decoded_short)
 
 
-def check_embedded(file: DamagedAudio, found: ClipEstimate) -> None:
-    assert found.error == file.error
-    assert found.decoded_short == file.decoded_short
+def check_decoded(file: DamagedAudio, decoded: ClipEstimate) -> None:
+    assert decoded.error == file.error
+    assert decoded.decoded_short == file.decoded_short
     if file.duration_s is not None:
-        assert found.n_samples / RATE_HZ == pytest.approx(file.duration_s, rel=0, abs=file.within_s)
+        assert decoded.n_samples / RATE_HZ == pytest.approx(
+            file.duration_s, rel=0, abs=file.within_s
+        )
 
 
-def check_plan(file: DamagedAudio, planned: ClipEstimate, found: ClipEstimate) -> None:
+def check_plan(file: DamagedAudio, planned: ClipEstimate, decoded: ClipEstimate) -> None:
     if file.plan_error is not None:
         assert planned.error == file.plan_error
         return
-    assert (planned.error, planned.decoded_short) == (found.error, found.decoded_short)
+    assert (planned.error, planned.decoded_short) == (decoded.error, decoded.decoded_short)
     if planned.is_exact:
-        assert planned.n_samples == found.n_samples
+        assert planned.n_samples == decoded.n_samples
     else:
-        assert planned.n_samples == pytest.approx(found.n_samples, rel=0.1)
+        assert planned.n_samples == pytest.approx(decoded.n_samples, rel=0.1)
 
 
 @pytest.fixture
@@ -72,18 +74,18 @@ def listed_file(tmp_path, listed, file):
 
 
 @each_file
-def test_the_audio_is_embedded_or_its_lack_is_reported(listed_file, file):
-    check_embedded(file, embedded(clip_recording(listed_file)))
+def test_audio_is_decoded_or_its_error_is_reported(listed_file, file):
+    check_decoded(file, decode_for_embed(clip_recording(listed_file)))
 
 
 @each_file
-def test_plan_predicts_what_embed_finds(listed_file, file):
+def test_plan_predicts_the_result_of_embed(listed_file, file):
     (planned,) = estimate_clips(lazy_recording((listed_file,), DEFAULT_STORAGE), SPEC)
-    check_plan(file, planned, embedded(clip_recording(listed_file)))
+    check_plan(file, planned, decode_for_embed(clip_recording(listed_file)))
 
 
 @each_file
-def test_plan_predicts_the_same_of_a_remote_file(listed_file, file):
+def test_plan_predicts_the_same_for_a_remote_file(listed_file, file):
     content = file.content()
     blocks = Blocks(len(content), lambda start, end: content[start:end])
     remote = Recording((listed_file,), lambda _: open_lazily(len(content), blocks.range))
@@ -95,7 +97,7 @@ def test_plan_predicts_the_same_of_a_remote_file(listed_file, file):
 @pytest.mark.parametrize(
     "file", [file for file in all_damaged() if not file.span], ids=lambda file: file.name
 )
-def test_members_of_tars_are_treated_as_files_are(tmp_path, file):
+def test_tar_members_are_treated_like_files(tmp_path, file):
     content = file.content()
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         is_known = file.name.endswith(AUDIO_ENDINGS)
@@ -103,14 +105,14 @@ def test_members_of_tars_are_treated_as_files_are(tmp_path, file):
         member.size = len(content)
         tar.addfile(member, io.BytesIO(content))
     (container,) = list_sources([str(tmp_path / "a.tar")], SourceOptions("tar")).containers
-    (found,) = map(embedded, container_recordings(container))
-    check_embedded(file, found)
+    (decoded,) = map(decode_for_embed, container_recordings(container))
+    check_decoded(file, decoded)
     for recording in lazy_recordings(container, DEFAULT_STORAGE):
         (planned,) = estimate_clips(recording, SPEC)
-        check_plan(file, planned, found)
+        check_plan(file, planned, decoded)
 
 
-def test_verify_passes_on_a_table_of_all_of_them(tmp_path, new_table, embed, listed):
+def test_verify_passes_on_a_table_of_all_damaged_files(tmp_path, new_table, embed, listed):
     clips = []
     for file in all_damaged():
         (tmp_path / file.name).write_bytes(file.content())

@@ -1,4 +1,4 @@
-"""Text that is safe to print."""
+"""Tests of `pipeline.printable`: escapes of control characters."""
 
 import pytest
 
@@ -19,4 +19,4 @@ from pipeline.printable import escape_control
 )
 def test_control_characters_are_shown_as_escapes(text, shown):
     assert escape_control(text) == shown
-    shown.encode()  # a terminal takes it
+    shown.encode()  # raises if it could not be written to a terminal

@@ -1,4 +1,4 @@
-"""`pipeline.progress`."""
+"""Tests of `pipeline.progress`."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""`pipeline.stopwatch`: every second of a shard belongs to one stage."""
+"""Tests of `pipeline.stopwatch`: each second belongs to at most one stage."""
 
 import contextlib
 import time
@@ -9,73 +9,73 @@ from pipeline.stopwatch import STAGES, Stopwatch
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    """A clock that is turned on by hand."""
+def advance_clock(monkeypatch):
+    """A function that advances the clock of the stopwatch by a number of seconds."""
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
 
-    def turn(seconds):
+    def advance(seconds):
         now[0] += seconds
 
-    return turn
+    return advance
 
 
-def told(watch):
+def nonzero_seconds(watch):
     return {stage: seconds for stage, seconds in watch.seconds.items() if seconds}
 
 
-def test_a_stage_within_another_is_not_counted_twice(clock):
+def test_nested_stage_is_not_counted_twice(advance_clock):
     watch = Stopwatch()
-    clock(1)
-    with watch.during("compute"):
-        clock(2)
-        with watch.during("wait"):
-            clock(4)
-        clock(8)
-    clock(16)
-    assert told(watch) == {"compute": 10, "wait": 4}
+    advance_clock(1)
+    with watch.measure("compute"):
+        advance_clock(2)
+        with watch.measure("wait"):
+            advance_clock(4)
+        advance_clock(8)
+    advance_clock(16)
+    assert nonzero_seconds(watch) == {"compute": 10, "wait": 4}
     assert tuple(watch.seconds) == STAGES
 
 
-def test_waiting_for_items_is_a_stage_and_using_them_is_not(clock):
+def test_measure_each_counts_fetching_items_and_not_using_them(advance_clock):
     def items():
         for item in "ab":
-            clock(1)
+            advance_clock(1)
             yield item
-        clock(10)
+        advance_clock(10)
 
     watch, found = Stopwatch(), []
-    with watch.during("compute"):
-        for item in watch.each(items(), "wait"):
-            clock(100)
+    with watch.measure("compute"):
+        for item in watch.measure_each(items(), "wait"):
+            advance_clock(100)
             found.append(item)
     assert found == ["a", "b"]
-    assert told(watch) == {"wait": 12, "compute": 200}
+    assert nonzero_seconds(watch) == {"wait": 12, "compute": 200}
 
 
-def test_entering_is_a_stage_and_the_block_is_not(clock):
+def test_measure_enter_counts_entering_and_not_the_block(advance_clock):
     @contextlib.contextmanager
-    def opened():
-        clock(3)
+    def open_file():
+        advance_clock(3)
         yield "file"
-        clock(5)
+        advance_clock(5)
 
     watch = Stopwatch()
-    with watch.during("decode"), watch.entering(opened(), "fetch") as file:
-        clock(7)
+    with watch.measure("decode"), watch.measure_enter(open_file(), "fetch") as file:
+        advance_clock(7)
         assert file == "file"
-    assert told(watch) == {"fetch": 3, "decode": 12}
+    assert nonzero_seconds(watch) == {"fetch": 3, "decode": 12}
 
 
-def test_an_error_leaves_the_stage(clock):
+def test_error_ends_the_stage(advance_clock):
     watch = Stopwatch()
 
     def fail():
-        with watch.during("write"):
-            clock(1)
+        with watch.measure("write"):
+            advance_clock(1)
             raise ValueError("mine")
 
     with pytest.raises(ValueError, match="mine"):
         fail()
-    clock(1)
-    assert told(watch) == {"write": 1}
+    advance_clock(1)
+    assert nonzero_seconds(watch) == {"write": 1}

@@ -1,4 +1,4 @@
-"""Whatever lies in a folder of recordings: each file is a clip or an error, and the run goes on."""
+"""Tests of folders with faulty recordings: each file becomes a clip or an error row."""
 
 import os
 import subprocess
@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.support import QUICK, error_rows, unprivileged_prefix, passtream, tone, vectors, assert_verified
+from tests.support import (
+    QUICK,
+    assert_verified,
+    error_rows,
+    passtream,
+    tone,
+    unprivileged_prefix,
+    vectors,
+)
 
-# 15 hops of 320 samples and one sample: 16 frames, one patch.
+# 15 hops of 320 samples and one sample are 16 frames, which make one patch.
 ONE_PATCH = 4801
 NAMES = ("two words.wav", 'it\'s "quoted".wav', "line\nbreak.wav", "Vögel, 鳥.wav", "100%.wav")
 
@@ -20,7 +28,7 @@ def _write(path, samples, rate_hz=32_000, subtype="PCM_16", **kwargs):
 
 
 def _write_bad(folder):
-    """Files that cannot be embedded: their error class, and a part of its message."""
+    """Write files that cannot be embedded; return error class and a part of the message by path."""
     folder.mkdir()
     bad = {}
 
@@ -34,9 +42,9 @@ def _write_bad(folder):
         path = expect(name, "truncated", "header promises")
         _write(path, tone(4, 32_000))
         os.truncate(path, path.stat().st_size // 2)
-    spoilt = tone(1, 32_000)
-    spoilt[700], spoilt[9000] = np.nan, np.inf
-    _write(expect("nan.wav", "non_finite", "sample 700"), spoilt, subtype="FLOAT")
+    non_finite = tone(1, 32_000)
+    non_finite[700], non_finite[9000] = np.nan, np.inf
+    _write(expect("nan.wav", "non_finite", "sample 700"), non_finite, subtype="FLOAT")
     _write(expect("forbidden.wav", "forbidden", "no permission"), tone(1, 32_000))
     (folder / "forbidden.wav").chmod(0)
     expect("dangling.wav", "missing", "not there").symlink_to("nowhere.wav")
@@ -45,7 +53,7 @@ def _write_bad(folder):
 
 
 def _write_good(folder):
-    """Files that embed."""
+    """Write files that can be embedded; return their names by path."""
     folder.mkdir()
     good = {}
 
@@ -78,13 +86,13 @@ def corpus(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "where", [pytest.param("--on-ray", marks=pytest.mark.slow), "--in-process"]
+    "runner", [pytest.param("--on-ray", marks=pytest.mark.slow), "--in-process"]
 )
-def test_each_file_is_a_clip_or_an_error(where, corpus, tmp_path):
+def test_each_file_is_a_clip_or_an_error(runner, corpus, tmp_path):
     root, bad, good = corpus
     table = tmp_path / "table"
-    done = passtream("embed", root, table, *QUICK, where, prefix=unprivileged_prefix())
-    # 8 of 22 files are bad, more than --max-error-ratio lets pass.
+    done = passtream("embed", root, table, *QUICK, runner, prefix=unprivileged_prefix())
+    # 8 of 22 files are bad, more than --max-error-ratio permits.
     assert done.returncode == 4, done.stderr
     report = assert_verified(table)
     assert (report.clips, report.errors.total()) == (len(good), len(bad))
@@ -102,7 +110,7 @@ def test_each_file_is_a_clip_or_an_error(where, corpus, tmp_path):
     assert "undecodable 1" in done.stdout
 
 
-def test_pad_short_embeds_what_is_too_short(corpus, tmp_path):
+def test_pad_short_embeds_a_clip_that_is_too_short(corpus, tmp_path):
     root, _, _ = corpus
     source, table = root / "bad" / "short.wav", tmp_path / "table"
     done = passtream("embed", source, table, *QUICK, "--in-process", "--pad-short")
@@ -111,7 +119,7 @@ def test_pad_short_embeds_what_is_too_short(corpus, tmp_path):
     assert_verified(table)
 
 
-def test_names_that_are_not_utf_8(tmp_path):
+def test_file_name_that_is_not_utf_8_becomes_a_quoted_uri(tmp_path):
     folder, table = tmp_path / "corpus", tmp_path / "table"
     folder.mkdir()
     _write(folder / "plain.wav", tone(0.5, 32_000))
@@ -121,7 +129,7 @@ def test_names_that_are_not_utf_8(tmp_path):
     assert vectors(table).keys() == {f"file://{folder}/%FF%FE.wav"}
 
 
-def test_decoders_start_without_torch():
-    """Decode workers are many: each would pay seconds and hundreds of megabytes for it."""
+def test_decode_workers_do_not_import_torch():
+    """There are many decode workers, and the import takes seconds and hundreds of megabytes."""
     code = "import sys, jobs.worker.decode_task; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""What strangers wrote reaches no terminal as it is: control characters are shown as escapes."""
+"""Control characters in file names, tables and manifests are printed as escapes."""
 
 import json
 
@@ -27,16 +27,16 @@ def assert_printable(run):
         assert not set("\x1b\x07\u202e") & set(text), text
 
 
-def test_status_errors_and_verify_of_a_strangers_table_print_escapes(table, tmp_path):
+def test_status_errors_and_verify_of_an_untrusted_table_print_escapes(table, tmp_path):
     path = table / "_passtream" / "run.json"
-    note = json.loads(path.read_text())
+    run_state = json.loads(path.read_text())
 
-    def spoiled(value):
+    def add_control_characters(value):
         if isinstance(value, dict):
-            return {name: spoiled(each) for name, each in value.items()}
+            return {name: add_control_characters(each) for name, each in value.items()}
         return f"{value}{EVIL}\nrun finished" if isinstance(value, str) else value
 
-    path.write_text(json.dumps(spoiled(note)))
+    path.write_text(json.dumps(add_control_characters(run_state)))
     for command in (["status", table], ["errors", table], ["verify", table, "--source", tmp_path]):
         run = passtream(*command)
         assert_printable(run)

@@ -1,4 +1,4 @@
-"""An installed passtream, and its workers, import nothing of the folder that it is started in."""
+"""An installed passtream and its workers import nothing from the current folder."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """The command of a wheel that is installed."""
+    """The command of passtream, installed from a wheel."""
     folder = tmp_path_factory.mktemp("installed")
     return install_wheel(build_wheel(folder), folder / "environment")
 
@@ -27,7 +27,7 @@ def alarm(tmp_path):
 
 @pytest.fixture
 def corpus(tmp_path, alarm):
-    """Recordings among modules that shout when they are imported."""
+    """A folder of recordings and of modules that write to `alarm` when they are imported."""
     folder = tmp_path / "corpus"
     write_tones(folder, [1.0, 2.0])
     write_traps(folder, alarm)
@@ -45,10 +45,10 @@ def test_wheel_runs_in_a_folder_with_packages_of_the_same_names(program, corpus,
 
 
 @pytest.mark.parametrize("path", [":", "/nowhere:", ".", ":/nowhere:models"])
-def test_relative_parts_of_the_python_path_name_nothing_of_the_current_folder(
+def test_relative_parts_of_pythonpath_import_nothing_of_the_current_folder(
     program, corpus, alarm, path
 ):
-    # Python itself imports these, before anybody is asked.
+    # Python imports these itself, before passtream can change the path.
     for name in CUSTOM:
         (corpus / f"{name}.py").unlink()
     shutil.rmtree(corpus / "passtream")
@@ -81,9 +81,7 @@ def test_workers_of_a_running_cluster_import_nothing_of_the_current_folder(
 
 
 @pytest.mark.slow
-def test_a_job_that_is_submitted_from_the_folder_imports_nothing_of_it(
-    program, corpus, alarm, tmp_path
-):
+def test_a_submitted_job_imports_nothing_of_the_current_folder(program, corpus, alarm, tmp_path):
     table = tmp_path / "table"
     arch, weights = FAST[1::2]
     settings = {"sources": [str(corpus)], "table": str(table), "arch": arch, "weights": weights}
@@ -110,14 +108,14 @@ def test_packages_of_another_project_on_the_path_are_refused_by_name(program, co
     assert "unset PYTHONPATH" in line
 
 
-def test_parts_that_another_package_has_replaced_are_told(program, tmp_path):
+def test_a_module_that_another_package_has_replaced_is_reported(program, tmp_path):
     (site,) = program.parents[1].glob("lib/python*/site-packages")
-    ours, saved = site / "models" / "errors.py", tmp_path / "errors.py"
-    shutil.move(ours, saved)
+    module, saved = site / "models" / "errors.py", tmp_path / "errors.py"
+    shutil.move(module, saved)
     try:
         done = run_installed(program, "--help", folder=tmp_path)
     finally:
-        shutil.move(saved, ours)
+        shutil.move(saved, module)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "parts of passtream are missing or replaced (No module named 'models.errors')" in line

@@ -1,9 +1,9 @@
-"""The command over tars, on Ray, and Parquet files: rows, verification and a second run."""
+"""Tests of the command with tars and Parquet files: rows, verification and a second run."""
 
 import pyarrow.parquet as pq
 
 from tests.pipeline.sources.corpora import wav, write_parquet, write_tar
-from tests.support import QUICK, assert_same_vectors, passtream, assert_verified
+from tests.support import QUICK, assert_same_vectors, assert_verified, passtream
 
 
 def test_tars_and_parquet_from_the_command_line(tmp_path):

@@ -1,4 +1,4 @@
-"""A token that expires in the middle of a run: the run ends at once, and says so."""
+"""A run whose token expires ends at once and says so."""
 
 import pytest
 
@@ -7,19 +7,19 @@ from tests.support import QUICK, passtream, write_tones
 
 
 @pytest.mark.parametrize(
-    "where", ["--in-process", pytest.param("--on-ray", marks=pytest.mark.slow)]
+    "runner", ["--in-process", pytest.param("--on-ray", marks=pytest.mark.slow)]
 )
-def test_a_token_that_expires_ends_the_run_at_once(moto, tmp_path, where):
+def test_a_token_that_expires_ends_the_run_at_once(moto, tmp_path, runner):
     bucket = moto.new_bucket()
     files = moto.storage().filesystem(bucket)
     for path in write_tones(tmp_path / "local", (0.5,) * 6):
         files.put_file(str(path), f"{bucket}/corpus/{path.name}")
     with fault_proxy(moto) as proxy:
         proxy.faults += [Fault("expired", each, ".wav", 10_000) for each in ("HEAD", "GET")]
-        given = S3Server(proxy.url).options.items()
+        options = S3Server(proxy.url).options.items()
         run = passtream(
-            "embed", f"{bucket}/corpus", tmp_path / "table", *QUICK, "--shard-clips", 1, where,
-            *(x for name, value in given for x in ("--storage-options", f"{name}={value}")),
+            "embed", f"{bucket}/corpus", tmp_path / "table", *QUICK, "--shard-clips", 1, runner,
+            *(x for name, value in options for x in ("--storage-options", f"{name}={value}")),
         )  # fmt: skip
     assert run.returncode == 3, run.stderr
     assert "the credentials have expired; renew the credentials" in run.stderr

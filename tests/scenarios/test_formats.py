@@ -1,4 +1,4 @@
-"""Recordings in the formats that people have: each embeds as its WAV does."""
+"""Tests of the usual codecs: an encoded recording gets nearly the same embedding as its WAV."""
 
 import os
 import shutil
@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 
-from tests.support import QUICK, error_rows, passtream, vectors, assert_verified
+from tests.support import QUICK, assert_verified, error_rows, passtream, vectors
 
-# Debian packages: single words at 48 kHz, sentences at 8 kHz; the formats are made by ffmpeg.
+# Recordings of Debian packages: single words at 48 kHz, sentences at 8 kHz. ffmpeg encodes them.
 WORDS = Path("/usr/share/sounds/alsa")
 SENTENCES = Path("/usr/share/asterisk/sounds/en_US_f_Allison/vm-forwardoptions.wav")
 NAMES = ("words", "sentences")
-FORMATS = {
+CODECS = {
     ".ogg": ("-c:a", "libvorbis", "-q:a", "6"),
     ".opus": ("-c:a", "libopus", "-b:a", "96k"),
     ".webm": ("-c:a", "libopus", "-b:a", "96k"),
@@ -31,7 +31,7 @@ FORMATS = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Words, one after another, and sentences, 6 s each, as WAV and in every format."""
+    """A folder with two recordings of 6 s, one of words and one of sentences, in every codec."""
     if not (WORDS.is_dir() and SENTENCES.is_file() and shutil.which("ffmpeg")):
         packages = "alsa-utils asterisk-core-sounds-en-wav ffmpeg"
         reason = f"needs the Debian packages: apt-get install {packages}"
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
     shutil.copy(SENTENCES, folder / "sentences.wav")
     for name in NAMES:
         source = folder / f"{name}.wav"
-        for ending, options in FORMATS.items():
+        for ending, options in CODECS.items():
             command = ["ffmpeg", "-v", "error", "-i", source, *options, folder / f"{name}{ending}"]
             subprocess.run(command, check=True)
     return folder
@@ -53,19 +53,19 @@ def cosine_distance(one, other):
     return 1 - one @ other / np.linalg.norm(one) / np.linalg.norm(other)
 
 
-def test_every_format_embeds_as_its_wav(folder, tmp_path):
+def test_every_codec_embeds_as_its_wav(folder, tmp_path):
     table = tmp_path / "table"
     done = passtream("embed", folder, table, *QUICK, "--in-process")
     assert done.returncode == 0, done.stderr
     assert not assert_verified(table).errors
     embedded = vectors(table)
-    assert len(embedded) == len(NAMES) * (1 + len(FORMATS))
+    assert len(embedded) == len(NAMES) * (1 + len(CODECS))
     for name in NAMES:
         expected = embedded[str(folder / f"{name}.wav")]
-        for ending in FORMATS:
+        for ending in CODECS:
             distance = cosine_distance(embedded[str(folder / f"{name}{ending}")], expected)
             assert distance < 1e-3, (name, ending)
-    # The recordings differ by more than their formats do.
+    # The two recordings differ more than the codecs of a recording do.
     one, other = (embedded[str(folder / f"{name}.wav")] for name in NAMES)
     assert cosine_distance(one, other) > 1e-3
     rows = pq.read_table(table / "clips").to_pylist()
@@ -76,9 +76,9 @@ def test_every_format_embeds_as_its_wav(folder, tmp_path):
         assert -60 < row["rms_dbfs"] < row["peak_dbfs"] < 1
 
 
-def test_limits_are_options(folder, tmp_path):
+def test_options_set_the_limits_of_clips(folder, tmp_path):
     front, left = WORDS / "Front_Center.wav", WORDS / "Rear_Left.wav"
-    # 1.43 s in 137,134 bytes, and 1.31 s in 126,064; nine tenths of that; 6 s in less than both.
+    # 1.43 s in 137,134 bytes; 6 s in fewer bytes; 1.31 s in 126,064 bytes; nine tenths of that.
     cut, table = tmp_path / "cut.wav", tmp_path / "table"
     cut.write_bytes(left.read_bytes()[:113_000])
     sources = [front, folder / "words.opus", left, cut]

@@ -1,6 +1,6 @@
-"""One corpus as files, tars, Parquet and a manifest of spans: each clip embeds the same.
+"""A clip gets the same embedding from a file, a tar, a Parquet file or a span of a manifest.
 
-One run is the command's; the others share a model, through the functions that the command calls.
+The command embeds the files. The other runs share a model and call the command's functions.
 """
 
 from pathlib import Path
@@ -32,18 +32,18 @@ from tests.support import (
     QUICK_ARCH,
     QUICK_SPEC,
     assert_same_vectors,
+    assert_verified,
     passtream,
     tone,
     vectors,
-    assert_verified,
 )
 
 N_CLIPS, SHARD_CLIPS = 200, 64
 RATE_HZ = 32_000
 N_TARS, N_LONG = 2, 4
 NAMES = [f"{i:03}.wav" for i in range(N_CLIPS)]
-# By the name of the source, the format that it is to be taken for.
-WAYS = {
+# Expected format of each source, by the name of the source.
+SOURCES = {
     "files": "files",
     f"clips-{{0..{N_TARS - 1}}}.tar": "tar",
     "clips.parquet": "parquet",
@@ -53,7 +53,7 @@ WAYS = {
 
 @pytest.fixture(scope="module")
 def samples():
-    """Of each clip: 0.2 to 0.5 s, in 16 bits, as every one of the formats holds them exactly."""
+    """Samples of each clip: 0.2 to 0.5 s of int16, which every format stores exactly."""
     lengths = np.random.default_rng(0).integers(RATE_HZ // 5, RATE_HZ // 2, N_CLIPS)
     clips = [tone(n / RATE_HZ, RATE_HZ, seed) for seed, n in enumerate(lengths)]
     assert [len(clip) for clip in clips] == list(lengths)
@@ -62,7 +62,7 @@ def samples():
 
 @pytest.fixture(scope="module")
 def corpus(samples, tmp_path_factory) -> Path:
-    """A folder with all four."""
+    """Folder with all four sources."""
     folder = tmp_path_factory.mktemp("corpus")
     (folder / "files").mkdir()
     for name, clip in zip(NAMES, samples, strict=True):
@@ -76,7 +76,7 @@ def corpus(samples, tmp_path_factory) -> Path:
 
 
 def _write_spans(folder, samples):
-    """Long recordings of all clips, one after another, and the manifest that cuts them again."""
+    """Write the clips concatenated to long recordings, and a manifest of their spans."""
     folder.mkdir()
     rows = ["uri,start_s,end_s,clip"]
     per_file = N_CLIPS // N_LONG
@@ -91,8 +91,8 @@ def _write_spans(folder, samples):
 
 
 @pytest.fixture(scope="module")
-def by_command(corpus, tmp_path_factory):
-    """Embeddings of the files by their names, as the command writes them."""
+def command_vectors(corpus, tmp_path_factory):
+    """Embeddings that the command writes, by file name."""
     table = tmp_path_factory.mktemp("command") / "table"
     options = ("--in-process", "--shard-clips", SHARD_CLIPS)
     done = passtream("embed", corpus / "files", table, *QUICK, *options)
@@ -119,18 +119,18 @@ def model(config, weights):
 
 
 @pytest.fixture(scope="module", params=["disk", "gateway"])
-def place(request, corpus):
-    """Where the corpus lies, and how it is reached."""
+def location(request, corpus):
+    """Root of the corpus, on disk or in a bucket, and the storage that reaches it."""
     if request.param == "disk":
         return str(corpus), Storage()
     server = request.getfixturevalue("gateway")
-    place, storage = server.new_bucket(), server.storage()
-    storage.filesystem(place).put(f"{corpus}/", f"{place}/", recursive=True)
-    return place, storage
+    location, storage = server.new_bucket(), server.storage()
+    storage.filesystem(location).put(f"{corpus}/", f"{location}/", recursive=True)
+    return location, storage
 
 
-def _embedded(source, uri, storage, config, weights, model):
-    """Embed a source into a table, as a run does, and verify it; its table, and its format."""
+def _embed_source(source, uri, storage, config, weights, model):
+    """Embed a source as a run does, verify the table, and return it with the source's format."""
     listing = list_sources([source], SourceOptions(storage=storage))
     spec = table_spec(config, weights, listing.columns)
     table = Table.open_or_create(open_store(uri, storage), spec)
@@ -139,16 +139,16 @@ def _embedded(source, uri, storage, config, weights, model):
         for shard in plan.pending:
             found = shard_recordings(shard, storage, spec.columns)
             embed_shard(shard, shard_packets(found, spec.decode_rule), model, table)
-    again = Table.read(open_store(uri, storage))
-    report = verify_table(again, listing)
+    reopened = Table.read(open_store(uri, storage))
+    report = verify_table(reopened, listing)
     assert report.passed, report.problems
     assert (report.clips, report.errors, report.duplicate_vectors) == (N_CLIPS, {}, 0)
-    assert len(again.commits.ids()) == len(plan.pending)
-    return again, listing.formats[source]
+    assert len(reopened.commits.ids()) == len(plan.pending)
+    return reopened, listing.formats[source]
 
 
-def _name(row):
-    """Of the clip that a row is of."""
+def _clip_name(row):
+    """Return the name of the clip to which a row belongs."""
     if "clip" in row:
         return row["clip"]
     member = row["member"]
@@ -156,23 +156,23 @@ def _name(row):
 
 
 def _vectors(table):
-    """Embeddings by the names of the clips."""
+    """Return the embeddings by clip name."""
     rows = []
     for name in table.store.names("clips"):
         with table.store.open(f"clips/{name}") as file:
             rows += pq.read_table(file).to_pylist()
-    return {Path(_name(row)).name: np.array(row["embedding"], np.float32) for row in rows}
+    return {Path(_clip_name(row)).name: np.array(row["embedding"], np.float32) for row in rows}
 
 
-@pytest.mark.parametrize("name", WAYS, ids=WAYS.values())
-def test_a_clip_embeds_the_same_however_it_is_stored(
-    by_command, place, name, tmp_path, config, weights, model
+@pytest.mark.parametrize("name", SOURCES, ids=SOURCES.values())
+def test_embedding_of_a_clip_does_not_depend_on_its_format(
+    command_vectors, location, name, tmp_path, config, weights, model
 ):
-    root, storage = place
+    root, storage = location
     is_remote = root.startswith("s3://")
-    uri = f"{root}/tables/{WAYS[name]}" if is_remote else str(tmp_path / "table")
-    table, format_ = _embedded(f"{root}/{name}", uri, storage, config, weights, model)
-    assert format_ == WAYS[name]
+    uri = f"{root}/tables/{SOURCES[name]}" if is_remote else str(tmp_path / "table")
+    table, format_ = _embed_source(f"{root}/{name}", uri, storage, config, weights, model)
+    assert format_ == SOURCES[name]
     embedded = _vectors(table)
     assert sorted(embedded) == NAMES
-    assert_same_vectors(embedded, by_command, within=1e-5)
+    assert_same_vectors(embedded, command_vectors, within=1e-5)

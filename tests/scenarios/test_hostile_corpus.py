@@ -1,4 +1,4 @@
-"""Hostile, damaged and sound files in one folder: the sound ones come out as if they were alone."""
+"""Hostile and damaged files in a folder do not change the embeddings of the intact files in it."""
 
 import shutil
 
@@ -20,9 +20,9 @@ NO_RECORDINGS = (
 
 
 @pytest.fixture(scope="module")
-def sound(tmp_path_factory):
-    """Sound files of every kind that is read, and a table of them alone."""
-    folder = tmp_path_factory.mktemp("corpus") / "sound"
+def intact(tmp_path_factory):
+    """Folder with intact files of every kind that passtream reads, and a table of it alone."""
+    folder = tmp_path_factory.mktemp("corpus") / "intact"
     folder.mkdir()
     for name, content in make_seeds().items():
         if name not in NO_RECORDINGS and not name.endswith(NO_RECORDINGS):
@@ -34,15 +34,15 @@ def sound(tmp_path_factory):
     return folder, table
 
 
-@pytest.mark.parametrize("where", ["--in-process", "--on-ray"])
-def test_sound_files_among_hostile_and_damaged_ones_are_embedded_as_if_alone(
-    tmp_path, sound, where
+@pytest.mark.parametrize("runner", ["--in-process", "--on-ray"])
+def test_intact_files_among_hostile_and_damaged_files_are_embedded_as_if_alone(
+    tmp_path, intact, runner
 ):
-    folder, alone = sound
+    folder, alone = intact
     secret = tmp_path / "private.wav"
     soundfile.write(secret, tone(1.0, RATE_HZ), RATE_HZ)
     corpus = tmp_path / "corpus"
-    shutil.copytree(folder, corpus / "a-sound")
+    shutil.copytree(folder, corpus / "a-intact")
     hostile, damaged = corpus / "hostile", corpus / "damaged"
     hostile.mkdir()
     damaged.mkdir()
@@ -50,14 +50,14 @@ def test_sound_files_among_hostile_and_damaged_ones_are_embedded_as_if_alone(
     files = [file for file in all_damaged() if file.span is None]
     for file in files:
         (damaged / file.name).write_bytes(file.content())
-    shutil.copytree(folder, corpus / "z-sound")
+    shutil.copytree(folder, corpus / "z-intact")
 
-    done = passtream("embed", corpus, tmp_path / "table", *OPTIONS, where)
+    done = passtream("embed", corpus, tmp_path / "table", *OPTIONS, runner)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
 
     found = vectors(tmp_path / "table")
-    for below in ("a-sound", "z-sound"):
+    for below in ("a-intact", "z-intact"):
         same = {
             uri.replace(f"/corpus/{below}/", "/"): vector
             for uri, vector in found.items()

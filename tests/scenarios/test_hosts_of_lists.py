@@ -1,4 +1,4 @@
-"""`passtream` over lists that name recordings of many hosts, some of which are gone or lie."""
+"""Tests of `passtream` with lists of recordings on sound, faulty and unreachable hosts."""
 
 import csv
 import json
@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.hosts import drip, closed_port_url, run_host, overstate_length, understate_length
+from tests.hosts import closed_port_url, drip, overstate_length, run_host, understate_length
 from tests.support import QUICK, error_rows, passtream, vectors, write_tones
 
 
 @pytest.fixture
 def host(tmp_path):
-    (sound,) = write_tones(tmp_path / "local", (0.6,))
-    content = sound.read_bytes()
+    (recording,) = write_tones(tmp_path / "local", (0.6,))
+    content = recording.read_bytes()
     answers = {
-        **{f"/sound/{i}.wav": content for i in range(3)},
+        **{f"/intact/{i}.wav": content for i in range(3)},
         "/500.wav": 500,
         "/503.wav": 503,
         "/403.wav": 403,
@@ -49,12 +49,12 @@ def write_list(path: Path, uris) -> Path:
     return path
 
 
-def test_faults_of_hosts_are_rows_of_errors_and_plan_and_verify_agree(host, tmp_path):
-    sound = [f"{host.url}/sound/{i}.wav" for i in range(3)]
+def test_faults_of_hosts_become_error_rows_and_plan_and_verify_agree(host, tmp_path):
+    intact = [f"{host.url}/intact/{i}.wav" for i in range(3)]
     expected = {f"{host.url}/{name}.wav": kind for name, kind in CLASSES.items()}
     dead = [f"{closed_port_url()}/x.wav", "http://nosuchhost.invalid/x.wav"]
     expected |= dict.fromkeys(dead, "host_unreachable")
-    source = write_list(tmp_path / "list.csv", ["local/000.wav", *expected, *sound])
+    source = write_list(tmp_path / "list.csv", ["local/000.wav", *expected, *intact])
     table, brief = tmp_path / "table", ("--store-timeout-s", 2)
     run = passtream(
         "embed", source, table, *QUICK, "--in-process", *brief, "--shard-clips", 5,
@@ -62,10 +62,10 @@ def test_faults_of_hosts_are_rows_of_errors_and_plan_and_verify_agree(host, tmp_
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     found = {uri: kind for uri, (kind, _) in error_rows(table).items()}
-    # By whether the bytes that are too many come together with the others.
+    # The class depends on whether the surplus bytes arrive together with the declared bytes.
     assert found.pop(f"{host.url}/short.wav") in ("truncated", "short_response")
     assert found == {uri: kind for uri, kind in expected.items() if "/short" not in uri}
-    assert set(vectors(table)) == {*sound, str(tmp_path / "local/000.wav")}
+    assert set(vectors(table)) == {*intact, str(tmp_path / "local/000.wav")}
     again = passtream("embed", source, table, *QUICK, "--in-process", *brief)
     assert again.returncode == 0, again.stderr
     checked = passtream("verify", table, "--source", source, *brief)
@@ -77,8 +77,8 @@ def test_faults_of_hosts_are_rows_of_errors_and_plan_and_verify_agree(host, tmp_
     assert sum(errors.values()) >= len(expected) - 1, planned.stdout
 
 
-def test_errors_above_the_ratio_are_exit_code_4(host, tmp_path):
-    uris = [f"{closed_port_url()}/x.wav", f"{host.url}/sound/0.wav"]
+def test_more_errors_than_the_ratio_permits_give_exit_code_4(host, tmp_path):
+    uris = [f"{closed_port_url()}/x.wav", f"{host.url}/intact/0.wav"]
     source = write_list(tmp_path / "list.csv", uris)
     run = passtream(
         "embed", source, tmp_path / "table", *QUICK, "--in-process", "--store-timeout-s", 1
@@ -87,7 +87,7 @@ def test_errors_above_the_ratio_are_exit_code_4(host, tmp_path):
     assert "host_unreachable" in run.stdout + run.stderr
 
 
-def test_without_any_host_the_run_ends_with_3_and_writes_no_errors(tmp_path):
+def test_run_ends_with_exit_code_3_and_no_error_rows_if_no_host_answers(tmp_path):
     source = write_list(tmp_path / "list.csv", [f"{closed_port_url()}/{i}.wav" for i in range(9)])
     run = passtream(
         "embed", source, tmp_path / "table", *QUICK, "--in-process", "--store-timeout-s", 1
@@ -97,11 +97,11 @@ def test_without_any_host_the_run_ends_with_3_and_writes_no_errors(tmp_path):
     assert not (tmp_path / "table").exists()
 
 
-def test_rows_of_a_host_that_is_gone_for_a_day_stay(host, tmp_path):
+def test_prune_keeps_the_rows_of_a_host_that_does_not_answer(host, tmp_path):
     (tmp_path / "here.wav").write_bytes((tmp_path / "local/000.wav").read_bytes())
     source, table = tmp_path / "list.csv", tmp_path / "table"
     options = (*QUICK, "--in-process", "--store-timeout-s", 1, "--max-error-ratio", 1)
-    with run_host({"/a.wav": host.answers["/sound/0.wav"]}) as other:
+    with run_host({"/a.wav": host.answers["/intact/0.wav"]}) as other:
         write_list(source, ["here.wav", f"{other.url}/a.wav"])
         assert passtream("embed", source, table, *options).returncode == 0
     before = vectors(table)
@@ -113,9 +113,9 @@ def test_rows_of_a_host_that_is_gone_for_a_day_stay(host, tmp_path):
     assert checked.returncode == 0, checked.stdout
 
 
-def test_allow_hosts_and_no_local_are_kept_for_retry_and_verify(host, tmp_path):
+def test_retry_and_verify_use_the_saved_allow_hosts_and_no_local(host, tmp_path):
     with run_host(host.answers, "127.0.0.2") as other:
-        uris = [f"{host.url}/sound/0.wav", f"{other.url}/sound/1.wav", "local/000.wav"]
+        uris = [f"{host.url}/intact/0.wav", f"{other.url}/intact/1.wav", "local/000.wav"]
         source = write_list(tmp_path / "list.csv", uris)
         table = tmp_path / "table"
         run = passtream(

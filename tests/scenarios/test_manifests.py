@@ -1,14 +1,14 @@
-"""Manifests and standard input, from the command to the rows of the table."""
+"""Tests of manifests and of uris on standard input, from the command to the rows of the table."""
 
 import re
 import subprocess
 
 import pyarrow.parquet as pq
 
-from tests.support import QUICK, ROOT, command, passtream, assert_verified, write_tones
+from tests.support import QUICK, ROOT, assert_verified, command, passtream, write_tones
 
 
-def test_parts_of_recordings_with_what_the_manifest_says(tmp_path):
+def test_spans_of_recordings_are_embedded_with_the_columns_of_the_manifest(tmp_path):
     write_tones(tmp_path / "corpus", (1.5, 2.0))
     manifest = tmp_path / "corpus" / "m.csv"
     manifest.write_text(
@@ -43,7 +43,7 @@ def test_parts_of_recordings_with_what_the_manifest_says(tmp_path):
     assert "note: clips in the table" not in check.stdout
 
 
-def test_columns_of_the_tables_own_are_refused(tmp_path):
+def test_manifest_columns_with_names_of_the_table_are_refused(tmp_path):
     manifest = tmp_path / "m.jsonl"
     manifest.write_text('{"uri": "a.wav", "arch": "x", "labels": "y", "id": "z"}\n')
     run = passtream("embed", manifest, tmp_path / "table", *QUICK, "--in-process")
@@ -51,7 +51,7 @@ def test_columns_of_the_tables_own_are_refused(tmp_path):
     assert "columns: 'arch' cannot be carried" in run.stderr
 
 
-def test_uris_on_standard_input(tmp_path):
+def test_uris_on_standard_input_are_embedded_and_verified(tmp_path):
     paths = write_tones(tmp_path / "corpus", (0.5, 1.0))
     table, uris = tmp_path / "table", "".join(f"{path}\n" for path in paths)
     for arguments in (
@@ -67,10 +67,10 @@ def test_uris_on_standard_input(tmp_path):
     )
 
 
-def test_plan_and_verify_carry_the_columns_that_the_table_has(tmp_path):
+def test_plan_and_verify_carry_the_columns_of_the_table(tmp_path):
     write_tones(tmp_path / "corpus", (1.5,))
     manifest, table = tmp_path / "m.csv", tmp_path / "table"
-    # Two speakers of one part: only without that column do the rows agree.
+    # Two speakers of one span: the rows agree only without that column.
     manifest.write_text(
         "audio_filepath,offset,duration,speaker,text\n"
         "corpus/000.wav,0.5,0.5,A,x\n"
@@ -85,7 +85,7 @@ def test_plan_and_verify_carry_the_columns_that_the_table_has(tmp_path):
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_values_that_a_manifest_corrects_are_told_by_plan_and_verify_and_updated_by_embed(tmp_path):
+def test_corrected_manifest_values_are_reported_by_plan_and_verify_and_updated_by_embed(tmp_path):
     write_tones(tmp_path / "corpus", (0.5, 0.6))
     manifest, table = tmp_path / "m.csv", tmp_path / "table"
     content = "path,text\ncorpus/000.wav,one\ncorpus/001.wav,two\n"

@@ -1,6 +1,6 @@
-"""A scheduled run on 100,000 recordings that have not changed: it ends soon, and touches nothing.
+"""A scheduled run on 100,000 unchanged recordings ends soon and writes nothing to the table.
 
-How long it takes is printed (`pytest -m slow -s`) and stands in BENCHMARKS.md.
+The test prints the duration of each run (`pytest -m slow -s`); BENCHMARKS.md records them.
 """
 
 import json
@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.support import QUICK, passtream, assert_verified, write_tones
+from tests.support import QUICK, assert_verified, passtream, write_tones
 
 N_FOLDERS, N_EACH = 100, 1000
 OPTIONS = (*QUICK, "--in-process", "--log-format", "json")
@@ -17,24 +17,24 @@ OPTIONS = (*QUICK, "--in-process", "--log-format", "json")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
-def grow(corpus, folder, n):
-    """Recordings with other names: links cost nothing."""
+def add_recordings(corpus, folder, n):
+    """Add `n` recordings to a corpus, as hard links, which take no time and no space."""
     (corpus / folder).mkdir(parents=True)
     for i in range(n):
         os.link(corpus.parent / "tones" / f"{i % 100:03}.wav", corpus / folder / f"{i:04}.wav")
 
 
-def run(what, corpus, table):
+def run(label, corpus, table):
     began_s = time.monotonic()
     done = passtream("embed", corpus, table, *OPTIONS)
     ended = json.loads(done.stderr.splitlines()[-1])
     assert done.returncode == 0, done.stderr
-    print(f"{what}: {ended['clips']:,} clips embedded, {time.monotonic() - began_s:.1f} s")
+    print(f"{label}: {ended['clips']:,} clips embedded, {time.monotonic() - began_s:.1f} s")
     return ended["clips"]
 
 
-def state(table):
-    """Everything but the note that a run has been there."""
+def file_states(table):
+    """Return time and inode of all files of a table, except the files that every run writes."""
     return {
         path: (path.stat().st_mtime_ns, path.stat().st_ino)
         for path in table.rglob("*")
@@ -42,20 +42,20 @@ def state(table):
     }
 
 
-def test_an_unchanged_corpus_costs_little_and_nothing_is_touched(tmp_path, monkeypatch):
+def test_run_on_an_unchanged_corpus_does_not_touch_the_table(tmp_path, monkeypatch):
     monkeypatch.setattr("tests.support.RUN_TIMEOUT_S", 3000)
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(tmp_path / "tones", [0.16] * 100, 8000)
     for i in range(N_FOLDERS):
-        grow(corpus, f"{i:03}", N_EACH)
+        add_recordings(corpus, f"{i:03}", N_EACH)
     assert run("first run", corpus, table) == N_FOLDERS * N_EACH
-    before = state(table)
+    before = file_states(table)
     assert run("unchanged", corpus, table) == 0
-    assert state(table) == before
-    grow(corpus, "050b", 70)
+    assert file_states(table) == before
+    add_recordings(corpus, "050b", 70)
     assert run("grown by 70", corpus, table) == 70
-    before = state(table)
-    # From now on the listing is divided otherwise than the table: what that holds is looked up.
+    before = file_states(table)
+    # The listing is now divided into other shards than the table: the run compares clip by clip.
     assert run("unchanged after it had grown", corpus, table) == 0
-    assert state(table) == before
+    assert file_states(table) == before
     assert_verified(table)

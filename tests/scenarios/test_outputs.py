@@ -1,4 +1,4 @@
-"""Labels, timestamps, precision and routes, from the command to the table."""
+"""Tests of labels, timestamps, precision and routes, from the command to the table."""
 
 import json
 from dataclasses import replace
@@ -18,11 +18,11 @@ from tests.support import (
     QUICK_ARCH,
     QUICK_SPEC,
     assert_same_vectors,
+    assert_verified,
     open_table,
     passtream,
     tone,
     vectors,
-    assert_verified,
     write_tones,
 )
 
@@ -43,7 +43,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(corpus, tmp_path_factory):
-    """What the command printed, and the table."""
+    """Output of the command, and its table."""
     table = tmp_path_factory.mktemp("made") / "table"
     done = passtream("embed", corpus, table, *ALL, "--in-process")
     assert done.returncode == 0, done.stderr
@@ -51,22 +51,22 @@ def run(corpus, tmp_path_factory):
 
 
 def timestamps(table):
-    """Matrix of the embeddings of each clip, by uri."""
+    """Return the timestamp embeddings of each clip as a matrix, by uri."""
     rows = pq.read_table(table / "timestamps", columns=["uri", "timestamp_ms", "embedding"])
     uris = np.array(rows["uri"].to_pylist())
     matrix = rows["embedding"].combine_chunks().flatten().to_numpy().reshape(len(uris), -1)
     return {uri: matrix[uris == uri] for uri in sorted(set(uris))}
 
 
-def test_every_timestamp_of_every_clip_is_there(run):
+def test_table_has_every_timestamp_of_every_clip(run):
     _, table = run
-    # 1 + 20 x duration, rounded down.
+    # A clip has 1 + 20 x duration_s timestamps, rounded down.
     counts = [11, 21, 33, 211]
     assert assert_verified(table).timestamps == sum(counts)
     assert [len(matrix) for matrix in timestamps(table).values()] == counts
 
 
-def test_timestamps_are_those_of_the_reflected_sound(run):
+def test_timestamp_windows_at_the_ends_are_padded_by_reflection(run):
     _, table = run
     weights = load_weights("random:0", QUICK_SPEC)
     embedder = Embedder(QUICK_SPEC, weights.state_dict, precision="bf16")
@@ -75,7 +75,7 @@ def test_timestamps_are_those_of_the_reflected_sound(run):
     outputs = embedder.embed(windows)
     expected = np.concatenate((outputs.logits, outputs.features), axis=1)
     found = next(iter(timestamps(table).values()))
-    # bf16 rounds otherwise in other company: 8 bits on features of up to 2 or so.
+    # bf16 rounds differently in other batches: 8 bits on features of up to about 2.
     np.testing.assert_allclose(found, expected, rtol=0, atol=0.05)
 
 
@@ -92,10 +92,10 @@ def test_labels_are_the_most_probable_classes(run):
             np.testing.assert_allclose(probabilities, 1 / (1 + np.exp(-logits[best])), rtol=1e-5)
 
 
-def test_what_the_precision_costs_is_told_and_kept(run):
-    told, folder = run
+def test_fidelity_of_the_precision_is_printed_and_recorded(run):
+    output, folder = run
     table = open_table(folder)
-    assert f"fidelity to fp32: cosine min {table.fidelity['cosine_min']:.5f} mean" in told
+    assert f"fidelity to fp32: cosine min {table.fidelity['cosine_min']:.5f} mean" in output
     # The first shard's clips have one window each.
     assert (table.fidelity["windows"], table.fidelity["archs"]) == (3, [QUICK_ARCH])
     assert 0.9 < table.fidelity["cosine_min"] < 1
@@ -111,7 +111,7 @@ def test_what_the_precision_costs_is_told_and_kept(run):
     assert [route["arch"] for route in report["routes"]] == [QUICK_ARCH]
 
 
-def test_a_killed_runs_fidelity_is_caught_up_with(run, corpus):
+def test_fidelity_that_a_killed_run_did_not_record_is_restored(run, corpus):
     _, folder = run
     path = folder / SPEC_NAME
     before = path.read_bytes()
@@ -122,7 +122,7 @@ def test_a_killed_runs_fidelity_is_caught_up_with(run, corpus):
     assert json.loads(path.read_bytes()) == json.loads(before)
 
 
-def test_other_outputs_are_refused_by_name(run, corpus):
+def test_differing_outputs_are_refused_by_the_name_of_the_option(run, corpus):
     _, folder = run
     done = passtream("embed", corpus, folder, *QUICK, "--top-k", 5, "--outputs", "labels")
     assert done.returncode == 2
@@ -134,7 +134,7 @@ def test_other_outputs_are_refused_by_name(run, corpus):
 
 
 @pytest.mark.slow
-def test_ray_writes_what_one_process_does(run, corpus, tmp_path):
+def test_ray_writes_the_same_table_as_a_single_process(run, corpus, tmp_path):
     _, alone = run
     done = passtream("embed", corpus, tmp_path / "table", *ALL)
     assert done.returncode == 0, done.stderr
@@ -146,7 +146,7 @@ def test_ray_writes_what_one_process_does(run, corpus, tmp_path):
     assert_same_vectors(vectors(alone), vectors(tmp_path / "table"), within=0.05)
 
 
-def test_clips_go_whole_through_the_arch_of_their_length(tmp_path):
+def test_clips_are_embedded_whole_by_the_arch_for_their_length(tmp_path):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     durations_s = (1.0, 10.5, 20.5)
     paths = write_tones(corpus, durations_s)

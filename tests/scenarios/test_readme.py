@@ -1,7 +1,6 @@
-"""The README's commands, from its first line to its last: those that need no cloud are run.
+"""Runs the commands of all pages, page by page, except the commands that need a cloud.
 
-A home folder of its own stands for yours. The weights there are random, where published ones would
-be: the commands do not know.
+They run in a temporary home folder. Random weights lie there in place of the published checkpoints.
 """
 
 import os
@@ -21,20 +20,37 @@ from models.checkpoints.state_dict import random_state_dict
 from pipeline.error_classes import ERROR_CLASSES
 from tests.support import ONE_BLOCK_EACH, ROOT, tone
 
-README = (ROOT / "README.md").read_text()
+# In the order in which a reader meets them: later commands use what earlier ones wrote.
+PAGES = ("README.md", "jobs/README.md", "models/README.md", "tests/README.md", "CONTRIBUTING.md")
+TEXTS = {page: (ROOT / page).read_text() for page in PAGES}
+ROOMS_WITH_A_PAGE = (
+    "pipeline",
+    "pipeline/sources",
+    "pipeline/decode",
+    "pipeline/table",
+    "models",
+    "jobs",
+    "jobs/cluster",
+    "tests",
+)
+# Commands that are not run here, each with the test that covers it.
 ELSEWHERE = {
     "http://HEAD:8265": "tests/jobs/cli/test_job_commands.py submits to a head",
     "--device cuda": "tests/models/test_gpu_engine.py runs it on a GPU, test_bench.py on a CPU",
     "infra/gpu_check.sh": "tests/infra/test_gpu_check.py runs it on a CPU",
     "make demo": "tests/jobs/test_demo.py runs what it does",
     "make test": ".ci/run runs it",
+    "make lint": ".ci/run runs it",
+    "make .venv/.installed": ".ci/run runs it, as a part of the others",
+    ".venv/bin/pytest": "this is one",
+    ".ci/run": "it runs this",
     "passtream-*.whl": "tests/scenarios/test_current_folder.py builds and installs a wheel",
     "pip wheel": "tests/scenarios/test_current_folder.py builds it",
     "ray job submit": "tests/jobs/cli/test_job_commands.py submits a checkout to a head",
     "s3://bucket/corpus --sample": "tests/jobs/plan/test_make_plan.py plans what lies on a server",
     "pull all --to s3://": "20 downloads; tests/jobs/cli/test_models_commands.py pulls",
 }
-# What a block leaves to its reader, and what is there in its place.
+# Placeholders in the README's code, and their values in this test.
 FILLED_IN = {
     "passtream embed ...": ".venv/bin/passtream embed ~/damaged ~/damaged-table",
     "/data/recordings": "~/recordings",
@@ -44,27 +60,27 @@ FILLED_IN = {
 pytestmark = pytest.mark.timeout(600)
 
 
-def blocks(language: str) -> list[str]:
-    found = re.findall(rf"^```{language}\n(.*?)^```", README, re.M | re.S)
+def find_code_blocks(language: str) -> list[str]:
+    found = re.findall(rf"^```{language}\n(.*?)^```", "".join(TEXTS.values()), re.M | re.S)
     assert found
     return found
 
 
-def filled_in(text: str, home: Path) -> str:
+def fill_in(text: str, home: Path) -> str:
     for placeholder, value in FILLED_IN.items():
         text = text.replace(placeholder, value)
     return text.replace("~/", f"{home}/")
 
 
-def commands() -> list[str]:
-    lines = (line for block in blocks("sh") for line in block.splitlines())
+def commands_to_run() -> list[str]:
+    lines = (line for block in find_code_blocks("sh") for line in block.splitlines())
     found = [line.partition("  #")[0].strip() for line in lines if line.strip()]
     return [line for line in found if not any(skipped in line for skipped in ELSEWHERE)]
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """Recordings, a dog among them, one that is none, and what `make demo` has installed."""
+    """Home folder with recordings, a broken file, the environment of `make demo` and weights."""
     home = tmp_path_factory.mktemp("home")
     recordings = home / "recordings"
     recordings.mkdir()
@@ -77,10 +93,10 @@ def home(tmp_path_factory):
     cache = home / ".cache" / "passtream" / "checkpoints"
     cache.mkdir(parents=True)
     for arch in (DEFAULT_ARCH, "passt_20sec"):
-        spec = replace(arch_spec(arch), depth=1)  # what is said here does not depend on it
+        spec = replace(arch_spec(arch), depth=1)  # nothing here depends on the depth
         torch.save(random_state_dict(spec, 0), cache / spec.file_name)
-    (config,) = blocks("yaml")
-    (home / "nightly.yaml").write_text(filled_in(config, home))
+    (config,) = find_code_blocks("yaml")
+    (home / "nightly.yaml").write_text(fill_in(config, home))
     yield home
     shutil.rmtree(home)
 
@@ -95,35 +111,72 @@ def run(*command: str, home: Path) -> str:
     return done.stdout
 
 
-def test_shell_and_sql_and_python_in_the_order_of_the_page(home):
-    said = {line: run("bash", "-c", filled_in(line, home), home=home) for line in commands()}
-    assert len(said) >= 7
-    assert "damaged/broken.wav" in next(out for line, out in said.items() if "grep" in line)
+def test_shell_python_and_sql_run_in_the_order_of_the_readme(home):
+    outputs = {
+        line: run("bash", "-c", fill_in(line, home), home=home) for line in commands_to_run()
+    }
+    assert len(outputs) >= 7
+    assert "damaged/broken.wav" in next(out for line, out in outputs.items() if "grep" in line)
     tables = {path.name for path in home.iterdir()}
     assert tables >= {"embeddings", "nightly", "embeddings-v2"}
-    read, models = blocks("python")
+    read, models = find_code_blocks("python")
     run(sys.executable, "-c", read, home=home)
     out = run(sys.executable, "-c", models, home=home)
     assert out.count("(") >= 3
-    (sql,) = blocks("sql")
+    (sql,) = find_code_blocks("sql")
     code = f"import duckdb; print(duckdb.sql({sql!r}).fetchall())"
     ((uri, likeness), _) = eval(run(sys.executable, "-c", code, home=home))
     assert uri.endswith("dog.wav")
     assert likeness > 0.999
 
 
-def test_what_is_run_elsewhere_is_still_in_the_page():
-    assert all(part in README for part in (*ELSEWHERE, *FILLED_IN))
+def test_skipped_commands_and_placeholders_are_still_in_the_pages():
+    assert all(part in "".join(TEXTS.values()) for part in (*ELSEWHERE, *FILLED_IN))
 
 
-def test_every_class_of_errors_is_in_the_page_with_its_meaning():
-    section = README.partition("\n## Errors\n")[2].partition("\n## ")[0]
+def test_every_page_with_commands_is_run():
+    found = {
+        str(page.relative_to(ROOT))
+        for page in all_pages()
+        if "```sh" in page.read_text() and page.parent.name not in ("infra", "monitoring")
+    }
+    assert found <= {*PAGES, "BENCHMARKS.md"}
+
+
+def test_pages_list_every_error_class_with_its_meaning():
+    section = TEXTS["jobs/README.md"].partition("\n## Errors\n")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.M)
     expected = [f"| `{name}` | {meaning} |" for name, meaning in sorted(ERROR_CLASSES.items())]
     assert rows == sorted(ERROR_CLASSES.items()), "the table is:\n" + "\n".join(expected)
 
 
-def test_links_lead_somewhere():
-    for page in (*ROOT.glob("*.md"), *ROOT.glob("infra/**/*.md")):
-        for place in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
-            assert place.startswith("http") or (page.parent / place).exists(), (page, place)
+def test_links_between_pages_lead_to_files():
+    for page in all_pages():
+        for link in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+            assert link.startswith("http") or (page.parent / link).exists(), (page, link)
+
+
+def test_paths_of_code_in_pages_exist():
+    for page in all_pages():
+        if page.name in ("CHANGELOG.md", "BENCHMARKS.md"):
+            continue
+        for name in re.findall(r"`((?:[\w]+/)*\w+\.py)`", page.read_text()):
+            places = (page.parent, ROOT, ROOT / "pipeline")
+            assert any((place / name).exists() for place in places), (page, name)
+
+
+@pytest.mark.parametrize("room", ROOMS_WITH_A_PAGE)
+def test_the_page_of_a_room_names_the_file_to_read_first(room):
+    text = (ROOT / room / "README.md").read_text()
+    assert re.search(r"start\s+with\s+`[\w/]+\.py`|read first", text)
+
+
+@pytest.mark.parametrize(("page", "most"), [("README.md", 150), ("CONTRIBUTING.md", 80)])
+def test_pages_that_all_read_are_short(page, most):
+    assert len(TEXTS[page].splitlines()) <= most
+
+
+def all_pages() -> list[Path]:
+    """Return the pages of the repository."""
+    folders = ("infra", "jobs", "models", "pipeline", "tests")
+    return [*ROOT.glob("*.md"), *(page for each in folders for page in (ROOT / each).rglob("*.md"))]

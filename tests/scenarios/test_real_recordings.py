@@ -1,4 +1,4 @@
-"""The sounds of three Debian packages in one run: speech, chimes and noise in WAV and Vorbis."""
+"""Embeds the recordings of three Debian packages: speech, chimes and noise in WAV and Vorbis."""
 
 import json
 import os
@@ -26,14 +26,14 @@ def recordings() -> list[str]:
     return [str(path) for path in paths if path.suffix in ENDINGS and path.is_file()]
 
 
-@pytest.mark.parametrize("most_files", [100, pytest.param(1_000, marks=pytest.mark.slow)])
-def test_every_file_is_a_clip_or_an_error(most_files, recordings, tmp_path):
+@pytest.mark.parametrize("max_files", [100, pytest.param(1_000, marks=pytest.mark.slow)])
+def test_every_file_is_a_clip_or_an_error(max_files, recordings, tmp_path):
     table = tmp_path / "table"
     in_folder = Counter(str(Path(path).parent) for path in recordings)
-    folders = sorted(folder for folder, n in in_folder.items() if n <= most_files)
+    folders = sorted(folder for folder, n in in_folder.items() if n <= max_files)
     n_recordings = sum(in_folder[folder] for folder in folders)
-    # Those folders are listed whole: they hold these recordings and nothing else.
-    # The long ones among the recordings are most of the work: the longest hop leaves no gaps.
+    # The folders hold these recordings and nothing else, so the run lists whole folders.
+    # Long recordings are most of the work. A hop of 10 s gives the fewest windows without gaps.
     options = (*QUICK, "--hop-s", 10, "--shard-clips", 64, "--tables", "clips,windows")
     done = passtream("embed", *folders, table, *options)
     assert done.returncode == 0, done.stderr
@@ -42,6 +42,6 @@ def test_every_file_is_a_clip_or_an_error(most_files, recordings, tmp_path):
     assert checked.returncode == 0, checked.stdout
     report = json.loads(checked.stdout)
     assert report["clips"] + sum(report["errors"].values()) == n_recordings
-    # Chimes shorter than one patch are the only ones that cannot be embedded.
+    # The only recordings that cannot be embedded are chimes shorter than one patch.
     assert set(report["errors"]) <= {"too_short"}
     assert report["clips"] > 0.95 * n_recordings

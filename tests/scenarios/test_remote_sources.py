@@ -1,4 +1,4 @@
-"""`passtream embed` from private buckets and signed URLs: it works, and nothing leaks."""
+"""`passtream embed` reads private buckets and signed URLs, and leaks no credentials."""
 
 import base64
 import re
@@ -15,15 +15,15 @@ from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from tests import servers
 from tests.servers import Fault, S3Server, fault_proxy
-from tests.support import QUICK, error_rows, passtream, vectors, assert_verified, write_tones
+from tests.support import QUICK, assert_verified, error_rows, passtream, vectors, write_tones
 
-# As of nobody's account; long and odd, so that a find is no accident.
+# Keys of no real account, long and odd enough that they occur in an output only if they leaked.
 KEY, SECRET, TOKEN = "AKIDPASSTREAM7TESTS", "kS3cr3tOfTheTests/WithSlash+Plus", "t0k3n-of-the-tests"
 SECRETS = (KEY, SECRET, TOKEN)
 
 
 def private_bucket(server: S3Server, folder: Path) -> str:
-    """A bucket with three recordings and one that is none."""
+    """Create a bucket with three recordings and a file without audio."""
     bucket = server.new_bucket()
     files = server.storage().filesystem(bucket)
     for path in write_tones(folder / "local", (0.5, 0.7, 0.9)):
@@ -47,13 +47,13 @@ def environment(moto):
 
 @pytest.fixture
 def ray_folder():
-    """Where Ray's logs go; not below tmp_path, as the names of its sockets must be short."""
+    """Folder of Ray's logs, outside tmp_path, as the paths of Ray's sockets must be short."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
 
 
 def ray_environment(folder: Path) -> dict[str, str]:
-    # What Ray knows of jobs, tasks and actors goes to files as well, beside the logs.
+    # Ray also writes its events of jobs, tasks and actors to files beside the logs.
     return {"RAY_TMPDIR": str(folder), "RAY_enable_export_api_write": "1"}
 
 
@@ -78,7 +78,7 @@ def assert_nothing_leaks(run, *folders: Path, secrets=SECRETS) -> None:
             base64.b64encode(secret.encode()).decode(),
         )
         for form in forms:
-            assert not [place for place, text in texts.items() if form.encode() in text], secret
+            assert not [name for name, text in texts.items() if form.encode() in text], secret
 
 
 @pytest.mark.parametrize("given_by", ["environment", "options", "options on Ray"])
@@ -87,9 +87,9 @@ def test_a_private_bucket_is_embedded_and_no_key_is_written_anywhere(
 ):
     table, env = tmp_path / "table", environment if given_by == "environment" else {}
     keys = [] if env else flags(moto)
-    where = "--on-ray" if "Ray" in given_by else "--in-process"
+    runner = "--on-ray" if "Ray" in given_by else "--in-process"
     run = passtream(
-        "embed", f"{private}/corpus", table, *QUICK, where, *keys, "--max-error-ratio", 1,
+        "embed", f"{private}/corpus", table, *QUICK, runner, *keys, "--max-error-ratio", 1,
         env=env | ray_environment(ray_folder),
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
@@ -101,17 +101,17 @@ def test_a_private_bucket_is_embedded_and_no_key_is_written_anywhere(
 
 
 def test_no_key_is_in_a_table_on_a_server_or_in_what_ray_keeps(gateway, tmp_path, ray_folder):
-    """One clip is broken, one forbidden, and for one the store is out of order."""
+    """A clip is broken, a clip is forbidden, and the store is unavailable for a third."""
     bucket = private_bucket(gateway, tmp_path)
     with fault_proxy(gateway) as proxy:
         for kind, part in (("denied", "000.wav"), ("unavailable", "002.wav")):
             proxy.faults += [Fault(kind, each, part, times=1000) for each in ("GET", "HEAD")]
         given = gateway.options | {"endpoint_url": proxy.url}
-        # The keys of the environment are not used, but every process has them.
+        # The run does not use the keys in the environment, but every process has them.
         run = passtream(
             "embed", f"{bucket}/corpus", f"{bucket}/table", *QUICK, "--shard-clips", 1, "--on-ray",
             *(x for pair in given.items() for x in ("--storage-options", "=".join(pair))),
-            "--store-timeout-s", 10, env=KEYS | ray_environment(ray_folder), anew=True,
+            "--store-timeout-s", 10, env=KEYS | ray_environment(ray_folder), fresh_process=True,
         )  # fmt: skip
     assert run.returncode == 3, run.stdout + run.stderr
     assert "given up: " in run.stderr
@@ -119,7 +119,7 @@ def test_no_key_is_in_a_table_on_a_server_or_in_what_ray_keeps(gateway, tmp_path
     gateway.storage().filesystem(bucket).get(f"{bucket}/table/", f"{table}/", recursive=True)
     assert list(vectors(table)) == [f"{bucket}/corpus/sub dir/001.wav"]
     assert sorted(kind for kind, _ in error_rows(table).values()) == ["forbidden", "undecodable"]
-    # That logs and events are where they are looked for.
+    # Check that logs and events lie in the searched folder.
     assert list(ray_folder.rglob("python-core-worker-*.log"))
     (jobs,) = ray_folder.rglob("event_EXPORT_DRIVER_JOB.log")
     hidden = f"embed {bucket}/corpus {bucket}/table .* key=[*]+ --storage-options secret=[*]+ "
@@ -128,7 +128,7 @@ def test_no_key_is_in_a_table_on_a_server_or_in_what_ray_keeps(gateway, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("fault", "code", "said"),
+    ("fault", "code", "message"),
     [
         (None, 2, "no such file, folder or bucket"),
         (("denied", "list-type=2"), 2, "no permission to list it"),
@@ -138,7 +138,7 @@ def test_no_key_is_in_a_table_on_a_server_or_in_what_ray_keeps(gateway, tmp_path
         (("expired", "001.wav"), 3, "renew the credentials"),
     ],
 )
-def test_no_key_is_in_any_failure(moto, private, tmp_path, fault, code, said):
+def test_no_key_is_in_any_failure(moto, private, tmp_path, fault, code, message):
     with fault_proxy(moto) as proxy:
         source = f"{private}/corpus" if fault else "s3://nosuchbucket99/x"
         if fault:
@@ -149,7 +149,7 @@ def test_no_key_is_in_any_failure(moto, private, tmp_path, fault, code, said):
             *flags(S3Server(proxy.url), timeout_s=2),
         )  # fmt: skip
     assert run.returncode == code, run.stderr + run.stdout
-    assert said in run.stderr + run.stdout
+    assert message in run.stderr + run.stdout
     assert "Traceback" not in run.stderr
     if fault == ("denied", "001.wav"):
         classes = {error for error, _ in error_rows(tmp_path / "table").values()}
@@ -157,7 +157,7 @@ def test_no_key_is_in_any_failure(moto, private, tmp_path, fault, code, said):
     assert_nothing_leaks(run, tmp_path / "table")
 
 
-def test_a_signed_url_is_read_and_its_signature_is_kept_nowhere(moto, private, tmp_path):
+def test_a_signed_url_is_read_and_its_signature_is_written_nowhere(moto, private, tmp_path):
     session = botocore.session.Session()
     client = session.create_client(
         "s3", endpoint_url=moto.url, region_name="us-east-1",
@@ -185,21 +185,23 @@ def test_a_signed_url_is_read_and_its_signature_is_kept_nowhere(moto, private, t
     assert_nothing_leaks(run, table, secrets=(*SECRETS, *signatures))
 
 
-def test_what_cannot_be_a_source_is_told_in_one_line(moto, tmp_path):
-    for source, said in {
+def test_an_unusable_source_is_refused_in_one_line(moto, tmp_path):
+    for source, message in {
         "http://127.0.0.1:1/folder/": "folders cannot be listed over http",
         f"{moto.url}/nosuchbucket99/a.wav": "no such file (404)",
-        f"s3://{KEY}:{SECRET}@bucket/x": "has a password in it",
+        f"s3://{KEY}:{SECRET}@bucket/x": "contains a password",
         "nowhere://bucket/x": "nowhere",
     }.items():
         run = passtream("embed", source, tmp_path / "table", "--store-timeout-s", 1)
         assert run.returncode == 2, run.stderr
-        assert said in run.stderr
+        assert message in run.stderr
         assert run.stderr.count("\n") == 1
         assert_nothing_leaks(run)
 
 
-def test_no_credentials_and_profiles(moto, private, tmp_path, monkeypatch):
+def test_missing_credentials_are_refused_and_profiles_are_used(
+    moto, private, tmp_path, monkeypatch
+):
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")

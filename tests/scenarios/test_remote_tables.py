@@ -1,4 +1,4 @@
-"""`passtream embed` and `verify` with a table on an S3 server, by the command."""
+"""Tests of `passtream embed` and `passtream verify` with a table on an S3 server."""
 
 import json
 
@@ -25,15 +25,15 @@ def option_flags(server):
 
 
 @pytest.mark.parametrize(
-    "where", ["--in-process", pytest.param("--on-ray", marks=pytest.mark.slow)]
+    "runner", ["--in-process", pytest.param("--on-ray", marks=pytest.mark.slow)]
 )
-def test_embed_and_verify_on_s3(gateway, corpus, where):
+def test_embed_and_verify_on_s3(gateway, corpus, runner):
     uri = f"{gateway.new_bucket()}/deep/table"
     flags = option_flags(gateway)
-    run = passtream("embed", corpus, uri, *QUICK, "--shard-clips", 2, where, *flags)
+    run = passtream("embed", corpus, uri, *QUICK, "--shard-clips", 2, runner, *flags)
     assert run.returncode == 0, run.stderr
     assert f"passtream verify {uri}" in run.stdout
-    again = passtream("embed", corpus, uri, *QUICK, "--shard-clips", 2, where, *flags)
+    again = passtream("embed", corpus, uri, *QUICK, "--shard-clips", 2, runner, *flags)
     assert again.returncode == 0, again.stderr
     assert "resuming: 2 shards found done, 0 to do" in again.stderr
     verified = passtream("verify", uri, "--source", corpus, "--json", *flags)
@@ -45,7 +45,7 @@ def test_embed_and_verify_on_s3(gateway, corpus, where):
         assert KEY not in done.stdout + done.stderr
 
 
-def test_settings_of_a_store_from_a_file(moto, corpus, tmp_path):
+def test_a_config_file_sets_the_options_of_a_store(moto, corpus, tmp_path):
     uri = f"{moto.new_bucket()}/table"
     config = tmp_path / "run.yaml"
     settings = {"storage_options": moto.options, "store_timeout_s": 20, "in_process": True}
@@ -56,18 +56,18 @@ def test_settings_of_a_store_from_a_file(moto, corpus, tmp_path):
     assert report.passed, report.problems
 
 
-def test_a_store_that_is_not_there_fails_in_time_and_in_one_line(corpus):
+def test_an_unreachable_store_fails_in_time_and_in_one_line(corpus):
     flags = ("--storage-options", "endpoint_url=http://127.0.0.1:1", "--store-timeout-s", 1)
     keys = ("--storage-options", f"key={KEY}", "--storage-options", f"secret={SECRET}")
     run = passtream("embed", corpus, "s3://bucket/table", *QUICK, *flags, *keys)
     assert run.returncode == 3
-    *_, line = run.stderr.splitlines()  # behind what SOURCE was taken for
+    *_, line = run.stderr.splitlines()  # after the line with the format of SOURCE
     assert line.startswith("passtream: s3://bucket/table/_passtream/table.json cannot be read")
     assert "--store-timeout-s" in run.stderr
     assert SECRET not in run.stderr
 
 
-def test_a_bad_option_is_told_without_its_value(corpus, tmp_path):
+def test_a_bad_option_is_refused_without_showing_its_value(corpus, tmp_path):
     run = passtream("embed", corpus, "s3://bucket/table", "--storage-options", SECRET)
     assert run.returncode == 2
     assert "NAME=VALUE" in run.stderr

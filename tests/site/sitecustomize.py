@@ -1,8 +1,8 @@
-"""Makes `tests.support.QUICK_ARCH` known to the commands that tests start.
+"""Registers `tests.support.QUICK_ARCH` in the commands that tests start.
 
-Python imports this when it starts, wherever this folder is on its path; so do Ray's workers. The
-arch goes by its name alone: it is not among `ARCHS`, so no list of these has it. Where
-`ONE_BLOCK_EACH` is set, all published archs have one block as well.
+Python and Ray's workers import this module when they start, if its folder is on their path. The
+arch can be looked up by name, but is not in `ARCHS`, so listings of archs do not show it. If
+`ONE_BLOCK_EACH` is set, all published archs are cut to one block.
 """
 
 import os
@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from models import archs
 
-_published = archs.arch_spec
-_QUICK = replace(_published("passt_s_p16_s16_128_ap468"), name="one_block", depth=1)
+_published_spec = archs.arch_spec
+_QUICK = replace(_published_spec("passt_s_p16_s16_128_ap468"), name="one_block", depth=1)
 
 
 def _arch_spec(name: str) -> archs.ArchSpec:
-    return _QUICK if name == _QUICK.name else _published(name)
+    return _QUICK if name == _QUICK.name else _published_spec(name)
 
 
 archs.arch_spec = _arch_spec

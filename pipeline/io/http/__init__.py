@@ -1,1 +1,1 @@
-"""HTTP: which hosts may be asked, sessions, ranged reads, and what an error reply means."""
+"""HTTP access: rules of allowed hosts, sessions, ranged reads, and faults of servers."""

@@ -1,7 +1,7 @@
-"""What goes wrong when an HTTP server is asked for a recording, as one error with a class.
+"""Faults of HTTP servers: one exception, with a class for each kind of fault.
 
-The classes are those of clip errors, so that a server's fault can become the error of the clips
-that lie on it. See `named_hosts`, which decides whose fault it is.
+The classes are classes of clip errors, so a server's fault can become the error of its clips.
+`named_hosts` decides whether it does.
 """
 
 import asyncio
@@ -25,25 +25,25 @@ CLASSES = frozenset(
         *(SHORT_RESPONSE, TOO_SLOW, NOT_ALLOWED, BAD_URL),
     }
 )
-"""Classes of the clip errors that are made of these faults."""
-OF_ONE_URL = frozenset({REDIRECT_LOOP, SHORT_RESPONSE, TOO_SLOW, NOT_ALLOWED, BAD_URL})
-"""Classes of faults of one URL, of which other URLs of the same server need not have any."""
+"""Error classes of the faults of this module."""
+SINGLE_URL_CLASSES = frozenset({REDIRECT_LOOP, SHORT_RESPONSE, TOO_SLOW, NOT_ALLOWED, BAD_URL})
+"""Error classes of faults of a single URL, which say nothing about other URLs of its server."""
 _FINAL = frozenset({REDIRECT_LOOP, TLS_ERROR, TOO_SLOW, NOT_ALLOWED, BAD_URL})
-_NO_ADDRESS = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
-_TRY_AGAIN = (408, 425, 429)
+_NO_ADDRESS_ERRNOS = {socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)}
+_TRANSIENT_4XX = (408, 425, 429)
 
 
 class ServerError(OSError):
-    """An HTTP server did not give what it was asked for.
+    """A failure of an HTTP server to deliver a recording.
 
     Args:
-        error_class: The class of the clip errors that this fault becomes.
-        reason: What happened, in one line without the URL.
-        origin: The scheme, host and port that failed; that of a redirect where it led elsewhere.
-        is_final: A retry would change nothing.
+        error_class: Class of the clip error that this fault may become.
+        reason: Description of the fault in one line, without the URL.
+        origin: Scheme, host and port that failed. After a redirect it is the redirect's target.
+        is_final: Whether a retry cannot change the result.
 
     Attributes:
-        has_no_address: Nobody knows a host of this name.
+        has_no_address: Whether the host's name has no address.
     """
 
     has_no_address = False
@@ -62,43 +62,47 @@ class ServerError(OSError):
 
 
 def fault_of_status(status: int, origin: str = "") -> ServerError:
-    """Return the fault that an HTTP status stands for.
+    """Return the fault for an HTTP status.
 
     Args:
-        status: The status of the reply, 400 or more.
-        origin: The server that replied.
+        status: Status of the reply, 300 or more.
+        origin: Origin of the server that replied.
     """
-    is_final = 400 <= status < 500 and status not in _TRY_AGAIN
+    is_final = 400 <= status < 500 and status not in _TRANSIENT_4XX
     return ServerError(SERVER_ERROR, f"HTTP status {status}", origin, is_final)
 
 
 def fault_of(error: BaseException, origin: str) -> ServerError:
-    """Return the fault that an error of the HTTP client stands for.
+    """Return the fault for an error of the HTTP client.
 
     Args:
-        error: The error, raised before a reply came.
-        origin: The server that was asked.
+        error: Error that the client raised before it received a reply.
+        origin: Origin of the server that the request was sent to.
     """
-    import aiohttp  # takes a while to import, and most runs need none of it
+    import aiohttp  # a slow import that most runs do not need
 
     for cause in _causes(error):
         if isinstance(cause, ServerError):
             return cause
     if isinstance(error, aiohttp.InvalidURL | ValueError):
-        return ServerError(BAD_URL, "is no URL that can be asked for", origin)
+        return ServerError(BAD_URL, "is not a valid URL", origin)
     if isinstance(error, aiohttp.TooManyRedirects):
-        return ServerError(REDIRECT_LOOP, "redirects again and again", origin)
+        return ServerError(REDIRECT_LOOP, "redirects too many times", origin)
     if isinstance(error, aiohttp.ClientSSLError):
-        return ServerError(TLS_ERROR, f"no secure connection: {_said(error)}", origin)
+        return ServerError(TLS_ERROR, f"no secure connection: {_first_line(error)}", origin)
     if isinstance(error, aiohttp.ClientResponseError):
         if "Data after" in error.message:
-            return ServerError(SHORT_RESPONSE, "more bytes came than the server says", origin)
-        return ServerError(SERVER_ERROR, f"does not answer as HTTP says: {_said(error)}", origin)
+            return ServerError(
+                SHORT_RESPONSE, "the server sent more bytes than it declared", origin
+            )
+        return ServerError(
+            SERVER_ERROR, f"sends an invalid HTTP response: {_first_line(error)}", origin
+        )
     if isinstance(error, asyncio.TimeoutError):
-        said = str(error) or "no answer in time"
-        return ServerError(UNREACHABLE, said, origin)
-    fault = ServerError(UNREACHABLE, _said(error), origin)
-    fault.has_no_address = getattr(error, "errno", None) in _NO_ADDRESS
+        reason = str(error) or "no answer in time"
+        return ServerError(UNREACHABLE, reason, origin)
+    fault = ServerError(UNREACHABLE, _first_line(error), origin)
+    fault.has_no_address = getattr(error, "errno", None) in _NO_ADDRESS_ERRNOS
     return fault
 
 
@@ -113,7 +117,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _said(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     message = getattr(error, "message", "") or str(error) or type(error).__name__
     lines = str(message).strip().splitlines()
     return escape_control(lines[0] if lines else type(error).__name__)

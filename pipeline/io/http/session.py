@@ -1,8 +1,7 @@
-"""The HTTP client of all remote files: one place that follows redirects and adds credentials.
+"""The HTTP client of all remote files, which follows redirects and adds credentials.
 
-Each hop of a redirect is checked against the rules of which hosts may be asked. Headers, cookies
-and parameters that a person gave are sent only to the servers that they were given for, so a
-redirect to another host loses them.
+Each hop of a redirect is checked against the host rules. The user's headers, cookies and parameters
+are sent only to the servers that they were given for, so a redirect to another host loses them.
 """
 
 import base64
@@ -21,11 +20,11 @@ from pipeline.io.http.server_faults import (
     fault_of,
 )
 
-MOST_REDIRECTS = 10
+MAX_REDIRECTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
-_SECRET_NAMES = ("headers", "cookies", "params", "auth")
-_REQUEST_NAMES = {"ssl", "proxy", "proxy_auth", "proxy_headers", "server_hostname"}
-_FILESYSTEM_NAMES = {
+_CREDENTIAL_OPTIONS = ("headers", "cookies", "params", "auth")
+_REQUEST_OPTIONS = {"ssl", "proxy", "proxy_auth", "proxy_headers", "server_hostname"}
+_FILESYSTEM_OPTIONS = {
     *("block_size", "cache_options", "cache_type", "encoded", "same_scheme", "simple_links"),
     *("client_kwargs", "use_listings_cache"),
 }
@@ -34,12 +33,12 @@ _public_only: contextvars.ContextVar[bool] = contextvars.ContextVar("public_only
 
 @dataclass(frozen=True)
 class Credentials:
-    """What one server is sent with each request, and no other is.
+    """Credentials that are sent to one server with each request, and to no other server.
 
     Attributes:
-        headers: Headers, with those of a name and password.
+        headers: HTTP headers, including the header for a user name and password.
         cookies: Cookies.
-        params: Parameters that are added to the query.
+        params: Parameters to add to the query.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -51,11 +50,11 @@ def credentials_in(options: Mapping[str, Any]) -> Credentials:
     """Return the credentials among the options of an HTTP filesystem.
 
     Args:
-        options: Options as a person gave them, some of them below `client_kwargs`.
+        options: Options as the user gave them, at the top level or within `client_kwargs`.
     """
-    below = options.get("client_kwargs")
+    client_options = options.get("client_kwargs")
     found: dict[str, dict[str, str]] = {"headers": {}, "cookies": {}, "params": {}}
-    for given in (below if isinstance(below, Mapping) else {}, options):
+    for given in (client_options if isinstance(client_options, Mapping) else {}, options):
         for name, values in found.items():
             if isinstance(extra := given.get(name), Mapping):
                 values |= {str(key): str(value) for key, value in extra.items()}
@@ -63,34 +62,34 @@ def credentials_in(options: Mapping[str, Any]) -> Credentials:
         if auth is None and given.get("username") is not None:
             auth = (given["username"], given.get("password", ""))
         if auth is not None:
-            found["headers"]["Authorization"] = _basic(auth)
+            found["headers"]["Authorization"] = _authorization_header(auth)
     return Credentials(**found)
 
 
 def settings_without_credentials(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of an HTTP filesystem that every server may be asked with.
+    """Return the options of an HTTP filesystem that are no credentials.
 
     Args:
-        options: Options as a person gave them; those of other kinds of stores are left out.
+        options: Options as the user gave them. Options for other kinds of stores are dropped.
     """
     kept = {
         name: value
         for name, value in options.items()
-        if name in _REQUEST_NAMES or name in _FILESYSTEM_NAMES
+        if name in _REQUEST_OPTIONS or name in _FILESYSTEM_OPTIONS
     }
     if isinstance(client := kept.get("client_kwargs"), Mapping):
-        kept["client_kwargs"] = {k: v for k, v in client.items() if k not in _SECRET_NAMES}
+        kept["client_kwargs"] = {k: v for k, v in client.items() if k not in _CREDENTIAL_OPTIONS}
     return kept
 
 
 def client_maker(
     rules: HostRules, credentials_of: Callable[[str], Credentials]
 ) -> Callable[..., Awaitable["GuardedSession"]]:
-    """Return what makes the client of an HTTP filesystem of fsspec.
+    """Return a factory of the client of an HTTP filesystem of fsspec.
 
     Args:
-        rules: Which hosts may be asked.
-        credentials_of: Returns what is sent with a request for a URL.
+        rules: Rules for the hosts that may be contacted.
+        credentials_of: Function that returns the credentials for a URL.
     """
     return partial(_client, rules, credentials_of)
 
@@ -101,20 +100,22 @@ async def _client(
     import aiohttp
 
     if "connector" not in settings:
-        # Without a cache of names: each address that a name stands for is checked.
+        # There is no DNS cache, so that the resolver checks the addresses of each connection.
         settings["connector"] = aiohttp.TCPConnector(
-            resolver=_guarded_resolver(rules), use_dns_cache=False
+            resolver=_new_resolver(rules), use_dns_cache=False
         )
     return GuardedSession(aiohttp.ClientSession(**settings), rules, credentials_of)
 
 
 class GuardedSession:
-    """What an HTTP filesystem asks servers by; it has the part of a client session that is used.
+    """A wrapper of an aiohttp session that checks each hop and adds its credentials.
+
+    It has only the methods of a client session that the HTTP filesystem of fsspec uses.
 
     Args:
-        session: The client session of aiohttp.
-        rules: Which hosts may be asked.
-        credentials_of: Returns what is sent with a request for a URL.
+        session: Client session of aiohttp.
+        rules: Rules for the hosts that may be contacted.
+        credentials_of: Function that returns the credentials for a URL.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class GuardedSession:
 
     @property
     def _connector(self) -> Any:
-        """What fsspec closes at the end of the process."""
+        """Connector of the session, which fsspec closes at the end of the process."""
         return self._session._connector
 
     async def close(self) -> None:
@@ -134,11 +135,11 @@ class GuardedSession:
         await self._session.close()
 
     def get(self, url: Any, **settings: Any) -> "_Reply":
-        """Ask for a URL."""
+        """Send a GET request when the result is awaited or entered."""
         return _Reply(partial(self._request, "GET", url, settings))
 
     def head(self, url: Any, **settings: Any) -> "_Reply":
-        """Ask for the headers of a URL."""
+        """Send a HEAD request when the result is awaited or entered."""
         return _Reply(partial(self._request, "HEAD", url, settings))
 
     async def _request(self, method: str, url: Any, settings: Mapping[str, Any]) -> Any:
@@ -148,9 +149,9 @@ class GuardedSession:
         settings = dict(settings)
         settings.pop("allow_redirects", None)
         seen = {str(url)}
-        # A redirect from the public Internet must not lead into this network.
+        # Once a public host has redirected, no further hop may lead into the local network.
         is_public = False
-        for _ in range(MOST_REDIRECTS + 1):
+        for _ in range(MAX_REDIRECTS + 1):
             reply = await self._hop(method, url, settings, is_public)
             target = reply.headers.get("Location") if reply.status in _REDIRECTS else None
             if not target:
@@ -158,36 +159,36 @@ class GuardedSession:
             is_public = is_public or _is_public(reply)
             origin = origin_of(str(url))
             reply.release()
-            url = _joined(url, target, origin)
+            url = _redirect_target(url, target, origin)
             if str(url) in seen and not reply.cookies:
                 raise ServerError(REDIRECT_LOOP, "redirects in a circle", origin)
             seen.add(str(url))
-        raise ServerError(REDIRECT_LOOP, f"redirects more than {MOST_REDIRECTS} times", origin)
+        raise ServerError(REDIRECT_LOOP, f"redirects more than {MAX_REDIRECTS} times", origin)
 
     async def _hop(
         self, method: str, url: Any, settings: Mapping[str, Any], is_public_only: bool
     ) -> Any:
-        """One request, without following where it leads."""
+        """Send one request, without following a redirect."""
         origin = origin_of(str(url))
         if not origin or not url.host:
-            raise ServerError(BAD_URL, "is no URL that can be asked for")
+            raise ServerError(BAD_URL, "is not a valid URL")
         reason = self._rules.host_refusal(url.host, url.port or 0)
         if is_public_only and not reason:
             reason = self._rules.address_refusal(url.host, url.port or 0, url.host, True)
         if reason:
             raise ServerError(NOT_ALLOWED, reason, origin)
-        sent = self._credentials_of(str(url))
-        headers = {**sent.headers, **settings.get("headers", {})}
-        asked = url.update_query(sent.params) if sent.params else url
+        credentials = self._credentials_of(str(url))
+        headers = {**credentials.headers, **settings.get("headers", {})}
+        target = url.update_query(credentials.params) if credentials.params else url
         token = _public_only.set(is_public_only)
         try:
             return await self._session.request(
                 method,
-                asked,
+                target,
                 **{
                     **settings,
                     "headers": headers,
-                    "cookies": dict(sent.cookies) or None,
+                    "cookies": dict(credentials.cookies) or None,
                     "allow_redirects": False,
                 },
             )
@@ -198,38 +199,38 @@ class GuardedSession:
 
 
 class _Reply:
-    """A reply to come, to be awaited or entered, as of aiohttp."""
+    """A reply that is requested when it is awaited or entered, like a reply of aiohttp."""
 
-    def __init__(self, ask: Callable[[], Awaitable[Any]]) -> None:
-        self._ask = ask
+    def __init__(self, send: Callable[[], Awaitable[Any]]) -> None:
+        self._send = send
         self._reply: Any = None
 
     def __await__(self) -> Generator[Any, None, Any]:
-        return self._ask().__await__()
+        return self._send().__await__()
 
     async def __aenter__(self) -> Any:
-        self._reply = await self._ask()
+        self._reply = await self._send()
         return await self._reply.__aenter__()
 
     async def __aexit__(self, *error: object) -> None:
         await self._reply.__aexit__(*error)
 
 
-def _basic(auth: object) -> str:
-    """The header of a name and password, or of a whole one, as `Bearer abc`."""
+def _authorization_header(auth: object) -> str:
+    """Return the Authorization header for a (name, password), or for a text such as `Bearer x`."""
     if isinstance(auth, list | tuple) and len(auth) == 2:
         pair = ":".join(map(str, auth))
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
     return str(auth)
 
 
-def _joined(url: Any, target: str, origin: str) -> Any:
+def _redirect_target(url: Any, target: str, origin: str) -> Any:
     import yarl
 
     try:
         found = url.join(yarl.URL(target))
     except ValueError as error:
-        raise ServerError(BAD_URL, "redirects to what is no URL", origin) from error
+        raise ServerError(BAD_URL, "redirects to an invalid URL", origin) from error
     if found.scheme not in ("http", "https"):
         raise ServerError(NOT_ALLOWED, f"redirects to a {found.scheme}: URI", origin)
     return found.with_fragment(None)
@@ -238,12 +239,12 @@ def _joined(url: Any, target: str, origin: str) -> Any:
 def _is_public(reply: Any) -> bool:
     transport = reply.connection.transport if reply.connection else None
     peer: Any = transport.get_extra_info("peername") if transport else None
-    # A proxy, which may lie in this network, answers for all hosts.
+    # The peer may be a proxy in the local network that answers for a public host.
     return bool(peer) and not is_private(str(peer[0]))
 
 
-def _guarded_resolver(rules: HostRules) -> Any:
-    """A resolver that gives no address that a list of recordings may not name."""
+def _new_resolver(rules: HostRules) -> Any:
+    """Return a resolver that raises ServerError for an address that a list may not name."""
     from aiohttp.abc import AbstractResolver
     from aiohttp.resolver import ThreadedResolver
 

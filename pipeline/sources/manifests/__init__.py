@@ -1,1 +1,1 @@
-"""Lists of recordings: CSV, JSON, Parquet, and the forms that other tools write."""
+"""The `manifest` format: lists of recordings as CSV, JSON, Parquet or text, from many tools."""

@@ -1,8 +1,8 @@
-"""Which columns of a manifest name the recordings, and which cut parts out of them.
+"""Finds the manifest columns that name recordings and those that cut parts out of them.
 
-NeMo, Common Voice, DCASE, BirdNET, Raven and plain lists of spans each have names of their own.
-A name that could mean two things, or a unit other than seconds, is refused: a recording must not
-be embedded whole where its row names a part of it.
+NeMo, Common Voice, DCASE, BirdNET, Raven and plain lists of spans use different column names. A
+manifest with ambiguous names, or with a unit other than seconds, is refused: a recording must not
+be embedded whole if its row names a part of it.
 """
 
 import re
@@ -14,6 +14,7 @@ from pipeline.errors import UsageError
 from pipeline.wording import brief_list
 
 _NEMO = "audiofilepath"
+"""Normalized name of the column in which NeMo names recordings."""
 _URI_NAMES = (
     {"uri"},
     {_NEMO, "audiofilename"}
@@ -26,21 +27,23 @@ _URI_NAMES = (
     | {"url", "wavfilename", "soundfilename", "recordingfilename"},
     {"src", "source", "location", "recording", "sound", "clip", "media", "href", "link"},
 )  # fmt: skip
-"""Names of the column of recordings, in lower case without separators; the first set wins."""
+"""Normalized names of the column that names recordings; an earlier set has precedence."""
 
 _Role = Literal["start", "end", "offset", "duration"]
+"""Meaning of a column of times."""
 _ROLES: dict[str, _Role] = {
     **dict.fromkeys(("start", "begin", "beginning", "onset", "tmin"), "start"),
     **dict.fromkeys(("end", "stop", "finish", "tmax"), "end"),
     "offset": "offset",
     **dict.fromkeys(("duration", "dur", "length", "len"), "duration"),
 }
+"""Role of a column whose name has a word, by the word."""
 _QUALIFIERS = {
     *("time", "times", "timestamp", "ts", "pos", "position", "point", "at", "in", "of", "the"),
     *("audio", "segment", "seg", "clip", "span", "utterance", "utt", "region", "chunk", "slice"),
     *("cut", "part", "interval", "recording", "file", "offset", "t"),
 }
-"""Words that do not change what `start` or `end` means."""
+"""Words that do not change the meaning of `start` or `end`."""
 _SECONDS = {"s", "sec", "secs", "second", "seconds"}
 _UNITS = {
     **dict.fromkeys(("ms", "msec", "msecs", "millis", "millisecond", "milliseconds"), "ms"),
@@ -51,11 +54,13 @@ _UNITS = {
     **dict.fromkeys(("min", "mins", "minute", "minutes"), "minutes"),
     **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), "hours"),
 }
+"""Units other than seconds, by the words that name them."""
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_JOINED = re.compile(
+_RUN_TOGETHER = re.compile(
     r"(start|begin|onset|end|stop|offset|duration|dur|length)(time|times|pos|position|point)?"
     rf"({'|'.join(sorted(_SECONDS | _UNITS.keys(), key=len, reverse=True))})?"
 )
+"""Words that are written without separators, as `starttimems`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ class ColumnNames:
         start: Name of the column with the start of a part, in seconds; empty for none.
         end: Name of the column with the end of a part, in seconds; empty for none.
         duration: Name of the column with the duration of a part, in seconds; empty for none.
-        notes: Sentences about columns that look like a part of a recording and are not used.
+        notes: Sentences about columns that seem to cut recordings but are not used.
     """
 
     uri: str
@@ -78,19 +83,19 @@ class ColumnNames:
 
     @property
     def used(self) -> frozenset[str]:
-        """The names of all these columns."""
+        """Names of the columns that the manifest has of these."""
         return frozenset((self.uri, self.start, self.end, self.duration)) - {""}
 
 
 @dataclass(frozen=True, slots=True)
-class _Timed:
-    """A column whose name speaks of a time.
+class _TimeColumn:
+    """A column whose name refers to a time.
 
     Attributes:
         name: Name of the column.
-        role: What the time is.
-        unit: Name of a unit that is not seconds; empty for seconds, or where none is named.
-        rest: Words of the name that are not understood.
+        role: Meaning of the time.
+        unit: Name of a unit other than seconds; empty for seconds, or if the name has no unit.
+        rest: Unknown words of the name, separated by spaces.
     """
 
     name: str
@@ -100,39 +105,40 @@ class _Timed:
 
 
 def name_columns(columns: Sequence[str], uri_column: str | None = None) -> ColumnNames:
-    """Return which columns name the recordings and cut them.
+    """Return the columns that name the recordings and cut them.
 
     Args:
         columns: Names of all columns of a manifest.
         uri_column: Name of the column that holds paths or URIs; None to find it.
 
     Raises:
-        UsageError: No column, or more than one, can be meant; or the unit is not seconds.
+        UsageError: No column names recordings, several columns may have the same meaning, or a
+            column is in a unit other than seconds.
     """
-    uri = _uri_column(columns, uri_column)
-    timed = [found for name in columns if name != uri and (found := _timed(name))]
-    understood = [each for each in timed if not each.rest]
-    start, end = _start_and_end(columns, understood)
+    uri = _find_uri_column(columns, uri_column)
+    times = [found for name in columns if name != uri and (found := _parse_time_column(name))]
+    known = [each for each in times if not each.rest]
+    start, end = _find_start_and_end(columns, known)
     duration = ""
     if not end:
-        duration = _duration(understood, start)
-    notes = list(_pair_notes(timed))
-    if duration and not start and _plain(uri) != _NEMO:
+        duration = _find_duration(known, start)
+    notes = list(_pair_notes(times))
+    if duration and not start and _normalize(uri) != _NEMO:
         notes.append(
-            f"the column {duration!r} is carried and cuts nothing: the recordings are embedded "
-            "whole; parts of them need a column start_s or offset beside it"
+            f"the column {duration!r} is carried but does not cut the recordings, which are "
+            "embedded whole; to embed parts of them, add a column start_s or offset"
         )
         duration = ""
     return ColumnNames(uri, start, end, duration, tuple(notes))
 
 
 def has_uri_column(columns: Iterable[str]) -> bool:
-    """Return whether any column has a name that stands for recordings."""
-    names = {_plain(column) for column in columns}
+    """Return whether any column name is known as that of the column that names recordings."""
+    names = {_normalize(column) for column in columns}
     return any(names & known for known in _URI_NAMES)
 
 
-def _uri_column(columns: Sequence[str], given: str | None) -> str:
+def _find_uri_column(columns: Sequence[str], given: str | None) -> str:
     if given is not None:
         if given not in columns:
             raise UsageError(
@@ -140,12 +146,12 @@ def _uri_column(columns: Sequence[str], given: str | None) -> str:
             )
         return given
     for known in _URI_NAMES:
-        found = [column for column in columns if _plain(column) in known]
+        found = [column for column in columns if _normalize(column) in known]
         found = [column for column in found if column == "uri"] or found
         if len(found) > 1:
             raise UsageError(
-                f"has columns {_listed(found)}, each of which may name the recordings; choose one "
-                "with --audio-column, or rename it to uri"
+                f"has columns {_join_names(found)}, each of which may name the recordings; choose "
+                "one with --audio-column, or rename it to uri"
             )
         if found:
             return found[0]
@@ -155,70 +161,71 @@ def _uri_column(columns: Sequence[str], given: str | None) -> str:
     )
 
 
-def _start_and_end(columns: Sequence[str], timed: Sequence[_Timed]) -> tuple[str, str]:
-    starts, ends = _of(timed, "start"), _of(timed, "end")
-    offsets = _of(timed, "offset")
+def _find_start_and_end(columns: Sequence[str], times: Sequence[_TimeColumn]) -> tuple[str, str]:
+    starts, ends = _names_in_seconds(times, "start"), _names_in_seconds(times, "end")
+    offsets = _names_in_seconds(times, "offset")
     if "onset" in map(str.lower, starts) and len(offsets) == 1 and not ends:
         ends, offsets = offsets, []  # DCASE: an event lasts from its onset to its offset
-    start = "start_s" if "start_s" in columns else _only(starts + offsets, "start")
-    end = "end_s" if "end_s" in columns else _only(ends, "end")
+    start = "start_s" if "start_s" in columns else _single_name(starts + offsets, "start")
+    end = "end_s" if "end_s" in columns else _single_name(ends, "end")
     if not start:
-        _refuse_units(timed, ("start", "offset"), "start_s")
-    if not end and (start or not _of(timed, "duration")):
-        _refuse_units(timed, ("end",), "end_s")
+        _refuse_units(times, ("start", "offset"), "start_s")
+    if not end and (start or not _names_in_seconds(times, "duration")):
+        _refuse_units(times, ("end",), "end_s")
     return start, end
 
 
-def _duration(timed: Sequence[_Timed], start: str) -> str:
-    found = _of(timed, "duration")
-    plain = [name for name in found if "dur" in name.lower()]
-    duration = _only(plain or found, "duration") if start or plain else ""
+def _find_duration(times: Sequence[_TimeColumn], start: str) -> str:
+    names = _names_in_seconds(times, "duration")
+    # A column `length` or `n_samples` without a start need not be about a part of a recording.
+    explicit = [name for name in names if "dur" in name.lower()]
+    duration = _single_name(explicit or names, "duration") if start or explicit else ""
     if start and not duration:
-        _refuse_units(timed, ("duration",), "duration")
+        _refuse_units(times, ("duration",), "duration")
     return duration
 
 
-def _of(timed: Iterable[_Timed], role: _Role) -> list[str]:
-    return [each.name for each in timed if each.role == role and not each.unit]
+def _names_in_seconds(times: Iterable[_TimeColumn], role: _Role) -> list[str]:
+    return [each.name for each in times if each.role == role and not each.unit]
 
 
-def _only(names: Sequence[str], what: str) -> str:
+def _single_name(names: Sequence[str], role: str) -> str:
     if len(names) > 1:
-        right = "duration, and the others otherwise" if what == "duration" else f"{what}_s"
+        right = "duration, and rename the others too" if role == "duration" else f"{role}_s"
         raise UsageError(
-            f"has columns {_listed(names)}, each of which may be the {what} of a part of a "
+            f"has columns {_join_names(names)}, each of which may be the {role} of a part of a "
             f"recording, in seconds; rename the right one to {right}"
         )
     return names[0] if names else ""
 
 
-def _refuse_units(timed: Iterable[_Timed], roles: Sequence[_Role], right: str) -> None:
-    for each in timed:
+def _refuse_units(times: Iterable[_TimeColumn], roles: Sequence[_Role], right: str) -> None:
+    for each in times:
         if each.role in roles and each.unit:
             raise UsageError(
-                f"the column {each.name!r} is in {each.unit}, and parts of recordings are named in "
-                f"seconds; give them as {right}, or rename the column where it means something else"
+                f"the column {each.name!r} is in {each.unit}, but parts of recordings are named in "
+                f"seconds; convert it to {right}, or rename it if it means something else"
             )
 
 
-def _pair_notes(timed: Sequence[_Timed]) -> Iterable[str]:
-    for first in timed:
+def _pair_notes(times: Sequence[_TimeColumn]) -> Iterable[str]:
+    for first in times:
         if first.rest and first.role in ("start", "offset"):
             others = [
                 each.name
-                for each in timed
+                for each in times
                 if each.rest == first.rest and each.role in ("end", "duration")
             ]
             if others:
                 yield (
-                    f"the columns {_listed([first.name, *others])} are carried and cut nothing; "
-                    "rename them to start_s and end_s, in seconds, where each row is a part of its "
-                    "recording"
+                    f"the columns {_join_names([first.name, *others])} are carried but do not cut "
+                    "the recordings; if each row is a part of its recording, rename them to "
+                    "start_s and end_s, in seconds"
                 )
 
 
-def _timed(name: str) -> _Timed | None:
-    words = [part for word in _WORD.findall(name) for part in _parts(word.lower())]
+def _parse_time_column(name: str) -> _TimeColumn | None:
+    words = [part for word in _WORD.findall(name) for part in _split_word(word.lower())]
     role = next((_ROLES[word] for word in words if word in _ROLES and word != "offset"), None)
     if role is None and "offset" in words:
         role = "offset"
@@ -228,18 +235,19 @@ def _timed(name: str) -> _Timed | None:
         return None
     unit = next((_UNITS[word] for word in words if word in _UNITS), "")
     known = _ROLES.keys() | _QUALIFIERS | _SECONDS | _UNITS.keys() | {"n", "num"}
-    return _Timed(name, role, unit, " ".join(word for word in words if word not in known))
+    return _TimeColumn(name, role, unit, " ".join(word for word in words if word not in known))
 
 
-def _parts(word: str) -> list[str]:
-    """`starttimems` as `start`, `time`, `ms`."""
-    joined = None if word in _ROLES else _JOINED.fullmatch(word)
+def _split_word(word: str) -> list[str]:
+    """Split words that are written as one: `starttimems` into `start`, `time` and `ms`."""
+    joined = None if word in _ROLES else _RUN_TOGETHER.fullmatch(word)
     return [part for part in joined.groups() if part] if joined else [word]
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
+    """Return a column name in lower case, with letters and digits only."""
     return re.sub(r"[\W_]", "", name).lower()
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return " and ".join(filter(None, (", ".join(map(repr, names[:-1])), repr(names[-1]))))

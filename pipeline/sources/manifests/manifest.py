@@ -1,11 +1,12 @@
-"""Manifests: files that name recordings, or parts of them, and say something about each.
+"""The source format `manifest`: files with a row per recording, or per part of a recording.
 
-A row has a `uri` (relative ones begin at the manifest's folder), perhaps `start_s` and `end_s`, and
-further columns, which the table carries. `column_names` knows the names that other tools have for
-these. A recording that is not there is a clip nevertheless: it ends in `errors`.
+A row has a `uri`, and may have `start_s`, `end_s` and further columns, which the table carries. A
+relative `uri` begins at the manifest's folder. `column_names` knows the names that other tools use
+for these columns. A row whose recording does not exist is a clip as well, which ends in `errors`.
 """
 
 import glob
+import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,35 +22,31 @@ from pipeline.io.storage import HTTP_PROTOCOLS, Storage, first_line, is_remote, 
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.manifests.column_names import ColumnNames, name_columns
 from pipeline.sources.manifests.common_voice import base_folder
-from pipeline.sources.manifests.manifest_rows import (
-    READERS,
-    ManifestRows,
-    as_text,
-    manifest_ending,
-    read_rows,
-)
-from pipeline.sources.spans import Span, span_of, span_of_duration
+from pipeline.sources.manifests.manifest_rows import ManifestRows
+from pipeline.sources.manifests.read_rows import READERS, manifest_ending, read_rows
+from pipeline.sources.spans import Span, parse_duration_span, parse_span
 from pipeline.sources.version_lookup import (
     ResolvedUri,
-    folder_of,
     look_up_versions,
+    parent_uri,
     refuse_hidden_difference,
     resolve_uri,
 )
 from pipeline.wording import brief, brief_list
 
-_MOST_COLUMNS = 1000
+_MAX_COLUMNS = 1000
+"""Most columns that a table carries by default."""
 
-_Named = tuple[str, Span | None, tuple[str | None, ...], ManifestRows, int]
-"""Of one clip: what to read it by, span, carried values, and the row that names it."""
+_NamedClip = tuple[str, Span | None, tuple[str | None, ...], ManifestRows, int]
+"""A clip's `read_uri`, span and carried values, and the manifest and row that name it first."""
 
 
 class ManifestSource:
-    """Manifests, in text, JSON or Parquet, and lists; local (files and globs) or remote.
+    """A source of manifests and lists, in text, JSON or Parquet.
 
     Args:
-        locations: of all sources that are manifests.
-        options: how to take them.
+        locations: Local files, globs and URIs as the user named them.
+        options: Options for all sources.
     """
 
     def __init__(self, locations: Sequence[str], options: SourceOptions) -> None:
@@ -57,67 +54,71 @@ class ManifestSource:
         self._options = options
 
     def clips(self) -> Iterator[ClipRef]:
-        """Every recording, or part of one, that a row names, once.
+        """Return each recording, or part of a recording, that a row names, once.
 
         Raises:
-            UsageError: a manifest that cannot be read, a row that makes no sense, or two rows that
-                name one clip and differ in what they say of it.
+            UsageError: A manifest cannot be read, a row is invalid, or two rows name the same clip
+                with different values.
+            StoreError: A store is unavailable, or no HTTP host answers.
         """
-        named = self._named()
+        named = self._collect_clips()
         found = {uri: read_uri for (uri, _), (read_uri, *_) in named.items()}
-        looks = look_up_versions(found, self._options.storage)
+        lookups = look_up_versions(found, self._options.storage)
         return (
             ClipRef(
                 uri,
-                looks.versions[uri],
+                lookups.versions[uri],
                 member,
                 span,
                 carried=carried,
                 read_uri=read_uri,
-                failure=looks.failures.get(uri),
+                failure=lookups.failures.get(uri),
             )
             for (uri, member), (read_uri, span, carried, *_) in named.items()
         )
 
     def containers(self) -> tuple[Container, ...]:
-        """None: what a manifest names are clips."""
+        """Return no containers: every row is a clip."""
         return ()
 
     def columns(self) -> tuple[str, ...]:
-        """Those asked for, else all but the ones that name recordings and cut them.
+        """Return the columns that the options ask for, or those that the table carries already.
+
+        For a new table these are all columns except those that name recordings and cut them.
 
         Raises:
-            UsageError: the options ask for what no manifest has.
+            UsageError: The options ask for a column that no manifest has, or there are too many
+                columns.
         """
-        there = dict.fromkeys(
+        available = dict.fromkeys(
             column
             for location, rows in self._manifests.items()
             for column in rows.columns
             if column not in self._names[location].used
         )
         if self._options.columns is None:
-            if len(there) > _MOST_COLUMNS and self._options.table_columns is None:
+            if len(available) > _MAX_COLUMNS and self._options.table_columns is None:
                 raise UsageError(
-                    f"manifest {next(iter(self._manifests.values())).name!r}: has {len(there):,} "
-                    f"columns to carry, and a table has at most {_MOST_COLUMNS:,}; choose some "
-                    "with --columns"
+                    f"manifest {next(iter(self._manifests.values())).name!r}: has "
+                    f"{len(available):,} columns to carry, but a table has at most "
+                    f"{_MAX_COLUMNS:,}; choose some with --columns"
                 )
-            return self._options.known(tuple(there))
+            return self._options.default_columns(tuple(available))
         used = {name for names in self._names.values() for name in names.used}
-        if unknown := [c for c in self._options.columns if c not in there and c not in used]:
+        if unknown := [c for c in self._options.columns if c not in available and c not in used]:
             raise UsageError(
                 f"columns {', '.join(unknown)}: not in "
                 f"{', '.join(rows.name for rows in self._manifests.values())}, which can "
-                f"carry {brief_list(there)}"
+                f"carry {brief_list(available)}"
             )
         return self._options.columns
 
     def skipped(self) -> Counter[str]:
-        """None: every row is a clip."""
+        """Return no counts: no row is left out."""
         return Counter()
 
     def notes(self) -> list[str]:
-        """Return sentences about columns that are not used, though they look like it."""
+        """Return sentences about columns that seem to cut recordings but are not used."""
         return [
             f"manifest {self._manifests[location].name!r}: {note}"
             for location, names in self._names.items()
@@ -126,83 +127,97 @@ class ManifestSource:
 
     @cached_property
     def _manifests(self) -> dict[str, ManifestRows]:
-        """By location; in one order, whichever was named first."""
+        """Manifests by location, sorted by location."""
         expanded = {path for location in self._locations for path in _expand(location)}
-        return {name: _read(name, self._options.storage) for name in sorted(expanded)}
+        return {name: _read_manifest(name, self._options.storage) for name in sorted(expanded)}
 
     @cached_property
     def _names(self) -> dict[str, ColumnNames]:
-        """The columns that name recordings and cut them, by manifest."""
-        return {name: self._names_of(rows) for name, rows in self._manifests.items()}
+        """Columns that name recordings and cut them, by location of the manifest."""
+        return {name: self._find_names(rows) for name, rows in self._manifests.items()}
 
-    def _names_of(self, rows: ManifestRows) -> ColumnNames:
+    def _find_names(self, rows: ManifestRows) -> ColumnNames:
         try:
             return name_columns(rows.columns, self._options.audio_column)
         except UsageError as error:
             raise UsageError(f"manifest {rows.name!r}: {error}{rows.hint}") from error
 
-    def _named(self) -> dict[tuple[str, str], _Named]:
-        """By uri and member."""
-        named: dict[tuple[str, str], _Named] = {}
+    def _collect_clips(self) -> dict[tuple[str, str], _NamedClip]:
+        """Return all clips that the rows name, by uri and member.
+
+        Raises:
+            UsageError: A row is invalid, or two rows name the same clip with different values.
+            StoreError: A store is unavailable.
+        """
+        named: dict[tuple[str, str], _NamedClip] = {}
         columns = self.columns()
         for location, rows in self._manifests.items():
             names = self._names[location]
-            folder = base_folder(_folder(location), names.uri, rows, self._options.storage)
-            span_from, end = (
-                (span_of_duration, names.duration) if names.duration else (span_of, names.end)
+            folder = base_folder(_parent_folder(location), names.uri, rows, self._options.storage)
+            parse, end = (
+                (parse_duration_span, names.duration) if names.duration else (parse_span, names.end)
             )
-            for number, (uri, start_s, end_s, *values) in rows.of(
+            for number, (location_text, start_s, end_s, *values) in rows.read(
                 (names.uri, names.start, end, *columns)
             ):
-                if not isinstance(uri, str) or not uri:
+                if not isinstance(location_text, str) or not location_text:
                     raise UsageError(
-                        f"{rows.place(number)}: {names.uri} must be a path or a URI "
-                        f"(got {brief(uri)})"
+                        f"{rows.describe_row(number)}: {names.uri} must be a path or a URI "
+                        f"(got {brief(location_text)})"
                     )
                 try:
-                    place, read_uri = here = resolve_uri(uri, folder, self._options.query)
-                    member, span = span_from(start_s, end_s, names.start, end)
+                    resolved = resolve_uri(location_text, folder, self._options.query)
+                    member, span = parse(start_s, end_s, names.start, end)
                 except UsageError as error:
-                    raise UsageError(f"{rows.place(number)}: {error}") from error
-                carried = _carried(values, columns, rows, number)
-                key = place, member
+                    raise UsageError(f"{rows.describe_row(number)}: {error}") from error
+                uri, read_uri = resolved
+                carried = _carried_values(values, columns, rows, number)
+                key = uri, member
                 known = named.setdefault(key, (read_uri, span, carried, rows, number))
                 if known[0] != read_uri:
-                    where = f"{known[3].place(known[4])} and {rows.place(number)}"
-                    before = ResolvedUri(place, known[0])
-                    refuse_hidden_difference(before, here, self._options.query, where)
+                    where = f"{known[3].describe_row(known[4])} and {rows.describe_row(number)}"
+                    first = ResolvedUri(uri, known[0])
+                    refuse_hidden_difference(first, resolved, self._options.query, where)
                 if known[2] != carried:
-                    raise UsageError(_conflict(key, known, columns, carried, rows.place(number)))
+                    where = rows.describe_row(number)
+                    raise UsageError(_conflict_message(key, known, columns, carried, where))
         return named
 
 
-def _carried(
+def _carried_values(
     values: Sequence[object], columns: Sequence[str], rows: ManifestRows, number: int
 ) -> tuple[str | None, ...]:
     try:
-        carried = tuple(map(as_text, values))
+        carried = tuple(map(_to_text, values))
         "".join(text for text in carried if text).encode()
     except (ValueError, TypeError, RecursionError) as error:
         raise UsageError(
-            f"{rows.place(number)}: {brief_list(columns)} cannot all be text: {error}"
+            f"{rows.describe_row(number)}: {brief_list(columns)} cannot all be text: {error}"
         ) from error
     return carried
 
 
-def _conflict(
+def _to_text(value: object) -> str | None:
+    """Return a value as carried columns have it: texts unchanged, empty as None, others as JSON."""
+    if value is None or value == "":
+        return None
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _conflict_message(
     key: tuple[str, str],
-    known: _Named,
+    known: _NamedClip,
     columns: Sequence[str],
     carried: Sequence[str | None],
-    place: str,
+    where: str,
 ) -> str:
-    _, _, before, rows, number = known
-    differing = next(i for i in range(len(columns)) if before[i] != carried[i])
+    _, _, first, rows, number = known
+    index = next(i for i in range(len(columns)) if first[i] != carried[i])
     return (
-        f"{rows.place(number)} and {place} name the same clip, "
+        f"{rows.describe_row(number)} and {where} name the same clip, "
         f"{brief(' '.join(key).strip(), 200)}, with different values of "
-        f"{brief(columns[differing])} ({brief(before[differing])}, {brief(carried[differing])}); "
-        "leave one row, or choose other columns with --columns"
+        f"{brief(columns[index])} ({brief(first[index])}, {brief(carried[index])}); "
+        "keep one row, or choose other columns with --columns"
     )
 
 
@@ -216,40 +231,40 @@ def _expand(location: str) -> list[str]:
     return matches
 
 
-def _folder(location: str) -> str:
+def _parent_folder(location: str) -> str:
     if is_remote(location):
-        return folder_of(_without_query(location))
+        return parent_uri(_strip_query(location))
     return os.path.dirname(os.path.abspath(location))
 
 
-def _without_query(location: str) -> str:
+def _strip_query(location: str) -> str:
     return location.partition("?")[0] if protocol_of(location) in HTTP_PROTOCOLS else location
 
 
-def _read(location: str, storage: Storage) -> ManifestRows:
+def _read_manifest(location: str, storage: Storage) -> ManifestRows:
     check_uri(location)
     shown = storage.redact(strip_signature(location))
-    ending = manifest_ending(_without_query(location))
+    ending = manifest_ending(_strip_query(location))
     if not ending:
         raise UsageError(
-            f"manifest {shown!r}: its name must end in one of {', '.join(READERS)}; that of text "
-            "may end in .gz as well"
+            f"manifest {shown!r}: its name must end in one of {', '.join(READERS)}; all but "
+            ".parquet may be followed by .gz"
         )
-    return read_rows(shown, ending, _content(location, storage))
+    return read_rows(shown, ending, _read_content(location, storage))
 
 
-def _remote_content(location: str, storage: Storage) -> bytes:
-    if protocol_of(location) in HTTP_PROTOCOLS:  # whatever a server sends, it comes to an end
+def _read_remote(location: str, storage: Storage) -> bytes:
+    if protocol_of(location) in HTTP_PROTOCOLS:  # FsspecObject limits what a server may send
         return b"".join(FsspecObject(location, storage).pieces())
     content: bytes = storage.filesystem(location).cat_file(location)
     return content
 
 
-def _content(location: str, storage: Storage) -> bytes:
+def _read_content(location: str, storage: Storage) -> bytes:
     shown = storage.redact(strip_signature(location))
     try:
         if is_remote(location):
-            return storage.retry(f"reading {shown}", lambda: _remote_content(location, storage))
+            return storage.retry(f"reading {shown}", lambda: _read_remote(location, storage))
         with open(location, "rb") as file:
             return file.read()
     except FileNotFoundError as error:

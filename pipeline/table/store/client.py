@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pipeline.errors import StoreError, UsageError
-from pipeline.io.objects import guard_of, read_range
+from pipeline.io.objects import filesystem_lock, read_range
 from pipeline.io.storage import Storage, first_line, protocol_of
 from pipeline.io.upload import is_no_bucket
 
@@ -28,7 +28,7 @@ class RemoteClient:
         self._storage = storage
         self.protocol = protocol_of(uri)
         self.filesystem: Any = storage.filesystem(uri)
-        self._guard = guard_of(self.protocol)
+        self._guard = filesystem_lock(self.protocol)
 
     def do(self, what: str, call: Callable[[], T]) -> T:
         """Do something, again and again while the store is out of order.

@@ -1,4 +1,4 @@
-"""`passtream bench overhead` and `job`: that they run; what the figures are is no test."""
+"""Tests of `passtream bench overhead` and `job`: they run and print tables, at any speed."""
 
 import re
 import subprocess
@@ -11,8 +11,8 @@ from jobs.bench.overhead import run_overhead_bench
 from pipeline.errors import UsageError
 from tests.support import FAST_ARCH, QUICK_ARCH, passtream
 
-# In a process of its own: Ray leaves it to the garbage collector to close what it has opened.
-RAY = """
+# Ray runs in another process, because it closes files only when they are garbage-collected.
+RAY_SCRIPT = """
 from ray.cluster_utils import Cluster
 
 cluster = Cluster()
@@ -25,8 +25,8 @@ cluster.shutdown()
 
 @pytest.fixture(scope="module")
 def address():
-    """Of a Ray with two CPUs, for all of them."""
-    command = [sys.executable, "-c", RAY]
+    """Address of a Ray with two CPUs, shared by all tests of the module."""
+    command = [sys.executable, "-c", RAY_SCRIPT]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -35,7 +35,7 @@ def address():
 
 
 @pytest.mark.slow
-def test_the_overhead_is_that_of_a_run(address):
+def test_overhead_bench_reports_throughput_and_driver_cost(address):
     run = passtream(
         *("bench", "overhead", "--address", address),
         *("--shards", "2", "--repeats", "1", "--pace", "180", "--pace-s", "1"),
@@ -46,23 +46,23 @@ def test_the_overhead_is_that_of_a_run(address):
         r"\| 2 \| 0.7 \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) % \|", run.stdout
     )
     assert fast, run.stdout
-    assert all(int(figure) > 0 for figure in fast.groups())
-    assert fast[6] == "100"  # windows are where the decoder put them
+    assert all(int(value) > 0 for value in fast.groups())
+    assert fast[6] == "100"  # no window is copied out of the object store
     slow = re.findall(r"\| (lines|a bar) \| \d+ \| \d+ \| ([\d.]+) \| ([\d.]+) \|", run.stdout)
-    assert [how for how, *_ in slow] == ["lines", "a bar"]
+    assert [name for name, *_ in slow] == ["lines", "a bar"]
     assert all(float(share) > 0 for *_, share in slow)
 
 
 @pytest.mark.slow
-def test_the_job_races_the_bare_model(address):
+def test_job_bench_compares_the_job_with_the_bare_model(address):
     run = passtream(
         *("bench", "job", "--address", address, "--arch", QUICK_ARCH),
         *("--windows", "2", "--shard-clips", "1", "--repeats", "1"),
     )
     assert run.returncode == 0, run.stderr
     row = rf"\| {QUICK_ARCH} \| fp32 \| 2 \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|"
-    (figures,) = re.findall(row, run.stdout)
-    bare, job, ratio, lowest = map(float, figures)
+    (values,) = re.findall(row, run.stdout)
+    bare, job, ratio, lowest = map(float, values)
     assert ratio == lowest == pytest.approx(job / bare, abs=0.01)
 
 
@@ -76,7 +76,7 @@ def test_the_job_races_the_bare_model(address):
         (run_job_bench, {"arch": "passt_xl"}, "unknown arch 'passt_xl'"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(bench, changes, message):
+def test_invalid_options_are_refused(bench, changes, message):
     settings = {
         run_overhead_bench: {"n_shards": 1, "repeats": 1, "pace": 100.0, "pace_s": 5.0},
         run_job_bench: {"arch": FAST_ARCH, "precision": "fp32", "n_windows": 2}

@@ -44,7 +44,7 @@ def test_counts_with_meanings_and_then_each_clip(table, corpus):
     lines = done.stdout.splitlines()
     assert lines[0] == f"{table}: 7 errors of 8 clips"
     assert lines[1] == "  empty (1): The file has no bytes, or its audio has no samples."
-    assert lines[3] == "  undecodable (5): No decoder makes audio of the file."
+    assert lines[3] == "  undecodable (5): No decoder can decode the file."
     assert f"  {corpus / 'empty.wav'}: is empty (0 bytes)" in lines
     assert sum("libsndfile" in line for line in lines) == N_BROKEN
     assert "\x1b" not in done.stdout

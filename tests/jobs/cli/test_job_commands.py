@@ -18,12 +18,12 @@ from tests.support import (
     ROOT,
     RUN_TIMEOUT_S,
     assert_same_vectors,
+    assert_verified,
     kill_session,
     n_commits,
     passtream,
     start_passtream,
     vectors,
-    assert_verified,
     wait_until,
     write_tones,
 )
@@ -94,10 +94,10 @@ def test_stopped_and_submitted_again(head, site, tmp_path):
     stopped = passtream("job", "stop", job, *at, env=env)
     assert stopped.returncode == 0, stopped.stderr
     assert "what is committed stays. The same submit goes on" in stopped.stderr
-    assert head.asked(f"/api/jobs/{job}")["status"] == "STOPPED"
+    assert head.get_json(f"/api/jobs/{job}")["status"] == "STOPPED"
     n_done = n_commits(table)
     assert 1 <= n_done < N_CLIPS
-    assert "stopped; what is committed stays" in head.asked(f"/api/jobs/{job}/logs")["logs"]
+    assert "stopped; what is committed stays" in head.get_json(f"/api/jobs/{job}/logs")["logs"]
 
     (site / "faults.json").write_text("{}")
     again = passtream("submit", config, *at, "--submission-id", "again", env=env)
@@ -112,10 +112,10 @@ def test_stopped_and_submitted_again(head, site, tmp_path):
     assert passtream("embed", corpus, calm, *model, "--in-process").returncode == 0
     assert_same_vectors(vectors(table), vectors(calm), within=TOLERANCE)
 
-    told = json.dumps(head.asked("/api/jobs/"))
+    told = json.dumps(head.get_json("/api/jobs/"))
     assert SECRET not in told
     assert "config_sha256" in told
-    packages = head.packages
+    packages = head.working_dirs
     assert len(packages) == 2  # an earlier job's has no settings any more
     for package in packages:
         ours = {"jobs", "models", "pipeline"}
@@ -142,7 +142,7 @@ def test_submitted_by_ray_itself_and_its_exit_code_through_a_bad_connection(head
     assert done.returncode == 0, done.stdout + done.stderr
     assert "this is a Ray job: its actors run on this cluster" in done.stdout
     assert assert_verified(table).clips == 2
-    package = next(each for each in head.packages if (each / "tests").exists())
+    package = next(each for each in head.working_dirs if (each / "tests").exists())
     kept_home = {".git", ".venv", ".mypy_cache", ".env"}
     assert not kept_home & {each.name for each in package.iterdir()}
 
@@ -176,13 +176,13 @@ def test_bad_table_on_an_image_that_has_passtream(head, tmp_path):
 
 def test_who_is_refused(head, tmp_path):
     config = _config(tmp_path, sources=["/nowhere"], table="/nowhere/table")
-    n_jobs = len(head.asked("/api/jobs/"))
+    n_jobs = len(head.get_json("/api/jobs/"))
     wrong = tmp_path / "token"
     wrong.write_text("0" * 64)
     home = {"HOME": str(tmp_path)}  # where Ray looks for a token, too
     token = {"RAY_AUTH_MODE": "token"}
     here = ("--address", head.url)
-    taken = (*here, "--submission-id", head.asked("/api/jobs/")[0]["submission_id"])
+    taken = (*here, "--submission-id", head.get_json("/api/jobs/")[0]["submission_id"])
     for args, env, told in (
         (("submit", config, *here), home, "asks for a token; set RAY_AUTH_MODE=token"),
         (("submit", config, *here), home | token, "RAY_AUTH_TOKEN_PATH"),
@@ -204,4 +204,4 @@ def test_who_is_refused(head, tmp_path):
         assert told in done.stderr
         problem = [line for line in done.stderr.splitlines() if line.startswith("passtream: ")]
         assert done.stderr.splitlines() == problem
-    assert len(head.asked("/api/jobs/")) == n_jobs
+    assert len(head.get_json("/api/jobs/")) == n_jobs

@@ -167,8 +167,8 @@ def test_the_end_of_a_run_shows_the_first_failed_clips_of_each_class(tmp_path):
     for n in range(4):
         (corpus / f"\x1b[2J{n}.wav").write_text("not a recording")
     done = passtream("embed", corpus, table, *QUICK, "--in-process")
-    assert "  too_short (1): The audio is shorter than the model takes" in done.stdout
-    assert "  undecodable (4): No decoder makes audio of the file.\n" in done.stdout
+    assert "  too_short (1): The audio is shorter than the model accepts" in done.stdout
+    assert "  undecodable (4): No decoder can decode the file.\n" in done.stdout
     assert done.stdout.count("\\x1b[2J") == 3
     assert "\n    and 1 more\n" in done.stdout
     assert f"all errors: passtream errors '{table}'\n" in done.stdout
@@ -252,9 +252,8 @@ def test_shells_complete_options_and_their_choices():
 
 
 def test_names_that_a_terminal_cannot_show_do_not_end_a_command(tmp_path):
-    done = passtream(
-        "embed", tmp_path / "鳥", tmp_path / "t", env={"PYTHONIOENCODING": "latin-1"}, anew=True
-    )
+    env = {"PYTHONIOENCODING": "latin-1"}
+    done = passtream("embed", tmp_path / "鳥", tmp_path / "t", env=env, fresh_process=True)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "\\u9ce5" in done.stderr
 

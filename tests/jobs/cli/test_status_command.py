@@ -15,11 +15,11 @@ from pipeline.table.store.open_store import open_store
 from tests.servers import KEY, SECRET
 from tests.support import (
     QUICK,
+    assert_verified,
     kill_session,
     n_commits,
     passtream,
     start_passtream,
-    assert_verified,
     wait_until,
     write_tones,
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.cluster.actor_plan import too_few_gpus
+from jobs.cluster.actor_plan import explain_too_few_gpus
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from jobs.cluster.actor_plan import too_few_gpus
     ],
 )
 def test_the_way_out_of_too_few_gpus_is_one_that_works(n_actors, gpus, n_gpus, told):
-    said = too_few_gpus(n_actors, gpus, n_gpus)
+    said = explain_too_few_gpus(n_actors, gpus, n_gpus)
     assert told in said
     if n_actors is None:
         assert "--actors" not in said

@@ -85,17 +85,17 @@ def test_the_crew_grows_with_the_cluster_and_keeps_off_a_node_where_actors_die(c
 
     def lose(node):
         actor = next(actor for actor in yard.crew.ready if actor.node == node)
-        yard.crew.lose(actor, "died")
+        yard.crew.remove_dead(actor, "died")
 
     lose(one)
     yard.until(lambda: yard.nodes() == both)  # that may happen
     lose(one)
     yard.crew.grow(N_SHARDS)
-    assert {actor.avoided for actor in yard.crew.starting} == {frozenset([one])}
+    assert {actor.excluded_nodes for actor in yard.crew.starting} == {frozenset([one])}
     lose(other)
     yard.until(lambda: other in yard.nodes())  # though `one` is free as well
     yard.until(lambda: yard.nodes() == both)  # it has rested
-    yard.crew.end_all()
+    yard.crew.kill_all()
     assert not yard.crew.ready + yard.crew.starting
 
 
@@ -118,11 +118,11 @@ def test_actors_without_gpus_are_one_on_each_node(cluster, tmp_path):
     found = Counter(yard.nodes())
     assert set(found) == nodes
     assert max(found.values()) <= 2
-    yard.crew.end_all()
+    yard.crew.kill_all()
 
 
 def test_a_gpu_that_is_not_there_yet_is_waited_for_and_it_is_told(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr(actor_pool, "NO_ROOM_S", 0.2)
+    monkeypatch.setattr(actor_pool, "REPORT_NO_ROOM_S", 0.2)
     yard = Yard(tmp_path, ClusterOptions(cluster.address, 3, 0.5))
     yard.until(lambda: yard.notes)
     assert yard.notes == [
@@ -131,7 +131,7 @@ def test_a_gpu_that_is_not_there_yet_is_waited_for_and_it_is_told(cluster, tmp_p
     gpu_node(cluster)
     yard.until(lambda: len(yard.crew.ready) == 2)  # there is no room for the third
     assert len(yard.notes) == 1
-    yard.crew.end_all()
+    yard.crew.kill_all()
 
 
 def test_a_crew_that_cannot_start_says_why(cluster, tmp_path):

@@ -5,10 +5,10 @@ import pytest
 from tests.support import (
     QUICK,
     assert_same_vectors,
-    unprivileged_prefix,
-    passtream,
-    vectors,
     assert_verified,
+    passtream,
+    unprivileged_prefix,
+    vectors,
     write_tones,
 )
 

@@ -17,7 +17,7 @@ from jobs.cluster.pool_size import PoolLimits
 from models.archs import DEFAULT_ARCH
 from pipeline.errors import UsageError
 from tests.servers import free_port
-from tests.support import ONE_BLOCK_EACH, QUICK, passtream, assert_verified, wait_until, write_tones
+from tests.support import ONE_BLOCK_EACH, QUICK, assert_verified, passtream, wait_until, write_tones
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -117,8 +117,8 @@ def test_the_plan_follows_the_gpus(cluster):
         assert (found.size, found.gpus, found.n_threads) == (PoolLimits(2, grows=True), 1, 1)
         assert [found.n_slots(n) for n in (1, 2)] == [2, 2]  # two CPUs decode
         assert sorted(found.nodes().values()) == [False, True]
-        assert plan(100, "auto", 0.25).size.at_first == 8
-        assert plan(100, "auto", 2).size.at_first == 1
+        assert plan(100, "auto", 0.25).size.n_initial == 8
+        assert plan(100, "auto", 2).size.n_initial == 1
         assert plan(1, "auto").size == PoolLimits(1, grows=True)
         assert plan(100, 3).size == PoolLimits(3)
         assert plan(100, "auto", 0).size == PoolLimits(1)

@@ -8,7 +8,7 @@ import pytest
 from jobs.cluster import local_ray
 from jobs.cluster.local_ray import LocalRay
 from pipeline.errors import UsageError
-from tests.support import QUICK, passtream, assert_verified, write_tones
+from tests.support import QUICK, assert_verified, passtream, write_tones
 
 MIB = 1 << 20
 ROOMY = 8 << 30

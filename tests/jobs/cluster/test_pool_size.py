@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.cluster.pool_size import FIRST_REST_S, LONGEST_REST_S, PoolLimits, PoolSizer
+from jobs.cluster.pool_size import FIRST_BACKOFF_S, MAX_BACKOFF_S, PoolLimits, PoolSizer
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ def test_a_node_where_actors_die_in_a_row_rests_for_longer_and_longer():
     now_s, rests_s = 0.0, []
     for _ in range(9):
         fleet.record_death("bad", now_s)
-        rest_s = FIRST_REST_S
+        rest_s = FIRST_BACKOFF_S
         while fleet.excluded_nodes(now_s + rest_s - 0.1) and fleet.excluded_nodes(now_s + rest_s):
             rest_s *= 2
         rests_s.append(rest_s)
         now_s += rest_s
-    assert rests_s[:4] == [FIRST_REST_S * factor for factor in (1, 2, 4, 8)]
-    assert fleet.excluded_nodes(now_s - rests_s[-1] + LONGEST_REST_S - 0.1) == {"bad"}
-    assert not fleet.excluded_nodes(now_s - rests_s[-1] + LONGEST_REST_S)
+    assert rests_s[:4] == [FIRST_BACKOFF_S * factor for factor in (1, 2, 4, 8)]
+    assert fleet.excluded_nodes(now_s - rests_s[-1] + MAX_BACKOFF_S - 0.1) == {"bad"}
+    assert not fleet.excluded_nodes(now_s - rests_s[-1] + MAX_BACKOFF_S)
 
 
 def test_a_node_that_does_well_starts_anew():
@@ -71,11 +71,11 @@ def test_nodes_rest_each_for_itself():
 def test_node_with_a_fault_of_its_own_rests_at_once_and_for_longer_each_time():
     fleet = PoolSizer(PoolLimits(1))
     now_s = 0.0
-    for rest_s in (FIRST_REST_S, 2 * FIRST_REST_S, 4 * FIRST_REST_S):
+    for rest_s in (FIRST_BACKOFF_S, 2 * FIRST_BACKOFF_S, 4 * FIRST_BACKOFF_S):
         for _ in range(3):  # shards that it had begun report the same fault
             fleet.record_fault("full", now_s)
-        assert fleet.broken(now_s + rest_s - 0.1) == fleet.excluded_nodes(now_s) == {"full"}
-        assert not fleet.broken(now_s + rest_s)
+        assert fleet.faulty_nodes(now_s + rest_s - 0.1) == fleet.excluded_nodes(now_s) == {"full"}
+        assert not fleet.faulty_nodes(now_s + rest_s)
         now_s += rest_s
 
 
@@ -83,7 +83,7 @@ def test_node_that_commits_what_it_had_begun_still_rests_after_a_fault():
     fleet = PoolSizer(PoolLimits(1))
     fleet.record_fault("full", 0.0)
     fleet.record_commit("full")
-    assert fleet.broken(1.0) == {"full"}
+    assert fleet.faulty_nodes(1.0) == {"full"}
 
 
 def test_run_is_hopeless_once_all_nodes_had_faults_again_and_again():

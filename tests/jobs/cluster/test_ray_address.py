@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from jobs.cluster import ray_address
-from jobs.cluster.ray_address import check_answers
+from jobs.cluster.ray_address import check_reachable
 from pipeline.errors import UsageError
 from tests.servers import free_port
 
@@ -66,7 +66,7 @@ def test_note_of_a_cluster_that_is_gone_is_named_with_the_way_out(tmp_path):
     port = free_port()
     note = leave_note(tmp_path, f"127.0.0.1:{port}")
     with pytest.raises(UsageError) as caught:
-        check_answers("auto")
+        check_reachable("auto")
     told = str(caught.value)
     assert f"Ray's note {note} names a cluster that is not reachable" in told
     assert f"127.0.0.1:{port}: " in told
@@ -80,21 +80,21 @@ def test_port_that_is_no_longer_a_clusters_is_not_waited_for(kind, request, tmp_
     leave_note(tmp_path, f"127.0.0.1:{port}")
     for address, told in (("auto", "delete that file"), (f"127.0.0.1:{port}", "local starts one")):
         with pytest.raises(UsageError, match="does not answer as Ray does") as caught:
-            check_answers(address)
+            check_reachable(address)
         assert told in str(caught.value)
 
 
 def test_variable_that_names_a_dead_cluster_is_named(monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{free_port()}")
     with pytest.raises(UsageError, match="RAY_ADDRESS names a cluster that is not reachable"):
-        check_answers("auto")
+        check_reachable("auto")
 
 
 def test_machine_without_a_cluster_is_told_how_to_name_one():
     with pytest.raises(UsageError, match="no Ray cluster runs on this machine; name one by"):
-        check_answers("auto")
+        check_reachable("auto")
 
 
 def test_dashboards_url_is_refused_by_name():
     with pytest.raises(UsageError, match="the URL of a dashboard is for `passtream submit`"):
-        check_answers("http://127.0.0.1:8265")
+        check_reachable("http://127.0.0.1:8265")

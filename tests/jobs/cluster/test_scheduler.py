@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.cluster.scheduler import LEAST_SLOW_S, Scheduler
+from jobs.cluster.scheduler import MIN_STRAGGLER_S, Scheduler
 from jobs.cluster.shard_task import ShardTask
 from pipeline.clips import ClipRef, Container
 from pipeline.shards import Shard
@@ -11,7 +11,7 @@ SHARDS = [Shard(f"{i:02}", ()) for i in range(8)]
 
 
 def ids(tries):
-    return [each.work.shard.shard_id for each in tries]
+    return [each.task.shard.shard_id for each in tries]
 
 
 def take_all(schedule, actor, n_slots=4, n_actors=1, now_s=0.0):
@@ -79,10 +79,10 @@ def straggling():
 def test_a_straggler_is_given_to_an_idle_actor_once_it_is_slow():
     schedule, slow = straggling()
     assert schedule.n_without_backup == 1
-    assert schedule.take("quick", 1, 3, LEAST_SLOW_S) is None  # not yet
+    assert schedule.take("quick", 1, 3, MIN_STRAGGLER_S) is None  # not yet
     assert schedule.take("slow", 2, 3, 60.0) is None  # its own
     second = schedule.take("quick", 1, 3, 60.0)
-    assert second.work == slow.work
+    assert second.task == slow.task
     assert schedule.take("other", 1, 3, 90.0) is None  # there are two
     assert (schedule.n_without_backup, schedule.n_open) == (0, 1)
 
@@ -134,7 +134,7 @@ def test_the_last_try_that_fails_leaves_it_undone():
     (only,) = take_all(schedule, "a")
     assert schedule.ended(only)
     assert (schedule.n_open, schedule.n_waiting) == (0, 0)
-    schedule.put(only.work.failed())
+    schedule.put(only.task.failed())
     assert ids(take_all(schedule, "b")) == ["00"]
 
 

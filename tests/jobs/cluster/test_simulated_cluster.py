@@ -94,7 +94,7 @@ class Cluster:
 
     def hand_out(self, actor):
         while taken := self.schedule.take(actor, N_SLOTS, len(self.actors), self.now_s):
-            shard = taken.work.shard.shard_id
+            shard = taken.task.shard.shard_id
             self.n_second_tries += shard in self.begun
             self.begun.add(shard)
             opened = OpenShard(taken, self.pools[shard])
@@ -143,7 +143,7 @@ class Cluster:
             self.hand_out(actor)
 
     def committed(self, actor, opened):
-        self.commits.append(opened.taken.work.shard.shard_id)
+        self.commits.append(opened.taken.task.shard.shard_id)
         for other in self.schedule.committed(opened.taken, self.now_s):
             self.schedule.ended(other)
             other.actor.open = [each for each in other.actor.open if each.taken is not other]
@@ -169,8 +169,8 @@ def test_64_actors_are_busy_on_clips_of_half_a_second_to_three_hours():
 
 def test_what_a_slow_actor_has_at_the_end_is_done_by_another(monkeypatch):
     walls_s, second_tries = [], []
-    for slow in (scheduler.SLOW, math.inf):
-        monkeypatch.setattr(scheduler, "SLOW", slow)
+    for slow in (scheduler.STRAGGLER_FACTOR, math.inf):
+        monkeypatch.setattr(scheduler, "STRAGGLER_FACTOR", slow)
         cluster = Cluster(clips(3_000), [1.0] * 7 + [0.02])
         cluster.play()
         assert sorted(cluster.commits) == sorted(cluster.pools)

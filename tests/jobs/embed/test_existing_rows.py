@@ -12,13 +12,13 @@ from pipeline.embedding.canary import CANARY_NAME
 from pipeline.io.storage import DEFAULT_STORAGE
 from tests.support import (
     QUICK,
+    assert_verified,
     error_rows,
     n_commits,
-    unprivileged_prefix,
     open_table,
     passtream,
+    unprivileged_prefix,
     vectors,
-    assert_verified,
     write_tones,
 )
 

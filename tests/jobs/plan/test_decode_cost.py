@@ -1,4 +1,4 @@
-"""`jobs.plan.decode_cost`: how many cores decode as fast as a device embeds."""
+"""Tests of `jobs.plan.decode_cost`: core hours, and cores that keep a device busy."""
 
 from collections import Counter
 
@@ -9,25 +9,25 @@ from jobs.plan.decode_cost import decode_cost
 from pipeline.errors import UsageError
 from pipeline.planning.totals import ListingTotals
 
-FIGURES = {"here": build_core_speeds({".flac": 800.0, ".mp3": 400.0, ".wav": 1600.0}, "")}
+SPEEDS = {"here": build_core_speeds({".flac": 800.0, ".mp3": 400.0, ".wav": 1600.0}, "")}
 
 
 def cost_of(**hours):
     seconds = Counter({f".{ending}": 3600 * n for ending, n in hours.items()})
-    return decode_cost(ListingTotals(endings_s=seconds), "here", FIGURES)
+    return decode_cost(ListingTotals(endings_s=seconds), "here", SPEEDS)
 
 
-def test_audio_over_speed_is_time():
+def test_core_hours_are_audio_divided_by_speed():
     cost = cost_of(flac=1600, wav=1600)
     assert [each.ending for each in cost.endings] == [".flac", ".wav"]
     assert [each.hours for each in cost.endings] == pytest.approx([2.0, 1.0])
     assert cost.hours == pytest.approx(3.0)
-    # 3 hours of one core in half an hour of a device.
+    # Three core hours within half an hour of a device need six cores.
     assert cost.cores_for(0.5) == pytest.approx(6.0)
     assert all(each.is_measured for each in cost.endings)
 
 
-def test_what_was_not_measured_counts_as_the_slowest():
+def test_unmeasured_ending_counts_as_the_slowest():
     cost = cost_of(opus=400, wav=1600)
     opus, wav = cost.endings
     assert (opus.is_measured, opus.speed.ending, opus.hours) == (False, ".mp3", 1.0)
@@ -35,11 +35,11 @@ def test_what_was_not_measured_counts_as_the_slowest():
     assert cost.hours == pytest.approx(2.0)
 
 
-def test_nothing_to_do_needs_no_core():
+def test_no_audio_needs_no_cores():
     assert cost_of().hours == 0
     assert cost_of().cores_for(0.0) is None
 
 
-def test_a_core_without_a_figure():
-    with pytest.raises(UsageError, match="core 'there': there is no figure of it"):
-        decode_cost(ListingTotals(), "there", FIGURES)
+def test_unknown_core_is_refused():
+    with pytest.raises(UsageError, match="core 'there': its speed is not known"):
+        decode_cost(ListingTotals(), "there", SPEEDS)

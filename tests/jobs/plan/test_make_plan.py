@@ -1,4 +1,4 @@
-"""`passtream plan` of every kind of source, and beside tables, here and in stores."""
+"""Tests of `passtream plan` with every kind of source and with tables, local and in a store."""
 
 import os
 import re
@@ -16,12 +16,13 @@ from tests.servers import KEY, SECRET, moto_server
 from tests.support import passtream, tone, write_tones
 
 
-def flags_for(server):
+def storage_flags(server):
+    """Return the options that give a test server's credentials and endpoint."""
     given = {"key": KEY, "secret": SECRET, "endpoint_url": server.url}
     return [x for pair in given.items() for x in ("--storage-options", "=".join(pair))]
 
 
-def test_a_source_that_grew_changed_and_shrank(tmp_path):
+def test_new_changed_gone_and_done_clips_are_counted(tmp_path):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(corpus, (0.3, 0.4, 0.5, 0.6))
     embed(corpus, table)
@@ -31,7 +32,7 @@ def test_a_source_that_grew_changed_and_shrank(tmp_path):
     planned = plan(corpus, "--table", table)
     counts = {name: each["clips"] for name, each in planned["changes"].items()}
     assert counts == {"new": 2, "changed": 1, "gone": 1, "done": 2}
-    # 11 s are three windows, as three are of 10 s and 5 s apart.
+    # The clip of 11 s has three windows.
     assert planned["audio_s"] == pytest.approx(12.0)
     text = passtream("plan", corpus, table).stdout
     for line in ("new        2 clips", "changed    1 clip\n", "gone       1 clip;"):
@@ -45,7 +46,7 @@ def test_a_source_that_grew_changed_and_shrank(tmp_path):
     assert planned["windows"] == n_windows
 
 
-def test_other_settings_than_the_tables_are_refused(tmp_path):
+def test_settings_that_differ_from_the_table_are_refused(tmp_path):
     write_tones(tmp_path / "corpus", (0.5,))
     embed(tmp_path / "corpus", tmp_path / "table")
     for options in (("--hop-s", 2), ("--arch", "passt_20sec")):
@@ -55,7 +56,7 @@ def test_other_settings_than_the_tables_are_refused(tmp_path):
         assert done.stderr.count("\n") == 1
 
 
-def test_the_same_audio_in_tar_and_parquet(tmp_path):
+def test_files_tars_and_parquet_of_the_same_audio_have_the_same_plan(tmp_path):
     mixed = write_mixed(tmp_path / "mixed")
     files = {path.name: path for path in sorted(mixed.rglob("*")) if path.is_file()}
     contents = {name: path.read_bytes() for name, path in sorted(files.items())}
@@ -67,11 +68,11 @@ def test_the_same_audio_in_tar_and_parquet(tmp_path):
         planned = plan(tmp_path / name, *ARCH)
         keys = ("clips", "audio_s", "windows", "sample_rates_hz", "durations_s", "errors", "routes")
         assert {key: planned[key] for key in keys} == {key: expected[key] for key in keys}
-        # Of Parquet the column of audio alone is read.
+        # The bytes of the Parquet file are those of its audio column alone.
         assert planned["bytes"] == pytest.approx((tmp_path / name).stat().st_size, rel=0.01)
 
 
-def test_a_manifest_with_spans(tmp_path):
+def test_manifest_with_spans_is_planned_as_it_is_embedded(tmp_path):
     write_tones(tmp_path / "corpus", (31.0, 2.0))
     manifest = tmp_path / "m.csv"
     manifest.write_text(
@@ -91,7 +92,7 @@ def test_a_manifest_with_spans(tmp_path):
     assert planned["errors"] == {"empty_span": 1, "missing": 1, "span_past_end": 1}
 
 
-def test_from_a_store_and_beside_a_table_in_it(moto, tmp_path):
+def test_source_and_table_in_a_store(moto, tmp_path):
     bucket = moto.new_bucket()
     files = moto.storage().filesystem(bucket)
     write_tones(tmp_path, (60.0, 0.5))
@@ -99,7 +100,7 @@ def test_from_a_store_and_beside_a_table_in_it(moto, tmp_path):
     for name in ("000.wav", "001.wav"):
         files.put_file(str(tmp_path / name), f"{bucket}/corpus/{name}")
     files.put_file(str(tmp_path / "a.tar"), f"{bucket}/a.tar")
-    flags = flags_for(moto)
+    flags = storage_flags(moto)
     planned = plan(f"{bucket}/corpus", f"{bucket}/a.tar", *ARCH, *flags)
     table = f"{bucket}/table"
     assert planned["audio_s"] == pytest.approx(60.5 + 11.0)
@@ -116,34 +117,34 @@ def test_from_a_store_and_beside_a_table_in_it(moto, tmp_path):
     assert counts == {"new": 1, "changed": 0, "gone": 0, "done": 1}
 
 
-def test_a_folder_that_holds_something_is_a_source(tmp_path):
+def test_last_folder_that_is_no_table_is_a_source(tmp_path):
     write_tones(tmp_path / "corpus", (0.5,))
     shutil.copytree(tmp_path / "corpus", tmp_path / "same")
     report = plan(tmp_path / "corpus", tmp_path / "same", *ARCH)
-    # Two sources: a folder that holds something and is no table.
+    # The second folder is not empty and is no table, so it counts as a source.
     assert report["clips"] == 2
     assert report["devices"] == []
     assert report["table"] is None
 
 
-def test_requests_are_about_those_that_a_store_then_gets(tmp_path):
+def test_estimated_requests_are_close_to_the_requests_of_a_run(tmp_path):
     with moto_server(tmp_path) as server:
         bucket, files = server.new_bucket(), server.storage().filesystem("s3://")
         for path in write_tones(tmp_path / "corpus", [0.3] * 40):
             files.put_file(str(path), f"{bucket}/corpus/{path.name}")
-        flags = flags_for(server)
+        flags = storage_flags(server)
         source, table = f"{bucket}/corpus", f"{bucket}/table"
         options = ("--shard-clips", 4, *flags)
         planned = plan(source, "--table", table, *ARCH, *options)["requests"]
         (log,) = tmp_path.glob("moto.out")
         n_before = len(log.read_text())
         embed(source, table, *options)
-        said = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text()[n_before:])
+        requests = re.sub(r"\x1b\[[0-9;]*m", "", log.read_text()[n_before:])
     got = {"source": Counter(), "table": Counter()}
-    for method, path in re.findall(r'"(GET|PUT|HEAD|DELETE) (\S+) HTTP', said):
+    for method, path in re.findall(r'"(GET|PUT|HEAD|DELETE) (\S+) HTTP', requests):
         kind = "LIST" if "list-type" in path else method
         got["table" if "/table" in path or "prefix=table" in path else "source"][kind] += 1
-    for place, kinds in (("source", ("GET", "HEAD")), ("table", ("DELETE", "GET", "HEAD", "PUT"))):
+    for store, kinds in (("source", ("GET", "HEAD")), ("table", ("DELETE", "GET", "HEAD", "PUT"))):
         for kind in kinds:
-            # 40 clips and ten shards: one a shard too many or too few would be 10.
-            assert abs(got[place][kind] - planned[place][kind]) < 10, (place, kind, got, planned)
+            # There are 40 clips and ten shards, so an error of one request per shard would be 10.
+            assert abs(got[store][kind] - planned[store][kind]) < 10, (store, kind, got, planned)

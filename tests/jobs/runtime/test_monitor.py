@@ -95,7 +95,7 @@ def test_failures_are_told_as_they_happen(out):
         monitor.shard_retried(shard, 1, "disk [full]")
         monitor.shard_failed(shard, "disk [full]")
     told = out.getvalue()
-    assert "shard abc: try 1 failed, trying again: disk [full]" in told
+    assert "shard abc: attempt 1 failed, retrying: disk [full]" in told
     assert "shard abc: given up: disk [full]" in told
     assert monitor.failed == [(shard, "disk [full]")]
 

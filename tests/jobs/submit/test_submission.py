@@ -1,4 +1,4 @@
-"""What is sent for a config file, and which files are refused before anything is sent."""
+"""Tests of `jobs.submit.submission`: what is sent for a config file, and what is refused."""
 
 import shutil
 import zipfile
@@ -18,15 +18,15 @@ SECRET = "do-not-show"
 CONFIG = {"sources": ["s3://corpus/a"], "table": "s3://tables/t"}
 
 
-def _written(folder: Path, **settings) -> Path:
+def _write_config(folder: Path, **settings) -> Path:
     path = folder / "nightly.yaml"
     path.write_text(yaml.safe_dump(CONFIG | settings))
     return path
 
 
-def test_the_folder_holds_our_packages_and_the_settings(tmp_path):
+def test_folder_has_our_packages_and_the_settings(tmp_path):
     (tmp_path / "notes.txt").write_text("not for the cluster")
-    with prepare_submission(_written(tmp_path, hop_s=5), {}, is_installed=False) as sent:
+    with prepare_submission(_write_config(tmp_path, hop_s=5), {}, is_installed=False) as sent:
         assert {each.name for each in sent.folder.iterdir()} == {
             *("jobs", "models", "pipeline"),
             CONFIG_NAME,
@@ -44,32 +44,32 @@ def test_the_folder_holds_our_packages_and_the_settings(tmp_path):
     assert not sent.folder.exists()
 
 
-def test_an_image_that_has_passtream_gets_the_settings_alone(tmp_path):
-    with prepare_submission(_written(tmp_path), {"A": "1"}, is_installed=True) as sent:
+def test_installed_passtream_gets_only_the_settings(tmp_path):
+    with prepare_submission(_write_config(tmp_path), {"A": "1"}, is_installed=True) as sent:
         assert [each.name for each in sent.folder.iterdir()] == [CONFIG_NAME]
         assert sent.entrypoint == f"passtream embed --config {CONFIG_NAME}"
         assert sent.env == {"RAY_JOB_STOP_WAIT_TIME_S": "30", "A": "1"}
 
 
-def test_all_settings_arrive_as_they_were_meant(tmp_path):
-    path = _written(
+def test_settings_are_the_same_on_the_cluster(tmp_path):
+    path = _write_config(
         tmp_path,
         tables="windows,timestamps",
         include=["*.wav", "a/*"],
         actors=3,
         storage_options={"key": "k", "client_kwargs": {"region_name": "eu"}},
     )
-    meant = load_config(path, {"address": "auto"})
+    expected = load_config(path, {"address": "auto"})
     with prepare_submission(path, {}, is_installed=True) as sent:
-        assert load_config(sent.folder / CONFIG_NAME, {}) == meant
+        assert load_config(sent.folder / CONFIG_NAME, {}) == expected
 
 
-def test_credentials_are_in_the_file_alone(tmp_path):
+def test_credentials_are_only_in_the_config_file(tmp_path):
     sources = [f"https://u:{SECRET}@host/a.wav", *(f"s3://corpus/{n}" for n in range(9))]
     options = {"secret": SECRET}
     digests = set()
     for each in (options, {"secret": "another"}):
-        path = _written(tmp_path, sources=sources, storage_options=each)
+        path = _write_config(tmp_path, sources=sources, storage_options=each)
         with prepare_submission(path, {}, is_installed=False) as sent:
             shown = f"{sent.entrypoint} {dict(sent.metadata)} {sent.notes} {dict(sent.env)}"
             assert SECRET not in shown
@@ -81,7 +81,7 @@ def test_credentials_are_in_the_file_alone(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"in_process": True}, "in_process runs without Ray"),
         ({"address": "local"}, r"got address 'local'\); leave it out"),
@@ -96,21 +96,21 @@ def test_credentials_are_in_the_file_alone(tmp_path):
         ({"table": ""}, "SOURCE"),
     ],
 )
-def test_what_cannot_work_on_a_cluster_is_refused(settings, told, tmp_path):
-    path = _written(tmp_path, **settings)
-    with pytest.raises(UsageError, match=told), prepare_submission(path, {}, is_installed=False):
-        pytest.fail("it was taken")
+def test_settings_that_cannot_work_on_a_cluster_are_refused(settings, message, tmp_path):
+    path = _write_config(tmp_path, **settings)
+    with pytest.raises(UsageError, match=message), prepare_submission(path, {}, is_installed=False):
+        pytest.fail("the settings were accepted")
 
 
-def test_paths_of_the_cluster_are_told(tmp_path):
-    path = _written(tmp_path, table="/data/t", sources=["/data/in", "s3://b"], weights="/w.pt")
+def test_paths_on_the_nodes_are_noted(tmp_path):
+    path = _write_config(tmp_path, table="/data/t", sources=["/data/in", "s3://b"], weights="/w.pt")
     with prepare_submission(path, {}, is_installed=True) as sent:
         assert sent.notes == (
-            "paths of the cluster, which all of its nodes have to see: /data/in, /data/t, /w.pt",
+            "these paths must exist on all nodes of the cluster: /data/in, /data/t, /w.pt",
         )
 
 
-def test_variables_are_given_or_handed_on(monkeypatch):
+def test_variables_are_given_or_passed_on(monkeypatch):
     monkeypatch.setenv("HERE", "a=b")
     monkeypatch.delenv("NOWHERE", raising=False)
     assert parse_env(["HERE", "X=1", "Y=", "Z=p=q"]) == {
@@ -119,39 +119,40 @@ def test_variables_are_given_or_handed_on(monkeypatch):
         "Y": "",
         "Z": "p=q",
     }
-    for wrong, told in (
+    for wrong, message in (
         ("NOWHERE", "this environment has no NOWHERE"),
         ("=x", "must be NAME=VALUE"),
         ("A-B=x", "must be NAME=VALUE"),
     ):
-        with pytest.raises(UsageError, match=told):
+        with pytest.raises(UsageError, match=message):
             parse_env([wrong])
 
 
-def test_settings_that_are_sent_are_readable_by_their_owner_alone_and_differ_in_each_job(tmp_path):
-    path = _written(tmp_path)
+def test_sent_settings_are_readable_by_their_owner_and_differ_per_job(tmp_path):
+    path = _write_config(tmp_path)
     texts = set()
     for _ in range(2):
         with prepare_submission(path, {}, is_installed=True) as sent:
             assert (sent.folder / CONFIG_NAME).stat().st_mode & 0o777 == 0o600
             texts.add((sent.folder / CONFIG_NAME).read_text())
-    # Ray hands on the folder of an earlier job with the same content, where they are removed.
+    # Ray reuses the folder of an earlier job with the same content, and that job has removed the
+    # settings from it.
     assert len(texts) == 2
 
 
-def test_settings_that_were_sent_are_removed_and_those_of_a_person_stay(tmp_path, monkeypatch):
-    path = _written(tmp_path)
+def test_sent_settings_are_removed_and_a_users_own_file_stays(tmp_path, monkeypatch):
+    path = _write_config(tmp_path)
     with prepare_submission(path, {}, is_installed=True) as sent:
         monkeypatch.chdir(sent.folder)
         forget_config()
         assert not (sent.folder / CONFIG_NAME).exists()
-        forget_config()  # by another process of the job
+        forget_config()  # as another process of the job does
     own = path.rename(tmp_path / CONFIG_NAME)
     forget_config(own)
     assert own.exists()
 
 
-def test_rays_own_submit_leaves_secrets_of_a_checkout_at_home(tmp_path):
+def test_rays_own_submit_does_not_send_secrets_of_a_checkout(tmp_path):
     for name in (".gitignore", ".rayignore"):
         shutil.copy(ROOT / name, tmp_path)
     secret = [".env", ".env.local", "prod.env", ".netrc", ".aws/credentials", ".ssh/id_ed25519"]

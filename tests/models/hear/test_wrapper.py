@@ -106,7 +106,7 @@ def test_a_model_window_that_the_arch_cannot_take_is_refused(build):
 def test_the_front_end_of_another_arch_is_refused_before_any_forward(call, build, waves):
     model = build()
     model.mel = AugmentMelSTFT(hopsize=160)
-    message = "front end does not belong to arch '{}': hopsize=160 instead of 320; set model.mel"
+    message = "front end does not match arch '{}': hopsize=160 instead of 320; set model.mel"
     with pytest.raises(FrontEndError, match=message.format(model.net.spec.name)):
         call(model, waves)
 

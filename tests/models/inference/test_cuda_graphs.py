@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import torch
 
-from models.inference.cuda_graphs import _recording
+from models.inference.cuda_graphs import _capture
 
 CUDA = torch.device("cuda:0")
 
@@ -41,7 +41,7 @@ def calls(monkeypatch):
 
 def test_a_recording_that_fails_at_its_end_gives_stream_and_allocator_back(calls):
     made, current, caller = calls
-    with pytest.raises(RuntimeError, match="previous error"), _recording(None, CUDA, (0, 7)):
+    with pytest.raises(RuntimeError, match="previous error"), _capture(None, CUDA, (0, 7)):
         pass
     assert current == [caller]
     assert made == ["set", (0, (0, 7))]
@@ -52,5 +52,5 @@ def test_an_allocator_that_has_ended_already_is_no_error_of_its_own(calls, monke
         raise RuntimeError("not currently recording to mempool_id")
 
     monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", refuse, raising=False)
-    with pytest.raises(RuntimeError, match="previous error"), _recording(None, CUDA, (0, 7)):
+    with pytest.raises(RuntimeError, match="previous error"), _capture(None, CUDA, (0, 7)):
         pass

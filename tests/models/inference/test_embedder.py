@@ -195,7 +195,7 @@ def test_a_recording_that_no_longer_fits_is_made_again_at_half_the_size(
     embedder.engine.capture(96_000)
     with memory_for(embedder, 2 * 146):
         found = embedder.embed(windows)
-    assert embedder.engine.fixed.sizes == [2, 1]
+    assert embedder.engine.graphed.sizes == [2, 1]
     np.testing.assert_allclose(found.features, expected.features, atol=1e-5, rtol=0)
     with memory_for(embedder, 100), pytest.raises(torch.OutOfMemoryError):
         embedder.embed(windows)

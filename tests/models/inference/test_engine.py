@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.hear.factory import front_end
-from models.inference.cuda_graphs import FILLED, GraphedForwards
+from models.inference.cuda_graphs import MIN_FILL, GraphedForwards
 from models.inference.embedder import Embedder
 from models.inference.engine import Engine
 from models.inference.staging import stage
@@ -50,7 +50,7 @@ def test_batches_hold_every_window_and_little_else(n_windows, most):
     for count in counts:
         size = fixed.size_for(count)
         assert count <= size
-        assert count >= FILLED * size
+        assert count >= MIN_FILL * size
     assert counts == sorted(counts, reverse=True)
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.inference.fidelity import combined, compare
+from models.inference.fidelity import combine, compare
 
 
 @pytest.fixture(scope="module")
@@ -48,4 +48,4 @@ def test_vectors_of_zeros_have_no_direction():
 def test_parts_together_are_the_whole(reference, cut):
     ours = reference + np.float32(0.1) * reference[::-1]
     parts = [compare(ours[:cut], reference[:cut]), compare(ours[cut:], reference[cut:])]
-    assert combined(parts) == pytest.approx(compare(ours, reference))
+    assert combine(parts) == pytest.approx(compare(ours, reference))

@@ -15,7 +15,7 @@ from models.hear.factory import front_end
 from models.hear.wrapper import PasstWrapper
 from models.inference.embedder import Embedder
 from models.inference.engine import Engine
-from models.inference.packing import CPU_PACK_TOKENS, WINDOW_TOKENS, pack_tokens, packs
+from models.inference.packing import CPU_PACK_TOKENS, WINDOW_TOKENS, max_pack_tokens, packs
 from models.passt.transformer import PaSST
 
 SPEC = ARCHS[DEFAULT_ARCH]
@@ -87,7 +87,7 @@ def test_packs_are_windows_of_ten_seconds_that_memory_has_room_for(
     monkeypatch, device, precision, free_bytes, n_windows
 ):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free_bytes), 80 << 30))
-    assert pack_tokens(torch.device(device), precision) // WINDOW_TOKENS == n_windows
+    assert max_pack_tokens(torch.device(device), precision) // WINDOW_TOKENS == n_windows
 
 
 def test_uniform_lengths_cost_no_padding(small_spec, small_state_dict, forwards):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.inference.staging import distinct, stage
+from models.inference.staging import deduplicate, stage
 from models.passt.pack_layout import small_tensor
 
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ def rebuilt(windows, pieces, offsets):
 def test_windows_of_one_clip_are_found_in_what_they_share(cuts):
     clip = torch.arange(130.0)
     windows = [clip[begin : begin + n] for begin, n in cuts]
-    pieces, offsets = distinct(windows)
+    pieces, offsets = deduplicate(windows)
     for window, found in zip(windows, rebuilt(windows, pieces, offsets), strict=True):
         assert torch.equal(window, found)
     covered = {sample for begin, n in cuts for sample in range(begin, begin + n)}
@@ -41,7 +41,7 @@ def test_clips_do_not_mix(first, second):
         for begin, n in cuts
     ]
     windows = windows[::2] + windows[1::2]
-    for window, found in zip(windows, rebuilt(windows, *distinct(windows)), strict=True):
+    for window, found in zip(windows, rebuilt(windows, *deduplicate(windows)), strict=True):
         assert torch.equal(window, found)
 
 
@@ -79,7 +79,7 @@ def test_windows_that_overlap_askew_are_copied_apart(shift):
     aligned = raw[:160].view(np.float32)
     askew = raw[shift : shift + 80].view(np.float32)
     windows = [torch.from_numpy(aligned), torch.from_numpy(askew)]
-    for window, found in zip(windows, rebuilt(windows, *distinct(windows)), strict=True):
+    for window, found in zip(windows, rebuilt(windows, *deduplicate(windows)), strict=True):
         assert torch.equal(window, found)
 
 

@@ -20,7 +20,7 @@ from models.archs import ARCHS, DEFAULT_ARCH
 from models.checkpoints.state_dict import random_state_dict
 from models.hear.factory import front_end
 from models.inference.packing import embed_staged
-from models.inference.staging import Staged, stage
+from models.inference.staging import StagedWindows, stage
 from models.passt.fused import has_kernels
 from models.passt.pack_layout import WindowPack
 from models.passt.transformer import PaSST
@@ -187,7 +187,7 @@ def launches_of(lengths):
                 module._parameters[name] = nn.Parameter(parameter.to(torch.bfloat16), False)
         pack = WindowPack(lengths, FULL, device)
         samples = torch.empty(sum(lengths), device=device)
-        staged = Staged(samples, torch.empty(len(lengths), dtype=torch.int32, device=device))
+        staged = StagedWindows(samples, torch.empty(len(lengths), dtype=torch.int32, device=device))
         _ = pack.frame_slots  # a recorded forward has rehearsed
         counted_kernels.n_launches()
         with Launches() as launches:
@@ -232,7 +232,7 @@ def test_plans_are_made_for_fixed_shapes_only(monkeypatch, is_fixed):
     )
     with (
         FakeTensorMode(),
-        models.passt.attention.shapes_are_fixed() if is_fixed else torch.no_grad(),
+        models.passt.attention.allow_cudnn_plans() if is_fixed else torch.no_grad(),
     ):
         qkv = torch.empty(20, 3 * 768, device="cuda", dtype=torch.bfloat16)
         models.passt.attention.attend(

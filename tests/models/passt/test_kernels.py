@@ -39,7 +39,7 @@ def test_frames_are_those_of_each_window_reflected_at_both_ends():
     numbers = {"dtype": torch.int32, "device": DEVICE}
     slots = FrameSlots(
         windows=torch.tensor([0, 0, 1, 1], **numbers),
-        places=torch.tensor([-512, 448, -512, 2_240], **numbers),
+        starts=torch.tensor([-512, 448, -512, 2_240], **numbers),
         lengths=torch.tensor([5_000, 3_000, 0], **numbers),
     )
     offsets = torch.tensor([4_000, 100], **numbers)

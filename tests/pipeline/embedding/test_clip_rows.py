@@ -45,7 +45,7 @@ def floats(*values):
 def test_what_is_known_of_a_clip_is_in_its_row(rows_of):
     means = {"embedding": floats(1, 2, 3, 4)}
     found, vectors = rows_of(
-        lambda rows: rows.embedded(REF, DONE, means, []), columns=("kind", "place")
+        lambda rows: rows.write_clip(REF, DONE, means, []), columns=("kind", "place")
     )
     assert vectors == ["embedding"]
     assert found["clips"] == [
@@ -73,7 +73,7 @@ def test_what_is_known_of_a_clip_is_in_its_row(rows_of):
 def test_a_part_of_a_recording_starts_where_it_does_and_lies_nowhere(rows_of):
     part = ClipRef("/a.wav", "1-1", "t=1.5,2.0", span=(1.5, 2.0))
     means = {"embedding": floats(1, 2, 3, 4)}
-    found, _ = rows_of(lambda rows: rows.embedded(part, DONE, means, []), columns=("kind",))
+    found, _ = rows_of(lambda rows: rows.write_clip(part, DONE, means, []), columns=("kind",))
     (row,) = found["clips"]
     assert (row["start_s"], row["member_offset"], row["member_bytes"], row["kind"]) == (
         1.5, None, None, None,
@@ -83,7 +83,7 @@ def test_a_part_of_a_recording_starts_where_it_does_and_lies_nowhere(rows_of):
 def test_windows_have_their_spans(rows_of):
     windows = [{"embedding": floats(i, i, i, i)} for i in range(4)]
     found, _ = rows_of(
-        lambda rows: rows.embedded(REF, DONE, windows[0], windows),
+        lambda rows: rows.write_clip(REF, DONE, windows[0], windows),
         tables=("clips", "windows"), columns=("kind", "place"),
     )  # fmt: skip
     columns = ("window_index", "start_s", "end_s", "arch", "embedding")
@@ -101,7 +101,7 @@ def test_windows_have_their_spans(rows_of):
 def test_labels_are_those_of_the_logits_which_need_not_be_columns(rows_of, outputs):
     vectors = {"embedding": floats(1, 2, 3, 4), "logits": floats(0, 3, -1)}
     found, of_model = rows_of(
-        lambda rows: rows.embedded(REF, DONE, vectors, [vectors] * 4),
+        lambda rows: rows.write_clip(REF, DONE, vectors, [vectors] * 4),
         tables=("clips", "windows"), outputs=outputs, top_k=2, columns=("kind", "place"),
     )  # fmt: skip
     assert of_model == ["embedding", "logits"]
@@ -120,7 +120,7 @@ def test_labels_are_those_of_the_logits_which_need_not_be_columns(rows_of, outpu
 def test_timestamps_count_from_their_block(rows_of, timestamps):
     block = TimestampBlock(0, 7, 2, floats())
     found, _ = rows_of(
-        lambda rows: rows.timestamps(REF, block, floats((1, 2, 3), (4, 5, 6))), **timestamps
+        lambda rows: rows.write_timestamps(REF, block, floats((1, 2, 3), (4, 5, 6))), **timestamps
     )
     columns = ("timestamp_index", "timestamp_ms", "arch", "embedding")
     assert [tuple(row[name] for name in columns) for row in found["timestamps"]] == [
@@ -131,8 +131,8 @@ def test_timestamps_count_from_their_block(rows_of, timestamps):
 
 def test_a_clip_that_failed_leaves_its_error_and_no_timestamp(rows_of, timestamps):
     def write(rows):
-        rows.timestamps(REF, TimestampBlock(0, 0, 1, floats()), floats((1, 2, 3)))
-        rows.failed(REF, ClipFailed(0, "decode", "truncated", "is cut off"))
+        rows.write_timestamps(REF, TimestampBlock(0, 0, 1, floats()), floats((1, 2, 3)))
+        rows.write_error(REF, ClipFailed(0, "decode", "truncated", "is cut off"))
 
     found, _ = rows_of(write, **timestamps)
     assert found["clips"] == found["timestamps"] == []

@@ -1,4 +1,4 @@
-"""`decompress`: every kind, whole, put together, padded and cut off; in plan and embed."""
+"""Tests of `decompress`: whole, concatenated, padded and truncated files, in plan and embed."""
 
 import bz2
 import gzip
@@ -15,7 +15,14 @@ from pipeline.planning.survey import survey
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from pipeline.table.spec import Route, TableSpec
-from tests.pipeline.readers.tar.hostile_tars import (COMPRESSIONS, both, compress, member, whole, write)
+from tests.pipeline.readers.tar.hostile_tars import (
+    COMPRESSIONS,
+    both,
+    compress,
+    member,
+    whole,
+    write,
+)
 from tests.pipeline.sources.corpora import listed, wav
 
 A, B = wav(32_000), wav(16_000, seed=1)
@@ -36,11 +43,11 @@ def zstd(content):
 
 
 def skippable(content, number=0):
-    """A frame of zstd that holds no data, as pzstd puts the size of the next frame into."""
+    """Return a zstd frame without data; pzstd stores the size of the next frame in such frames."""
     return bytes([0x50 + number]) + b"\x2a\x4d\x18" + len(content).to_bytes(4, "little") + content
 
 
-PUT_TOGETHER = {
+CONCATENATED = {
     "pzstd.zst": b"".join(
         skippable(len(zstd(each)).to_bytes(4, "little")) + zstd(each)
         for each in (TAR[:HALF], TAR[HALF:])
@@ -58,31 +65,31 @@ PUT_TOGETHER = {
 }
 
 
-@pytest.mark.parametrize("name", PUT_TOGETHER)
-def test_files_of_several_streams_are_read_as_one(tmp_path, name):
-    file = io.BytesIO(PUT_TOGETHER[name])
+@pytest.mark.parametrize("name", CONCATENATED)
+def test_file_of_several_streams_is_read_as_one(tmp_path, name):
+    file = io.BytesIO(CONCATENATED[name])
     compression = compression_of(file)
     assert compression in {"gzip", "bzip2", "xz", "zstd"}
     stream = open_decompressed(file, compression)
     assert b"".join(iter(lambda: stream.read(1000), b"")) == TAR
     path = tmp_path / f"c.tar.{name.rpartition('.')[2]}"
-    path.write_bytes(PUT_TOGETHER[name])
+    path.write_bytes(CONCATENATED[name])
     (container,) = listed(path).containers
     assert both(container)[0] == {"a.wav": A, "b.wav": B}
 
 
-@pytest.mark.parametrize("name", PUT_TOGETHER)
-def test_what_is_cut_off_is_damage(tmp_path, name):
-    content = PUT_TOGETHER[name].rstrip(b"\0")
+@pytest.mark.parametrize("name", CONCATENATED)
+def test_truncated_file_is_damage(tmp_path, name):
+    content = CONCATENATED[name].rstrip(b"\0")
     for cut in (12, len(content) // 3, 2 * len(content) // 3, len(content) - 3):
         found, _ = both(write(tmp_path, content[:cut]))
         if name == "skipped.zst" and cut == len(content) - 3:
-            continue  # the tar itself is whole
+            continue  # only a skippable frame is cut, so the tar is complete
         assert found.pop("").startswith("damaged_container"), cut
         assert found.items() <= {"a.wav": A, "b.wav": B}.items()
 
 
-def test_a_flipped_bit_of_xz_is_damage(tmp_path):
+def test_flipped_bit_in_xz_is_damage(tmp_path):
     content = bytearray(lzma.compress(TAR))
     content[len(content) // 2] ^= 1
     assert both(write(tmp_path, bytes(content)))[0][""].startswith("damaged_container")
@@ -90,7 +97,7 @@ def test_a_flipped_bit_of_xz_is_damage(tmp_path):
 
 @pytest.mark.parametrize("where", ["local", "remote"])
 @pytest.mark.parametrize("kind", COMPRESSIONS)
-def test_plan_of_a_tar_of_any_compression_finds_clips_and_hours(tmp_path, kind, where):
+def test_plan_counts_clips_and_seconds_of_a_compressed_tar(tmp_path, kind, where):
     container = write(tmp_path, TAR, kind)
     source = container.uri
     if where == "remote":

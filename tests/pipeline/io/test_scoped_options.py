@@ -1,4 +1,4 @@
-"""Options and credentials of stores: which host is sent what, and what a redirect loses."""
+"""Tests of options and credentials for one host: which host receives them, also on redirects."""
 
 import json
 
@@ -11,7 +11,7 @@ from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from tests.hosts import run_host
 
-SOUND = b"RIFF and so on"
+AUDIO = b"RIFF and so on"
 KEY, COOKIE, BASIC = "k3y-of-the-tests", "c00kie-of-the-tests", "Basic dTpzM2NyZXQtcGFzcw=="
 SECRETS = json.dumps(
     {"headers": {"X-Api-Key": KEY}, "cookies": {"session": COOKIE}, "auth": ["u", "s3cret-pass"]}
@@ -19,90 +19,92 @@ SECRETS = json.dumps(
 
 
 @pytest.fixture(autouse=True)
-def _no_memory():
+def _forget_failures():
     named_hosts.forget_failures()
 
 
 @pytest.fixture
 def hosts():
-    answers = {"/x.wav": SOUND, "/private/y.wav": SOUND}
+    answers = {"/x.wav": AUDIO, "/private/y.wav": AUDIO}
     with run_host(answers) as one, run_host(answers, "127.0.0.2") as other:
         yield one, other
 
 
-def listed(source, *options):
+def check_listing(source, *options):
     storage = Storage(parse_options(options), timeout_s=1.0)
     listing = list_sources([str(source)], SourceOptions(storage=storage))
     assert not [clip.failure for clip in listing.clips if clip.failure]
 
 
-def sent(host):
-    """Which of the secrets a server has seen."""
-    seen = json.dumps([headers for _, _, headers in host.asked])
+def received_secrets(host):
+    """Return the secrets that a server has received."""
+    seen = json.dumps([headers for _, _, headers in host.requests])
     return {name for name in (KEY, COOKIE, BASIC) if name in seen}
 
 
-def write_list(folder, *uris):
+def write_manifest(folder, *uris):
     path = folder / "list.csv"
     path.write_text("\n".join(["uri", *uris]) + "\n")
     return path
 
 
-ALL = {KEY, COOKIE, BASIC}
+ALL_SECRETS = {KEY, COOKIE, BASIC}
 
 
-def test_credentials_are_for_the_hosts_that_the_person_named(hosts, tmp_path):
+def test_credentials_are_sent_only_to_hosts_that_the_user_named(hosts, tmp_path):
     mine, theirs = hosts
     mine.answers["/list.csv"] = f"uri\nx.wav\n{theirs.url}/x.wav\n".encode()
-    listed(f"{mine.url}/list.csv", f"client_kwargs={SECRETS}")
-    assert mine.headers_of("/x.wav")
-    assert theirs.headers_of("/x.wav")
-    assert (sent(mine), sent(theirs)) == (ALL, set())
+    check_listing(f"{mine.url}/list.csv", f"client_kwargs={SECRETS}")
+    assert mine.request_headers("/x.wav")
+    assert theirs.request_headers("/x.wav")
+    assert (received_secrets(mine), received_secrets(theirs)) == (ALL_SECRETS, set())
 
 
-def test_credentials_are_not_for_the_hosts_of_a_local_list(hosts, tmp_path):
+def test_credentials_are_not_sent_to_hosts_of_a_local_list(hosts, tmp_path):
     one, other = hosts
-    source = write_list(tmp_path, f"{one.url}/x.wav", f"{other.url}/x.wav")
-    listed(source, f"client_kwargs={SECRETS}")
-    assert (sent(one), sent(other)) == (set(), set())
-    listed(source, *(f"{name}={json.dumps(value)}" for name, value in json.loads(SECRETS).items()))
-    assert (sent(one), sent(other)) == (set(), set())
+    source = write_manifest(tmp_path, f"{one.url}/x.wav", f"{other.url}/x.wav")
+    check_listing(source, f"client_kwargs={SECRETS}")
+    assert (received_secrets(one), received_secrets(other)) == (set(), set())
+    check_listing(
+        source, *(f"{name}={json.dumps(value)}" for name, value in json.loads(SECRETS).items())
+    )
+    assert (received_secrets(one), received_secrets(other)) == (set(), set())
 
 
-def test_credentials_of_a_prefix_are_for_what_lies_below_it(hosts, tmp_path):
+def test_credentials_of_a_prefix_are_sent_only_to_urls_under_it(hosts, tmp_path):
     one, other = hosts
-    source = write_list(
+    source = write_manifest(
         tmp_path, f"{one.url}/x.wav", f"{one.url}/private/y.wav", f"{other.url}/private/y.wav"
     )
-    listed(source, f"{one.url}/private:client_kwargs={SECRETS}")
-    assert {name for h in one.headers_of("/private/y.wav") for name in h} >= {"X-Api-Key"}
-    assert not any("X-Api-Key" in headers for headers in one.headers_of("/x.wav"))
-    assert sent(other) == set()
+    check_listing(source, f"{one.url}/private:client_kwargs={SECRETS}")
+    assert {name for h in one.request_headers("/private/y.wav") for name in h} >= {"X-Api-Key"}
+    assert not any("X-Api-Key" in headers for headers in one.request_headers("/x.wav"))
+    assert received_secrets(other) == set()
 
 
-def test_a_redirect_to_another_host_loses_all_credentials(hosts, tmp_path):
+def test_redirect_to_another_host_drops_all_credentials(hosts, tmp_path):
     mine, theirs = hosts
     mine.answers["/moved.wav"] = f"{theirs.url}/x.wav"
-    listed(f"{mine.url}/moved.wav", f"client_kwargs={SECRETS}")
-    assert theirs.headers_of("/x.wav")
-    assert (sent(mine), sent(theirs)) == (ALL, set())
+    check_listing(f"{mine.url}/moved.wav", f"client_kwargs={SECRETS}")
+    assert theirs.request_headers("/x.wav")
+    assert (received_secrets(mine), received_secrets(theirs)) == (ALL_SECRETS, set())
 
 
-def test_a_redirect_to_another_port_is_one_to_another_host(tmp_path):
-    with run_host({"/x.wav": SOUND}) as theirs, run_host() as mine:
+def test_redirect_to_another_port_drops_all_credentials(tmp_path):
+    with run_host({"/x.wav": AUDIO}) as theirs, run_host() as mine:
         mine.answers["/moved.wav"] = f"{theirs.url}/x.wav"
-        listed(f"{mine.url}/moved.wav", f"headers={json.dumps({'Authorization': BASIC})}")
-        assert (sent(mine), sent(theirs)) == ({BASIC}, set())
+        check_listing(f"{mine.url}/moved.wav", f"headers={json.dumps({'Authorization': BASIC})}")
+        assert (received_secrets(mine), received_secrets(theirs)) == ({BASIC}, set())
 
 
-def test_a_redirect_within_a_host_keeps_its_credentials(hosts):
+def test_redirect_within_a_host_keeps_its_credentials(hosts):
     mine, _ = hosts
     mine.answers["/moved.wav"] = "/private/y.wav"
-    listed(f"{mine.url}/moved.wav", f"client_kwargs={SECRETS}")
-    assert all("X-Api-Key" in headers for headers in mine.headers_of("/private/y.wav"))
+    check_listing(f"{mine.url}/moved.wav", f"client_kwargs={SECRETS}")
+    assert all("X-Api-Key" in headers for headers in mine.request_headers("/private/y.wav"))
 
 
-def test_a_name_that_begins_alike_is_another_host():
+def test_host_with_the_same_beginning_is_another_host():
     storage = Storage(parse_options(["https://api.example.org/:key=1", "s3://private/:key=2"]))
     assert storage.options_of("https://api.example.org/x") == {"key": 1}
     assert storage.options_of("https://api.example.org.evil.net/x") == {}
@@ -111,7 +113,7 @@ def test_a_name_that_begins_alike_is_another_host():
     assert storage.options_of("s3://private2/a") == {}
 
 
-def test_options_of_a_prefix_add_to_those_for_every_store():
+def test_options_of_a_prefix_are_merged_with_options_of_all_stores():
     given = ["anon=true", "s3://:endpoint_url=http://h", "s3://b/p/:anon=false", 's3://b:x={"a":1}']
     storage = Storage(parse_options(given))
     assert storage.options_of("s3://b/p/q") == {
@@ -121,18 +123,20 @@ def test_options_of_a_prefix_add_to_those_for_every_store():
     assert storage.options_of("gs://b/p") == {"anon": True}
 
 
-def test_options_for_another_store_do_not_hinder_http(hosts, tmp_path):
-    source = write_list(tmp_path, f"{hosts[0].url}/x.wav")
-    listed(source, "key=abcdefghijk", "secret=lmnopqrstuv", "endpoint_url=http://127.0.0.1:1")
+def test_options_for_another_store_are_ignored_by_http(hosts, tmp_path):
+    source = write_manifest(tmp_path, f"{hosts[0].url}/x.wav")
+    check_listing(
+        source, "key=abcdefghijk", "secret=lmnopqrstuv", "endpoint_url=http://127.0.0.1:1"
+    )
 
 
 @pytest.mark.parametrize("given", ["anon", "=x", "https://h/=x", "https://h/:=x"])
-def test_options_that_are_none_are_refused_without_their_value(given):
+def test_malformed_option_is_refused_without_printing_its_value(given):
     with pytest.raises(UsageError, match="NAME=VALUE"):
         parse_options([given])
 
 
-def test_values_of_headers_and_scoped_options_are_not_shown():
+def test_values_of_headers_and_scoped_options_are_redacted():
     storage = Storage(
         parse_options([f"client_kwargs={SECRETS}", "https://h/:token=t0ken-of-one-host"])
     )

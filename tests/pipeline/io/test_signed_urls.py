@@ -1,4 +1,4 @@
-"""`pipeline.io.signed_urls`: what stays of a URL, and which are refused."""
+"""Tests of `pipeline.io.signed_urls`: which parts of a URL are kept, and which URLs are refused."""
 
 import pytest
 
@@ -24,14 +24,14 @@ from tests.hosts import run_host
         ("s3://bucket/a.wav?sig=this is a name", "s3://bucket/a.wav?sig=this is a name"),
     ],
 )
-def test_a_signature_goes_and_the_rest_stays(url, kept):
+def test_signature_is_removed_and_the_rest_kept(url, kept):
     assert strip_signature(url) == kept
 
 
 @pytest.mark.parametrize(
     "uri", ["https://u:s3cret@h/a.wav", "s3://KEY:s3cret@bucket/a", "s3://KEY:a/s3cret+/@bucket/a"]
 )
-def test_a_password_is_refused_and_not_repeated(uri):
+def test_password_is_refused_and_not_printed(uri):
     with pytest.raises(UsageError, match="--storage-options") as raised:
         refuse_password(uri)
     assert "s3cret" not in str(raised.value)
@@ -40,7 +40,7 @@ def test_a_password_is_refused_and_not_repeated(uri):
 
 
 @pytest.mark.parametrize("uri", ["https://h:80/a@b.wav", "s3://bucket/a:b@c", "az://c@account/a"])
-def test_what_is_no_password_is_let_through(uri):
+def test_uri_without_a_password_is_accepted(uri):
     refuse_password(uri)
 
 
@@ -54,7 +54,7 @@ SECRET_NAMES = [
 
 
 @pytest.mark.parametrize("name", SECRET_NAMES)
-def test_parameters_that_hold_secrets_are_neither_kept_nor_shown(name):
+def test_secret_parameters_are_neither_kept_nor_printed(name):
     secret = "hidd3n"
     url = f"https://h/a.wav?id=3&{name}={secret}&page=2"
     assert strip_signature(url) == "https://h/a.wav?id=3&page=2"
@@ -78,20 +78,20 @@ def test_parameters_that_hold_secrets_are_neither_kept_nor_shown(name):
         ),
     ],
 )
-def test_tokens_go_wherever_they_stand(url, kept):
+def test_tokens_in_any_position_are_removed(url, kept):
     assert strip_signature(url) == kept
 
 
 @pytest.mark.parametrize(
     "uri", ["https://ghp_T0ken@h/a.wav", "https://T0ken:@h/a", "s3://T0ken@b/a"]
 )
-def test_a_token_before_the_host_is_refused_and_not_repeated(uri):
+def test_token_before_the_host_is_refused_and_not_printed(uri):
     with pytest.raises(UsageError, match="--storage-options") as raised:
         refuse_password(uri)
     assert "T0ken" not in str(raised.value)
 
 
-def test_what_is_kept_and_left_out_of_a_query_can_be_said():
+def test_rule_decides_which_parameters_are_kept():
     url = "https://h/a?key=1&id=2&v=3"
     assert strip_signature(url, QueryRule(keep=("key",))) == url
     assert strip_signature(url, QueryRule(strip=("v",))) == "https://h/a?id=2"
@@ -99,25 +99,25 @@ def test_what_is_kept_and_left_out_of_a_query_can_be_said():
     assert strip_signature(url, QueryRule(keep=("id",), strip=("all",))) == "https://h/a?id=2"
 
 
-def test_recordings_that_differ_in_what_looks_like_a_secret_are_not_taken_for_one(tmp_path):
+def test_urls_that_differ_only_in_a_possible_secret_need_a_rule(tmp_path):
     manifest = tmp_path / "list.csv"
     with run_host({"/get": b"RIFF and so on"}) as host:
         urls = [f"{host.url}/get?key=one.wav", f"{host.url}/get?key=two.wav"]
         manifest.write_text("\n".join(["uri", *urls]))
 
-        def listed(rule):
+        def list_clips(rule):
             return list_sources([str(manifest)], SourceOptions(query=rule)).clips
 
         with pytest.raises(UsageError, match=r"line 2 and .*line 3 .*'key'.* --keep-query key"):
-            listed(QueryRule())
-        assert [clip.uri for clip in listed(QueryRule(keep=("key",)))] == urls
-        assert len(listed(QueryRule(strip=("key",)))) == 1
-        again = [f"{host.url}/get?id=1&sig={i}" for i in range(2)]
-        manifest.write_text("\n".join(["uri", *again]))
-        assert len(listed(QueryRule())) == 1
+            list_clips(QueryRule())
+        assert [clip.uri for clip in list_clips(QueryRule(keep=("key",)))] == urls
+        assert len(list_clips(QueryRule(strip=("key",)))) == 1
+        signed_twice = [f"{host.url}/get?id=1&sig={i}" for i in range(2)]
+        manifest.write_text("\n".join(["uri", *signed_twice]))
+        assert len(list_clips(QueryRule())) == 1
 
 
-def test_short_values_of_keys_are_not_hidden_in_every_text(monkeypatch):
+def test_short_values_of_keys_are_not_redacted(monkeypatch):
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     storage = Storage((("key", "tests"), ("secret", "long-enough")))

@@ -1,4 +1,4 @@
-"""How long a store that is out of order is asked again."""
+"""Tests of `Storage.retry`: how long requests to an unavailable store are retried."""
 
 import time
 
@@ -8,21 +8,21 @@ from pipeline.errors import StoreError
 from pipeline.io.storage import Storage
 
 
-def test_it_is_tried_until_the_very_end_of_its_time():
-    began, tries = time.monotonic(), []
+def test_retries_continue_until_the_timeout():
+    start_s, attempts = time.monotonic(), []
 
-    def fails() -> None:
-        tries.append(time.monotonic() - began)
-        raise OSError("out of order")
+    def fail() -> None:
+        attempts.append(time.monotonic() - start_s)
+        raise OSError("unavailable")
 
-    with pytest.raises(StoreError, match=r"x: out of order; tried for 0\.7 s"):
-        Storage(timeout_s=0.7).retry("x", fails)
-    assert tries[-1] >= 0.7
-    assert len(tries) >= 4  # 0.1 to 0.2 s between them, then 0.2 to 0.4, and then what is left
+    with pytest.raises(StoreError, match=r"x: unavailable; tried for 0\.7 s"):
+        Storage(timeout_s=0.7).retry("x", fail)
+    assert attempts[-1] >= 0.7
+    assert len(attempts) >= 4  # pauses of 0.1 to 0.2 s, of 0.2 to 0.4 s, and the rest
 
 
-def test_no_time_is_one_try():
-    tries = []
+def test_timeout_of_zero_is_a_single_attempt():
+    attempts = []
     with pytest.raises(StoreError):
-        Storage(timeout_s=0).retry("x", lambda: tries.append(1) or [][0])
-    assert tries == [1]
+        Storage(timeout_s=0).retry("x", lambda: attempts.append(1) or [][0])
+    assert attempts == [1]

@@ -1,4 +1,4 @@
-"""`pipeline.io.versions`: what stores say of a file, as one text."""
+"""Tests of `pipeline.io.versions`: the version of a file from a store's properties."""
 
 from datetime import UTC, datetime
 
@@ -19,5 +19,5 @@ from pipeline.io.versions import info_version
         ({"size": None}, "None-"),
     ],
 )
-def test_an_etag_or_else_size_and_time(info, version):
+def test_version_is_the_etag_or_else_size_and_time(info, version):
     assert info_version(info) == version

@@ -61,7 +61,7 @@ def reading(fetch):
         asked.append((start, end, threading.current_thread()))
         return fetch(start, end)
 
-    return open_range_file(len(CONTENT), noted, 100, reads_on=True), asked
+    return open_range_file(len(CONTENT), noted, 100, read_ahead=True), asked
 
 
 def test_who_reads_on_finds_the_next_range_fetched():

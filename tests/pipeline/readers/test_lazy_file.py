@@ -73,13 +73,13 @@ def test_of_a_large_recording_in_a_store_little_is_read(moto, tmp_path, monkeypa
                 file.write(tone(1.0, 44_100, second))
         storage.filesystem(bucket).put_file(str(path), f"{bucket}/{path.name}")
     n_read = []
-    asked = lazy_file.split_part
+    asked = lazy_file.fetch_any_version
 
     def counted(uri, given, size, start, end):
         n_read.append(end - start)
         return asked(uri, given, size, start, end)
 
-    monkeypatch.setattr(lazy_file, "split_part", counted)
+    monkeypatch.setattr(lazy_file, "fetch_any_version", counted)
     for clip in list_sources([bucket], SourceOptions(storage=storage)).clips:
         n_read.clear()
         with open_clip_lazily(clip, storage) as file:

@@ -1,4 +1,4 @@
-"""One corpus in several shapes, and whole runs over them, for the tests of containers."""
+"""A corpus as files, tars and Parquet for the tests of containers, and functions to embed it."""
 
 import io
 import json
@@ -29,7 +29,12 @@ HF_AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
 def wav(n: int = 500, seed: int = 0) -> bytes:
-    """Noise of `n` samples as a 32 kHz float WAV, which decodes bit-exactly."""
+    """Return noise as a 32 kHz float WAV, which decodes bit-exactly.
+
+    Args:
+        n: Number of samples.
+        seed: Seed of the noise.
+    """
     samples = np.random.default_rng(seed).uniform(-0.5, 0.5, n).astype(np.float32)
     file = io.BytesIO()
     soundfile.write(file, samples, SAMPLE_RATE_HZ, subtype="FLOAT", format="WAV")
@@ -37,12 +42,12 @@ def wav(n: int = 500, seed: int = 0) -> bytes:
 
 
 def corpus(n: int, first_seed: int = 0) -> dict[str, bytes]:
-    """Clips of differing lengths by their names."""
+    """Return `n` WAVs of different lengths by name."""
     return {f"{i:03}.wav": wav(400 + 10 * i, seed=i) for i in range(first_seed, first_seed + n)}
 
 
 def write_tar(path: Path, members: Mapping[str, bytes] | Sequence[tuple[str, bytes]]) -> Path:
-    """A tar with the compression that its ending says."""
+    """Write a tar with the compression of its ending."""
     compression = path.suffix[1:] if path.suffix != ".tar" else ""
     pairs = members.items() if isinstance(members, Mapping) else members
     with tarfile.open(path, f"w:{compression}") as tar:
@@ -56,7 +61,7 @@ def write_tar(path: Path, members: Mapping[str, bytes] | Sequence[tuple[str, byt
 def write_parquet(
     path: Path, clips: Mapping[str, bytes], row_group: int = 4, **columns: Iterable[object]
 ) -> Path:
-    """A file as Hugging Face's datasets write it."""
+    """Write clips to a Parquet file as Hugging Face's datasets do."""
     rows = [{"bytes": content, "path": name} for name, content in clips.items()]
     features = {"audio": {"_type": "Audio", "sampling_rate": SAMPLE_RATE_HZ}}
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}
@@ -72,7 +77,10 @@ def listed(*sources: Path, **options: object) -> Listing:
 
 
 def read(container: Container, columns: tuple[str, ...] = ()) -> tuple[dict[str, bytes], list]:
-    """Bytes of each recording by its member, and their refs; errors as `class: message`."""
+    """Return the bytes of each clip of a container by member, and its ClipRefs.
+
+    A clip that cannot be read has `class: message` of its error instead of its bytes.
+    """
     found, refs = {}, []
     for recording in container_recordings(container, DEFAULT_STORAGE, columns):
         refs.append(recording.clips[0])
@@ -89,12 +97,12 @@ def read(container: Container, columns: tuple[str, ...] = ()) -> tuple[dict[str,
 def read_all(
     path: Path, columns: tuple[str, ...] = (), **options: object
 ) -> tuple[dict[str, bytes], dict[str, tuple[str | None, ...]]]:
-    """Bytes of each row, and the carried texts, over all containers."""
+    """Return the bytes and the carried texts of each row of a Parquet file, by member."""
     found, texts = {}, {}
     for container in listed(path, columns=columns or None, **options).containers:
-        ours, refs = read(container, columns)
-        assert not found.keys() & ours.keys()
-        found |= ours
+        contents, refs = read(container, columns)
+        assert not found.keys() & contents.keys()
+        found |= contents
         texts |= {ref.member: ref.carried for ref in refs}
     return found, texts
 
@@ -103,17 +111,18 @@ def plan(table: Table, listing: Listing) -> Plan:
     return plan_run(listing, take_inventory(table), PlanOptions(table.spec.digest, 100))
 
 
-def embed_all(table: Table, listing: Listing, most: int | None = None) -> int:
-    """Embeds what is missing, or so many shards of it; how many shards that was."""
-    todo = apply_removals(table, plan(table, listing)).pending[:most]
-    for shard in todo:
-        found = shard_recordings(shard, DEFAULT_STORAGE, table.spec.columns)
-        embed_shard(shard, shard_packets(found, table.spec.decode_rule), StatisticsModel(), table)
-    return len(todo)
+def embed_pending(table: Table, listing: Listing, max_shards: int | None = None) -> int:
+    """Embed the pending shards of a listing, up to `max_shards`; return their number."""
+    pending = apply_removals(table, plan(table, listing)).pending[:max_shards]
+    for shard in pending:
+        recordings = shard_recordings(shard, DEFAULT_STORAGE, table.spec.columns)
+        packets = shard_packets(recordings, table.spec.decode_rule)
+        embed_shard(shard, packets, StatisticsModel(), table)
+    return len(pending)
 
 
 def rows(table: Table, name: str = "clips") -> list[dict[str, object]]:
-    """All rows of a table of the table, by uri and member."""
+    """Return all rows of one of the tables (`clips`, `windows`, ...), sorted by uri and member."""
     paths = sorted((table.store.path(name)).glob("*.parquet"))
     found = [row for path in paths for row in pq.read_table(path, partitioning=None).to_pylist()]
     return sorted(found, key=lambda row: (row["uri"], row["member"]))

@@ -1,4 +1,4 @@
-"""`pipeline.sources.braces`: what names with braces stand for."""
+"""Tests of `pipeline.sources.braces`: names with braces are expanded."""
 
 import itertools
 
@@ -26,19 +26,19 @@ lists = st.lists(plain, min_size=2, max_size=4)
         ("{train,test}-{0..1}.tar", ["train-0.tar", "train-1.tar", "test-0.tar", "test-1.tar"]),
         ("{a,b{0..1}}", ["a", "b0", "b1"]),
         ("{a,}x", ["ax", "x"]),
-        # What is neither a range nor a list stands for itself.
+        # Braces that are neither a range nor a list are literal.
         ("{}{a}{1..}{a..b}", ["{}{a}{1..}{a..b}"]),
         ("}{0..1", ["}{0..1"]),
         ("{x{0..1}}", ["{x0}", "{x1}"]),
     ],
 )
-def test_examples(pattern, names):
+def test_ranges_and_lists_are_expanded_and_other_braces_are_literal(pattern, names):
     assert expand_braces(pattern) == names
 
 
 @given(st.lists(st.one_of(plain, ranges, lists), max_size=3))
-def test_every_combination_in_order(parts):
-    """Each part is text, a range of (first, last, least width) or a list."""
+def test_every_combination_is_returned_in_order(parts):
+    """Each part is a text, a range as (first, last, minimum width), or a list."""
     pattern, choices = "", []
     for part in parts:
         if isinstance(part, str):
@@ -58,7 +58,7 @@ def test_every_combination_in_order(parts):
 
 
 @given(st.text("{},.0123a", max_size=20))
-def test_anything_stands_for_something(pattern):
+def test_any_text_stands_for_at_least_one_name(pattern):
     assert expand_braces(pattern)
 
 

@@ -1,4 +1,7 @@
-"""`pipeline.sources.locations`: folders, links and stores; more is tried with the formats."""
+"""Tests of `pipeline.sources.locations`: folders, links and stores.
+
+The tests of the formats cover the rest.
+"""
 
 import os
 
@@ -13,34 +16,34 @@ from pipeline.sources.listing import SourceOptions
 from pipeline.sources.locations import Locations
 
 
-def found(*locations, **options):
+def find_uris(*locations, **options):
     files = Locations(list(map(str, locations)), (".x", ".x.gz"), SourceOptions(**options)).files()
     return sorted(file.uri for file in files)
 
 
-def test_folders_are_walked_down_and_loops_of_links_end(tmp_path):
+def test_folders_are_searched_recursively_and_loops_of_links_end(tmp_path):
     for name in ("b/2.x", "a.X.gz", "b/c/3.x", "b/other.gz"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     (tmp_path / "b" / "up").symlink_to(tmp_path)
-    assert [os.path.relpath(uri, tmp_path) for uri in found(tmp_path)] == [
+    assert [os.path.relpath(uri, tmp_path) for uri in find_uris(tmp_path)] == [
         "a.X.gz",
         "b/2.x",
         "b/c/3.x",
     ]
-    assert (found(tmp_path, exclude=("b/c/*",), include=("b/*",))) == [f"{tmp_path}/b/2.x"]
+    assert (find_uris(tmp_path, exclude=("b/c/*",), include=("b/*",))) == [f"{tmp_path}/b/2.x"]
 
 
-def test_names_of_any_bytes_and_file_uris(tmp_path):
+def test_names_with_any_bytes_become_file_uris(tmp_path):
     path = os.path.join(os.fsencode(tmp_path), b"caf\xe9.x")
     with open(path, "w"):
         pass
-    (uri,) = found(tmp_path)
+    (uri,) = find_uris(tmp_path)
     assert uri == f"file://{tmp_path}/caf%E9.x"
-    assert found(uri) == [uri]
+    assert find_uris(uri) == [uri]
 
 
-def test_metadata_of_macos_in_a_store_is_passed_over_and_counted():
+def test_metadata_of_macos_in_a_store_is_skipped_and_counted():
     files = fsspec.filesystem("memory")
     files.pipe({
         "/mac/a.x": b"1234",
@@ -59,19 +62,19 @@ def test_metadata_of_macos_in_a_store_is_passed_over_and_counted():
     assert locations.skipped == {APPLE_DOUBLE_KIND: 1, "__MACOSX/": 1, ".Trashes/": 1}
 
 
-def test_what_a_store_does_not_give(monkeypatch):
+def test_errors_of_a_store_name_the_source(monkeypatch):
     fsspec.filesystem("memory").pipe("/locations/a.x", b"1")
 
-    def fails(error):
+    def make_find_raise(error):
         def find(self, path, **_):
             raise error
 
         monkeypatch.setattr(MemoryFileSystem, "find", find)
 
     storage = Storage(timeout_s=0)
-    fails(ConnectionResetError("gone"))
+    make_find_raise(ConnectionResetError("gone"))
     with pytest.raises(StoreError, match=r"cannot be listed: gone"):
-        found("memory://locations/a.x", storage=storage)
-    fails(PermissionError("not yours"))
+        find_uris("memory://locations/a.x", storage=storage)
+    make_find_raise(PermissionError("not yours"))
     with pytest.raises(UsageError, match=r"no permission to list it \(not yours\)"):
-        found("memory://locations/a.x", storage=storage)
+        find_uris("memory://locations/a.x", storage=storage)

@@ -1,4 +1,4 @@
-"""Listing S3: keys of unusual names, and how much of a folder a glob lists."""
+"""Tests of S3 listings: keys with unusual names, and the prefixes that a glob requests."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def keys(listing, bucket):
     return [clip.uri.removeprefix(f"{bucket}/") for clip in listing.clips]
 
 
-def test_a_key_with_a_version_in_its_name_is_read_by_all_of_its_name(moto, bucket, files, tmp_path):
+def test_a_key_that_ends_like_a_version_id_is_read_by_its_full_name(moto, bucket, files, tmp_path):
     put(files, bucket, "v/a.wav", content=b"other")
     put(files, bucket, "v/a.wav?versionId=1")
     manifest = tmp_path / "m.csv"
@@ -42,7 +42,7 @@ def test_a_key_with_a_version_in_its_name_is_read_by_all_of_its_name(moto, bucke
         assert b"".join(FsspecObject(clip.uri, moto.storage()).pieces()) == b"abc"
 
 
-def test_an_object_with_the_name_of_a_folder_is_counted_unless_it_is_empty(moto, bucket, files):
+def test_an_object_named_like_a_folder_is_counted_unless_it_is_empty(moto, bucket, files):
     put(files, bucket, "f/a.wav", "f/b.wav/", "f/sub/")
     put(files, bucket, "f/empty/", content=b"")
     for source in (f"{bucket}/f", f"{bucket}/f/*"):
@@ -65,22 +65,22 @@ def test_an_object_with_the_name_of_a_folder_is_counted_unless_it_is_empty(moto,
         ("dir/az/**", ["dir/az/deep.wav"], None),
     ],
 )
-def test_a_glob_lists_the_part_before_its_wildcard_and_not_the_folder(
+def test_a_glob_lists_only_the_prefix_before_its_wildcard(
     moto, bucket, files, pattern, expected, prefixes
 ):
     put(files, bucket, "dir/a1.wav", "dir/a2.wav", "dir/az/deep.wav", "dir/b1.wav", "e/a1.wav")
-    asked = []
+    requested = []
 
-    def note(params, **_):
+    def record_prefix(params, **_):
         query = params["query_string"]
         if query.get("max-keys") != 1:
-            asked.append(query["prefix"])
+            requested.append(query["prefix"])
 
     events = files.s3.meta.events
-    events.register("before-call.s3.ListObjectsV2", note)
+    events.register("before-call.s3.ListObjectsV2", record_prefix)
     try:
         listing = listed(moto, f"{bucket}/{pattern}")
     finally:
-        events.unregister("before-call.s3.ListObjectsV2", note)
+        events.unregister("before-call.s3.ListObjectsV2", record_prefix)
     assert keys(listing, bucket) == expected
-    assert prefixes is None or sorted(asked) == prefixes
+    assert prefixes is None or sorted(requested) == prefixes

@@ -1,4 +1,4 @@
-"""`pipeline.sources.stdin`: uris on standard input."""
+"""Tests of `pipeline.sources.stdin`: recordings named on standard input."""
 
 import io
 import os
@@ -14,20 +14,20 @@ from pipeline.sources.listing import SourceOptions
 
 
 @pytest.fixture
-def piped(monkeypatch):
-    """Puts bytes on standard input."""
+def pipe(monkeypatch):
+    """A function that puts bytes on standard input."""
 
-    def pipe(content, is_terminal=False):
+    def replace_stdin(content, is_terminal=False):
         stdin = SimpleNamespace(buffer=io.BytesIO(content), isatty=lambda: is_terminal)
         monkeypatch.setattr(sys, "stdin", stdin)
 
-    return pipe
+    return replace_stdin
 
 
-def test_every_line_is_a_clip(tmp_path, monkeypatch, piped):
+def test_every_line_is_a_clip(tmp_path, monkeypatch, pipe):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a b.dat").write_bytes(b"a")
-    piped(b"a b.dat\n\n./a b.dat\r\n  \n/not/there.wav\n")
+    pipe(b"a b.dat\n\n./a b.dat\r\n  \n/not/there.wav\n")
     clips = list_sources(["-"]).clips
     path = str(tmp_path / "a b.dat")
     assert [(c.uri, c.version) for c in clips] == [
@@ -36,41 +36,41 @@ def test_every_line_is_a_clip(tmp_path, monkeypatch, piped):
     ]
 
 
-def test_names_of_any_bytes(tmp_path, piped):
+def test_names_with_any_bytes_are_listed(tmp_path, pipe):
     path = os.fsencode(tmp_path) + b"/\xe9.wav"
     with open(path, "wb") as file:
         file.write(b"a")
-    piped(path + b"\n")
+    pipe(path + b"\n")
     (clip,) = list_sources(["-"]).clips
     assert clip.uri == f"file://{tmp_path}/%E9.wav"
     assert clip.version == file_version(os.fsdecode(path))
 
 
-def test_beside_other_sources(tmp_path, piped):
+def test_standard_input_can_be_listed_with_other_sources(tmp_path, pipe):
     (tmp_path / "a.wav").write_bytes(b"a")
-    piped(b"/not/there.wav\n")
+    pipe(b"/not/there.wav\n")
     assert len(list_sources(["-", str(tmp_path)]).clips) == 2
 
 
-def test_a_terminal_is_refused(piped):
-    piped(b"", is_terminal=True)
+def test_a_terminal_is_refused(pipe):
+    pipe(b"", is_terminal=True)
     with pytest.raises(UsageError, match="source '-' reads uris from standard input"):
         list_sources(["-"])
 
 
-def test_nothing_on_it(piped):
-    piped(b"\n")
+def test_empty_input_is_refused(pipe):
+    pipe(b"\n")
     with pytest.raises(UsageError, match="no audio files in -"):
         list_sources(["-"])
 
 
-def test_lines_have_no_columns(piped):
-    piped(b"/a.wav\n")
+def test_lines_have_no_columns(pipe):
+    pipe(b"/a.wav\n")
     with pytest.raises(UsageError, match="columns speaker: lines on standard input have none"):
         list_sources(["-"], SourceOptions(columns=("speaker",)))
 
 
-def test_a_format_for_one_location():
+def test_the_format_uris_is_refused_for_a_file():
     with pytest.raises(UsageError, match="with source_format uris the source is -"):
         list_sources(["uris.txt"], SourceOptions(format="uris"))
 
@@ -83,8 +83,8 @@ def test_a_format_for_one_location():
         "/a b.wav\0/ä.wav\0".encode(),
     ],
 )
-def test_a_byte_order_mark_and_nuls_between_names_are_understood(piped, content):
-    piped(content)
+def test_a_byte_order_mark_and_nuls_between_names_are_understood(pipe, content):
+    pipe(content)
     assert [clip.uri for clip in list_sources(["-"]).clips] == ["/a b.wav", "/ä.wav"]
 
 
@@ -96,7 +96,7 @@ def test_a_byte_order_mark_and_nuls_between_names_are_understood(piped, content)
         (b"/a.wav\nhttp://[::1\n", "standard input, line 2: .*is no valid URL"),
     ],
 )
-def test_lines_that_can_be_no_names_are_refused(piped, content, message):
-    piped(content)
+def test_lines_that_cannot_be_names_are_refused(pipe, content, message):
+    pipe(content)
     with pytest.raises(UsageError, match=message):
         list_sources(["-"])

@@ -1,7 +1,7 @@
-"""Start a run: a copy of the RayJob `passtream`, which is suspended and serves as the template.
+"""Starts a run as a copy of the RayJob `passtream`, which is suspended and serves as a template.
 
-That is what `kubectl create job --from=cronjob/NAME` does for Jobs; kubectl cannot do it for
-others. Does nothing while a run has not ended. The standard library alone, in the runs' image.
+For Jobs, `kubectl create job --from=cronjob/NAME` does the same, but not for RayJobs. If an earlier
+run has not ended, the script starts nothing. It uses only the standard library.
 """
 
 import json
@@ -23,7 +23,7 @@ class RayJobs:
 
     Args:
         api: URL of Kubernetes' API.
-        account: folder with a service account's token, namespace and the API's certificate.
+        account: Folder with a service account's token, namespace and the API's certificate.
     """
 
     def __init__(self, api: str, account: Path) -> None:
@@ -32,23 +32,23 @@ class RayJobs:
         self._token = (account / "token").read_text().strip()
         self._tls = ssl.create_default_context(cafile=account / "ca.crt")
 
-    def ask(self, path: str = "", body: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Get what is at a path below the RayJobs, or create what is given."""
-        request = urllib.request.Request(  # noqa: S310 - the URL is the API's
+    def request(self, path: str = "", body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Get the object at a path below the RayJobs, or create the RayJob in `body`."""
+        http_request = urllib.request.Request(  # noqa: S310 - the URL is that of the API
             self._url + path,
             None if body is None else json.dumps(body).encode(),
             {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"},
         )
         with urllib.request.urlopen(  # noqa: S310
-            request, timeout=TIMEOUT_S, context=self._tls
+            http_request, timeout=TIMEOUT_S, context=self._tls
         ) as reply:
             answer: dict[str, Any] = json.load(reply)
             return answer
 
 
 def start_run(jobs: RayJobs) -> str:
-    """Start a run, unless one has not ended; what was done, in a line."""
-    for job in jobs.ask()["items"]:
+    """Start a run unless an earlier run has not ended; return a line that says which."""
+    for job in jobs.request()["items"]:
         name, status = job["metadata"]["name"], job.get("status", {}).get("jobDeploymentStatus", "")
         is_run = name.startswith(f"{TEMPLATE}-")
         if is_run and not job["spec"].get("suspend") and status not in ENDED:
@@ -57,9 +57,9 @@ def start_run(jobs: RayJobs) -> str:
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
         "metadata": {"generateName": f"{TEMPLATE}-", "labels": LABELS},
-        "spec": jobs.ask(f"/{TEMPLATE}")["spec"] | {"suspend": False},
+        "spec": jobs.request(f"/{TEMPLATE}")["spec"] | {"suspend": False},
     }
-    return f"{jobs.ask(body=run)['metadata']['name']} is started"
+    return f"{jobs.request(body=run)['metadata']['name']} is started"
 
 
 if __name__ == "__main__":

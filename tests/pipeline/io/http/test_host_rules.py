@@ -1,4 +1,4 @@
-"""Which hosts, buckets and local files a list of recordings may name, and where redirects lead."""
+"""Tests of `host_rules`: hosts, buckets and local files that lists and redirects may name."""
 
 from dataclasses import replace
 
@@ -13,29 +13,29 @@ from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from tests.hosts import run_host
 
-SOUND = b"RIFF and so on"
+AUDIO = b"RIFF and so on"
 ANY_SIZE = 1 << 40
 
 
 @pytest.fixture(autouse=True)
-def _no_memory():
+def _forget_failures():
     named_hosts.forget_failures()
 
 
 @pytest.fixture
 def host():
-    with run_host({"/sound.wav": SOUND}) as host:
+    with run_host({"/sound.wav": AUDIO}) as host:
         yield host
 
 
-def listed(folder, *uris, rules=HostRules(), timeout_s=0.4):  # noqa: B008 (frozen)
+def list_clips(folder, *uris, rules=HostRules(), timeout_s=0.4):  # noqa: B008 (frozen)
     path = folder / "list.csv"
     path.write_text("\n".join(["uri", *uris]) + "\n")
     storage = Storage(timeout_s=timeout_s, rules=rules)
     return list_sources([str(path)], SourceOptions(storage=storage)).clips
 
 
-def refused(clips):
+def refused_uris(clips):
     return {clip.uri for clip in clips if clip.failure and clip.failure[0] == "not_allowed"}
 
 
@@ -54,16 +54,16 @@ METADATA = [
 ]
 
 
-def test_metadata_addresses_are_never_asked_for_a_list(host, tmp_path):
-    clips = listed(tmp_path, *METADATA, f"{host.url}/sound.wav")
-    assert refused(clips) == set(METADATA)
+def test_metadata_addresses_in_a_list_are_refused(host, tmp_path):
+    clips = list_clips(tmp_path, *METADATA, f"{host.url}/sound.wav")
+    assert refused_uris(clips) == set(METADATA)
     message = next(clip.failure[1] for clip in clips if clip.uri == METADATA[0])
     assert "169.254.169.254" in message
     assert "--allow-hosts" in message
 
 
-def test_loopback_and_the_local_network_may_be_named_without_a_setting(host, tmp_path):
-    assert not refused(listed(tmp_path, f"{host.url}/sound.wav"))
+def test_loopback_and_local_network_are_allowed_by_default(host, tmp_path):
+    assert not refused_uris(list_clips(tmp_path, f"{host.url}/sound.wav"))
     for uri in ("http://10.0.0.1/x.wav", "https://nas.example.org/x.wav", "s3://bucket/x.wav"):
         assert HostRules().refusal(uri) == ""
 
@@ -71,7 +71,7 @@ def test_loopback_and_the_local_network_may_be_named_without_a_setting(host, tmp
 def test_allow_hosts_refuses_every_other_host_and_bucket(host, tmp_path):
     uris = [f"{host.url}/sound.wav", "https://evil.example/x.wav", "s3://theirs/x.wav"]
     rules = HostRules(hosts=("127.0.0.1", "s3://ours"))
-    assert refused(listed(tmp_path, *uris, "here.wav", rules=rules)) == set(uris[1:])
+    assert refused_uris(list_clips(tmp_path, *uris, "here.wav", rules=rules)) == set(uris[1:])
 
 
 @pytest.mark.parametrize(
@@ -102,22 +102,24 @@ def test_allow_hosts_refuses_every_other_host_and_bucket(host, tmp_path):
         ("example.org", "gs://example.org/x", False),
     ],
 )
-def test_hosts_are_allowed_by_name_port_network_or_pattern(pattern, uri, is_allowed):
+def test_host_is_allowed_by_name_port_network_or_pattern(pattern, uri, is_allowed):
     assert (HostRules(hosts=(pattern,)).refusal(uri) == "") == is_allowed
 
 
-def test_what_the_person_named_is_allowed_whatever_is_set():
-    rules = HostRules(hosts=("example.org",)).owning(["https://mine.org/list.csv", "s3://mine/t"])
+def test_hosts_of_own_sources_are_always_allowed():
+    rules = HostRules(hosts=("example.org",)).with_own_hosts(
+        ["https://mine.org/list.csv", "s3://mine/t"]
+    )
     assert rules.refusal("https://mine.org/x.wav") == ""
     assert rules.refusal("s3://mine/x.wav") == ""
     assert rules.refusal("https://other.org/x.wav")
 
 
 def test_no_local_refuses_paths_and_file_uris(host, tmp_path):
-    (tmp_path / "here.wav").write_bytes(SOUND)
+    (tmp_path / "here.wav").write_bytes(AUDIO)
     local = ["here.wav", f"file://{tmp_path}/there.wav", "/etc/hostname", "../x.wav"]
-    clips = listed(tmp_path, *local, f"{host.url}/sound.wav", rules=HostRules(no_local=True))
-    assert len(refused(clips)) == 4
+    clips = list_clips(tmp_path, *local, f"{host.url}/sound.wav", rules=HostRules(no_local=True))
+    assert len(refused_uris(clips)) == 4
     assert {clip.version for clip in clips if clip.failure} == {"missing"}
     for clip in clips:
         if clip.failure:
@@ -126,28 +128,29 @@ def test_no_local_refuses_paths_and_file_uris(host, tmp_path):
                 pass
 
 
-def test_a_redirect_to_what_may_not_be_named_is_refused(host, tmp_path):
+def test_redirect_to_a_refused_address_is_refused(host, tmp_path):
     host.answers |= {
         "/a.wav": "http://169.254.169.254/latest/x.wav",
         "/b.wav": "file:///etc/hostname",
         "/c.wav": "ftp://127.0.0.1/x.wav",
     }
     uris = [f"{host.url}/{name}.wav" for name in "abc"]
-    assert refused(listed(tmp_path, *uris, f"{host.url}/sound.wav")) == set(uris)
+    assert refused_uris(list_clips(tmp_path, *uris, f"{host.url}/sound.wav")) == set(uris)
 
 
-def test_a_redirect_leaves_the_allowed_hosts_no_more_than_a_list_does(host, tmp_path):
-    with run_host({"/x.wav": SOUND}, "127.0.0.2") as other:
+def test_redirect_to_a_host_that_is_not_allowed_is_refused(host, tmp_path):
+    with run_host({"/x.wav": AUDIO}, "127.0.0.2") as other:
         host.answers["/moved.wav"] = f"{other.url}/x.wav"
         uri = f"{host.url}/moved.wav"
-        few = HostRules(hosts=("127.0.0.1",))
-        assert refused(listed(tmp_path, uri, f"{host.url}/sound.wav", rules=few)) == {uri}
+        one_host = HostRules(hosts=("127.0.0.1",))
+        clips = list_clips(tmp_path, uri, f"{host.url}/sound.wav", rules=one_host)
+        assert refused_uris(clips) == {uri}
         assert not other.requests
-        both = replace(few, hosts=("127.0.0.1", "127.0.0.2"))
-        assert not refused(listed(tmp_path, uri, rules=both))
+        two_hosts = replace(one_host, hosts=("127.0.0.1", "127.0.0.2"))
+        assert not refused_uris(list_clips(tmp_path, uri, rules=two_hosts))
 
 
-def test_a_public_host_may_not_redirect_into_this_network():
+def test_public_host_may_not_redirect_into_the_local_network():
     rules = HostRules()
     for address in ("127.0.0.1", "10.0.0.1", "::1", "192.168.1.1", "::ffff:10.0.0.1"):
         assert is_private(address)
@@ -169,5 +172,5 @@ def test_a_public_host_may_not_redirect_into_this_network():
         ("http:///x", ""),
     ],
 )
-def test_the_origin_of_a_uri(uri, origin):
+def test_origin_of_a_uri(uri, origin):
     assert origin_of(uri) == origin

@@ -1,4 +1,4 @@
-"""`column_names`: the names that others have for recordings and their parts."""
+"""Tests of `column_names`: the names that other tools use for recordings and their parts."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from pipeline.errors import UsageError
 from pipeline.sources.manifests.column_names import name_columns
 
 
-def named(columns):
+def column_names(columns):
     names = name_columns(columns.split())
     return names.uri, names.start, names.end or names.duration
 
@@ -36,11 +36,11 @@ def named(columns):
         ("uri year start_year byte_offset n_samples", ("uri", "", "")),
     ],
 )
-def test_columns_are_understood_by_the_names_that_people_give_them(columns, expected):
-    assert named(columns) == expected
+def test_columns_are_found_by_their_usual_names(columns, expected):
+    assert column_names(columns) == expected
 
 
-def test_headers_of_birdnet_and_raven_are_understood():
+def test_columns_of_birdnet_and_raven_are_found():
     names = name_columns(["Start (s)", "End (s)", "Common name", "File"])
     assert (names.uri, names.start, names.end) == ("File", "Start (s)", "End (s)")
     names = name_columns(["Selection", "Begin Time (s)", "End Time (s)", "path"])
@@ -52,11 +52,11 @@ def test_headers_of_birdnet_and_raven_are_understood():
     [
         (
             "uri start_ms end_ms",
-            "'start_ms' is in ms, and parts of recordings are named in seconds",
+            "'start_ms' is in ms, but parts of recordings are named in seconds",
         ),
         ("uri startMs endMs", "'startMs' is in ms"),
-        ("uri start end_ms", "'end_ms' is in ms, .*; give them as end_s"),
-        ("uri offset duration_ms", "'duration_ms' is in ms, .*; give them as duration"),
+        ("uri start end_ms", "'end_ms' is in ms, .*; convert it to end_s"),
+        ("uri offset duration_ms", "'duration_ms' is in ms, .*; convert it to duration"),
         ("uri start_sample end_sample", "'start_sample' is in samples"),
         ("uri frame_offset num_frames", "'frame_offset' is in frames"),
         ("uri start num_frames", "'num_frames' is in frames"),
@@ -69,20 +69,20 @@ def test_headers_of_birdnet_and_raven_are_understood():
         ("id text", "has no column 'uri', it has id, text"),
     ],
 )
-def test_columns_that_can_mean_two_things_or_other_units_are_refused(columns, message):
+def test_ambiguous_columns_and_other_units_than_seconds_are_refused(columns, message):
     with pytest.raises(UsageError, match=message):
         name_columns(columns.split())
 
 
 @pytest.mark.parametrize("columns", ["uri duration", "uri vad_start vad_end"])
-def test_columns_that_look_like_a_part_and_cut_nothing_are_told(columns):
+def test_columns_that_seem_to_cut_recordings_but_are_not_used_are_noted(columns):
     names = name_columns(columns.split())
-    assert named(columns) == ("uri", "", "")
+    assert column_names(columns) == ("uri", "", "")
     (note,) = names.notes
     assert all(name in note for name in columns.split()[1:])
 
 
-def test_the_column_of_recordings_is_chosen_by_name():
+def test_the_option_chooses_the_column_of_recordings():
     assert name_columns(["file", "path"], "path").uri == "path"
     with pytest.raises(UsageError, match=r"has no column 'wav' \(--audio-column\), it has file"):
         name_columns(["file"], "wav")

@@ -1,4 +1,4 @@
-"""Folders of recordings, here and in stores, for the contract suites of the sources."""
+"""Folders of recordings, on disk and in stores, for the contract suites of sources."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,20 +14,27 @@ ANY_SIZE = 1 << 40
 
 @dataclass
 class SourceFolder:
-    """A folder of recordings somewhere."""
+    """A folder of recordings on disk or in a store.
+
+    Attributes:
+        root: Path or URI of the folder.
+        storage: Storage that reaches the folder.
+        put: Writes a file, given its name below the root and its content.
+        delete: Deletes a file, given its name below the root.
+    """
 
     root: str
     storage: Storage
     put: Callable[[str, bytes], None]
     delete: Callable[[str], None]
 
-    def listing(self, *below, **options):
-        sources = [f"{self.root}/{each}" if each else self.root for each in below or ("",)]
+    def listing(self, *names, **options):
+        sources = [f"{self.root}/{each}" if each else self.root for each in names or ("",)]
         return list_sources(sources, SourceOptions(storage=self.storage, **options))
 
-    def list_names(self, *below, **options):
-        """Paths below the root."""
-        clips = self.listing(*below, **options).clips
+    def list_names(self, *names, **options):
+        """Return the paths of the listed files below the root."""
+        clips = self.listing(*names, **options).clips
         assert all(clip.uri.startswith(f"{self.root}/") for clip in clips)
         return [clip.uri.removeprefix(f"{self.root}/") for clip in clips]
 
@@ -50,7 +57,6 @@ def local_folder(folder: Path) -> SourceFolder:
 
 
 def remote_folder(root: str, storage: Storage) -> SourceFolder:
-    # Requests of their own: the place's may go through a proxy that fails.
     files = storage.filesystem(root)
     return SourceFolder(
         root,

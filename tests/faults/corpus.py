@@ -1,4 +1,4 @@
-"""How every case of the fault suite ends: nothing lost or twice, the vectors of a calm run."""
+"""The corpus of the fault suite, and the check that a disturbed run has lost nothing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,33 +16,40 @@ from tests.support import (
     FAST,
     QUICK,
     assert_same_vectors,
+    assert_verified,
     passtream,
     vectors,
-    assert_verified,
     write_tones,
 )
 
 SHARD_CLIPS = 3
-_REST = ("--shard-clips", SHARD_CLIPS, "--tables", "clips,windows", "--max-error-ratio", 1)
-OPTIONS = (*FAST, *_REST)
-"""For runs that last long enough to be disturbed at some moment."""
-QUICK_OPTIONS = (*QUICK, *_REST)
+_COMMON_OPTIONS = (
+    "--shard-clips",
+    SHARD_CLIPS,
+    "--tables",
+    "clips,windows",
+    "--max-error-ratio",
+    1,
+)
+OPTIONS = (*FAST, *_COMMON_OPTIONS)
+"""Options of runs that last long enough to be disturbed."""
+QUICK_OPTIONS = (*QUICK, *_COMMON_OPTIONS)
 TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Recordings, some of them broken, and what a run that nothing disturbs makes of them.
+    """Recordings, of which one is broken, and their embeddings by an undisturbed run.
 
     Attributes:
-        folder: of the recordings.
-        uris: of all of them.
-        calm: embeddings by uri, of those that can be embedded.
+        folder: Folder of the recordings.
+        uris: Uris of all recordings.
+        expected: Embeddings of the intact recordings, by uri.
     """
 
     folder: Path
     uris: frozenset[str]
-    calm: dict[str, np.ndarray]
+    expected: dict[str, np.ndarray]
 
     @property
     def n_shards(self) -> int:
@@ -50,8 +57,8 @@ class Corpus:
 
 
 def write_corpus(folder: Path, n_clips: int, options: tuple[str | int, ...] = OPTIONS) -> Corpus:
-    """Write recordings of a few seconds, the last of them broken, and embed them undisturbed."""
-    recordings, table = folder / "recordings", folder / "calm"
+    """Write recordings of a few seconds and a broken one, and embed them without faults."""
+    recordings, table = folder / "recordings", folder / "undisturbed"
     write_tones(recordings, [2.0 + 0.25 * (i % 12) for i in range(n_clips - 1)])
     (recordings / "broken.wav").write_bytes(b"no audio")
     done = passtream("embed", recordings, table, *options, "--in-process")
@@ -61,21 +68,24 @@ def write_corpus(folder: Path, n_clips: int, options: tuple[str | int, ...] = OP
 
 
 def assert_nothing_lost(location: str | Path, corpus: Corpus, storage: Storage = DEFAULT_STORAGE):
-    """Each recording is once in clips or errors, with the right vector, and `verify` passes."""
+    """Check that `verify` passes and that each recording has one row, in clips or in errors.
+
+    Embeddings must be those of the undisturbed run. Returns the report of `verify`.
+    """
     store = open_store(str(location), storage)
     table = Table.existing(store)
     report = verify_table(table)
     assert report.passed, report.problems
-    clips = list(_rows(store, "clips", "uri", "embedding"))
-    errors = list(_rows(store, "errors", "uri"))
+    clips = list(_read_rows(store, "clips", "uri", "embedding"))
+    errors = list(_read_rows(store, "errors", "uri"))
     assert sorted(uri for uri, *_ in (*clips, *errors)) == sorted(corpus.uris)
     found = {uri: np.array(vector, np.float32) for uri, vector in clips}
-    assert_same_vectors(found, corpus.calm, within=TOLERANCE)
+    assert_same_vectors(found, corpus.expected, within=TOLERANCE)
     return report
 
 
-def _rows(store: TableStore, folder: str, *columns: str) -> Iterator[tuple]:
-    """As any reader of the folder's Parquet files finds them, committed or not."""
+def _read_rows(store: TableStore, folder: str, *columns: str) -> Iterator[tuple]:
+    """Yield the rows of all Parquet files of a folder, committed or not."""
     for name in store.names(folder):
         with store.open(f"{folder}/{name}") as file:
             rows = pq.ParquetFile(file, pre_buffer=False).read(list(columns), use_threads=False)

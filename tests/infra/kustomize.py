@@ -1,7 +1,7 @@
-"""A kustomization to the objects that it makes, for the features that `infra` uses.
+"""Builds the objects of a kustomization as `kubectl kustomize` does.
 
-Reads what `kubectl kustomize` reads and refuses what it does not know; where there is a kubectl,
-`test_kuberay` holds the two against each other.
+Supports the features that `infra` uses, and refuses all others. Where kubectl is installed,
+`test_kuberay` compares the results of both.
 """
 
 import copy
@@ -82,40 +82,42 @@ def read(path: Path) -> Kustomization:
 
 
 def build(folder: Path) -> list[Object]:
-    """The objects of a folder's kustomization."""
-    return _applied(folder, [])
+    """Build the objects of a folder's kustomization."""
+    return _apply(folder, [])
 
 
 def find(objects: list[Object], kind: str, name: str) -> Object:
-    """The one object of a kind and name."""
+    """Return the only object with this kind and name."""
     found = [o for o in objects if o["kind"] == kind and o["metadata"]["name"] == name]
     assert len(found) == 1, f"{len(found)} objects are {kind} {name}"
     return found[0]
 
 
-def _applied(folder: Path, objects: list[Object]) -> list[Object]:
-    told = read(folder / "kustomization.yaml")
-    assert (told.kind == "Component") == told.apiVersion.endswith("v1alpha1")
-    assert not told.configMapGenerator or told.generatorOptions, f"{folder}: names with hashes"
-    for name in told.resources:
+def _apply(folder: Path, objects: list[Object]) -> list[Object]:
+    kustomization = read(folder / "kustomization.yaml")
+    assert (kustomization.kind == "Component") == kustomization.apiVersion.endswith("v1alpha1")
+    assert not kustomization.configMapGenerator or kustomization.generatorOptions, (
+        f"{folder}: names with hashes"
+    )
+    for name in kustomization.resources:
         path = (folder / name).resolve()
         objects += build(path) if path.is_dir() else list(yaml.safe_load_all(path.read_text()))
-    for name in told.components:
+    for name in kustomization.components:
         assert read(folder / name / "kustomization.yaml").kind == "Component"
-        _applied((folder / name).resolve(), objects)
-    for generator in told.configMapGenerator:
+        _apply((folder / name).resolve(), objects)
+    for generator in kustomization.configMapGenerator:
         _generate(folder, generator, objects)
-    for patch in told.patches:
+    for patch in kustomization.patches:
         target = find(objects, patch.target.kind, patch.target.name)
         changed = jsonpatch.apply_patch(target, yaml.safe_load((folder / patch.path).read_text()))
         objects[objects.index(target)] = changed
     for each in objects:
-        _rename_images(each, {image.name: image for image in told.images})
-        if told.namespace and each["kind"] != "Namespace":
-            each["metadata"]["namespace"] = told.namespace
+        _rename_images(each, {image.name: image for image in kustomization.images})
+        if kustomization.namespace and each["kind"] != "Namespace":
+            each["metadata"]["namespace"] = kustomization.namespace
             for subject in each.get("subjects", []):
-                subject["namespace"] = told.namespace
-    for replacement in told.replacements:
+                subject["namespace"] = kustomization.namespace
+    for replacement in kustomization.replacements:
         _replace(replacement, objects)
     names = [(o["kind"], o["metadata"]["name"]) for o in objects]
     assert len(names) == len(set(names)), f"{folder}: an object twice: {names}"
@@ -141,10 +143,10 @@ def _replace(replacement: Replacement, objects: list[Object]) -> None:
     for target in replacement.targets:
         for path in target.fieldPaths:
             *parents, last = path.split(".")
-            place = find(objects, target.select.kind, target.select.name)
+            parent = find(objects, target.select.kind, target.select.name)
             for key in parents:
-                place = place[key]
-            place[last] = copy.deepcopy(value)
+                parent = parent[key]
+            parent[last] = copy.deepcopy(value)
 
 
 def _rename_images(value: Any, names: dict[str, ImageName]) -> None:
