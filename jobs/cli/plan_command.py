@@ -49,7 +49,7 @@ def plan(
     sample: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Number of random clips to read, whose totals are scaled up; default: all."
+            min=1, help="About how many clips to read, with totals scaled up; default: all."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,

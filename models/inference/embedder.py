@@ -22,9 +22,9 @@ from models.errors import WindowError, first_line
 from models.inference.batch_size import (
     batch_size_key,
     find_batch_size,
-    save_batch_size,
     load_batch_size,
     measure_windows_per_s,
+    save_batch_size,
 )
 from models.inference.engine import Engine
 from models.inference.input_checks import check_length
@@ -88,19 +88,15 @@ class Embedder:
         net = PaSST.from_state_dict(spec, state_dict).requires_grad_(False).to(self.device)
         self.net = convert(net, precision)
         self.mel = AugmentMelSTFT(hopsize=spec.hop_samples).to(self.device)
-        self._products = "tf32" if precision == "tf32" else "ieee"
-        self.engine = Engine(
-            self.net,
-            self.mel,
-            max_tokens or max_pack_tokens(self.device, precision),
-            self._products,
-        )
+        self._fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        max_tokens = max_tokens or max_pack_tokens(self.device, precision)
+        self.engine = Engine(self.net, self.mel, max_tokens, self._fp32_precision)
 
     def warm_up(self, n_samples: int) -> WarmUp:
-        """On a GPU find the batch size and record the forwards; a CPU needs neither.
+        """Find the batch size and capture CUDA graphs on a GPU; do nothing on a CPU.
 
         Args:
-            n_samples: of the windows that most will be as long as.
+            n_samples: Samples per window of the most frequent length.
         """
         n_tokens = self.spec.n_tokens(n_samples)
         if self.device.type != "cuda":
@@ -108,9 +104,9 @@ class Embedder:
         return self.prepare(n_samples, max(1, max_pack_tokens(self.device) // n_tokens))
 
     def prepare(self, n_samples: int, max_windows: int) -> WarmUp:
-        """Find the batch size and capture CUDA graphs, on any device.
+        """Find the batch size and set up the forwards of full windows, on any device.
 
-        On a CPU this runs the same code without capturing.
+        Only a GPU captures CUDA graphs; a CPU runs the same code otherwise.
 
         Args:
             n_samples: Samples per window of the most frequent length.

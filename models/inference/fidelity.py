@@ -1,8 +1,8 @@
 """The distance of embeddings in a reduced precision from those of the same model in fp32.
 
-A run measures it on its own windows, because it depends on the weights and on the audio. The loss of
-int8 on random weights, for example, does not predict the loss on trained weights. Cosine
-similarities are what a search uses; the largest difference shows a single value that is far off.
+A run measures it on its own windows, because it depends on the weights and on the audio: the loss
+of int8 on random weights does not predict the loss on trained weights. Cosine similarities are what
+a search uses. The largest difference shows a single value that is far off.
 """
 
 from collections.abc import Sequence

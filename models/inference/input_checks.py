@@ -1,6 +1,6 @@
-"""What is refused before it reaches a model: audio of a wrong shape, type, rate, value or length.
+"""Checks of audio before it reaches a model: shape, type, sample rate, values and length.
 
-Each of these would otherwise become an embedding that looks like any other.
+Without these checks wrong audio would become an embedding that looks like any other.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,15 @@ from models.errors import WindowError
 
 
 def check_clips(audio: Tensor | Sequence[Tensor], sample_rate: int | None = None) -> list[Tensor]:
-    """Clips as float32 (n_samples,) each.
+    """Check clips and return each as float32 (n_samples,).
 
     Args:
-        audio: (n_sounds, n_samples), or a list of (n_samples,) of any lengths.
-        sample_rate: of the audio in Hz, where the caller knows it.
+        audio: Clips as one tensor (n_sounds, n_samples), or as a list of tensors (n_samples,) of
+            any lengths.
+        sample_rate: Sample rate of the audio in Hz; None if the caller does not know it.
 
     Raises:
-        WindowError: wrong rank, type, rate or values; the message says how to make it right.
+        WindowError: The rank, type, rate or a value is wrong. The message names a remedy.
     """
     if isinstance(audio, list | tuple):
         return [check_samples(clip, 1, "a clip in a list", sample_rate) for clip in audio]
@@ -28,56 +29,63 @@ def check_clips(audio: Tensor | Sequence[Tensor], sample_rate: int | None = None
 
 
 def check_batch(audio: Tensor, sample_rate: int | None = None) -> Tensor:
-    """A batch as float32 (n_sounds, n_samples).
+    """Check a batch of clips and return it as float32 (n_sounds, n_samples).
 
     Args:
-        audio: the batch.
-        sample_rate: of the audio in Hz, where the caller knows it.
+        audio: Clips of one length, (n_sounds, n_samples).
+        sample_rate: Sample rate of the audio in Hz; None if the caller does not know it.
 
     Raises:
-        WindowError: as `check_clips`.
+        WindowError: The rank, type, rate or a value is wrong. The message names a remedy.
     """
     return check_samples(audio, 2, "audio", sample_rate)
 
 
-def check_samples(audio: Tensor, rank: int, what: str, sample_rate: int | None) -> Tensor:
-    """Float32 audio of one rank.
+def check_samples(audio: Tensor, rank: int, name: str, sample_rate: int | None) -> Tensor:
+    """Check audio of a given rank and return it as float32.
+
+    Args:
+        audio: Audio in [-1, 1]; the last dimension is time.
+        rank: Number of dimensions that the audio must have, 1 or 2.
+        name: Name of the audio in messages.
+        sample_rate: Sample rate of the audio in Hz; None if the caller does not know it.
 
     Raises:
-        WindowError: as `check_clips`.
+        WindowError: The rank, type, rate or a value is wrong. The message names a remedy.
     """
     if not isinstance(audio, Tensor):
         raise WindowError(
-            f"{what} must be a torch tensor (got {type(audio).__name__}); for numpy arrays take "
+            f"{name} must be a torch tensor (got {type(audio).__name__}); for numpy arrays use "
             "torch.from_numpy(audio)"
         )
     if sample_rate not in (None, SAMPLE_RATE_HZ):
         raise WindowError(
-            f"{what} must be at {SAMPLE_RATE_HZ} Hz (got {sample_rate}); resample it, as with "
-            f"torchaudio.functional.resample(audio, {sample_rate}, {SAMPLE_RATE_HZ})"
+            f"{name} must be at {SAMPLE_RATE_HZ} Hz (got {sample_rate}); resample it, for example "
+            f"with torchaudio.functional.resample(audio, {sample_rate}, {SAMPLE_RATE_HZ})"
         )
     if audio.ndim != rank:
         shape = "(n_sounds, n_samples)" if rank == 2 else "(n_samples,)"
         raise WindowError(
-            f"{what} must be of shape {shape} (got {tuple(audio.shape)}); one mono clip is "
+            f"{name} must be of shape {shape} (got {tuple(audio.shape)}); one mono clip is "
             "audio.unsqueeze(0), channels are averaged by audio.mean(dim=0)"
         )
     if not audio.is_floating_point():
         raise WindowError(
-            f"{what} must be floating point in [-1, 1] (got {audio.dtype}); 16-bit samples are "
-            "audio.float() / 32768"
+            f"{name} must be floating point in [-1, 1] (got {audio.dtype}); convert 16-bit samples "
+            "with audio.float() / 32768"
         )
     if not torch.isfinite(audio).all():
         where = torch.nonzero(~torch.isfinite(audio))[0].tolist()
-        raise WindowError(f"{what} is NaN or infinite at {where}; repair or leave out the clip")
+        raise WindowError(f"{name} is NaN or infinite at {where}; repair or leave out the clip")
     return audio.float()
 
 
 def check_length(n_samples: int, spec: ArchSpec) -> None:
-    """Refuse a window that the arch cannot take at one go.
+    """Raise an error if the arch cannot embed a window of this length in one forward.
 
     Raises:
-        WindowError: too short for one patch, or too long for the time positions.
+        WindowError: The window is too short for one patch, or too long for the arch's time
+            positions.
     """
     if n_samples < spec.min_samples:
         raise WindowError(

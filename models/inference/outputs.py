@@ -1,4 +1,4 @@
-"""What a model says of windows, and the promise of it while a GPU is still computing."""
+"""The outputs of a model for a batch of windows, complete or still being computed by a GPU."""
 
 from typing import NamedTuple
 
@@ -13,20 +13,20 @@ Vectors = npt.NDArray[np.float32]
 
 
 class Outputs(NamedTuple):
-    """What a model says of n windows, in the order they were given."""
+    """Outputs of a model for n windows, in the order of the windows."""
 
     features: Vectors
-    """(n, 768)"""
+    """Features, float32 (n, 768)."""
     logits: Vectors
-    """(n, n_classes), before the sigmoid"""
+    """Logits before the sigmoid, float32 (n, n_classes)."""
 
 
 class PendingOutputs:
     """Outputs that a device may still be computing.
 
     Args:
-        logits: float32 (n, n_classes), launched.
-        features: float32 (n, 768), likewise.
+        logits: Logits on the device, which may still be computing them, float32 (n, n_classes).
+        features: Features on the device, which may still be computing them, float32 (n, 768).
     """
 
     def __init__(self, logits: Tensor, features: Tensor) -> None:
@@ -41,15 +41,15 @@ class PendingOutputs:
             self._outputs = outputs
 
     def done(self) -> bool:
-        """Whether `result` would return at once."""
+        """Return whether `result` would return without waiting."""
         return self._copied is None or bool(
             self._copied.query()  # type: ignore[no-untyped-call]
         )
 
     def result(self) -> Outputs:
-        """The outputs, once they are there."""
+        """Wait for the outputs and return them."""
         if self._copied is not None:
             self._copied.synchronize()
-        # Copied: page-locked memory is not for keeping.
+        # Copied, so that the page-locked memory is free for the next batch.
         outputs = self._outputs.numpy()
         return Outputs(outputs[:, :EMBED_DIM].copy(), outputs[:, EMBED_DIM:].copy())

@@ -1,8 +1,8 @@
-"""Which windows share a forward: packs of mixed lengths, nothing padded.
+"""Packing: the choice of windows of mixed lengths that share a forward, without padding.
 
-A patch grid drops the frames after its last whole patch, so windows with the same number of time
-patches make sequences of the same length; sorted by it, they lie adjacent in a pack and attention
-takes them as one batch (see `models.passt.attention`).
+Frames after the last whole patch are dropped, so windows with the same number of time patches make
+sequences of equal length. Windows are sorted by that length. Equal sequences are therefore adjacent
+in a pack, and attention computes them as one batch (see `models.passt.attention`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,29 +17,32 @@ from models.passt.preprocess import AugmentMelSTFT
 from models.passt.transformer import PaSST
 
 WINDOW_TOKENS = 1190
-"""Of a window of 10 s at stride 10."""
+"""Tokens of a window of 10 s at stride 10."""
 CPU_PACK_TOKENS = 2 * WINDOW_TOKENS
-"""Most tokens in one forward on a CPU: half as many are slower in bf16, and twice
-as many in fp32 (BENCHMARKS.md)."""
+"""Greatest number of tokens in one forward on a CPU. Half as many are slower in bf16, and twice as
+many are slower in fp32 (BENCHMARKS.md)."""
 INT8_PACK_TOKENS = WINDOW_TOKENS
-"""The same in int8, whose many small steps are quicker while their data is in cache."""
+"""Greatest number of tokens in one forward in int8, whose many small steps are faster in cache."""
 GPU_PACK_TOKENS = 64 * WINDOW_TOKENS
+"""Greatest number of tokens in one forward on a GPU with enough free memory."""
 TOKEN_BYTES = 64 << 10
-"""What a forward takes for a token, generously: in fp32 a block's widest layer before and after its
-activation, queries, keys and values, the residual, and the token's share of the spectrogram."""
+"""Generous estimate of a forward's memory per token, in bytes. It covers in fp32 a block's widest
+layer before and after its activation, queries, keys and values, the residual, and the token's share
+of the spectrogram."""
 
 DeviceOutputs = tuple[Tensor, Tensor]
-"""Logits (n, n_classes) and features (n, 768), on the net's device, which may still be at them."""
+"""Logits (n, n_classes) and features (n, 768) on the net's device, which may still be computing."""
 
 
 def max_pack_tokens(device: torch.device, precision: str = "fp32") -> int:
-    """Most tokens in one forward on a device.
+    """Return the greatest number of tokens for one forward on a device.
 
-    On a GPU what half of its free memory takes, at most `GPU_PACK_TOKENS`; a window in any case.
+    On a GPU it is what fits into half of the free memory, but at least `WINDOW_TOKENS` and at most
+    `GPU_PACK_TOKENS`.
 
     Args:
-        device: torch device.
-        precision: one of `models.passt.precision.PRECISIONS`.
+        device: Device that computes.
+        precision: One of `models.passt.precision.PRECISIONS`.
     """
     if device.type != "cuda":
         return INT8_PACK_TOKENS if precision == "int8" else CPU_PACK_TOKENS
@@ -48,15 +51,15 @@ def max_pack_tokens(device: torch.device, precision: str = "fp32") -> int:
 
 
 def packs(n_samples: Sequence[int], spec: ArchSpec, max_tokens: int) -> Iterator[list[int]]:
-    """Places of windows that go through together, each place once.
+    """Yield the packs of a list of windows; every window is in exactly one pack.
 
     Args:
-        n_samples: length of each window.
-        spec: the arch.
-        max_tokens: most tokens a pack; a window with more goes alone.
+        n_samples: Samples of each window.
+        spec: The arch.
+        max_tokens: Greatest number of tokens per pack. A window with more is a pack of its own.
 
     Yields:
-        Places, longest sequences first, equal lengths adjacent.
+        Indices of the windows of a pack, longest sequences first, equal lengths adjacent.
     """
     n_tokens = [spec.n_tokens(n) for n in n_samples]
     pack: list[int] = []
@@ -74,7 +77,7 @@ def packs(n_samples: Sequence[int], spec: ArchSpec, max_tokens: int) -> Iterator
 def embed_staged(
     staged: StagedWindows, pack: WindowPack, net: PaSST, mel: AugmentMelSTFT
 ) -> DeviceOutputs:
-    """Logits and features of one pack that is on the net's device."""
+    """Compute the logits and features of a pack of windows on the net's device."""
     if type(mel).forward is not AugmentMelSTFT.forward:
         return _embed_one_by_one(staged, pack, net, mel)
     if mel.can_fuse(staged.samples):
@@ -87,7 +90,7 @@ def embed_staged(
 def _embed_one_by_one(
     staged: StagedWindows, pack: WindowPack, net: PaSST, mel: AugmentMelSTFT
 ) -> DeviceOutputs:
-    """With a front end that does something else: it is asked for each window."""
+    """Compute each window alone, with a front end that overrides `AugmentMelSTFT.forward`."""
     windows = [
         staged.samples[offset : offset + n]
         for offset, n in zip(staged.offsets.tolist(), pack.n_samples, strict=True)

@@ -1,11 +1,11 @@
-"""Windows on their way to a device, beside what it computes.
+"""Staging: copying windows to a device while it computes.
 
-Samples that windows share, as overlapping ones of a clip do, are copied once; each window is cut
-from them on the device. On a GPU the samples of a pack go in one copy from page-locked memory, in
-a stream of its own: the host runs ahead of the device, so the next pack is copied while this one
-is computed. The page-locked memory comes from torch's caching allocator, which hands a block out
-again once the copies out of it are done. Samples travel as float32: rounded to 16 bits they would
-be half the bytes, but other embeddings, by up to 4e-3 where recordings are resampled.
+Samples that windows share, such as those of overlapping windows of a clip, are copied once. Each
+window is cut from them on the device. On a GPU the samples of a pack are one copy from page-locked
+memory, in a CUDA stream for copies: the next pack is copied while the current one is computed. The
+page-locked memory comes from torch's caching allocator, which reuses a block only after all copies
+from it are done. Samples are copied as float32. Rounding them to 16 bits would halve the bytes but
+change embeddings by up to 4e-3 where recordings are resampled.
 """
 
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ from models.passt.pack_layout import small_tensor
 
 
 class StagedWindows(NamedTuple):
-    """Windows on a device.
+    """Windows on a device, as slices of shared samples.
 
     Attributes:
-        samples: float32 (n,), what the windows are cut from.
-        offsets: int32 (n_windows,), where each begins in them.
+        samples: Samples that contain all windows, float32 (n,).
+        offsets: Index in `samples` of each window's first sample, int32 (n_windows,).
     """
 
     samples: Tensor
@@ -30,34 +30,35 @@ class StagedWindows(NamedTuple):
 
 
 def stage(windows: Sequence[Tensor], device: torch.device) -> StagedWindows:
-    """Put windows on a device.
+    """Copy windows to a device, without the samples that they share.
 
     Args:
-        windows: float32 (n_samples,) each, contiguous; at least one.
-        device: to go to.
+        windows: At least one window, float32 (n_samples,) each, contiguous.
+        device: Device to copy to.
 
     Returns:
-        Their samples; on a GPU they are ready when the current stream is at them.
+        The windows. On a GPU the copy may still be running; the current stream waits for it.
     """
     if any(window.device.type != "cpu" for window in windows):
         windows = [window.to(device) for window in windows]
     pieces, offsets = deduplicate(windows)
     if device.type == "cuda" and pieces[0].device.type == "cpu":
-        samples = _copied(pieces, device)
+        samples = _copy_page_locked(pieces, device)
     else:
         samples = (pieces[0] if len(pieces) == 1 else torch.cat(pieces)).to(device)
     return StagedWindows(samples, small_tensor(offsets, torch.int32, device))
 
 
 def deduplicate(windows: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
-    """Windows without the samples that they share.
+    """Cut windows into pieces that hold each shared sample once.
 
     Args:
-        windows: (n_samples,) each, contiguous, of one dtype and on one device; views of one another
-            or not.
+        windows: Windows of one dtype on one device, (n_samples,) each, contiguous. They may be
+            overlapping views of the same memory.
 
     Returns:
-        Pieces that, one after another, hold every window; and where in them each one begins.
+        Pieces whose concatenation contains every window, and the index of each window's first
+        sample in it.
     """
     pieces: list[Tensor] = []
     offsets = [0] * len(windows)
@@ -76,23 +77,24 @@ def deduplicate(windows: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
     return pieces, offsets
 
 
-def _copied(pieces: Sequence[Tensor], device: torch.device) -> Tensor:
+def _copy_page_locked(pieces: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Join pieces in page-locked memory and copy them to a GPU in the copy stream."""
     locked = torch.empty(sum(map(len, pieces)), dtype=pieces[0].dtype, pin_memory=True)
     torch.cat(list(pieces), out=locked)
-    computing = torch.cuda.current_stream(device)
-    copying = _copying_stream(device)
-    with torch.cuda.stream(copying):
+    compute_stream = torch.cuda.current_stream(device)
+    copy_stream = _copy_stream(device)
+    with torch.cuda.stream(copy_stream):
         samples = locked.to(device, non_blocking=True)
-    computing.wait_stream(copying)
-    # Its memory belongs to the stream that copied, which does not know of the one that reads it.
-    samples.record_stream(computing)
+    compute_stream.wait_stream(copy_stream)
+    # The memory belongs to the copy stream; the allocator must know that another stream reads it.
+    samples.record_stream(compute_stream)
     return samples
 
 
-_STREAMS: dict[torch.device, torch.cuda.Stream] = {}
+_COPY_STREAMS: dict[torch.device, torch.cuda.Stream] = {}
 
 
-def _copying_stream(device: torch.device) -> torch.cuda.Stream:
-    if device not in _STREAMS:
-        _STREAMS[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    return _STREAMS[device]
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    if device not in _COPY_STREAMS:
+        _COPY_STREAMS[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return _COPY_STREAMS[device]

@@ -1,9 +1,9 @@
-"""HEAR timestamps: an embedding every 50 ms, from windows around that moment.
+"""The levels of HEAR timestamp embeddings: the windows around each timestamp, every 50 ms.
 
-A module looks at each moment through one or more levels: PaSST on 160 ms, PaSST on a longer window,
-and the raw log-mel of six frames. Level windows are centred on one another, and reflecting a clip's
-ends by half the longest window also reflects them by half of every shorter one; so one padded
-stream serves all levels, and a shorter window is a slice of the longest.
+A timestamp embedding combines one or more levels: PaSST on 160 ms, PaSST on a longer window, and
+the raw log-mel of six frames. The windows of all levels have the same centre. A clip that is
+reflected at both ends by half the longest window is also reflected by half of each shorter one.
+Therefore one padded stream serves all levels, and a shorter window is a slice of the longest.
 """
 
 from collections.abc import Sequence
@@ -15,18 +15,21 @@ from models.errors import ModelError
 TIMESTAMP_HOP = 1600
 """Samples from one timestamp to the next: 50 ms at 32 kHz."""
 TIMESTAMP_WINDOW = 5120
-"""Samples of the first level: 160 ms at 32 kHz."""
+"""Samples per window of the first level: 160 ms at 32 kHz."""
 MEL_FRAMES = 6
+"""Log-mel frames in the `mel` level."""
 TIMESTAMP_KINDS = ("base", "base2level", "base2levelmel")
+"""Kinds of timestamp embeddings, named like the reference's modules."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One look at a moment.
+    """One part of a timestamp embedding, computed from a window around the timestamp.
 
     Attributes:
-        kind: `passt` (logits and features) or `mel` (six log-mel frames, band-major).
-        window: samples at 32 kHz, centred on the moment.
+        kind: Output of the level: `passt` (logits and features) or `mel` (six log-mel frames,
+            band-major).
+        window: Samples per window at 32 kHz, centred on the timestamp.
     """
 
     kind: str
@@ -36,18 +39,19 @@ class Level:
 def timestamp_levels(
     kind: str, spec: ArchSpec, window: int = TIMESTAMP_WINDOW
 ) -> tuple[Level, ...]:
-    """The levels of a HEAR module, in the order of the embedding's columns.
+    """Return the levels of a kind of timestamp embedding, in the order of its columns.
+
+    The window of the second level is 5 times that of the first (800 ms), but 4 times (640 ms) in
+    `base2levelmel` of archs with STFT hop 320. The window of the mel level is six hops. This equals
+    the reference's modules base2level, base2levelmel and hop160base2lvlmel.
 
     Args:
-        kind: `base`, `base2level` or `base2levelmel`.
-        spec: the arch.
-        window: samples of the first level, which the second is a multiple of.
-
-    The second level is 800 ms, and 640 ms in `base2levelmel` of the archs with STFT hop 320; the
-    mel level is six hops long (reference: base2level, base2levelmel, hop160base2lvlmel).
+        kind: One of `TIMESTAMP_KINDS`.
+        spec: The arch.
+        window: Samples per window of the first level.
 
     Raises:
-        ModelError: no such kind.
+        ModelError: The kind is unknown.
     """
     if kind not in TIMESTAMP_KINDS:
         raise ModelError(f"timestamps must be one of {', '.join(TIMESTAMP_KINDS)} (got {kind!r})")
@@ -62,16 +66,16 @@ def timestamp_levels(
 
 
 def longest_window(levels: Sequence[Level]) -> int:
-    """Samples of the longest level, which the others are slices of."""
+    """Return the samples per window of the longest level."""
     return max(level.window for level in levels)
 
 
 def timestamp_size(levels: Sequence[Level], passt_size: int) -> int:
-    """Width of the embedding.
+    """Return the number of values in a timestamp embedding.
 
     Args:
-        levels: of the module.
-        passt_size: width of what PaSST says of a window: n_classes + 768 for logits and features.
+        levels: Levels of the embedding.
+        passt_size: Values that a `passt` level contributes, n_classes + 768.
     """
     widths = {"passt": passt_size, "mel": N_MELS * MEL_FRAMES}
     return sum(widths[level.kind] for level in levels)

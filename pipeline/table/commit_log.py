@@ -1,4 +1,4 @@
-"""The commit records of a table: which shards count, and who may say so.
+"""The commit records of a table: which shards count, and which run may commit them.
 
 A shard counts once its commit record exists. The record is written last, by a put that fails if
 it is there already, so of two writers of one shard a single record stands.
@@ -57,24 +57,24 @@ class CommitLog:
         self._checked_s = now_s
 
     def ids(self) -> set[str]:
-        """Ids of the committed shards: one listing."""
+        """Return the ids of the committed shards; one listing."""
         names = self._store.names(COMMITS_DIR)
         return {shard for name in names if name.endswith(".json") and (shard := shard_of(name))}
 
     def is_committed(self, shard: str) -> bool:
-        """Whether a shard is committed."""
+        """Return whether a shard is committed."""
         return self._store.size(commit_name(shard)) is not None
 
     def records(self, shards: Iterable[str], or_gone: bool = False) -> Iterator[CommitRecord]:
-        """Commit records of shards.
+        """Yield the commit records of shards.
 
         Args:
             shards: Ids of the shards.
-            or_gone: Whether records that are gone are passed over, as a listing may lag and still
-                name them.
+            or_gone: Whether missing records are skipped, because a listing that lags may still name
+                them.
 
         Raises:
-            StoreError: a record is gone or damaged.
+            StoreError: A record is missing or damaged.
         """
         for name, content in self._store.read_many(map(commit_name, shards)):
             if content is None:
@@ -87,13 +87,13 @@ class CommitLog:
                 raise StoreError(f"{self._store.locate(name)}: {error}") from error
 
     def commit(self, record: CommitRecord, seconds: Mapping[str, float]) -> CommitRecord:
-        """Make a shard count; the record that stands, which may be an earlier writer's.
+        """Commit a shard; return the record that stands, which may be an earlier writer's.
 
         The data files must be in place already.
 
         Args:
-            record: of the shard.
-            seconds: that it took, by stage.
+            record: Record of the shard.
+            seconds: Seconds that the shard took, by stage.
 
         Raises:
             LostTableError: Another run has the table now.
@@ -108,23 +108,23 @@ class CommitLog:
         return self.put(replace(record, writer=record.writer | writer))
 
     def put(self, record: CommitRecord) -> CommitRecord:
-        """Create a record that says by whom it is; the one that stands, which may be an earlier.
+        """Create a record as it is; return the record that stands, which may be an earlier one.
 
         Raises:
             LostTableError: Another run has the table now.
         """
         if self.hold:
             record = replace(record, lease=self.hold.number)
-        self.check_hold()  # as late as can be: no store checks and puts in one step
+        self.check_hold()  # as late as possible: no store can check and put in one step
         if self._store.put_if_absent(commit_name(record.shard), _as_bytes(record)):
             return record
         return self._standing(record.shard)
 
     def discard(self, record: CommitRecord) -> None:
-        """Delete the data files of a shard that could not be committed, as the table was lost.
+        """Delete the data files of a shard that could not be committed because the table was lost.
 
-        Where another run has committed the same shard, the files are that run's by name; the rows
-        are the same, and only the record's sizes may have to be corrected.
+        Where another run has committed the same shard, the files belong to that run. Their rows are
+        the same, and only the sizes in its record may have to be corrected.
         """
         if self.is_committed(record.shard):
             self._standing(record.shard)
@@ -133,7 +133,7 @@ class CommitLog:
             self._store.delete(name)
 
     def remove(self, shard: str) -> None:
-        """Take a shard away: first its record, as without it the files are orphans.
+        """Remove a shard: first its record, because without it the files are orphans.
 
         Raises:
             LostTableError: Another run has the table now.
@@ -144,21 +144,21 @@ class CommitLog:
             self._store.delete(data_name(folder, shard))
 
     def superseded(self, committed: Iterable[str]) -> set[str]:
-        """Those of committed shards that others of them have taken the place of.
+        """Return the committed shards that other committed shards have replaced.
 
         Raises:
-            StoreError: a record is damaged.
+            StoreError: A record is damaged.
         """
         ours = set(committed)
         records = self.records(sorted(ours), or_gone=True)
         return {shard for record in records for shard in record.replaces if shard in ours}
 
     def ranks(self, shards: Iterable[str]) -> dict[str, Rank]:
-        """Return for shards the order in which they keep a clip that several of them have.
+        """Return the order in which shards keep a clip that several of them have.
 
-        The shard of the later hold comes first, as the earlier run was the one that had lost the
-        table. Between shards without a hold's number, of older versions, the one that was
-        finished first comes first, as the late one stood still.
+        The shard of the later hold comes first, because the earlier run had lost the table. Records
+        of older versions have no number of a hold. Of those the shard that was finished first comes
+        first, because the writer of the other one stood still.
 
         Raises:
             StoreError: A record is damaged.
@@ -169,10 +169,10 @@ class CommitLog:
         }
 
     def _standing(self, shard: str) -> CommitRecord:
-        """The record of another writer, with the sizes that the files have by now.
+        """Return the record of another writer, with the present sizes of its files.
 
-        This one stood still between looking for that record and writing its own files over the
-        other's: the same rows, but of another device maybe, and so of another size.
+        This writer stood still between looking for that record and writing its own files over the
+        others. The rows are the same, but another device may have made files of other sizes.
         """
         while True:
             record = next(self.records([shard]))

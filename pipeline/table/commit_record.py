@@ -1,4 +1,4 @@
-"""The record of a finished shard, which makes its files count."""
+"""The commit record of a finished shard, which makes its files count."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -13,23 +13,23 @@ from pipeline.table.json_record import from_json
 
 @dataclass(frozen=True)
 class CommitRecord:
-    """What a finished shard consists of; also the receipt that a run counts.
+    """The contents of a finished shard; also the receipt that a run counts.
 
     Attributes:
-        shard: its id.
-        clips: clips that went in, embedded or not.
-        rows: rows per table.
-        errors: clips in `errors`, by class.
-        audio_s: seconds of audio embedded.
-        windows: windows embedded, whether or not the table holds them.
-        files: size in bytes of each data file.
-        replaces: ids of the shards that this one stands for.
-        container: what the clips were read from, where they were not listed one by one.
-        fidelity: how far the model was from fp32, measured by the process that wrote this; None in
-            fp32, and before that process had seen windows; not compared.
-        writer: host, process and its GPUs, seconds by stage, and when it was done; not compared.
-        lease: Number of the hold under which it was written; None in records of older versions,
-            and not compared.
+        shard: Id of the shard.
+        clips: Number of clips that the shard was made of, embedded or not.
+        rows: Number of rows by folder of the table.
+        errors: Number of clips in `errors`, by class.
+        audio_s: Seconds of audio embedded.
+        windows: Number of windows embedded, whether or not the table holds them.
+        files: Size in bytes of each data file.
+        replaces: Ids of the shards that this shard replaces.
+        container: Container that the clips were read from; None where they were listed one by one.
+        fidelity: Distance of the model from fp32, measured by the process that wrote the record.
+            None in fp32, and before that process had seen windows. Not compared.
+        writer: Host, process and its GPUs, seconds by stage, and time of the commit; not compared.
+        lease: Number of the hold under which the record was written. None in records of older
+            versions. Not compared.
     """
 
     shard: str
@@ -47,18 +47,18 @@ class CommitRecord:
 
     @property
     def counts(self) -> Counts:
-        """The record as progress made."""
+        """Counts of the shard."""
         return Counts(self.clips, self.windows, self.audio_s, Counter(self.errors))
 
     @property
     def finished_s(self) -> float | None:
-        """When it was committed, in seconds since 1970; None in records of older versions."""
+        """Time of the commit in seconds since 1970; None in records of older versions."""
         found = self.writer.get("finished_s")
         return float(found) if isinstance(found, int | float) else None
 
     @property
     def stage_s(self) -> dict[str, float]:
-        """Seconds that the shard took, by stage; empty where the record does not say."""
+        """Seconds that the shard took, by stage; empty where the record does not have them."""
         found = self.writer.get("seconds")
         if not isinstance(found, dict):
             return {}
@@ -66,7 +66,7 @@ class CommitRecord:
 
     @property
     def passed_over(self) -> Counter[str]:
-        """Members of tars that are no clips, counted by ending, where the record has them."""
+        """Members of tars that are no clips, counted by ending."""
         found = self.writer.get("passed_over")
         if not isinstance(found, dict):
             return Counter()
@@ -77,7 +77,7 @@ class CommitRecord:
         """Read a record.
 
         Raises:
-            StoreError: it is not one.
+            StoreError: The content is no commit record.
         """
         return from_json(_RECORDS, content, "a commit record")
 

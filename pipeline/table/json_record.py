@@ -1,4 +1,4 @@
-"""Records of a table, read as strictly as they were written."""
+"""Strict reading of the JSON records of a table."""
 
 from typing import TypeVar
 
@@ -13,12 +13,13 @@ def from_json(adapter: TypeAdapter[T], content: bytes, what: str) -> T:
     """Read a record.
 
     Args:
-        adapter: of its type. Made once: to make it takes longer than to read a hundred records.
-        content: JSON.
-        what: it is to be, for the message: `a commit record`.
+        adapter: Adapter of the record's type. Make it once: it takes longer than reading a hundred
+            records.
+        content: JSON text.
+        what: Name of the record for messages, such as `a commit record`.
 
     Raises:
-        StoreError: it is not that.
+        StoreError: The content is not such a record.
     """
     try:
         return adapter.validate_json(content)

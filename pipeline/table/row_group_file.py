@@ -1,8 +1,8 @@
-"""A Parquet file that grows by row groups, and can still lose a clip's rows before it appears.
+"""A Parquet file that grows by row groups, and can drop a clip's rows until it is published.
 
 Rows of a ten-hour clip fill gigabytes before its end shows whether it is sound. They go to disk as
-they come; should the clip fail, the file is written once more without them, row group by row group,
-when it is published. What is published is then the same file as if the clip had never been there.
+they come. If the clip fails, the file is written once more without them, row group by row group,
+before it is published. The published file is the same as if the clip had never been there.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ class RowFile:
     """One file of rows of many clips; it is in the table once it is published.
 
     Args:
-        store: of the table.
-        name: that the file gets.
-        schema: of its rows; `clip_id` is among the columns.
-        group_rows: rows of a row group: the most that is held in memory.
+        store: Store of the table.
+        name: Name of the file in the table.
+        schema: Schema of the rows; `clip_id` is among the columns.
+        group_rows: Number of rows in a row group, which is the largest number held in memory.
     """
 
     def __init__(self, store: TableStore, name: str, schema: pa.Schema, group_rows: int) -> None:
@@ -45,17 +45,17 @@ class RowFile:
             self._flush()
 
     def drop(self, clip_id: str) -> None:
-        """Take back all rows of a clip."""
+        """Drop all rows of a clip."""
         self._pending = [_without(rows, {clip_id}) for rows in self._pending]
         self._n_pending = sum(rows.num_rows for rows in self._pending)
         if clip_id in self._flushed_clips:
             self._dropped.add(clip_id)
 
     def publish(self) -> int:
-        """Put the file in its place; how many rows it has.
+        """Put the file in place and return its number of rows.
 
         Raises:
-            StoreError: the store refused.
+            StoreError: The store refused.
         """
         if self._dropped:
             self._rewrite()
@@ -65,7 +65,7 @@ class RowFile:
         return self._n_flushed
 
     def abandon(self) -> None:
-        """Leave nothing behind."""
+        """Remove what was written."""
         _abandon(self._stack)
 
     def _flush(self) -> None:
@@ -74,7 +74,7 @@ class RowFile:
         try:
             self._writer().write_table(group, self._group_rows)
         except OSError:
-            with self._stack:  # where `replacing` says which place has refused
+            with self._stack:  # leaving `replacing` names the location that refused
                 raise
         self._n_flushed += group.num_rows
         self._flushed_clips.update(group["clip_id"].unique().to_pylist())
@@ -89,7 +89,7 @@ class RowFile:
         return self._file[0]
 
     def _rewrite(self) -> None:
-        """Start the file anew, from what it holds of the clips that were not dropped."""
+        """Write the file again, without the clips that were dropped."""
         assert self._file
         (writer, path), stack, pending = self._file, self._stack, self._pending
         dropped = self._dropped
@@ -98,7 +98,7 @@ class RowFile:
         self._flushed_clips, self._dropped = set(), set()
         try:
             writer.close()
-            # What is buffered before it is read stays for as long as the file is open.
+            # A buffer for the whole file would stay in memory until the file is closed.
             with pq.ParquetFile(path, pre_buffer=False) as flushed:
                 for group in range(flushed.num_row_groups):
                     self.write(_without(flushed.read_row_group(group), dropped))
@@ -122,7 +122,7 @@ def _abandon(stack: contextlib.ExitStack) -> None:
 
 
 def _without(rows: pa.Table, clip_ids: set[str]) -> pa.Table:
-    import pyarrow.compute as pc  # takes a tenth of a second, which `plan` need not spend
+    import pyarrow.compute as pc  # takes a tenth of a second that `plan` must not spend
 
     ours = pc.is_in(rows["clip_id"], value_set=pa.array(sorted(clip_ids), pa.string()))
     return rows.filter(pc.invert(ours))

@@ -1,7 +1,7 @@
-"""Rows to the files of a shard.
+"""The files of rows of one shard.
 
-The rows of `clips` and `errors` are kept until the shard ends. Those of `windows` and `timestamps`
-come in blocks and go to disk row group by row group, as a ten-hour clip has many.
+Rows of `clips` and `errors` are kept in memory until the shard ends. Rows of `windows` and
+`timestamps` come in blocks and go to disk row group by row group, because a ten-hour clip has many.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,23 +20,23 @@ from pipeline.table_layout import data_name
 
 ROW_GROUP_ROWS = 8192
 GROUP_BYTES = 24 << 20
-"""Most bytes of vectors in a row group: 8192 embeddings of 768."""
+"""Largest number of bytes of vectors in a row group: 8192 embeddings of 768 floats."""
 _STREAMED = ("windows", "timestamps")
 
 Values = Sequence[Any] | npt.NDArray[Any]
 
 
 class RowWriter:
-    """Writes one shard's files of rows.
+    """A writer of one shard's files of rows.
 
-    Use as a context manager: the files appear in the table when `finish` is called, and not at
-    all where the block is left without it. Tables that the spec leaves out are ignored.
+    Use it as a context manager. The files appear in the table when `finish` is called. If the block
+    is left without that, they do not appear. Rows for folders that the spec leaves out are ignored.
 
     Args:
-        store: of the table.
-        spec: of the table.
-        shard: id of the shard.
-        group_bytes: most bytes of vectors in a row group.
+        store: Store of the table.
+        spec: Spec of the table.
+        shard: Id of the shard.
+        group_bytes: Largest number of bytes of vectors in a row group.
     """
 
     def __init__(
@@ -62,12 +62,12 @@ class RowWriter:
         self.abandon()
 
     def abandon(self) -> None:
-        """Leave nothing of what has not been put in place."""
+        """Remove all files that have not been put in place."""
         for file in self._streamed.values():
             file.abandon()
 
     def add(self, table: str, row: dict[str, Any]) -> None:
-        """Add a row of `clips` or `errors`; vectors as float32 arrays."""
+        """Add a row of `clips` or `errors`, with vectors as float32 arrays."""
         self._kept[table].append(row)
 
     def add_block(
@@ -76,9 +76,9 @@ class RowWriter:
         """Add rows of `windows` or `timestamps`.
 
         Args:
-            table: which.
-            shared: text columns with one value in all of the rows.
-            columns: the others; vectors as a float32 matrix, or as arrays.
+            table: `windows` or `timestamps`.
+            shared: Text columns that have one value in all rows.
+            columns: The other columns; vectors as a float32 matrix, or as a list of arrays.
         """
         if table not in self._streamed:
             return
@@ -92,15 +92,15 @@ class RowWriter:
         self._streamed[table].write(pa.table(arrays, schema=schema))
 
     def drop(self, clip_id: str) -> None:
-        """Take back the blocks of a clip."""
+        """Drop the rows of a clip in `windows` and `timestamps`."""
         for file in self._streamed.values():
             file.drop(clip_id)
 
     def finish(self) -> dict[str, int]:
-        """Put the files in place; their names and sizes in bytes.
+        """Put the files in place and return their names and sizes in bytes.
 
         Raises:
-            StoreError: the store refused.
+            StoreError: The store refused.
         """
         files = {}
         for table, schema in self._schemas.items():
@@ -111,7 +111,7 @@ class RowWriter:
                 rows = self._kept[table]
                 self.rows[table] = len(rows)
                 if table == "errors" and not rows:
-                    # A file of an earlier, uncommitted try could still be there.
+                    # A file of an earlier, uncommitted attempt could still be there.
                     self._store.delete(name)
                     continue
                 with self._store.replacing(name) as path, parquet_writer(path, schema) as writer:
@@ -124,14 +124,14 @@ class RowWriter:
 
 
 def group_rows(schema: pa.Schema, group_bytes: int) -> int:
-    """Rows of a row group with at most so many bytes of vectors."""
+    """Return the number of rows in a row group with at most `group_bytes` of vectors."""
     kinds = (f.type for f in schema if pa.types.is_fixed_size_list(f.type))
     row_bytes: int = sum(4 * kind.list_size for kind in kinds)
     return max(1, min(ROW_GROUP_ROWS, group_bytes // max(1, row_bytes)))
 
 
 def to_table(rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> pa.Table:
-    """Rows as an Arrow table; vectors go over as one block, not value by value."""
+    """Convert rows to an Arrow table; vectors are copied as one block, not value by value."""
     return pa.table([_column([row[f.name] for row in rows], f.type) for f in schema], schema=schema)
 
 

@@ -1,8 +1,8 @@
-"""The columns of each table, and how they are encoded in Parquet.
+"""The columns of each folder of a table, and their encodings in Parquet.
 
-Float columns are BYTE_STREAM_SPLIT + zstd, which takes 15 % off embeddings where dictionaries add
-to them; strings keep dictionaries where they repeat. Embeddings are fixed-size lists, which every
-reader knows as vectors.
+Vectors are encoded by BYTE_STREAM_SPLIT and zstd, which makes embeddings 15 % smaller; dictionaries
+would make them larger. Strings that repeat have dictionaries. Embeddings are fixed-size lists,
+which every reader knows as vectors.
 """
 
 import json
@@ -15,9 +15,9 @@ from pipeline.errors import UsageError
 from pipeline.table.spec import OUTPUTS, Route, TableSpec
 
 IDENTITY_COLUMNS = ("clip_id", "uri", "member", "source_version")
-"""Columns that say which clip a row is of; in every table."""
+"""Columns that name the clip of a row; every folder has them."""
 VECTOR_OUTPUTS = ("embedding", "logits")
-"""Outputs that are vectors."""
+"""Names of the outputs that are vectors."""
 _LABEL_NAME = "labels.list.element.name"
 _DICTIONARY_COLUMNS = (
     *("member", "arch", "stage", "class", "sample_rate_hz", "channels"),
@@ -33,7 +33,7 @@ _LABEL = pa.struct(
 
 
 def schemas(spec: TableSpec) -> dict[str, pa.Schema]:
-    """Schema of each table of the spec, and of `errors`."""
+    """Return the schema of each folder of the spec, and of `errors`."""
     identity = {name: pa.string() for name in IDENTITY_COLUMNS}
     kinds = {
         "embedding": _vector(spec.embedding_dim),
@@ -96,16 +96,18 @@ def schemas(spec: TableSpec) -> dict[str, pa.Schema]:
 
 
 def own_columns() -> tuple[str, ...]:
-    """What `clips` may have for itself, so that nothing else can go by these names."""
+    """Return the columns that `clips` may have of its own; carried columns need other names."""
     spec = TableSpec((Route("", 0.0, "", "", 0),), 1, 1, 1, 1.0, 1.0, outputs=OUTPUTS, top_k=1)
     return tuple(schemas(spec)["clips"].names)
 
 
 def check_carried_columns(columns: Iterable[str]) -> None:
-    """Refuse to carry columns that have a name of the table's own.
+    """Check that no carried column has the name of a column of the table's own.
+
+    Names are compared without case, because some readers take `URI` for `uri`.
 
     Raises:
-        UsageError: one does; some readers do not tell `URI` from `uri`.
+        UsageError: A column has such a name.
     """
     own = own_columns()
     for name in columns:
@@ -122,7 +124,7 @@ def _vector(width: int) -> pa.DataType:
 
 
 def parquet_writer(path: object, schema: pa.Schema) -> pq.ParquetWriter:
-    """A writer of one file with this schema's encodings."""
+    """Open a writer of one file with the encodings of a schema."""
     vectors = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
     return pq.ParquetWriter(
         path,

@@ -1,8 +1,8 @@
-"""What every row of a table has in common: models, windows, outputs. Written once, in table.json.
+"""The spec of a table: models, windows and outputs that all rows have in common.
 
-A table is made with one set of settings, and its rows carry their arch, whose vectors live in one
-space. A run whose spec differs from the table's is refused, and shard ids are hashed with the spec,
-so rows of two specs can never count as one another.
+The spec is written once, to table.json. A run whose spec differs from the table's is refused. Shard
+ids are hashed with the spec, so rows of two specs can never be taken for one another. Every row
+names its arch; vectors of one arch lie in one space.
 """
 
 import dataclasses
@@ -29,20 +29,21 @@ SCHEMA_VERSION = 3
 TABLES = ("clips", "windows", "timestamps")
 OUTPUTS = ("embedding", "logits", "labels")
 TIMESTAMP_HOP = 1600
-"""Samples from one timestamp to the next: 50 ms."""
+"""Samples at 32 kHz from one timestamp to the next; 50 ms."""
 _SHOWN_DIGEST = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One PaSST of a table, and the clips that go through it.
+    """One model of a table, and the length of the clips that go through it.
 
     Attributes:
-        arch: its name.
-        up_to_s: longest clip, or window, in seconds; those of the routes before are not its own.
+        arch: Name of the arch.
+        up_to_s: Longest clip or window of the route in seconds. Clips that fit an earlier route go
+            through that one.
         weights_origin: `published`, `custom` or `random:SEED`; for people, not compared.
-        weights_digest: sha256 of the weights' tensors.
-        front_end_hop: STFT hop in samples.
+        weights_digest: Sha256 of the weights' tensors.
+        front_end_hop: Hop of the STFT in samples.
     """
 
     arch: str
@@ -57,29 +58,29 @@ class TableSpec:
     """The spec of a table.
 
     Attributes:
-        routes: by length; clips longer than the last one's are cut into windows for it.
-        min_samples: fewest samples that the first route's arch takes.
-        embedding_dim: width of `embedding`.
-        n_classes: width of `logits`.
-        window_s: longest window in seconds, the last route's.
-        hop_s: from window to window in seconds.
+        routes: Routes by length. Clips longer than the last route's are cut into windows for it.
+        min_samples: Smallest number of samples that the first route's arch takes.
+        embedding_dim: Width of `embedding`.
+        n_classes: Width of `logits`.
+        window_s: Longest window in seconds, that of the last route.
+        hop_s: Seconds from the start of a window to the start of the next.
         long_clips: `window` (one route) or `route`.
         padding: `hear` or `none`.
-        pad_short: clips too short for the table are padded with zeros.
-        max_clip_s: longest clip in seconds; longer ones are errors.
-        max_clip_bytes: largest file of a clip; larger ones are errors.
-        short_tolerance: share of a clip that may be missing of what its file promises.
-        tables: which of `TABLES` are written.
-        outputs: which of `OUTPUTS` the rows of `clips` and `windows` hold.
-        top_k: how many `labels` a row has; 0 where it has none.
-        precision: that the models run in: `fp32`, `tf32`, `bf16`, `fp16` or `int8`.
-        columns: what the source says of a clip and its row in `clips` carries, as text.
-        timestamps: `base`, `base2level` or `base2levelmel`; empty where there are none.
-        timestamp_dim: width of a timestamp's embedding.
-        timestamp_window: samples of the longest window around a timestamp.
-        timestamp_hop: samples from one timestamp to the next.
-        sample_rate_hz: rate of the audio that the models see.
-        schema_version: of the files.
+        pad_short: Whether clips too short for the table are padded with zeros.
+        max_clip_s: Longest clip in seconds; longer ones are errors.
+        max_clip_bytes: Largest file of a clip in bytes; larger ones are errors.
+        short_tolerance: Share of the declared length of a clip that may be missing.
+        tables: Names from `TABLES` that are written.
+        outputs: Names from `OUTPUTS` that the rows of `clips` and `windows` hold.
+        top_k: Number of `labels` per row; 0 for no labels.
+        precision: Precision of the models: `fp32`, `tf32`, `bf16`, `fp16` or `int8`.
+        columns: Columns of the source that `clips` carries, as text.
+        timestamps: `base`, `base2level` or `base2levelmel`; empty for no timestamps.
+        timestamp_dim: Width of a timestamp's embedding.
+        timestamp_window: Samples of the longest window around a timestamp.
+        timestamp_hop: Samples from one timestamp to the next.
+        sample_rate_hz: Sample rate of the audio that the models take.
+        schema_version: Version of the files' schema.
     """
 
     routes: tuple[Route, ...]
@@ -108,19 +109,19 @@ class TableSpec:
 
     @property
     def window_rule(self) -> WindowRule:
-        """How clips are cut."""
+        """Rule by which clips are cut."""
         return WindowRule(to_samples(self.window_s), to_samples(self.hop_s), self.padding)
 
     @property
     def timestamp_rule(self) -> WindowRule | None:
-        """How clips are cut for their timestamps, None where the table has none."""
+        """Rule by which clips are cut for their timestamps; None for no timestamps."""
         if "timestamps" not in self.tables:
             return None
         return WindowRule(self.timestamp_window, self.timestamp_hop, whole=False)
 
     @property
     def shortest_clip(self) -> int:
-        """Samples of the shortest clip that can be embedded, or that shorter ones are padded to.
+        """Samples of the shortest clip that can be embedded; shorter clips are padded to it.
 
         A timestamp's window is reflected by half its length, which takes one sample more.
         """
@@ -129,7 +130,7 @@ class TableSpec:
 
     @property
     def decode_rule(self) -> DecodeRule:
-        """What the decode side needs."""
+        """Settings that decoding depends on."""
         return DecodeRule(
             self.window_rule,
             self.shortest_clip,
@@ -139,20 +140,20 @@ class TableSpec:
         )
 
     def n_timestamps(self, n_samples: int) -> int:
-        """Timestamps of a clip of `n_samples`."""
+        """Return the number of timestamps of a clip of `n_samples`."""
         rule = self.timestamp_rule
         return rule.count(max(n_samples, self.shortest_clip)) if rule else 0
 
     def timestamp_ms(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Where timestamps lie in a clip, in milliseconds."""
+        """Return the times of timestamps in a clip, in milliseconds."""
         return np.multiply(index, 1000 * self.timestamp_hop / SAMPLE_RATE_HZ, dtype=np.float64)
 
     def arch_for(self, n_samples: int) -> str:
-        """The arch that a clip of `n_samples`, or each of its windows, goes through."""
+        """Return the name of the arch for a clip of `n_samples`, or for its windows."""
         return self.routes[self.route_index(n_samples)].arch
 
     def route_index(self, n_samples: int) -> int:
-        """Place in `routes` of the one for a clip, or a window, of `n_samples`."""
+        """Return the index in `routes` of the route for a clip or window of `n_samples`."""
         for index, route in enumerate(self.routes):
             if n_samples <= to_samples(route.up_to_s):
                 return index
@@ -160,14 +161,14 @@ class TableSpec:
 
     @property
     def digest(self) -> str:
-        """Hash of all that rows depend on."""
+        """Hash of all settings that rows depend on."""
         fields = self.to_json()
         for route in fields["routes"]:
             del route["weights_origin"]
         return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
     def differences(self, other: "TableSpec") -> list[str]:
-        """`setting: ours, theirs` for each setting in which the specs differ."""
+        """Return `setting: ours, theirs` for each setting in which two specs differ."""
         ours, theirs = self._compared(), other._compared()
         return [
             f"{key}: {_shown(ours[key])}, {_shown(theirs[key])}"
@@ -176,7 +177,7 @@ class TableSpec:
         ]
 
     def _compared(self) -> dict[str, Any]:
-        """Setting by setting: the routes as an arch, weights, ... each, as they are given."""
+        """Return the values by setting; routes as arch, weights and so on, as users give them."""
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         del fields["routes"]
         return {
@@ -188,7 +189,7 @@ class TableSpec:
         } | fields
 
     def to_json(self) -> dict[str, Any]:
-        """As it is written to table.json."""
+        """Return the spec as it is written to table.json."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -196,7 +197,7 @@ class TableSpec:
         """Read what `to_json` wrote.
 
         Raises:
-            UsageError: the table was written by another version of the schema.
+            UsageError: The table was written by another version of the schema.
         """
         version = fields.get("schema_version")
         if version != SCHEMA_VERSION:
@@ -212,7 +213,7 @@ class TableSpec:
 
 
 def _shown(value: object) -> str:
-    """A value as it would be given: lists with commas, digests by their beginning."""
+    """Return a value as users give it: lists with commas, digests by their first letters."""
     if not isinstance(value, tuple):
         return repr(value)
     shown = (str(part)[:_SHOWN_DIGEST] if _is_digest(part) else str(part) for part in value)

@@ -1,16 +1,16 @@
-"""A table: its spec, its commit records, and the names of its files.
+"""A table: its spec, its commit log, and reading back what its shards hold.
 
     TABLE/_passtream/table.json            the spec, created once
-    TABLE/_passtream/commits/<shard>.json  one a finished shard, written last, put-if-absent
-    TABLE/_passtream/run.json              of the last run: when it began, how it ended
-    TABLE/clips/<shard>.parquet            one row a clip
-    TABLE/windows/<shard>.parquet          one row a window, if asked for
-    TABLE/timestamps/<shard>.parquet       one row a timestamp, if asked for
-    TABLE/errors/<shard>.parquet           one row a clip that could not be embedded, if any
+    TABLE/_passtream/commits/<shard>.json  one per finished shard, written last
+    TABLE/_passtream/run.json              the last run: when it began, how it ended
+    TABLE/clips/<shard>.parquet            one row per clip
+    TABLE/windows/<shard>.parquet          one row per window, if asked for
+    TABLE/timestamps/<shard>.parquet       one row per timestamp, if asked for
+    TABLE/errors/<shard>.parquet           one row per clip that could not be embedded, if any
 
-A shard counts once its commit record is there. Its data files have one name each and are replaced
-whole, so a shard that is done twice leaves one set of rows. Files of other names are somebody
-else's: they are reported, and never deleted.
+A shard counts once its commit record exists. Its data files have one name each and are replaced
+whole, so a shard that is embedded twice leaves one set of rows. Files of other names were not
+written by a run: they are reported, and never deleted.
 """
 
 import json
@@ -37,7 +37,7 @@ from pipeline.table_layout import (
 )
 
 CLIP_COLUMNS = ("uri", "source_version", "member")
-"""The columns that a `ClipRef` is made of, in its order."""
+"""Columns that a `ClipRef` is made of, in the order of its fields."""
 _FORMAT = "passtream table"
 
 
@@ -45,10 +45,10 @@ class Table:
     """A table with a known spec.
 
     Args:
-        store: where it lies.
-        spec: what its rows have in common.
-        fidelity: how far its models are from fp32, as the first commit record that knows says;
-            None in fp32, and before there is one.
+        store: Files of the table.
+        spec: Settings that all rows have in common.
+        fidelity: Distance of the models from fp32, by the first commit record that has it; None in
+            fp32, and before there is such a record.
         hold: Hold of the run that writes; None where the caller needs no check.
 
     Attributes:
@@ -69,10 +69,10 @@ class Table:
 
     @classmethod
     def read(cls, store: TableStore) -> "Table | None":
-        """The table that is there, None where there is none.
+        """Read the table of a store; return None where there is none.
 
         Raises:
-            UsageError: something is there, but not a table of this schema.
+            UsageError: The store holds something that is not a table of this schema.
         """
         content = store.read(SPEC_NAME)
         if content is None:
@@ -89,10 +89,10 @@ class Table:
 
     @classmethod
     def existing(cls, store: TableStore) -> "Table":
-        """The table that is there.
+        """Read the table of a store.
 
         Raises:
-            UsageError: there is none.
+            UsageError: The store holds no table.
         """
         table = cls.read(store)
         if table is None:
@@ -101,10 +101,10 @@ class Table:
 
     @classmethod
     def open_or_create(cls, store: TableStore, spec: TableSpec) -> "Table":
-        """The table for a run with this spec, made if there is none.
+        """Open the table for a run with this spec, or create it.
 
         Raises:
-            UsageError: the table has another spec; the differing fields are named.
+            UsageError: The table has another spec; the differing fields are named.
         """
         if store.read(SPEC_NAME) is None:
             check_is_table_or_empty(store)
@@ -125,10 +125,12 @@ class Table:
         return json.dumps(fields, indent=1).encode()
 
     def note_fidelity(self, record: CommitRecord) -> None:
-        """Keep a record's fidelity in table.json, if it is the first; only under the table's lock.
+        """Write the fidelity of the first record that has one to table.json.
+
+        The caller must hold the table's lock.
 
         Raises:
-            StoreError: the store refused.
+            StoreError: The store refused.
         """
         if self.fidelity is None and record.fidelity is not None:
             self.fidelity = record.fidelity
@@ -136,22 +138,22 @@ class Table:
                 path.write_bytes(self._content())
 
     def contents_of(self, shard: str) -> list[ClipRef] | Container:
-        """What a committed shard was planned with.
+        """Return the clips or the container that a committed shard was made of.
 
         Raises:
-            StoreError: its record is gone or damaged.
+            StoreError: Its record is missing or damaged.
         """
         return next(self.commits.records([shard])).container or self.clips_of(shard)
 
     def clips_of(self, shard: str) -> list[ClipRef]:
-        """The clips of a committed shard, from its `clips` and `errors` rows."""
+        """Return the clips of a committed shard, from its `clips` and `errors` rows."""
         clips = []
         for table in ("clips", "errors"):
             name = data_name(table, shard)
             if self.store.size(name) is None:
                 continue
             with self.store.open(name) as file:
-                # Not in Arrow's threads, as in `verify`.
+                # Without Arrow's threads; `maintenance.verify` says why.
                 rows = pq.ParquetFile(file, pre_buffer=False).read(
                     list(CLIP_COLUMNS), use_threads=False
                 )
@@ -160,17 +162,17 @@ class Table:
         return clips
 
     def errors_of(self, shard: str) -> list[dict[str, str]]:
-        """The `errors` rows of a committed shard.
+        """Return the `errors` rows of a committed shard.
 
         Raises:
-            StoreError, OSError: they cannot be read.
+            StoreError, OSError: They cannot be read.
         """
         with self.store.open(data_name("errors", shard)) as file:
             rows = pq.ParquetFile(file, pre_buffer=False).read(use_threads=False)
         return cast("list[dict[str, str]]", rows.to_pylist())
 
     def files(self) -> dict[str, dict[str, int]]:
-        """Return names and sizes in bytes of the data files, by folder: one listing each."""
+        """Return the names and sizes in bytes of the data files, by folder; one listing each."""
         return {folder: self.store.names(folder) for folder in DATA_DIRS}
 
     def orphans(
@@ -178,12 +180,11 @@ class Table:
     ) -> list[str]:
         """Return data files of shards that are not committed.
 
-        No file is one because a listing lacks its record, as a listing may lag: each such record is
-        asked for by its name.
+        A listing may lag, so each record that it lacks is also asked for by its name.
 
         Args:
             committed: Ids of the shards that are known to be committed.
-            files: Names by folder, where they have been listed already.
+            files: Names by folder; None to list them.
         """
         listed = self.files() if files is None else files
         found = [
@@ -196,7 +197,7 @@ class Table:
         return [name for name, shard in found if shard not in standing]
 
     def strangers(self) -> list[str]:
-        """Return files in the folders of data and records whose names no run gives."""
+        """Return the files in the table's folders that have names which no run gives."""
         suffixes = dict.fromkeys(DATA_DIRS, ".parquet") | {COMMITS_DIR: ".json"}
         return [
             f"{folder}/{name}"
@@ -207,15 +208,15 @@ class Table:
 
 
 def check_is_table_or_empty(store: TableStore) -> None:
-    """Refuse a place that is neither a table nor free for one.
+    """Check that a store holds a table, or nothing.
 
     Raises:
-        UsageError: a file, or a folder with other files, is in the way.
+        UsageError: A file, or a folder with other files, is in the way.
     """
     if store.read(SPEC_NAME) is not None:
         return
     strangers = store.entries()
-    # A run killed between making the folders and the spec leaves these.
+    # A run that was killed between creating the folders and the spec leaves these.
     if set(strangers) - {META_DIR, *DATA_DIRS}:
         raise UsageError(
             f"table {store.location}: holds other files ({', '.join(strangers[:3])}, ...) and is "

@@ -1,8 +1,8 @@
-"""Where a table lies: what every kind of store gives to it, in the same words.
+"""The protocol of a store, which holds the files of one table.
 
-A file of a table appears whole or not at all, and one that decides something (the spec, a commit)
-has one writer who created it. Each store keeps these two promises in its own way; one contract
-suite (`tests/contracts/test_table_stores.py`) holds all of them to it.
+A file of a table appears whole or not at all. A file that decides something (the spec, a commit) is
+created by one writer and never overwritten by another. Each store keeps these two promises in its
+own way; `tests/contracts/test_table_stores.py` tests all stores for them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pipeline.table.store.hold import Hold
 from pipeline.table.store.process_id import Process
 
 if TYPE_CHECKING:
-    import pyarrow as pa  # takes long to import, and a name of a file needs none of it
+    import pyarrow as pa  # takes long to import, and file names do not need it
 
 
 def ignore(*_: object) -> None:
-    """Take no notice."""
+    """Ignore all arguments."""
 
 
 class TableStore(Protocol):
@@ -28,73 +28,73 @@ class TableStore(Protocol):
 
     @property
     def location(self) -> str:
-        """The table's absolute path or URI: opens the same table in any process."""
+        """Absolute path or URI of the table; it opens the same table in any process."""
 
     @property
     def has_conditional_put(self) -> bool:
-        """Whether `put_if_absent` has one winner however many try at once."""
+        """Whether `put_if_absent` has exactly one winner among concurrent writers."""
 
     def notes(self) -> list[str]:
-        """What whoever writes here has to know, a line each."""
+        """Return notes on the store that a writer has to know, one line each."""
 
     def locate(self, name: str) -> str:
-        """Where a file is, for messages."""
+        """Return the path or URI of a file, for messages."""
 
     def entries(self) -> list[str]:
-        """Names of what lies directly in the place; empty where there is nothing.
+        """Return the names of the entries at the table's location; empty where there are none.
 
         Raises:
-            UsageError: the place is a file, or there is no such bucket.
+            UsageError: The location is a file, or the bucket does not exist.
         """
 
     def create(self, folders: tuple[str, ...]) -> None:
-        """Make the table's folders; a table that is there stays as it is.
+        """Create the table's folders; an existing table stays as it is.
 
         Raises:
-            UsageError: the place cannot be written to.
+            UsageError: The location cannot be written to.
         """
 
     def names(self, folder: str) -> dict[str, int]:
-        """Files of a folder and their sizes in bytes; empty where there is no such folder."""
+        """Return the files of a folder with their sizes in bytes; empty for a missing folder."""
 
     def size(self, name: str) -> int | None:
-        """Size of a file in bytes, None where it is not there."""
+        """Return the size of a file in bytes; None for a missing file."""
 
     def read(self, name: str) -> bytes | None:
-        """Content of a small file, None where it is not there."""
+        """Return the content of a small file; None for a missing file."""
 
     def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
-        """Names with their contents, in order, as `read` gives them."""
+        """Yield names with their contents, in order; see `read`."""
 
     def open(self, name: str) -> pa.NativeFile:
-        """A file for reading, seekable and a context manager; OSError where it is not there."""
+        """Open a file for reading, seekable; raise OSError for a missing file."""
 
     def replacing(self, name: str) -> AbstractContextManager[Path]:
-        """A local path to write to; at the end of the block it becomes `name`, whole and durable.
+        """Open a local path for writing; at the end of the block it replaces `name`, whole.
 
-        Where the block is left with an error, `name` is as it was.
+        The file is durable then. If the block is left with an error, `name` is as it was.
 
         Raises:
-            StoreError: the store refused, or was out of order for too long.
+            StoreError: The store refused, or was unavailable for too long.
         """
 
     def put_if_absent(self, name: str, content: bytes) -> bool:
-        """Create a file; False, and no change, where one with another content is there.
+        """Create a file; return False, without a change, if it exists with other content.
 
-        Contents of different writers have to differ: that is how a writer whose reply was lost
-        knows its own.
+        Contents of different writers must differ, so that a writer whose reply was lost recognises
+        its own file.
         """
 
     def delete(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Delete a file, if it exists."""
 
     def lock(
         self, say: Callable[[str], None] = ignore, on_lost: Callable[[], None] = ignore
     ) -> AbstractContextManager[Hold]:
-        """Hold the table for writing; also clears what a killed run left half-written.
+        """Hold the table for writing; also delete the half-written files of a killed run.
 
         Args:
-            say: Called with what is waited for.
+            say: Called with a message while the call waits for another run.
             on_lost: Called from another thread if another run takes the table meanwhile.
 
         Returns:
@@ -116,7 +116,7 @@ class TableStore(Protocol):
         """
 
     def writer(self) -> Process | None:
-        """Who holds the table for writing, as far as can be told from here; takes nothing.
+        """Return the process that holds the table for writing, as far as this store shows it.
 
-        None where nobody does, or where this store cannot say.
+        None where no process holds it, or the store cannot show it.
         """

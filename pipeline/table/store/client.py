@@ -1,4 +1,4 @@
-"""One filesystem of fsspec, asked again while it is out of order, and its errors in our words."""
+"""A filesystem of fsspec with retries, and with errors that name the table."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,15 +12,15 @@ T = TypeVar("T")
 
 
 class RemoteClient:
-    """What a table asks of the filesystem that it lies on.
+    """The filesystem that a table lies on.
 
     Args:
-        uri: of the table.
-        storage: how it is reached.
+        uri: URI of the table.
+        storage: Access to the store.
 
     Attributes:
-        filesystem: of fsspec.
-        protocol: of the URI.
+        filesystem: The filesystem of fsspec.
+        protocol: Protocol of the URI.
     """
 
     def __init__(self, uri: str, storage: Storage) -> None:
@@ -31,16 +31,16 @@ class RemoteClient:
         self._guard = filesystem_lock(self.protocol)
 
     def do(self, what: str, call: Callable[[], T]) -> T:
-        """Do something, again and again while the store is out of order.
+        """Run an operation, and retry it while the store is unavailable.
 
         Args:
-            what: cannot be done to which URI; for the message.
-            call: does it; must be safe to repeat.
+            what: Sentence for messages: what cannot be done to which URI.
+            call: Does the operation; must be safe to repeat.
 
         Raises:
-            FileNotFoundError, FileExistsError: as the store says.
-            UsageError: there is no such bucket.
-            StoreError: it did not work.
+            FileNotFoundError, FileExistsError: The store reports it.
+            UsageError: The bucket does not exist.
+            StoreError: The operation failed.
         """
         try:
             with self._guard:
@@ -58,7 +58,7 @@ class RemoteClient:
             ) from error
 
     def listed(self, path: str) -> list[dict[str, Any]]:
-        """What lies in a folder; empty where there is none."""
+        """List the entries of a folder; empty for a missing folder."""
         try:
             listed: list[dict[str, Any]] = self.do(
                 f"{path} cannot be listed", lambda: self._fresh().ls(path, detail=True)
@@ -68,7 +68,7 @@ class RemoteClient:
         return listed
 
     def size(self, path: str) -> int | None:
-        """Size of a file in bytes, None where there is none."""
+        """Return the size of a file in bytes; None for a missing file."""
         try:
             found = self.do(f"{path} cannot be found", lambda: self._fresh().info(path))
         except FileNotFoundError:
@@ -76,12 +76,12 @@ class RemoteClient:
         return int(found["size"]) if found["type"] == "file" else None
 
     def fetch(self, path: str, start: int, end: int) -> bytes:
-        """Bytes of a file from one offset to another, exactly."""
+        """Return the bytes of a file from one offset to another, exactly."""
         return self.do(
             f"{path} cannot be read", lambda: read_range(self.filesystem, path, start, end)
         )
 
     def _fresh(self) -> Any:
-        # Some filesystems remember listings; others write to the table as well.
+        # Some filesystems cache listings, and other processes write to the table as well.
         self.filesystem.invalidate_cache()
         return self.filesystem

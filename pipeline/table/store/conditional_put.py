@@ -1,8 +1,8 @@
-"""Creating a file that nobody else has created: how each remote store says that it is there.
+"""Conditional puts: creating a file only if it does not exist, on each kind of remote store.
 
-fsspec's own exclusive mode checks and then writes, which lets two writers through; only the stores
-below pass the condition on. Whether a server honours it is another matter: `refuses_to_overwrite`
-asks it.
+For most stores fsspec's exclusive mode checks and then writes, which lets two writers through. Only
+the protocols below pass the condition on to the server. A server may still ignore it, so
+`refuses_to_overwrite` tests it.
 """
 
 import errno
@@ -10,22 +10,22 @@ from collections.abc import Callable
 from typing import Any
 
 CONDITIONAL = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"}
-"""Protocols whose filesystem creates exclusively in one request (memory: under a lock of ours)."""
+"""Protocols whose filesystem creates exclusively in one request (memory: under our own lock)."""
 _CONDITION_FAILED = 412
 _NOT_IMPLEMENTED = 501
 
 
 class NoConditionError(Exception):
-    """The store knows no conditional put."""
+    """The store has no conditional put."""
 
 
 def create(filesystem: Any, path: str, content: bytes) -> None:
     """Create a file, whole, in one conditional request.
 
     Raises:
-        FileExistsError: it is there.
-        NoConditionError: the store says that it does not know the condition.
-        Exception: whatever else the store says.
+        FileExistsError: The file exists.
+        NoConditionError: The store reports that it does not know the condition.
+        Exception: Any other error of the store.
     """
     try:
         filesystem.pipe_file(path, content, mode="create")
@@ -44,10 +44,10 @@ def create(filesystem: Any, path: str, content: bytes) -> None:
 
 
 def refuses_to_overwrite(create: Callable[[], None]) -> bool:
-    """Whether a store that takes the condition also keeps to it.
+    """Return whether a store that accepts the condition also honours it.
 
     Args:
-        create: creates one certain file; it may be there already, and it stays.
+        create: Creates one certain file; it may exist already, and it stays.
     """
     try:
         for _ in range(2):
@@ -60,7 +60,7 @@ def refuses_to_overwrite(create: Callable[[], None]) -> bool:
 
 
 def _status(error: BaseException | None) -> int | None:
-    """The HTTP status behind an error: botocore keeps it in a response, the others as a number."""
+    """Return the HTTP status of an error: botocore has it in a response, others as a number."""
     while error is not None:
         response = getattr(error, "response", None)
         if isinstance(response, dict):

@@ -1,17 +1,16 @@
-"""One writer at a time where no lock dies with its process: a lease that its holder renews.
+"""A lease on a table in a store without locks: a small file that its holder renews.
 
-Leases are numbered files, and the one with the greatest number counts. Beside it its holder writes
-a sign of life every quarter of a lease's time, and at last into it that it has ended. A newcomer
-watches both files for that whole time by its own clock: if one changes, the holder lives and the
-newcomer is refused; if none does, the newcomer creates the next number, which of many newcomers
-only one can do, and deletes the lease before. No two clocks are compared. Nobody writes into
-another's lease or deletes one that counts, so a newcomer however slow takes nothing from a holder
-it has not seen. A lease that was given back, or whose holder is known to be dead (its process was
-on this machine), is not watched.
+Leases are numbered files; the highest number is in force. Its holder writes a sign of life beside
+it every quarter of the lease's duration, and marks the lease as released at the end. A new run
+watches both files for the whole duration, by its own clock. If one changes, the holder lives and
+the new run is refused. If not, the new run creates the next number, which a conditional put lets
+only one run do, and deletes the lease before. No two clocks are compared. A run never writes to or
+deletes a lease in force of another run, so a slow new run cannot take a lease that it has not seen.
+A lease that was released, or whose holder is known to be dead (same machine, process gone), is not
+watched.
 
-A holder may stand still for longer than a lease and then go on. So every commit asks `taken_by`,
-which looks for the lease itself. A sign of life that was on its way meanwhile does not bring the
-lease back.
+A holder may stand still for longer than a lease and then go on. So every commit calls `taken_by`,
+which reads the lease itself. A sign of life that arrives late does not bring the lease back.
 """
 
 import contextlib
@@ -165,7 +164,7 @@ class Lease:
         if self._lost_to:
             return
         if not number:
-            # Nobody has it: a person took this run for dead, and deleted its lease.
+            # No run has it: a person took this run for dead and deleted its lease.
             self._store.put_if_absent(_name(self._hold.number), self._content())
         self._write(_sign_name(self._hold.number), self._content())
 

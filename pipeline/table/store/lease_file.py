@@ -101,11 +101,11 @@ def _other(content: bytes, hold: Hold) -> str | None:
     holder = Holder.from_bytes(content)
     if holder.token != hold.token:
         return str(holder)
-    return None if holder.expires_s else "nobody: the run itself has given it back"
+    return None if holder.expires_s else "no run: this run itself has released it"
 
 
 def live_holder(store: TableStore) -> Holder | None:
-    """Return who holds a table, as far as one look at its leases shows; None where nobody does.
+    """Return the holder of a table by its leases; None where no run holds it.
 
     A lease whose holder's clock differs from this one's by up to `SKEW_S` is still reported;
     `Holder.is_overdue` says whether the clocks agree that the holder lives.
@@ -121,23 +121,23 @@ def live_holder(store: TableStore) -> Holder | None:
 
 
 def _latest(store: TableStore) -> tuple[int, tuple[bytes, bytes]]:
-    """Number and contents of the lease that counts; 0 where there is none.
+    """Return the number and contents of the lease in force; 0 where there is none.
 
-    No content where the lease was deleted since it was listed, by a newcomer that has created the
-    next.
+    The contents are empty if a newcomer has deleted the lease since the listing, after creating the
+    next one.
     """
     number = max(_numbers(store), default=0)
     return number, _read(store, number) if number else (b"", b"")
 
 
 def _read(store: TableStore, number: int) -> tuple[bytes, bytes]:
-    """A lease, and the last sign of life beside it."""
+    """Return the content of a lease, and of the last sign of life beside it."""
     lease = store.read(_name(number)) or b""
     return lease, (store.read(_sign_name(number)) or b"") if lease else b""
 
 
 def _holder(found: tuple[bytes, bytes]) -> Holder | None:
-    """Who holds a lease, with the time of the last sign of life; None where there is no lease."""
+    """Return the holder of a lease, with the time of its last renewal; None without a lease."""
     lease, sign = found
     if not lease:
         return None
@@ -153,7 +153,7 @@ def _numbers(store: TableStore) -> list[int]:
 
 
 def _files(store: TableStore) -> dict[str, int]:
-    """Leases and signs of life, with their numbers."""
+    """Return the files of leases and signs of life, with their numbers."""
     stems = {name: name.partition(".")[0] for name in store.names(LEASES_DIR)}
     numbers = {name: int(stem) for name, stem in stems.items() if stem.isdecimal()}
     return {n: number for n, number in numbers.items() if n in (_base(number), _sign(number))}

@@ -1,11 +1,11 @@
 """A table in a local folder, written so that a kill at any moment leaves whole files.
 
-Data files are written beside their place and renamed into it once they are on the disk; records
-that decide something (the spec, the commits) are created exclusively. One run at a time writes to
-a table: it holds a lock that the system drops when the process dies, however it dies.
+Data files are written to a temporary file and renamed once they are on the disk. Records that
+decide something (the spec, the commits) are created exclusively. One run at a time writes to a
+table: it holds a lock that the operating system releases when the process dies.
 
-A table may come from a stranger, so no link among its own entries is followed: neither a folder nor
-a file that is read, written or deleted may lie elsewhere. The table's folder itself may be a link.
+A table may come from a stranger, so links among its own entries are never followed, neither of
+folders nor of files. The table's folder itself may be a link.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ from pipeline.table_layout import TEMP_DIR, is_temp_name
 
 
 class LocalStore:
-    """Files of one table below a folder; names are relative, with `/`.
+    """The files of one table below a folder; names are relative, with `/`.
 
     Args:
-        root: the folder; made by `create`.
+        root: The folder; `create` makes it.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -37,16 +37,16 @@ class LocalStore:
 
     @property
     def location(self) -> str:
-        """The folder's absolute path."""
+        """Absolute path of the folder."""
         return str(self.root)
 
     @property
     def has_conditional_put(self) -> bool:
-        """True: a hard link is refused where there is a file."""
+        """True, because a hard link is refused where a file exists."""
         return True
 
     def notes(self) -> list[str]:
-        """None."""
+        """Return no notes."""
         return []
 
     def path(self, name: str) -> Path:
@@ -71,14 +71,14 @@ class LocalStore:
         )
 
     def locate(self, name: str) -> str:
-        """Local path of a file of the table, for messages."""
+        """Return the local path of a file of the table, for messages."""
         return str(self.root / name)
 
     def create(self, folders: tuple[str, ...]) -> None:
-        """Make the table's folders; a table that is there stays as it is.
+        """Create the table's folders; an existing table stays as it is.
 
         Raises:
-            UsageError: the place cannot be written to, or a file is in the way.
+            UsageError: The location cannot be written to, or a file is in the way.
         """
         try:
             for folder in (*folders, TEMP_DIR):
@@ -87,10 +87,10 @@ class LocalStore:
             raise UsageError(f"table {self.root}: cannot be made: {error.strerror}") from error
 
     def entries(self) -> list[str]:
-        """Names of what lies in the folder; empty where there is none.
+        """Return the names of the folder's entries; empty for a missing folder.
 
         Raises:
-            UsageError: it is a file, or cannot be listed.
+            UsageError: The location is a file, or cannot be listed.
         """
         try:
             return sorted(os.listdir(self.root))
@@ -106,7 +106,7 @@ class LocalStore:
             raise UsageError(f"table {self.root}: cannot be listed: {error.strerror}") from error
 
     def names(self, folder: str) -> dict[str, int]:
-        """Files of a folder and their sizes in bytes; empty where there is no such folder."""
+        """Return the files of a folder with their sizes in bytes; empty for a missing folder."""
         found: dict[str, int] = {}
         try:
             with os.scandir(self.path(f"{folder}/file").parent) as entries:
@@ -123,7 +123,7 @@ class LocalStore:
         return found
 
     def size(self, name: str) -> int | None:
-        """Size of a file in bytes, None where it is not there."""
+        """Return the size of a file in bytes; None for a missing file."""
         try:
             status = self.path(name).lstat()
         except (FileNotFoundError, NotADirectoryError):
@@ -131,21 +131,21 @@ class LocalStore:
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def open(self, name: str) -> pa.NativeFile:
-        """A file for reading; OSError where it cannot be."""
+        """Open a file for reading; raise OSError where that fails."""
         path = self.path(name)
         if path.is_symlink():
             raise UsageError(self._refusal(str(path)))
         return pa.OSFile(str(path))
 
     def read(self, name: str) -> bytes | None:
-        """Content of a file, None where it is not there.
+        """Return the content of a file; None for a missing file.
 
         Raises:
-            UsageError: It is a link, or not a file.
+            UsageError: The name is a link, or not a file.
         """
         path = self.path(name)
         try:
-            # Without waiting for a writer, as a named pipe would have it.
+            # O_NONBLOCK, because opening a named pipe would wait for a writer.
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -159,15 +159,15 @@ class LocalStore:
             return file.read()
 
     def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
-        """Names with their contents, in order."""
+        """Yield names with their contents, in order."""
         return ((name, self.read(name)) for name in names)
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """A path to write to; at the end of the block it becomes `name`, whole and durable.
+        """Open a path for writing; at the end of the block it replaces `name`, whole and durable.
 
         Raises:
-            StoreError: the disk refused (full, say); `name` is as it was.
+            StoreError: The disk refused, for example because it is full; `name` is as it was.
         """
         temp = self._temp(name)
         try:
@@ -181,7 +181,7 @@ class LocalStore:
             temp.unlink(missing_ok=True)
 
     def put_if_absent(self, name: str, content: bytes) -> bool:
-        """Create a file with this content; False, and no change, where it is already there."""
+        """Create a file; return False, without a change, if it exists."""
         temp = self._temp(name)
         try:
             temp.write_bytes(content)
@@ -198,7 +198,7 @@ class LocalStore:
         return True
 
     def delete(self, name: str) -> None:
-        """Remove a file, if it is there; of a link the link, and not what it leads to."""
+        """Delete a file, if it exists; of a link only the link itself."""
         self.path(name).unlink(missing_ok=True)
 
     def _temp(self, name: str) -> Path:
@@ -215,11 +215,11 @@ class LocalStore:
     def lock(
         self, say: Callable[[str], None] = ignore, on_lost: Callable[[], None] = ignore
     ) -> Iterator[Hold]:
-        """Hold the table for writing; also clears what a killed run left half-written.
+        """Hold the table for writing; also delete the half-written files of a killed run.
 
         Args:
-            say: Not called: nothing is waited for.
-            on_lost: Not called: the lock lasts as long as the process.
+            say: Not called, because this store never waits.
+            on_lost: Not called, because the lock lasts as long as the process.
 
         Raises:
             UsageError: Another run holds it; the message says which.
@@ -231,16 +231,16 @@ class LocalStore:
             yield hold
 
     def taken_by(self, hold: Hold) -> str | None:
-        """Return who has the table in place of a hold; the lock's file tells."""
+        """Return who has the table in place of a hold, by the lock's file."""
         return Lock(str(self.root), self.path(LOCK_NAME)).taken_by(hold)
 
     def writer(self) -> Process | None:
-        """Who holds the table for writing; None where nobody does, or nobody may look."""
+        """Return the process that holds the table; None without one, or without permission."""
         return Lock(str(self.root), self.path(LOCK_NAME)).holder()
 
 
 def _umask() -> int:
-    # Linux tells the mask of a process without setting it, which is not safe among threads.
+    # os.umask would have to set the mask to read it, which is not safe among threads.
     with contextlib.suppress(OSError), open("/proc/self/status") as status:
         for line in status:
             if line.startswith("Umask:"):

@@ -1,8 +1,8 @@
-"""The lock of a local table: a file that the system unlocks when its holder dies, however it dies.
+"""The lock of a local table: a file that the operating system unlocks when its holder dies.
 
-What the file says is for people, and for processes that check a hold: the host and process of the
-holder, and number and token of its hold. A run whose lock was lost all the same (the file deleted
-or replaced, or a network folder whose locks were dropped) finds another token there.
+The file's content is for people, and for processes that check a hold: host and process of the
+holder, and the number and token of its hold. A run can still lose its lock, if the file is deleted
+or replaced, or a network folder drops its locks. It then finds another token in the file.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from pipeline.table_layout import META_DIR
 
 LOCK_NAME = f"{META_DIR}/lock"
 LOOKING_S = 0.1
-"""How long a process that only looks at the lock may keep it, and much longer than that takes."""
+"""Seconds for which a process that only reads the lock may keep it; reading takes far less."""
 _BEGIN = b'{"host"'
 _MOST_BYTES = 4096
 
@@ -62,10 +62,10 @@ class Lock:
             if before.strip() and not before.startswith(_BEGIN):
                 raise UsageError(
                     f"{self.path}: holds something else than a lock, which is not overwritten; "
-                    "if nobody needs it, delete it"
+                    "if it is not needed, delete it"
                 )
-            # By the clock, too, so that it grows where somebody has deleted the file; in
-            # milliseconds, as the next run may begin within the same second.
+            # From the clock as well, so that the number grows even if the file was deleted. In
+            # milliseconds, because the next run may begin within the same second.
             number = max(_number(_parsed(before)) + 1, time.time_ns() // 1_000_000)
             hold = Hold(number, uuid.uuid4().hex)
             try:
@@ -93,13 +93,13 @@ class Lock:
         return str(_process(content))
 
     def holder(self) -> Process | None:
-        """Return who has the lock; None where nobody has, or nobody may look."""
+        """Return the process that has the lock; None without one, or without permission."""
         try:
             handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return None
         try:
-            # Shared, so that many may look at once; for `held`, which asks again, a moment.
+            # Shared, so that several processes may read at once; `held` tries again meanwhile.
             fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             # The file is empty for a moment when the lock has just been taken.
@@ -125,7 +125,7 @@ class Lock:
         return handle
 
     def _is_locked(self, handle: int) -> bool:
-        """Whether this process has the file's lock now; False where another keeps it."""
+        """Try to lock the file; return False if another process keeps the lock."""
         deadline = time.monotonic() + LOOKING_S
         while True:
             with contextlib.suppress(BlockingIOError):
@@ -136,7 +136,7 @@ class Lock:
             time.sleep(LOOKING_S / 10)
 
     def _content(self) -> dict[str, Any] | None:
-        """What the file says; None where there is none."""
+        """Return the content of the file; None for a missing file."""
         try:
             handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""A table's location to its store."""
+"""Opening the store of a table by its location."""
 
 from pipeline.io.file_uris import local_path
 from pipeline.io.schemes import check_uri
@@ -9,14 +9,14 @@ from pipeline.table.store.remote import RemoteStore
 
 
 def open_store(location: str, storage: Storage = DEFAULT_STORAGE) -> TableStore:
-    """The store of a table; nothing is made or asked yet.
+    """Open the store of a table; nothing is created or requested yet.
 
     Args:
-        location: a local path, or a URI.
-        storage: how remote locations are reached.
+        location: Local path or URI of the table.
+        storage: Access to remote locations.
 
     Raises:
-        UsageError: no such kind of store.
+        UsageError: The URI has an unknown protocol.
     """
     check_uri(location)
     if not is_remote(location):

@@ -1,4 +1,4 @@
-"""A process as others know it: by its host and number, and whether it is known to have ended."""
+"""The identity of a process for other processes, and whether it is known to have ended."""
 
 import os
 import socket
@@ -10,9 +10,9 @@ class Process:
     """One process on one machine.
 
     Attributes:
-        host: name of the machine.
-        pid: its number there.
-        place: what tells this process number from others': the machine's boot and the namespace.
+        host: Name of the machine.
+        pid: Process id on that machine.
+        place: Boot id of the machine and the pid namespace, in which `pid` is unique.
     """
 
     host: str
@@ -21,12 +21,12 @@ class Process:
 
     @classmethod
     def this(cls) -> "Process":
-        """The process that asks."""
+        """Return the identity of this process."""
         return Process(socket.gethostname(), os.getpid(), place())
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to have ended; False where nobody can tell from here."""
+        """Whether the process is known to have ended; False where this machine cannot tell."""
         if not self.place or self.place != place():
             return False
         try:
@@ -42,7 +42,7 @@ class Process:
 
 
 def place() -> str:
-    """Where this process's number means something; empty where the system does not say."""
+    """Return the boot id and pid namespace of this process; empty where they are unknown."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as boot:
             return f"{boot.read().strip()} {os.readlink('/proc/self/ns/pid')}"

@@ -1,7 +1,7 @@
-"""A table on an object store, or on whatever else fsspec reaches.
+"""A table in an object store, or in another store that fsspec reaches.
 
-Files are written to a local temporary file first and uploaded whole. Every request is repeated
-while the store is out of order. A lease keeps a second run away, as such stores know no locks.
+Files are written to a local temporary file first and uploaded whole. Every request is retried while
+the store is unavailable. A lease keeps a second run away, because such stores have no locks.
 """
 
 import contextlib
@@ -36,15 +36,15 @@ _PROBE = b"passtream writes this once, and asks again to see that the store refu
 
 
 class RemoteStore:
-    """Files of one table below a URI.
+    """The files of one table below a URI.
 
     Args:
-        uri: the folder, or the key prefix.
-        storage: how it is reached.
-        lease_s: how long a run that was killed keeps others away.
+        uri: URI of the folder, or of the key prefix.
+        storage: Access to the store.
+        lease_s: Seconds for which a run that was killed keeps others away.
 
     Raises:
-        UsageError: no such kind of store, or a password in the URI.
+        UsageError: The URI has an unknown protocol, or a password.
     """
 
     def __init__(self, uri: str, storage: Storage, lease_s: float = LEASE_S) -> None:
@@ -52,24 +52,24 @@ class RemoteStore:
         self._uri = uri.rstrip("/")
         self._client = RemoteClient(self._uri, storage)
         self._lease_s = lease_s
-        # Such a store shows no file before it is whole, and has no folders to make.
+        # An object store shows no file before it is whole, and has no folders to create.
         self._is_object_store = self._client.protocol in conditional_put.CONDITIONAL
 
     @property
     def location(self) -> str:
-        """The table's URI."""
+        """URI of the table."""
         return self._uri
 
     @cached_property
     def has_conditional_put(self) -> bool:
-        """Whether the store refuses to overwrite; asked once, by creating a file that stays."""
+        """Whether the store refuses to overwrite; tested once, by creating a file that stays."""
         return self._is_object_store and self._client.do(
             f"{self.locate(PROBE_NAME)} cannot be created",
             lambda: conditional_put.refuses_to_overwrite(lambda: self._create(PROBE_NAME, _PROBE)),
         )
 
     def notes(self) -> list[str]:
-        """That there is no conditional put, where there is none."""
+        """Return a note if the store has no conditional put."""
         if self.has_conditional_put:
             return []
         return [
@@ -78,14 +78,14 @@ class RemoteStore:
         ]
 
     def locate(self, name: str) -> str:
-        """URI of a file of the table."""
+        """Return the URI of a file of the table."""
         return f"{self._uri}/{name}"
 
     def entries(self) -> list[str]:
-        """Names of what lies directly below the URI; empty where there is nothing.
+        """Return the names directly below the URI; empty where there are none.
 
         Raises:
-            UsageError: it is a file, or there is no such bucket.
+            UsageError: The URI is a file, or the bucket does not exist.
         """
         found = self._client.listed(self._uri)
         root = self._client.filesystem._strip_protocol(self._uri)
@@ -94,10 +94,10 @@ class RemoteStore:
         return sorted(name for entry in found if (name := _base(entry)))
 
     def create(self, folders: tuple[str, ...]) -> None:
-        """See that the table can be written to, and make its folders where there are any.
+        """Check that the table can be written to, and create folders in stores that have them.
 
         Raises:
-            UsageError: it cannot be.
+            UsageError: The table cannot be written to.
         """
         try:
             if not self._is_object_store:
@@ -108,7 +108,7 @@ class RemoteStore:
             raise UsageError(f"table {self._uri}: cannot be made: {error}") from error
 
     def names(self, folder: str) -> dict[str, int]:
-        """Files of a folder and their sizes in bytes; empty where there is no such folder."""
+        """Return the files of a folder with their sizes in bytes; empty for a missing folder."""
         return {
             name: entry["size"]
             for entry in self._client.listed(self.locate(folder))
@@ -116,13 +116,13 @@ class RemoteStore:
         }
 
     def size(self, name: str) -> int | None:
-        """Size of a file in bytes, None where it is not there."""
+        """Return the size of a file in bytes; None for a missing file."""
         return self._client.size(self.locate(name))
 
     def read(self, name: str) -> bytes | None:
-        """Content of a small file, None where it is not there."""
+        """Return the content of a small file; None for a missing file."""
         path = self.locate(name)
-        # One request; s3fs would ask for the size before, to read large files in parts.
+        # One request. By default s3fs asks for the size first, to read large files in parts.
         options = {"max_concurrency": 1} if self._client.protocol in S3 else {}
         try:
             content: bytes = self._client.do(
@@ -134,14 +134,14 @@ class RemoteStore:
         return content
 
     def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
-        """Names with their contents, in order; read in threads, as each takes its time."""
+        """Yield names with their contents, in order; several threads read ahead."""
         rest = iter(names)
         with ThreadPoolExecutor(_READERS) as pool:
             while some := list(itertools.islice(rest, _READ_AHEAD)):
                 yield from zip(some, pool.map(self.read, some), strict=True)
 
     def open(self, name: str) -> pa.NativeFile:
-        """A file for reading; FileNotFoundError where it is not there."""
+        """Open a file for reading; raise FileNotFoundError for a missing file."""
         path = self.locate(name)
         size = self.size(name)
         if size is None:
@@ -151,10 +151,10 @@ class RemoteStore:
 
     @contextlib.contextmanager
     def replacing(self, name: str) -> Iterator[Path]:
-        """A local path to write to; at the end of the block it is uploaded as `name`, whole.
+        """Open a local path for writing; at the end of the block it is uploaded as `name`.
 
         Raises:
-            StoreError: the store, or the local disk, refused; `name` is as it was.
+            StoreError: The store, or the local disk, refused; `name` is as it was.
         """
         path = self.locate(name)
         try:
@@ -168,7 +168,7 @@ class RemoteStore:
             ) from error
 
     def put_if_absent(self, name: str, content: bytes) -> bool:
-        """Create a file; False, and no change, where one with another content is there."""
+        """Create a file; return False, without a change, if it exists with other content."""
         what = f"{self.locate(name)} cannot be created"
         if not self.has_conditional_put:
             found = self.read(name)
@@ -178,12 +178,12 @@ class RemoteStore:
         try:
             self._client.do(what, lambda: self._create(name, content))
         except FileExistsError:
-            # Ours all the same where the reply to an earlier try was lost.
+            # It is this writer's file if the reply to an earlier attempt was lost.
             return self.read(name) == content
         return True
 
     def delete(self, name: str) -> None:
-        """Remove a file, if it is there."""
+        """Delete a file, if it exists."""
         path = self.locate(name)
         with contextlib.suppress(FileNotFoundError):
             self._client.do(
@@ -194,7 +194,7 @@ class RemoteStore:
     def lock(
         self, say: Callable[[str], None] = ignore, on_lost: Callable[[], None] = ignore
     ) -> Iterator[Hold]:
-        """Hold the table for writing, by a lease; also clears half-written files.
+        """Hold the table for writing, by a lease; also delete half-written files.
 
         Args:
             say: Called with how long a lease is watched.
@@ -214,7 +214,7 @@ class RemoteStore:
         return taken_by(self, hold)
 
     def writer(self) -> Holder | None:
-        """Who holds the table for writing, by its lease; None where nobody does."""
+        """Return the holder of the table's lease; None where no run holds it."""
         return live_holder(self)
 
     def _make(self, path: str) -> None:
@@ -237,7 +237,7 @@ class RemoteStore:
 
 @contextlib.contextmanager
 def _local_file() -> Iterator[Path]:
-    """A file to write to; without a name where the system can, so that no kill leaves it behind."""
+    """Open a temporary file, without a name where possible, so that a kill leaves nothing."""
     handle, temp = tempfile.mkstemp(prefix="passtream-")
     try:
         by_handle = Path(f"/proc/self/fd/{handle}")

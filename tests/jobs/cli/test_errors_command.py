@@ -1,4 +1,4 @@
-"""`passtream errors`: which clips failed and why, by the command."""
+"""Tests of `passtream errors`: failed clips and their reasons as text, JSON and CSV."""
 
 import csv
 import io
@@ -21,6 +21,7 @@ N_BROKEN = 5
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
+    """Folder of one good clip and seven clips that fail."""
     folder = tmp_path_factory.mktemp("corpus")
     soundfile.write(folder / "good.wav", tone(0.5, 32_000), 32_000)
     soundfile.write(folder / "short.wav", tone(0.01, 32_000), 32_000)
@@ -32,13 +33,14 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(corpus, tmp_path_factory):
+    """Folder of a table that is embedded from the corpus."""
     folder = tmp_path_factory.mktemp("made") / "table"
     done = passtream("embed", corpus, folder, *QUICK, "--in-process", "--shard-clips", 3)
     assert done.returncode == 4, done.stderr
     return folder
 
 
-def test_counts_with_meanings_and_then_each_clip(table, corpus):
+def test_text_has_counts_and_then_each_clip(table, corpus):
     done = passtream("errors", table)
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -66,50 +68,50 @@ def test_rows_as_json_and_as_csv(table, corpus):
 @pytest.mark.parametrize(
     "options", [("--class", "empty,too_short"), ("--class", "too_short", "--class", "empty")]
 )
-def test_some_classes_alone(options, table):
+def test_only_given_classes_are_shown(options, table):
     found = passtream("errors", table, "--json", *options).stdout.splitlines()
     assert [json.loads(line)["class"] for line in found] == ["empty", "too_short"]
     assert "undecodable" not in passtream("errors", table, *options).stdout
 
 
-def test_a_limit_says_what_it_leaves_out(table):
+def test_limit_reports_the_number_of_further_errors(table):
     shown = passtream("errors", table, "--limit", 2).stdout
     assert shown.endswith("and 5 further errors; --limit 2 is reached\n")
     assert len(passtream("errors", table, "--limit", 2, "--json").stdout.splitlines()) == 2
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("--class", "too-short"), "unknown class 'too-short'; did you mean 'too_short'? The"),
         (("--json", "--csv"), "--json and --csv exclude each other"),
     ],
 )
-def test_what_cannot_be_shown_is_refused(options, told, table):
+def test_invalid_options_are_refused(options, message, table):
     done = passtream("errors", table, *options)
     assert (done.returncode, done.stdout) == (2, "")
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_no_table_and_a_table_that_lost_a_file(table, tmp_path):
+def test_missing_table_and_missing_file_are_reported(table, tmp_path):
     assert passtream("errors", tmp_path / "none").returncode == 2
-    hurt = tmp_path / "table"
-    shutil.copytree(table, hurt)
-    shutil.rmtree(hurt / "errors")
-    done = passtream("errors", hurt)
+    damaged = tmp_path / "table"
+    shutil.copytree(table, damaged)
+    shutil.rmtree(damaged / "errors")
+    done = passtream("errors", damaged)
     assert done.returncode == 3
     assert "cannot be read" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_table_without_errors_says_so(corpus, tmp_path):
+def test_table_without_errors(corpus, tmp_path):
     passtream("embed", corpus / "good.wav", tmp_path / "table", *QUICK, "--in-process")
     done = passtream("errors", tmp_path / "table")
     assert (done.returncode, done.stdout) == (0, f"{tmp_path}/table: 0 errors of 1 clip\n")
 
 
-def test_more_errors_than_are_sorted_are_read_in_batches(table, monkeypatch, capsys):
+def test_many_errors_are_read_in_batches_without_sorting(table, monkeypatch, capsys):
     monkeypatch.setattr(errors_command, "MAX_SORTED_ROWS", 0)
     monkeypatch.setattr(error_rows, "BATCH_ROWS", 1)
     found = open_table(table)
@@ -120,7 +122,7 @@ def test_more_errors_than_are_sorted_are_read_in_batches(table, monkeypatch, cap
     assert capsys.readouterr().out.count("libsndfile") == N_BROKEN
 
 
-def test_secrets_of_the_environment_are_not_shown(table, monkeypatch, capsys):
+def test_secrets_of_the_storage_options_are_not_shown(table, monkeypatch, capsys):
     storage = Storage((("secret", "short.wav"),))
     for form in ("text", "json", "csv"):
         show_errors(str(table), ["too_short"], form, None, Console(soft_wrap=True), storage)
@@ -129,7 +131,7 @@ def test_secrets_of_the_environment_are_not_shown(table, monkeypatch, capsys):
     assert "***" in shown
 
 
-def test_a_table_in_a_store(moto, corpus):
+def test_errors_of_a_table_in_a_store(moto, corpus):
     table = f"{moto.new_bucket()}/table"
     pairs = [f"{name}={value}" for name, value in moto.options.items()]
     flags = [part for pair in pairs for part in ("--storage-options", pair)]

@@ -1,4 +1,4 @@
-"""The command itself: what it refuses before anything starts, and what it tells."""
+"""Tests of the `passtream` command: help, refusals before a run starts, and printed text."""
 
 import json
 import re
@@ -14,6 +14,7 @@ from tests.support import QUICK, n_commits, passtream, write_tones
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
+    """Folder of three clips and a file that is no audio."""
     folder = tmp_path_factory.mktemp("corpus")
     write_tones(folder, [0.4, 0.5, 0.6])
     (folder / "notes.txt").write_text("not audio")
@@ -22,6 +23,7 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(corpus, tmp_path_factory):
+    """Folder of a table that has the clips of the corpus."""
     folder = tmp_path_factory.mktemp("made") / "table"
     done = passtream("embed", corpus, folder, *QUICK, "--in-process")
     assert done.returncode == 0, done.stderr
@@ -29,7 +31,7 @@ def table(corpus, tmp_path_factory):
     return folder
 
 
-def test_help_groups_every_setting():
+def test_help_shows_every_setting_in_panels():
     shown = passtream("embed", "--help", env={"COLUMNS": "120"}).stdout
     for panel in ("Model", "Windows", "Table", "Where it runs"):
         assert f"─ {panel} ─" in shown
@@ -38,7 +40,7 @@ def test_help_groups_every_setting():
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["--window-s", "12"], "--window-s must be at most 10.0 for arch"),
         (
@@ -51,23 +53,23 @@ def test_help_groups_every_setting():
         (["--no-such-option"], "No such option"),
     ],
 )
-def test_bad_settings_exit_2_before_anything_starts(options, told, corpus, tmp_path):
+def test_bad_settings_exit_2_before_anything_starts(options, message, corpus, tmp_path):
     done = passtream("embed", corpus, tmp_path / "table", *QUICK, *options)
     assert done.returncode == 2, done.stderr
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "table").exists()
 
 
 def test_bad_sources_and_tables_exit_2(corpus, tmp_path):
-    for source, told in (
+    for source, message in (
         (tmp_path / "nowhere", "no such file or folder"),
         (tmp_path / "*.wav", "the glob matches no file"),
         ("nosuch://bucket/prefix", "the scheme 'nosuch' is not one of a store"),
         (tmp_path, "no audio files in"),
     ):
         done = passtream("embed", source, tmp_path / "table", *QUICK)
-        assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+        assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     file = corpus / "notes.txt"
     done = passtream("embed", corpus, file, *QUICK)
     assert (done.returncode, "is a file" in done.stderr) == (2, True), done.stderr
@@ -77,23 +79,23 @@ def test_bad_sources_and_tables_exit_2(corpus, tmp_path):
     assert (done.returncode, "SOURCE... TABLE" in done.stderr) == (2, True), done.stderr
 
 
-def test_published_weights_out_of_reach_say_what_to_do(corpus, tmp_path):
-    # A proxy that refuses every connection stands for a machine without a network.
+def test_missing_weights_are_reported_with_ways_out(corpus, tmp_path):
+    # A proxy that refuses every connection simulates a machine without a network.
     env = {"https_proxy": "http://127.0.0.1:9", "PASSTREAM_CACHE": str(tmp_path / "cache")}
     done = passtream("embed", corpus, tmp_path / "table", env=env)
     assert done.returncode == 2
-    place = tmp_path / "cache" / "checkpoints" / "passt-s-f128-p16-s10-ap.476-swa.pt"
+    path = tmp_path / "cache" / "checkpoints" / "passt-s-f128-p16-s10-ap.476-swa.pt"
     lines = done.stderr.splitlines()
     assert lines[-5].startswith(
         f"passtream: the weights of {DEFAULT_ARCH} are not cached and cannot"
     )
     assert lines[-4] == "  for a trial, use random weights: --weights random:0"
-    assert lines[-3].endswith(f" elsewhere, and put that file at {place}")
+    assert lines[-3].endswith(f" elsewhere, and put that file at {path}")
     assert "PASSTREAM_MODELS" in lines[-2]
     assert lines[-1] == "  or use a checkpoint file of your own: --weights FILE"
 
 
-def test_config_file_holds_every_option(corpus, tmp_path):
+def test_config_file_may_have_every_setting(corpus, tmp_path):
     config = tmp_path / "run.yaml"
     config.write_text(
         f"sources: [{corpus}]\ntable: {tmp_path}/table\narch: {QUICK[1]}\nweights: random:0\n"
@@ -101,14 +103,14 @@ def test_config_file_holds_every_option(corpus, tmp_path):
     )
     done = passtream("embed", "--config", config, "--shard-clips", 2)
     assert done.returncode == 0, done.stderr
-    assert n_commits(tmp_path / "table") == 2  # 3 clips, 2 a shard: the option wins
+    assert n_commits(tmp_path / "table") == 2  # 3 clips, 2 per shard: the option overrides the file
     spec = json.loads((tmp_path / "table/_passtream/table.json").read_text())["spec"]
     assert (spec["window_s"], spec["tables"]) == (5, ["clips", "windows"])
     (route,) = spec["routes"]
     assert (route["weights_origin"], route["up_to_s"]) == ("random:0", 5)
 
 
-def test_config_with_an_unknown_field_is_refused(tmp_path):
+def test_config_with_an_unknown_setting_is_refused(tmp_path):
     config = tmp_path / "run.yaml"
     config.write_text("sources: [a]\ntable: b\nwidnow_s: 5\n")
     done = passtream("embed", "--config", config)
@@ -116,19 +118,19 @@ def test_config_with_an_unknown_field_is_refused(tmp_path):
     assert "unknown setting 'widnow_s'; did you mean 'window_s'? The settings are: " in done.stderr
 
 
-def test_other_settings_are_refused_by_name(corpus, table):
+def test_settings_that_differ_from_the_table_are_named(corpus, table):
     done = passtream("embed", corpus, table, *QUICK, "--hop-s", "5")
     assert done.returncode == 2
     assert "hop_s: 2.5, 5.0" in done.stderr
 
 
-def test_second_run_finds_all_done(corpus, table):
+def test_second_run_has_nothing_to_do(corpus, table):
     done = passtream("embed", corpus, table, *QUICK)
     assert done.returncode == 0, done.stderr
     assert "resuming: 1 shard found done, 0 to do (0 clips)" in done.stderr
 
 
-def test_grown_source_embeds_what_is_new(corpus, table, tmp_path):
+def test_only_new_clips_of_a_grown_source_are_embedded(corpus, table, tmp_path):
     grown, copy = tmp_path / "table", tmp_path / "corpus"
     shutil.copytree(table, grown)
     write_tones(copy, [0.7])
@@ -139,7 +141,7 @@ def test_grown_source_embeds_what_is_new(corpus, table, tmp_path):
     assert (checked.returncode, checked.stdout.splitlines()[-1]) == (0, "passed")
 
 
-def test_exit_code_4_is_about_the_clips_of_this_run(tmp_path):
+def test_exit_code_4_depends_on_the_clips_of_this_run(tmp_path):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(corpus, [0.5, 0.01])
     first = passtream("embed", corpus, table, *QUICK, "--in-process")
@@ -151,7 +153,9 @@ def test_exit_code_4_is_about_the_clips_of_this_run(tmp_path):
     assert "the table now: 1 clip with 0.5 s of audio, 1 error (50.0% of its clips)" in again.stdout
     write_tones(corpus / "more", [0.6])
     grown = passtream("embed", corpus, table, *QUICK, "--in-process")
-    assert grown.returncode == 0, grown.stderr  # the new clip is no error, the old one is told
+    assert grown.returncode == 0, (
+        grown.stderr
+    )  # the new clip is no error; the old error is only shown
     assert "1 error (33.3% of its clips)" in grown.stdout
     failed = passtream("retry", table, "--in-process")
     assert failed.returncode == 4, failed.stderr
@@ -161,7 +165,7 @@ def test_exit_code_4_is_about_the_clips_of_this_run(tmp_path):
     assert allowed.returncode == 0, allowed.stderr
 
 
-def test_the_end_of_a_run_shows_the_first_failed_clips_of_each_class(tmp_path):
+def test_end_of_a_run_shows_the_first_failed_clips_of_each_class(tmp_path):
     corpus, table = tmp_path / "corpus", tmp_path / "the table"
     write_tones(corpus, [0.5, 0.01])
     for n in range(4):
@@ -175,7 +179,7 @@ def test_the_end_of_a_run_shows_the_first_failed_clips_of_each_class(tmp_path):
     assert "\x1b" not in done.stdout + done.stderr
 
 
-def test_verify_tells_people_and_programs(corpus, table):
+def test_verify_prints_text_and_json(corpus, table):
     done = passtream("verify", table, "--source", corpus)
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "passed")
     report = json.loads(passtream("verify", table, "--json").stdout)
@@ -183,11 +187,11 @@ def test_verify_tells_people_and_programs(corpus, table):
 
 
 def test_verify_finds_damage(table, tmp_path):
-    hurt = tmp_path / "table"
-    shutil.copytree(table, hurt)
-    file = next((hurt / "clips").iterdir())
+    damaged = tmp_path / "table"
+    shutil.copytree(table, damaged)
+    file = next((damaged / "clips").iterdir())
     file.write_bytes(file.read_bytes()[:-100])
-    done = passtream("verify", hurt)
+    done = passtream("verify", damaged)
     assert done.returncode == 1
     assert f"{file.parent.name}/{file.name} has" in done.stdout
     assert passtream("verify", tmp_path / "nothing").returncode == 2
@@ -201,7 +205,7 @@ COMMANDS = [
 ]
 
 
-def test_every_command_shows_examples_of_itself(monkeypatch, capsys):
+def test_help_of_every_command_shows_examples(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "dumb")
     for command in COMMANDS:
@@ -216,7 +220,7 @@ def test_every_command_shows_examples_of_itself(monkeypatch, capsys):
         ] == f"passtream {command}"
 
 
-def test_version_and_choices_are_shown(capsys, monkeypatch):
+def test_version_and_choices_of_settings_are_shown(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit):
         app(["--version"], prog_name="passtream")
@@ -229,16 +233,16 @@ def test_version_and_choices_are_shown(capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "suggestion"),
     [
         (("embed", "--wieghts", "x", "a", "b"), "--weights"),
         (("embde", "a", "b"), "Did you mean 'embed'?"),
     ],
 )
-def test_mistyped_options_and_commands_get_the_nearest_name(arguments, told):
+def test_mistyped_options_and_commands_get_the_nearest_name(arguments, suggestion):
     done = passtream(*arguments)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert suggestion in done.stderr
 
 
 def test_shells_complete_options_and_their_choices():
@@ -251,14 +255,14 @@ def test_shells_complete_options_and_their_choices():
     assert passtream(env=env).stdout.split() == ["--max-clip-s", "--max-clip-bytes"]
 
 
-def test_names_that_a_terminal_cannot_show_do_not_end_a_command(tmp_path):
+def test_names_that_a_terminal_cannot_show_are_escaped(tmp_path):
     env = {"PYTHONIOENCODING": "latin-1"}
     done = passtream("embed", tmp_path / "鳥", tmp_path / "t", env=env, fresh_process=True)
     assert (done.returncode, "Traceback" in done.stderr) == (2, False)
     assert "\\u9ce5" in done.stderr
 
 
-def test_a_refused_prune_does_not_say_first_that_rows_are_dropped(corpus, table, tmp_path):
+def test_refused_prune_does_not_announce_dropped_rows(corpus, table, tmp_path):
     other, copy = tmp_path / "other", tmp_path / "table"
     shutil.copytree(table, copy)
     write_tones(other, [0.7])

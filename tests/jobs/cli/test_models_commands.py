@@ -1,4 +1,4 @@
-"""`passtream models` as a person and as a program use it."""
+"""Tests of `passtream models`: list, show and pull, as text and as JSON."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ ARCH = "passt_l_kd_p16_128_ap47"  # the smallest, 203 MB
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """A cache that holds one checkpoint."""
+    """Folder of a cache that has one checkpoint."""
     folder = tmp_path_factory.mktemp("cache")
     (folder / "checkpoints").mkdir()
     spec = ARCHS[ARCH]
@@ -28,18 +28,19 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def env(cache, monkeypatch):
-    """That cache, no model store, and a proxy that refuses: a machine without the internet."""
+    """Environment with the cache and no model store, on a machine without the internet."""
     monkeypatch.delenv("PASSTREAM_MODELS", raising=False)
     return {"PASSTREAM_CACHE": str(cache), "https_proxy": "http://127.0.0.1:9"}
 
 
 def models(*args, env):
+    """Run `passtream models` and check that it prints no traceback."""
     done = passtream("models", *args, env=env)
     assert "Traceback" not in done.stderr
     return done
 
 
-def test_list_has_a_line_an_arch_within_a_hundred_columns(env):
+def test_list_has_a_line_per_arch_within_a_hundred_columns(env):
     done = models("list", env=env)
     lines = done.stdout.splitlines()
     assert done.returncode == 0
@@ -52,7 +53,7 @@ def test_list_has_a_line_an_arch_within_a_hundred_columns(env):
     assert all(alias in done.stdout for alias in ALIASES)
 
 
-def test_list_for_programs_is_what_show_tells(env):
+def test_list_and_show_have_the_same_json(env):
     listed = json.loads(models("list", "--json", env=env).stdout)
     assert [facts["arch"] for facts in listed] == list(ARCHS)
     shown = json.loads(models("show", "passt_10sec", "--json", env=env).stdout)
@@ -64,7 +65,7 @@ def test_list_for_programs_is_what_show_tells(env):
     assert (shown["weights"], shown["sha256"]) == ("absent", None)
 
 
-def test_show_names_everything_on_a_line_of_its_own(env, cache):
+def test_show_has_a_line_per_property(env, cache):
     lines = models("show", ARCH, env=env).stdout.splitlines()
     facts = {key: value.strip() for key, _, value in (line.partition(" ") for line in lines)}
     listed = json.loads(models("show", ARCH, "--json", env=env).stdout)
@@ -75,7 +76,7 @@ def test_show_names_everything_on_a_line_of_its_own(env, cache):
 
 
 @pytest.mark.parametrize("args", [("list",), ("show", ARCH)])
-def test_looking_up_imports_no_torch(args, env):
+def test_list_and_show_import_no_torch(args, env):
     code = (
         "import sys\nfrom jobs.cli.main import app\n"
         f"app({['models', *args]!r}, standalone_mode=False)\n"
@@ -103,22 +104,22 @@ def test_pull_fills_a_store_that_list_and_show_then_find(env, cache, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("args", "told"),
+    ("args", "message"),
     [
         (("show", "passt_xl"), "unknown arch 'passt_xl'"),
         (("pull", ARCH, "passt_xl"), "unknown arch 'passt_xl'"),
         (("pull", ARCH, "--to", "nosuch://x"), "nosuch://x, where models are kept, cannot be"),
     ],
 )
-def test_errors_are_one_line_and_exit_code_2(args, told, env):
+def test_errors_are_one_line_and_exit_code_2(args, message, env):
     done = models(*args, env=env)
     assert done.returncode == 2
     assert done.stdout == ""
-    assert told in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
-def test_weights_that_cannot_be_downloaded_say_the_ways_out(env):
+def test_failed_download_is_reported_with_ways_out(env):
     done = models("pull", "openmic", env=env)
     assert (done.returncode, done.stdout) == (2, "")
     first, *ways_out = done.stderr.splitlines()
@@ -126,7 +127,7 @@ def test_weights_that_cannot_be_downloaded_say_the_ways_out(env):
     assert any("--weights FILE" in line for line in ways_out)
 
 
-def test_a_store_that_cannot_be_read_is_one_line(env, tmp_path):
+def test_unreadable_store_is_reported_in_one_line(env, tmp_path):
     (tmp_path / "file").write_text("")
     for store in ("nosuch://x", tmp_path / "file"):
         done = models("list", env=env | {"PASSTREAM_MODELS": str(store)})
@@ -134,7 +135,7 @@ def test_a_store_that_cannot_be_read_is_one_line(env, tmp_path):
         assert done.stderr.startswith(f"passtream: {store}, where models are kept, cannot be read")
 
 
-def test_embed_asks_the_store_and_says_how_to_fill_it(env, tmp_path):
+def test_embed_reports_how_to_fill_an_empty_store(env, tmp_path):
     write_tones(tmp_path / "corpus", [0.5])
     env |= {"PASSTREAM_MODELS": str(tmp_path / "store")}
     done = passtream("embed", "--arch", ARCH, tmp_path / "corpus", tmp_path / "table", env=env)

@@ -1,4 +1,4 @@
-"""`passtream status`: what it tells of real runs, by the command."""
+"""Tests of `passtream status` on the tables of real runs."""
 
 import json
 import re
@@ -29,7 +29,7 @@ OPTIONS = (*QUICK, "--in-process", "--shard-clips", 1)
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Three clips, the last of which is no audio."""
+    """Folder of three clips, the last of which is no audio."""
     folder = tmp_path_factory.mktemp("corpus")
     write_tones(folder, [0.5, 1.0])
     (folder / "torn.wav").write_bytes(b"RIFF")
@@ -38,111 +38,112 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(corpus, tmp_path_factory):
+    """Folder of a table of a finished run."""
     folder = tmp_path_factory.mktemp("made") / "table"
     done = passtream("embed", corpus, folder, *OPTIONS, "--max-error-ratio", 1)
     assert done.returncode == 0, done.stderr
     return folder
 
 
-def shown(table, capsys, later_s=0.0):
-    """What a person sees, and a program."""
-    told = []
+def read_status(table, capsys, later_s=0.0):
+    """Return the status of a table as text and as JSON data."""
+    outputs = []
     for as_json in (True, False):
-        now_s = json.loads(told[0])["now_s"] + later_s if told else None
+        now_s = json.loads(outputs[0])["now_s"] + later_s if outputs else None
         show_status(str(table), as_json, Console(soft_wrap=True), Storage(), now_s)
-        told.append(capsys.readouterr().out)
-    return told[1], json.loads(told[0])
+        outputs.append(capsys.readouterr().out)
+    return outputs[1], json.loads(outputs[0])
 
 
-def test_a_finished_run(table):
+def test_finished_run(table):
     done = passtream("status", table)
     assert (done.returncode, done.stderr) == (0, "")
-    told = done.stdout
-    assert f"table     {table}\n" in told
-    assert f"model     {QUICK[1]} to 10 s, weights random:0, fp32\n" in told
-    assert "run       finished\n" in told
+    text = done.stdout
+    assert f"table     {table}\n" in text
+    assert f"model     {QUICK[1]} to 10 s, weights random:0, fp32\n" in text
+    assert "run       finished\n" in text
     assert re.search(
-        r" began .* ago \(20.* UTC\): 0 shards found done, 3 to do \(3 clips\)\n", told
+        r" began .* ago \(20.* UTC\): 0 shards found done, 3 to do \(3 clips\)\n", text
     )
-    assert re.search(r" ended .* ago \(20.* UTC\)\n", told)
-    assert "shards    3 of 3 committed\nclips     2, 1.5 s\nwindows   2\n" in told
-    assert "errors    1 (undecodable 1)\n" in told
-    assert re.search(r"speed     [\d.]+ x real time, [\d.]+ clips/s in the run's .* commit\n", told)
+    assert re.search(r" ended .* ago \(20.* UTC\)\n", text)
+    assert "shards    3 of 3 committed\nclips     2, 1.5 s\nwindows   2\n" in text
+    assert "errors    1 (undecodable 1)\n" in text
+    assert re.search(r"speed     [\d.]+ x real time, [\d.]+ clips/s in the run's .* commit\n", text)
     for absent in ("held by", "left", "failed", "note"):
-        assert f"{absent} " not in told
+        assert f"{absent} " not in text
 
 
-def test_for_programs(table):
+def test_status_as_json(table):
     done = passtream("status", table, "--json")
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["table"], told["routes"][0]["arch"]) == (str(table), QUICK[1])
-    assert (told["standing"], told["shards"], told["clips"]) == ("finished", 3, 2)
-    assert (told["audio_s"], told["windows"], told["errors"]) == (1.5, 2, {"undecodable": 1})
-    assert told["run"]["outcome"] == "finished"
-    assert told["run"]["started_s"] < told["last_commit_s"] <= told["run"]["ended_s"]
-    assert told["overall"]["x_real_time"] == pytest.approx(1.5 / told["overall"]["wall_s"])
-    assert (told["writer"], told["left_s"], told["notes"]) == (None, None, [])
+    text = json.loads(done.stdout)
+    assert (text["table"], text["routes"][0]["arch"]) == (str(table), QUICK[1])
+    assert (text["standing"], text["shards"], text["clips"]) == ("finished", 3, 2)
+    assert (text["audio_s"], text["windows"], text["errors"]) == (1.5, 2, {"undecodable": 1})
+    assert text["run"]["outcome"] == "finished"
+    assert text["run"]["started_s"] < text["last_commit_s"] <= text["run"]["ended_s"]
+    assert text["overall"]["x_real_time"] == pytest.approx(1.5 / text["overall"]["wall_s"])
+    assert (text["writer"], text["left_s"], text["notes"]) == (None, None, [])
 
 
-def test_the_note_of_a_run_is_no_flaw_of_the_table(table):
+def test_verify_accepts_the_record_of_a_run(table):
     assert (table / RUN_NAME).exists()
     assert_verified(table)
 
 
-def test_a_table_without_a_note(table, tmp_path, capsys):
+def test_table_without_a_record_of_a_run(table, tmp_path, capsys):
     older = tmp_path / "table"
     shutil.copytree(table, older)
     (older / RUN_NAME).unlink()
-    told, found = shown(older, capsys)
-    assert "run       unknown: no run has left a note here\n" in told
-    assert "shards    3 committed\n" in told
+    text, found = read_status(older, capsys)
+    assert "run       unknown: there is no record of a run\n" in text
+    assert "shards    3 committed\n" in text
     assert (found["standing"], found["run"], found["clips"]) == ("unknown", None, 2)
 
 
-def test_failed_shards_with_their_reasons(corpus, table, tmp_path, capsys):
-    hurt = tmp_path / "table"
-    shutil.copytree(table, hurt)
-    file = next((hurt / "clips").iterdir())
-    (hurt / "_passtream" / "commits" / f"{file.stem}.json").unlink()
+def test_failed_shards_are_shown_with_their_reasons(corpus, table, tmp_path, capsys):
+    damaged = tmp_path / "table"
+    shutil.copytree(table, damaged)
+    file = next((damaged / "clips").iterdir())
+    (damaged / "_passtream" / "commits" / f"{file.stem}.json").unlink()
     file.unlink()
-    file.mkdir()  # nothing can be put in its place
-    done = passtream("embed", corpus, hurt, *OPTIONS)
+    file.mkdir()  # no file can replace a folder
+    done = passtream("embed", corpus, damaged, *OPTIONS)
     assert done.returncode == 3, done.stderr
-    told, found = shown(hurt, capsys)
-    assert "run       ended, but shards failed; the same command tries them again\n" in told
-    assert ": 2 shards found done, 1 to do (1 clip)\n" in told
-    assert f"failed    1 shard\n          {file.stem}: {file} cannot be written" in told
-    assert "shards    2 of 3 committed\n" in told
+    text, found = read_status(damaged, capsys)
+    assert "run       ended, but shards failed; the same command retries them\n" in text
+    assert ": 2 shards found done, 1 to do (1 clip)\n" in text
+    assert f"failed    1 shard\n          {file.stem}: {file} cannot be written" in text
+    assert "shards    2 of 3 committed\n" in text
     assert (found["standing"], list(found["run"]["failed"])) == ("shards_failed", [file.stem])
     file.rmdir()
-    again = passtream("embed", corpus, hurt, *OPTIONS, "--max-error-ratio", 1)
+    again = passtream("embed", corpus, damaged, *OPTIONS, "--max-error-ratio", 1)
     assert again.returncode == 0, again.stderr
-    assert "run       finished\n" in shown(hurt, capsys)[0]
+    assert "run       finished\n" in read_status(damaged, capsys)[0]
 
 
-def test_a_run_under_way_and_killed_in_the_middle(tmp_path, capsys):
+def test_run_in_progress_and_after_a_kill(tmp_path, capsys):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(corpus, [8.0] * 60)
     process = start_passtream("embed", corpus, table, *OPTIONS, log=tmp_path / "log")
     try:
         wait_until(lambda: n_commits(table) >= 2 or process.poll() is not None)
         process.send_signal(signal.SIGSTOP)
-        told, found = shown(table, capsys)
-        assert "run       running\n" in told
-        assert f"held by   host {found['writer']['host']}, process {process.pid}\n" in told
-        assert re.search(r"left      about \d+ (s|min)", told)
-        assert f"shards    {found['shards']} of 60 committed\n" in told
+        text, found = read_status(table, capsys)
+        assert "run       running\n" in text
+        assert f"held by   host {found['writer']['host']}, process {process.pid}\n" in text
+        assert re.search(r"left      about \d+ (s|min)", text)
+        assert f"shards    {found['shards']} of 60 committed\n" in text
         assert found["left_s"] > 0
     finally:
         kill_session(process)
-    told, found = shown(table, capsys)
-    assert "run       not running any more as far as can be told; the same command goes on" in told
+    text, found = read_status(table, capsys)
+    assert "run       apparently not running any more; the same command continues it" in text
     assert (found["standing"], found["writer"], found["left_s"]) == ("not_running", None, None)
     assert found["shards"] == n_commits(table) < 60
 
 
-def test_a_run_that_was_stopped(tmp_path, capsys):
+def test_stopped_run(tmp_path, capsys):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(corpus, [8.0] * 60)
     process = start_passtream("embed", corpus, table, *OPTIONS, log=tmp_path / "log")
@@ -152,12 +153,12 @@ def test_a_run_that_was_stopped(tmp_path, capsys):
         assert process.wait(60) == 130, (tmp_path / "log").read_text()
     finally:
         kill_session(process)
-    told, found = shown(table, capsys)
-    assert "run       stopped; the same command goes on\n" in told
+    text, found = read_status(table, capsys)
+    assert "run       stopped; the same command continues it\n" in text
     assert found["standing"] == "stopped"
 
 
-def test_who_holds_a_table_on_a_store(moto, corpus):
+def test_holder_of_the_lease_is_shown(moto, corpus):
     uri = f"{moto.new_bucket()}/table"
     flags = [f"{name}={value}" for name, value in moto.options.items()]
     flags = [part for each in flags for part in ("--storage-options", each)]
@@ -165,19 +166,19 @@ def test_who_holds_a_table_on_a_store(moto, corpus):
     assert run.returncode == 0, run.stderr
     with open_store(uri, moto.storage()).lock():
         held = passtream("status", uri, *flags)
-        for_programs = passtream("status", uri, "--json", *flags)
+        as_json = passtream("status", uri, "--json", *flags)
     assert re.search(
         r"held by   host .*, process \d+, its lease renewed \d+ s ago by its clock", held.stdout
     )
     assert "run       finished\n" in held.stdout
-    assert json.loads(for_programs.stdout)["writer"]["pid"] > 0
-    note = open_store(uri, moto.storage()).read(RUN_NAME).decode()
-    for text in (note, held.stdout, held.stderr, for_programs.stdout):
+    assert json.loads(as_json.stdout)["writer"]["pid"] > 0
+    record = open_store(uri, moto.storage()).read(RUN_NAME).decode()
+    for text in (record, held.stdout, held.stderr, as_json.stdout):
         assert SECRET not in text
         assert KEY not in text
 
 
-def test_a_run_that_slows_down_shows_both_speeds(table, tmp_path, capsys):
+def test_run_that_slows_down_shows_both_speeds(table, tmp_path, capsys):
     slow = tmp_path / "table"
     shutil.copytree(table, slow)
     began_s = json.loads((slow / RUN_NAME).read_text())["started_s"]
@@ -186,15 +187,15 @@ def test_a_run_that_slows_down_shows_both_speeds(table, tmp_path, capsys):
         content = json.loads(record.read_text())
         content["writer"]["finished_s"] = began_s + after_s
         record.write_text(json.dumps(content))
-    told, _ = shown(slow, capsys)
-    # A clip in ten minutes, and three in 800 s.
+    text, _ = read_status(slow, capsys)
+    # One clip in the last ten minutes, and three clips in 800 s.
     assert re.search(
-        r"speed     .*, 0\.00 clips/s in the last 10 min 00 s to the last commit\n", told
+        r"speed     .*, 0\.00 clips/s in the last 10 min 00 s to the last commit\n", text
     )
-    assert re.search(r" {10}.*, 0\.00 clips/s in the run's 13 min 20 s to the last commit\n", told)
+    assert re.search(r" {10}.*, 0\.00 clips/s in the run's 13 min 20 s to the last commit\n", text)
 
 
-def test_no_table_is_bad_usage(tmp_path):
+def test_missing_table_is_refused(tmp_path):
     done = passtream("status", tmp_path / "nowhere")
     assert (done.returncode, done.stdout) == (2, "")
     assert "nowhere': no passtream table there (no _passtream/table.json)" in done.stderr
