@@ -14,7 +14,7 @@ from pipeline.audio import Samples
 from pipeline.decode.audio_stream import AudioStream
 from pipeline.decode.headers.declared_length import DeclaredLength, read_declared_length
 from pipeline.decode.headers.flat_header import find_au_chunk, read_sphere_length
-from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY, read_mp3_info
+from pipeline.decode.headers.mp3.tag import ASSUMED_DELAY, read_mp3_info
 from pipeline.decode.headers.overlay import Overlay
 from pipeline.decode.headers.riff import AudioChunk, find_audio_chunk
 from pipeline.decode.headers.unread import TrailingData, find_trailing_data
@@ -56,7 +56,7 @@ class CorrectedFile:
         if not declared or n_frames is None:
             return None
         # Some programs count the delay of the encoder, some do not.
-        end = declared if declared <= n_frames else declared - UNTOLD_DELAY
+        end = declared if declared <= n_frames else declared - ASSUMED_DELAY
         return end if end > 0 and 0 <= n_frames - end <= _MOST_FILLING else None
 
     def ended(self, sound: AudioStream) -> AudioStream:
@@ -66,7 +66,7 @@ class CorrectedFile:
             sound: The sound that the decoder makes of the file.
         """
         about = sound.estimated_frames
-        end = self.most_frames(None if about is None else about - UNTOLD_DELAY)
+        end = self.most_frames(None if about is None else about - ASSUMED_DELAY)
         if sound.n_frames is not None or end is None:
             return sound
         return dataclasses.replace(sound, pieces=_up_to(sound.pieces, end))
@@ -84,12 +84,12 @@ def correct_header(file: BinaryIO) -> CorrectedFile:
         return CorrectedFile(
             file, DeclaredLength(*sizes, _UNIT) if sizes else read_declared_length(file)
         )
-    declared = chunk.there if chunk.size is None else chunk.size
+    declared = chunk.present_bytes if chunk.size is None else chunk.size
     behind = TrailingData() if chunk.size is None else find_trailing_data(file, chunk)
-    present = min(declared, chunk.there) + behind.uncounted
+    present = min(declared, chunk.present_bytes) + behind.uncounted
     promise = None
     if behind.unread:
-        promise = DeclaredLength(present + behind.unread, present, _UNIT, unread=behind.what)
+        promise = DeclaredLength(present + behind.unread, present, _UNIT, unread=behind.description)
     elif chunk.size:
         promise = DeclaredLength(chunk.size, present, _UNIT)
     if chunk.layout.name in _WAVE and _codec(file, chunk) == _MP3:
@@ -104,7 +104,7 @@ def correct_header(file: BinaryIO) -> CorrectedFile:
     head = _head(file, chunk, present)
     if head is None:
         what = f"the header of {chunk.layout.name} cannot count more than {_MOST_32_BITS} bytes"
-        known = min(declared, chunk.there)
+        known = min(declared, chunk.present_bytes)
         return CorrectedFile(file, DeclaredLength(present, known, _UNIT, unread=what))
     view = Overlay(file, head, chunk.start, chunk.start + present)
     return CorrectedFile(cast(BinaryIO, view), promise)
@@ -122,7 +122,7 @@ def _head(file: BinaryIO, chunk: AudioChunk, size: int) -> bytes | None:
         if chunk.layout.name != "AU":
             return None
         size = _MOST_32_BITS  # which means: as far as the file goes
-    at, packed = chunk.header_at + chunk.layout.id_bytes, chunk.layout.packed(size)
+    at, packed = chunk.header_at + chunk.layout.id_bytes, chunk.layout.pack_size(size)
     head[at : at + len(packed)] = packed
     return bytes(head)
 

@@ -20,16 +20,16 @@ from pipeline.decode.headers.flac.frame import (
     SIGNATURES,
     STREAM_BYTES,
     FlacStream,
-    frames_before_end,
-    read_stream,
+    iter_frames_backwards,
+    read_streaminfo,
 )
 from pipeline.decode.headers.flac.length import (
     FlacAudio,
     check_fits,
     check_whole,
-    counted,
+    open_corrected,
     find_flac_audio,
-    other_parts,
+    iter_other_parts,
 )
 from pipeline.decode.headers.tags import skip_id3
 
@@ -47,7 +47,7 @@ def find_flac_stream(file: BinaryIO) -> FlacStream | None:
         file: File opened for reading; its position is moved.
     """
     file.seek(skip_id3(file))
-    return read_stream(file.read(STREAM_BYTES))
+    return read_streaminfo(file.read(STREAM_BYTES))
 
 
 @contextlib.contextmanager
@@ -92,7 +92,7 @@ class _Flac:
             return 0
         at = self._descriptor_at()
         audio = find_flac_audio(self._file)
-        if audio is None or audio.first or audio.others:
+        if audio is None or audio.first or audio.other_starts:
             # libsndfile looks for samples by the numbers that frames have.
             if at is not None:
                 os.lseek(self._file.fileno(), at, os.SEEK_SET)  # where it reads on
@@ -111,14 +111,14 @@ class _Flac:
             self._reopen(self._at)
             yield from self._rest()
         if self._audio is None and self._is_more_behind():
-            self._audio = find_flac_audio(self._file, is_searched=True)
+            self._audio = find_flac_audio(self._file, is_exhaustive=True)
             if self._audio and self._audio.n_samples and self._audio.n_samples > self._at:
                 self._reopen(self._at)
                 yield from self._rest()
-        if self._audio is None or not self._audio.others:
+        if self._audio is None or not self._audio.other_starts:
             return
         check_whole(self._audio)
-        for other in other_parts(self._file, self._audio):
+        for other in iter_other_parts(self._file, self._audio):
             check_fits(other, self._stream)
             check_whole(other)
             yield from self._part(other)
@@ -128,7 +128,7 @@ class _Flac:
         n_decoded = 0
         with (
             contextlib.suppress(*DAMAGE),
-            self._opener(counted(self._file, part), PIECE_FRAMES) as sound,
+            self._opener(open_corrected(self._file, part), PIECE_FRAMES) as sound,
         ):
             for piece in sound.pieces:
                 n_decoded += len(piece)
@@ -144,8 +144,8 @@ class _Flac:
         if not audio.n_samples:
             self._sound = AudioStream(stream.sample_rate_hz, stream.channels, iter(()), "", 0)
             return
-        n_at_once = stream.most_block if at or stream.n_samples else PIECE_FRAMES
-        file = counted(self._file, audio)
+        n_at_once = stream.max_block_samples if at or stream.n_samples else PIECE_FRAMES
+        file = open_corrected(self._file, audio)
         self._sound = self._stack.enter_context(self._opener(file, n_at_once))
         self._at = self._sound.seek(at) if self._sound.seek and at and not audio.first else 0
         self._skip = max(0, at - self._at)
@@ -170,8 +170,8 @@ class _Flac:
         at, size = self._descriptor_at(), self._file.seek(0, os.SEEK_END)
         if at is not None and at < size:
             return True
-        start = max(STREAM_BYTES, size - max(_TAIL_BYTES, 2 * self._stream.most_bytes))
+        start = max(STREAM_BYTES, size - max(_TAIL_BYTES, 2 * self._stream.max_frame_bytes))
         self._file.seek(start)
         tail = self._file.read(size - start)
-        _, last = next(frames_before_end(tail, self._stream), (0, None))
+        _, last = next(iter_frames_backwards(tail, self._stream), (0, None))
         return last is None or last.end != self._at or any(each in tail for each in SIGNATURES)

@@ -12,18 +12,18 @@ from typing import BinaryIO
 from pipeline.decode.headers.declared_length import DeclaredLength
 from pipeline.decode.headers.mp3.count import is_count_doubtful
 from pipeline.decode.headers.mp3.frame_header import (
-    HEAD_BYTES,
+    PROBE_BYTES,
     HEADER_BYTES,
     Mp3FrameHeader,
     parse_frame_header,
     read_frame_headers,
 )
 from pipeline.decode.headers.mp3.frames import Mp3Frames, count_mp3_frames
-from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY, Mp3Info, read_mp3_info
+from pipeline.decode.headers.mp3.tag import ASSUMED_DELAY, Mp3Info, read_mp3_info
 from pipeline.decode.headers.tags import skip_id3
 from pipeline.decode.mp3_stream import check_frames, is_joined
 
-_WALKED_BYTES = 2 * HEAD_BYTES
+_WALKED_BYTES = 2 * PROBE_BYTES
 _FARTHEST_BYTES = 1 << 24
 _LONGEST_FRAME = 1441
 
@@ -64,7 +64,7 @@ def estimate_mp3_length(file: BinaryIO) -> Mp3Length | None:
     start = skip_id3(file)
     size = file.seek(0, os.SEEK_END)
     file.seek(start)
-    frames = read_frame_headers(file.read(HEAD_BYTES), is_all=size - start <= HEAD_BYTES)
+    frames = read_frame_headers(file.read(PROBE_BYTES), is_complete=size - start <= PROBE_BYTES)
     if not frames:
         return None
     first = frames[0]
@@ -96,7 +96,7 @@ def _promise(told: Mp3Info, n_bytes: int, is_cut: bool = False) -> DeclaredLengt
 
 def _of_walk(first: Mp3FrameHeader, told: Mp3Info, walk: Mp3Frames) -> Mp3Length:
     in_tag = told.frame_samples - told.n_in_tag
-    n_samples = walk.n_samples - (in_tag if told.has_tag else UNTOLD_DELAY)
+    n_samples = walk.n_samples - (in_tag if told.has_tag else ASSUMED_DELAY)
     promise = DeclaredLength(None, is_cut=True) if walk.is_cut else None
     if told.n_samples is not None:
         n_samples = max(0, n_samples - told.n_before)
@@ -121,18 +121,18 @@ def _end_of_frames(file: BinaryIO, start: int, like: Mp3FrameHeader) -> tuple[in
 
     def last_end(at: int) -> int | None:
         file.seek(at)
-        end = _last_run(file.read(HEAD_BYTES), like)
+        end = _last_run(file.read(PROBE_BYTES), like)
         return None if end is None else at + end
 
-    behind, step = size, HEAD_BYTES
+    behind, step = size, PROBE_BYTES
     at = max(start, size - step)
     while (end := last_end(at)) is None:
         if at == start or step > _FARTHEST_BYTES:
             return size, False
         behind, step = at, 2 * step
         at = max(start, size - step)
-    while behind - (at + HEAD_BYTES) > 0:
-        middle = (at + HEAD_BYTES + behind) // 2 - HEAD_BYTES // 2
+    while behind - (at + PROBE_BYTES) > 0:
+        middle = (at + PROBE_BYTES + behind) // 2 - PROBE_BYTES // 2
         middle = max(at + 1, min(middle, behind - 1))
         if (found := last_end(middle)) is None:
             behind = middle
@@ -165,4 +165,4 @@ def _guess(frames: list[Mp3FrameHeader], n_bytes: int, has_tag: bool) -> int:
     if not frames:
         return 0
     n_frames = round(n_bytes * len(frames) / sum(frame.n_bytes for frame in frames))
-    return max(0, n_frames * n_samples - (0 if has_tag else UNTOLD_DELAY))
+    return max(0, n_frames * n_samples - (0 if has_tag else ASSUMED_DELAY))

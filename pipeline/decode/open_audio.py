@@ -27,7 +27,7 @@ from pipeline.decode.guards.error_text import explain_decoder_error
 from pipeline.decode.headers.bare_frames import find_bare_frames
 from pipeline.decode.headers.mp3.count import is_count_doubtful
 from pipeline.decode.headers.mp3.frames import count_mp3_frames
-from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY, read_mp3_info
+from pipeline.decode.headers.mp3.tag import ASSUMED_DELAY, read_mp3_info
 from pipeline.decode.headers.ogg import OggAudio, find_ogg_end, read_ogg_header
 from pipeline.decode.headers.ogg_chain import find_ogg_chain
 from pipeline.decode.headers.tags import check_tags
@@ -109,7 +109,7 @@ def open_audio(
         else:
             raise CannotDecodeError("undecodable", "; ".join(reasons))
         if mpeg and not mpeg.has_tag:
-            sound = dataclasses.replace(sound, pieces=drop_first_frames(sound.pieces, UNTOLD_DELAY))
+            sound = dataclasses.replace(sound, pieces=drop_first_frames(sound.pieces, ASSUMED_DELAY))
         if bare:
             sound = report_losses(sound, bare)
         yield guard_stream(sound, memory_bytes)

@@ -17,7 +17,7 @@ from pipeline.decode.headers.flac.length import (
     check_fits,
     check_whole,
     find_flac_audio,
-    other_parts,
+    iter_other_parts,
 )
 from pipeline.decode.mp3_length import Mp3Length, estimate_mp3_length
 from pipeline.decode.open_audio import DECODER_ERRORS, describe_error, open_audio
@@ -85,9 +85,9 @@ def probe_audio(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES
 
 def _of_flac(file: BinaryIO, flac: FlacAudio, n_samples: int) -> ProbeResult:
     stream, present = flac.stream, n_samples
-    if flac.others:
+    if flac.other_starts:
         check_whole(flac)
-    for other in other_parts(file, flac):
+    for other in iter_other_parts(file, flac):
         check_fits(other, stream)
         check_whole(other)
         present += other.n_samples or 0

@@ -1,11 +1,12 @@
-"""The values that a manifest says of its clips, compared with those in a table's rows.
+"""The carried columns of a table: comparing them with the source, and updating them.
 
 A manifest may be corrected while its recordings stay the same. The rows of `clips` then get the new
-values; nothing is embedded again. The digest of all values is kept in the table, so that a run
-finds in one small file that nothing has changed.
+values, and nothing is embedded again. The table keeps a digest of all values, so that a run finds
+in one small file that nothing has changed.
 
-A run may be killed between a shard's new file and its record, which has the size of the file. Until
-the last shard is done no digest is kept, so the next run compares again, and corrects that record.
+A run may be killed between writing a shard's new file and its record, which has the size of the
+file. No digest is kept until the last shard is done, so the next run compares again and corrects
+that record.
 """
 
 import dataclasses
@@ -36,7 +37,7 @@ _THREADS = 8
 
 
 def values_of(listing: Listing) -> dict[Key, Carried]:
-    """Return what the sources say of each clip, in the order of the listing's columns."""
+    """Return the carried values of each clip, in the order of the listing's columns."""
     nothing = (None,) * len(listing.columns)
     return {(clip.uri, clip.member): clip.carried or nothing for clip in listing.clips}
 
@@ -74,8 +75,8 @@ def clips_with_other_values(table: Table, shards: Iterable[str], listing: Listin
     """Return uri and member of the clips whose rows do not have the values of the sources.
 
     Args:
-        table: The table, of which the carried columns are read.
-        shards: Ids of the committed shards to look at.
+        table: The table; its carried columns are read.
+        shards: Ids of the committed shards to compare.
         listing: The listing of the sources.
 
     Raises:
@@ -83,8 +84,8 @@ def clips_with_other_values(table: Table, shards: Iterable[str], listing: Listin
     """
     values = values_of(listing)
     with ThreadPoolExecutor(_THREADS) as pool:
-        looks = pool.map(partial(_others, table, listing.columns, values), shards)
-        return [key for keys in looks for key in keys]
+        found = pool.map(partial(_others, table, listing.columns, values), shards)
+        return [key for keys in found for key in keys]
 
 
 def update_carried(table: Table, shards: Sequence[str], listing: Listing) -> int:
@@ -110,8 +111,8 @@ def update_carried(table: Table, shards: Sequence[str], listing: Listing) -> int
         sizes = table.store.names("clips")
         with ThreadPoolExecutor(_THREADS) as pool:
             records = table.commits.records(shards, or_gone=True)
-            looks = pool.map(partial(_looked_at, table, listing.columns, values), records)
-            for record, others in looks:
+            compared = pool.map(partial(_compare, table, listing.columns, values), records)
+            for record, others in compared:
                 name = data_name("clips", record.shard)
                 is_whole = sizes.get(f"{record.shard}.parquet") == record.files.get(name)
                 if others or not is_whole:
@@ -144,7 +145,7 @@ def _note(table: Table, digest: str) -> None:
         path.write_bytes(_as_note(digest))
 
 
-def _looked_at(
+def _compare(
     table: Table, columns: Sequence[str], values: Mapping[Key, Carried], record: CommitRecord
 ) -> tuple[CommitRecord, list[Key]]:
     if record.container or not record.rows.get("clips"):
@@ -158,7 +159,7 @@ def _others(
     name = data_name("clips", shard)
     try:
         with table.store.open(name) as file:
-            # Not in Arrow's threads, as in `verify`.
+            # Without Arrow's threads; `maintenance.verify` says why.
             rows = pq.ParquetFile(file, pre_buffer=False).read(
                 [*_KEY_COLUMNS, *columns], use_threads=False
             )

@@ -1,4 +1,4 @@
-"""Reading the `errors` of a table: how many clips failed by class, and their rows."""
+"""The `errors` of a table: the number of failed clips by class, and their rows."""
 
 from collections import Counter, deque
 from collections.abc import Generator, Iterator
@@ -19,14 +19,14 @@ ERROR_COLUMNS = ("class", "uri", "member", "message", "stage", "clip_id", "sourc
 """Columns of an error's row, in the order in which they are shown."""
 BATCH_ROWS = 1024
 _AHEAD = 16
-"""Shards whose errors are read ahead, so that a remote store is not waited for one by one."""
+"""Shards whose errors are read ahead, so that waits for a remote store overlap."""
 
 ErrorRow = dict[str, str]
 
 
 @dataclass
 class ErrorCounts:
-    """What the commit records of a table say about its errors.
+    """The errors of a table by its commit records.
 
     Attributes:
         clips: Number of clips in the table, errors included.
@@ -43,7 +43,7 @@ def count_errors(table: Table) -> ErrorCounts:
     """Count the errors of a table by class; only commit records are read.
 
     Raises:
-        StoreError: A record is gone or damaged.
+        StoreError: A record is missing or damaged.
     """
     found = ErrorCounts()
     committed = table.commits.ids()
@@ -54,7 +54,7 @@ def count_errors(table: Table) -> ErrorCounts:
         if record.errors:
             found.shards[record.shard] = frozenset(record.errors)
         replaced.update(record.replaces)
-    # A run was killed before it removed these: their clips are in other shards as well.
+    # A run was killed before it removed these; their clips are in other shards as well.
     for record in table.commits.records(sorted(replaced & committed), or_gone=True):
         found.clips -= record.clips
         found.classes -= Counter(record.errors)
@@ -69,7 +69,7 @@ def read_errors(
 
     Args:
         table: Table to read.
-        counts: What `count_errors` found in it.
+        counts: Result of `count_errors`.
         classes: Classes to yield; all classes where none is named.
 
     Raises:
@@ -94,7 +94,7 @@ def read_errors(
 
 
 def _first_rows(table: Table, shard: str) -> tuple[str, list[ErrorRow], bool]:
-    """Read the first batch of a shard; the last value is True where it has further ones."""
+    """Read the first batch of a shard; the last value says whether it has further batches."""
     batches = _batches(table, shard)
     rows = next(batches, [])
     has_more = len(rows) == BATCH_ROWS

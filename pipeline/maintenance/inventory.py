@@ -1,8 +1,8 @@
-"""What a table holds, with each commit record compared with the files that it names.
+"""The inventory of a table: each commit record compared with the files that it names.
 
-A data file may be gone (a lifecycle rule of the bucket, a hand) or have another size than its
-record says. A listing may lag, so nothing is concluded from it alone: a record or a file that a
-listing lacks, or shows with another size, is asked for by its name.
+A data file may be gone (a lifecycle rule of the bucket, a person) or have another size than its
+record says. A listing may lag, so nothing is concluded from it alone. A record or file that a
+listing lacks, or shows with another size, is looked up by its name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -78,7 +78,7 @@ def take_inventory(table: Table, read_records: bool = True) -> Inventory:
     """Compare the commit records of a table with its data files.
 
     Args:
-        table: Table that is looked at; nothing is changed.
+        table: The table; nothing is changed.
         read_records: Whether sizes are compared as well, and counts added up; without, only the
             names of the files are compared, which takes no request per shard.
 
@@ -99,9 +99,9 @@ def committed_shards(table: Table, files: Mapping[str, Iterable[str]]) -> set[st
     """Return the ids of the committed shards, with those whose record a listing lacks.
 
     Args:
-        table: Table that is looked at.
-        files: Names of the data files by folder: a record that is not listed is asked for where its
-            data are there.
+        table: The table.
+        files: Names of the data files by folder. A record that is not listed is looked up if its
+            data files exist.
     """
     listed = table.commits.ids()
     with_data = {shard_of(name) for folder in DATA_DIRS for name in files[folder]}
@@ -142,7 +142,7 @@ def _damage(
 
 
 def _is_updated(table: Table, record: CommitRecord, name: str) -> bool:
-    """Whether a file of `clips` is whole, and has another size as its values were updated."""
+    """Return whether a file of `clips` is whole but has another size after an update."""
     if not (table.spec.columns and is_half_updated(table)):
         return False
     try:

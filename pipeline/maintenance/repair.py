@@ -1,4 +1,4 @@
-"""What a killed run, or a changed source, makes necessary before anything is embedded."""
+"""Repairs and removals that a killed run or a changed source makes necessary."""
 
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -18,18 +18,18 @@ _READERS = 16
 
 
 def apply_removals(table: Table, plan: Plan, on_done: Callable[[], None] = lambda: None) -> Plan:
-    """Take away what a plan says is superseded, gone or of older versions, and all orphans.
+    """Remove the rows that a plan removes, and all orphans; nothing is embedded.
 
     Args:
-        table: whose lock is held.
-        plan: of a run.
-        on_done: called as often as a shard has been rewritten.
+        table: Table whose lock is held.
+        plan: Plan of a run.
+        on_done: Called each time a shard has been rewritten.
 
     Returns:
-        The plan that is left: nothing is to be rewritten any more.
+        The plan that is left, without removals and rewrites.
 
     Raises:
-        StoreError: rows could not be read or written; what is done is done.
+        StoreError: Rows could not be read or written. Shards done so far stay done.
     """
     for shard in (*plan.damaged, *plan.superseded):
         table.commits.remove(shard)
@@ -49,16 +49,16 @@ def apply_removals(table: Table, plan: Plan, on_done: Callable[[], None] = lambd
 
 
 def repair(table: Table) -> list[str]:
-    """Finish what a killed run has left, and undo what damage can be undone without embedding.
+    """Finish the rewrites of a killed run, and undo the damage that needs no embedding.
 
     Args:
-        table: whose lock is held, which clears what was half-written.
+        table: Table whose lock is held; taking the lock has deleted half-written files.
 
     Returns:
-        What was done, a line each.
+        One line for each repair.
 
     Raises:
-        StoreError: the store refused.
+        StoreError: The store refused.
     """
     found = take_inventory(table)
     done = []
@@ -84,7 +84,9 @@ def repair(table: Table) -> list[str]:
 
 
 def find_duplicate_clips(table: Table, shards: AbstractSet[str]) -> list[tuple[Rewrite, int]]:
-    """Return what each shard has to lose so that each clip stands once, with the number of clips.
+    """Find the shards that have to lose clips so that each clip stands once.
+
+    Each rewrite comes with the number of clips that its shard loses.
 
     Args:
         table: Table whose rows are read.
@@ -117,12 +119,12 @@ def clear_orphans(
     known: AbstractSet[str],
     files: Mapping[str, Iterable[str]] | None = None,
 ) -> list[str]:
-    """Delete data files of shards that are not committed; their names.
+    """Delete the data files of shards that are not committed; return their names.
 
     Args:
         table: Table whose lock is held.
         known: Ids of shards whose files stay, whether they are committed or not.
-        files: Names by folder, where they have been listed already.
+        files: Names by folder; None to list them.
 
     Raises:
         LostTableError: Another run has the table now.

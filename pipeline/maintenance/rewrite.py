@@ -1,13 +1,13 @@
-"""Committed shards that lose clips: the rows that stay move into a shard of their own, bit by bit.
+"""Rewriting a committed shard that loses clips: its other rows are copied to a new shard.
 
-Nothing is embedded for it. The steps, after each of which a run may be killed:
+Nothing is embedded, and rows are copied bit by bit. A run may be killed after each of these steps:
 
 1. The new shard's files are written. Without a commit record they are orphans.
-2. Its record is created, and names the shard that it `replaces`: that one does not count any more.
+2. Its record is created and names the shard that it `replaces`, which then no longer counts.
 3. The old shard's record is deleted, and then its files, which without it are orphans.
 
-Whatever stands in between is told by the records, so the next run, or `repair`, goes on from there.
-A clip that several shards have, as a run went on that had lost the table, stays in one of them.
+The records show which step was reached, so the next run, or `repair`, goes on from there. A clip
+that several shards have, because a run went on after losing the table, stays in one of them.
 """
 
 import math
@@ -34,18 +34,18 @@ from pipeline.table_layout import data_name
 
 
 def rewrite_shard(table: Table, rewrite: Rewrite) -> str | None:
-    """Take clips out of a committed shard.
+    """Remove clips from a committed shard.
 
     Args:
-        table: whose lock is held.
-        rewrite: the shard, and the clips that stay.
+        table: Table whose lock is held.
+        rewrite: The shard, and the clips that stay.
 
     Returns:
-        Id of the shard that has the rest; None where nothing stays.
+        Id of the shard that has the clips that stay; None where none stay.
 
     Raises:
         LostTableError: Another run has the table now.
-        StoreError: its files cannot be read, or the store refused.
+        StoreError: The shard's files cannot be read, or the store refused.
     """
     new = None
     if rewrite.kept:
@@ -73,7 +73,7 @@ class _Counts:
 
 
 def _copy(table: Table, rewrite: Rewrite) -> str:
-    """Commit a shard of the rows that stay; its id."""
+    """Commit a shard of the rows that stay, and return its id."""
     old = next(table.commits.records([rewrite.shard]))
     new = shard_id(table.spec.digest, rewrite.kept)
     kept = pa.array(sorted(clip.clip_id for clip in rewrite.kept), pa.string())
@@ -97,7 +97,7 @@ def _copy(table: Table, rewrite: Rewrite) -> str:
         files=counts.files,
         replaces=(rewrite.shard,),
         fidelity=old.fidelity,
-        writer=old.writer | {"rewritten": moved},  # who embedded it, and when, stays true
+        writer=old.writer | {"rewritten": moved},  # the process that embedded the rows, and when
     )
     try:
         table.commits.put(record)
@@ -122,7 +122,7 @@ def _copy_rows(
     if name == "errors":
         rows = pa.concat_tables([schema.empty_table(), *groups])
         if not rows.num_rows:
-            table.store.delete(target)  # of an earlier, uncommitted try
+            table.store.delete(target)  # a file of an earlier, uncommitted attempt
             return
         groups = iter((rows,))
     file = RowFile(table.store, target, schema, group_rows(schema, GROUP_BYTES))
@@ -141,14 +141,14 @@ def _copy_rows(
 
 
 def _groups(table: Table, name: str, schema: pa.Schema, kept: pa.Array) -> Iterator[pa.Table]:
-    """The rows that stay of a file, row group by row group."""
+    """Yield the rows that stay of a file, row group by row group."""
     try:
         with table.store.open(name) as file:
             parquet = pq.ParquetFile(file, pre_buffer=False)
             if not parquet.schema_arrow.equals(schema):
                 raise StoreError(f"{name} does not have the columns of the table's spec")
             for group in range(parquet.num_row_groups):
-                # Not in Arrow's threads, as in `verify`.
+                # Without Arrow's threads; `maintenance.verify` says why.
                 rows = parquet.read_row_group(group, use_threads=False)
                 yield rows.filter(pc.is_in(rows["clip_id"], value_set=kept))
     except (OSError, pa.ArrowException) as error:

@@ -1,9 +1,10 @@
-"""What can be wrong with a shard's rows, each problem as a line; for `verify`.
+"""Checks of a shard's rows for `verify`; each problem is one line.
 
-The rows of `clips` say how many windows and timestamps there have to be, and where. `windows` fits
-in memory; `timestamps` is checked row group by row group, as a ten-hour clip has gigabytes of them.
+The rows of `clips` determine the number and the positions of windows and timestamps. `windows` fits
+in memory. `timestamps` is checked row group by row group, because a ten-hour clip has gigabytes.
 """
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipeline.audio import SAMPLE_RATE_HZ, to_samples
 from pipeline.decode.quality import FLOOR_DBFS
@@ -18,12 +20,12 @@ from pipeline.table.schema import IDENTITY_COLUMNS
 from pipeline.table.spec import TableSpec
 
 SHOWN = 5
-"""Examples that a problem names."""
+"""Number of examples that a problem names."""
 _ROUNDING_DB = 0.01
 
 
 def vector_problems(name: str, column: pa.ChunkedArray) -> Iterator[str]:
-    """A column of embeddings or logits: no nulls, all finite, none all zero."""
+    """Check a column of embeddings or logits: no nulls, all finite, none all zero."""
     vectors = matrix(column)
     if column.null_count:
         yield f"{name} has nulls"
@@ -34,7 +36,7 @@ def vector_problems(name: str, column: pa.ChunkedArray) -> Iterator[str]:
 
 
 def label_problems(name: str, column: pa.ChunkedArray, top_k: int, n_classes: int) -> Iterator[str]:
-    """A column of labels: `top_k` classes each, once, most probable first."""
+    """Check a column of labels: `top_k` different classes each, most probable first."""
     labels = column.combine_chunks()
     if not pc.all(pc.equal(pc.list_value_length(labels), top_k)).as_py() and len(labels):
         yield f"{name} has rows with other than {top_k} labels"
@@ -55,7 +57,7 @@ def label_problems(name: str, column: pa.ChunkedArray, top_k: int, n_classes: in
 
 
 def clip_problems(clips: pa.Table, spec: TableSpec) -> Iterator[str]:
-    """Rows of `clips`: as many windows as the duration makes, its arch, sound quality columns."""
+    """Check rows of `clips`: windows and arch by the duration, and the quality columns."""
     yield from _quality_problems(clips)
     columns = ("clip_id", "duration_s", "n_windows", "arch")
     for clip_id, duration_s, n_windows, arch in tuples(clips, columns):
@@ -67,7 +69,7 @@ def clip_problems(clips: pa.Table, spec: TableSpec) -> Iterator[str]:
 
 
 def _quality_problems(clips: pa.Table) -> Iterator[str]:
-    """Quality columns of `clips`: finite, in range, and no mix louder than the loudest channel."""
+    """Check the quality columns: finite, in range, and no mix louder than the loudest channel."""
     rms, peak, clipped = (
         clips[name].to_numpy() for name in ("rms_dbfs", "peak_dbfs", "clipped_ratio")
     )
@@ -81,7 +83,7 @@ def _quality_problems(clips: pa.Table) -> Iterator[str]:
 
 
 def window_problems(clips: pa.Table, windows: pa.Table, spec: TableSpec) -> Iterator[str]:
-    """Rows of `windows`: those of each clip, in order, where they have to be."""
+    """Check rows of `windows`: all windows of each clip, in order, at their positions."""
     rule = spec.window_rule
     expected = []
     for clip_id, duration_s, arch in tuples(clips, ("clip_id", "duration_s", "arch")):
@@ -98,12 +100,12 @@ def window_problems(clips: pa.Table, windows: pa.Table, spec: TableSpec) -> Iter
 def timestamp_problems(
     clips: pa.Table, groups: Iterable[pa.Table], spec: TableSpec
 ) -> Iterator[str]:
-    """Rows of `timestamps`: one every hop of each clip, in order, with sound embeddings.
+    """Check rows of `timestamps`: one per hop of each clip, in order, with sound embeddings.
 
     Args:
-        clips: the shard's rows of `clips`.
-        groups: of the rows of `timestamps`, in order.
-        spec: of the table.
+        clips: Rows of `clips` of the shard.
+        groups: Row groups of `timestamps`, in order.
+        spec: Spec of the table.
     """
     found: set[str] = set()
     counts = [spec.n_timestamps(to_samples(s)) for s in clips["duration_s"].to_pylist()]
@@ -111,7 +113,7 @@ def timestamp_problems(
     n_rows, in_order = 0, True
     for rows in groups:
         if in_order and (problem := _misplaced(clips, rows, n_rows, ends, spec)):
-            in_order = False  # what follows would be shifted
+            in_order = False  # all later rows would be shifted
             yield problem
         n_rows += rows.num_rows
         for problem in vector_problems("timestamps.embedding", rows["embedding"]):
@@ -119,14 +121,14 @@ def timestamp_problems(
                 found.add(problem)
                 yield problem
     if in_order and n_rows < ends[-1]:
-        place = _place(clips, n_rows, ends)
+        place = _timestamp_name(clips, n_rows, ends)
         yield f"timestamps are not contiguous: they end before {place}"
 
 
 def _misplaced(
     clips: pa.Table, rows: pa.Table, first: int, ends: npt.NDArray[np.int64], spec: TableSpec
 ) -> str | None:
-    """The first of the rows that is not the one that should be there."""
+    """Return a problem for the first row that is not the expected one."""
     at = np.arange(first, min(first + rows.num_rows, ends[-1]))
     clip = np.searchsorted(ends, at, side="right") - 1
     index = at - ends[clip]
@@ -139,25 +141,45 @@ def _misplaced(
     }
     if firsts := {name: places[0] for name, places in wrong.items() if len(places)}:
         name = min(firsts, key=lambda name: firsts[name])
-        value, place = rows[name][firsts[name]], _place(clips, at[firsts[name]], ends)
+        value, place = rows[name][firsts[name]], _timestamp_name(clips, at[firsts[name]], ends)
         return f"timestamps are not contiguous: {name} is {value} in place of {place}"
     if len(at) < rows.num_rows:
         return f"timestamps are not contiguous: there are more than the {ends[-1]} of the clips"
     return None
 
 
-def _place(clips: pa.Table, row: int, ends: npt.NDArray[np.int64]) -> str:
+def _timestamp_name(clips: pa.Table, row: int, ends: npt.NDArray[np.int64]) -> str:
     clip = int(np.searchsorted(ends, row, side="right")) - 1
     return f"clip {clips['clip_id'][clip]} timestamp {row - ends[clip]}"
 
 
 def tuples(rows: pa.Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Some columns of rows, as Python values."""
+    """Return some columns of rows as Python values."""
     return list(zip(*(rows[name].to_pylist() for name in columns), strict=True))
 
 
 def matrix(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
-    """A column of vectors as (rows, width)."""
+    """Return a column of vectors as float32 (rows, width)."""
     width = column.type.list_size
     vectors = column.combine_chunks().flatten().to_numpy()
     return np.asarray(vectors, np.float32).reshape(-1, width)
+
+
+def empty_file(schema: pa.Schema) -> pq.ParquetFile:
+    """Return a Parquet file without rows."""
+    file = io.BytesIO()
+    pq.write_table(schema.empty_table(), file)
+    return pq.ParquetFile(file, pre_buffer=False)
+
+
+def read_row_groups(file: pq.ParquetFile) -> Iterator[pa.Table]:
+    """Yield the row groups of a file, one after the other."""
+    groups = range(file.num_row_groups)
+    return (file.read_row_group(group, use_threads=False) for group in groups)
+
+
+def show_some(uris: Iterable[str]) -> str:
+    """Return the number of uris with the first of them, for a message."""
+    listed = sorted(uris)
+    shown = ", ".join(repr(uri) for uri in listed[:SHOWN])
+    return f"{len(listed)} ({shown}{', ...' if len(listed) > SHOWN else ''})"

@@ -1,7 +1,7 @@
-"""What the last run says of itself in its table: that it began, and at last how it ended.
+"""The record of a table's last run: when it began, and how it ended.
 
-It is for `run_status`, and decides nothing: a table is whole or not whatever stands here. The run
-that holds the table writes it, twice; one that is killed leaves it without an end.
+`run_status` reads it; it decides nothing else, and a table can be whole without it. The run that
+holds the table writes it at its start and at its end. A killed run leaves it without an end.
 """
 
 import json
@@ -31,17 +31,17 @@ class RunState:
     """One run of `embed`.
 
     Attributes:
-        started_s: when its plan was made, in seconds since 1970.
-        process: that drives it.
-        version: of passtream; empty where it is not installed.
-        shards: of the table once the run is through, with those that were there before.
-        shards_done: of these, committed before the run.
-        clips_todo: clips that the run is to embed; None where only reading will tell.
-        ended_s: when it ended, in seconds since 1970; None before, and where it was killed.
-        outcome: how it ended; `error` where it was neither stopped nor came through.
-        n_failed: shards that were given up.
-        failed: why, by shard id; of many, the first ones.
-        error: what ended it, where that was an error.
+        started_s: Time of its plan, in seconds since 1970.
+        process: The process of the driver.
+        version: Version of passtream; empty where it is not installed.
+        shards: Number of shards of the table after the run, including those before it.
+        shards_done: Number of shards that were committed before the run.
+        clips_todo: Number of clips to embed; None where a container has to be read to count them.
+        ended_s: Time of its end, in seconds since 1970; None before that, and after a kill.
+        outcome: Outcome of the run; `error` if it was not stopped and did not come to its end.
+        n_failed: Number of shards that failed.
+        failed: Reasons by shard id, of the first shards that failed.
+        error: The error that ended the run; empty for none.
     """
 
     started_s: float
@@ -58,12 +58,12 @@ class RunState:
 
     @property
     def shards_todo(self) -> int:
-        """Shards that the run is to embed."""
+        """Number of shards to embed."""
         return self.shards - self.shards_done
 
     @classmethod
     def begun(cls, plan: Plan) -> "RunState":
-        """A run of this process, with this plan, that begins now."""
+        """Return the record of a run of this process that begins now."""
         n_done = len(plan.done)
         return cls(
             started_s=round(time.time(), 3),
@@ -76,10 +76,10 @@ class RunState:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "RunState":
-        """Read what a run wrote.
+        """Read a record.
 
         Raises:
-            StoreError: it is nothing that a run writes.
+            StoreError: The content is no record of a run.
         """
         return from_json(_STATES, content, "the state of a run")
 
@@ -88,15 +88,15 @@ _STATES = TypeAdapter(RunState)
 
 
 def shortened(reason: str) -> str:
-    """What went wrong, as much of it as `run.json` keeps."""
+    """Cut a reason to the length that `run.json` keeps."""
     return reason if len(reason) <= _LONGEST_REASON else f"{reason[:_LONGEST_REASON]}..."
 
 
 def read_run(store: TableStore) -> RunState | None:
-    """What the last run says of itself; None where no run has said anything.
+    """Read the record of the last run; return None where there is none.
 
     Raises:
-        StoreError: it cannot be read; the message names the file.
+        StoreError: The record cannot be read; the message names the file.
     """
     content = store.read(RUN_NAME)
     if content is None:
@@ -108,10 +108,10 @@ def read_run(store: TableStore) -> RunState | None:
 
 
 def write_run(store: TableStore, run: RunState) -> None:
-    """Put it there in place of the run's before; only under the table's lock.
+    """Write the record of a run over the previous one; the table's lock must be held.
 
     Raises:
-        StoreError: the store refused.
+        StoreError: The store refused.
     """
     with store.replacing(RUN_NAME) as path:
         path.write_bytes(json.dumps(asdict(run), indent=1).encode())

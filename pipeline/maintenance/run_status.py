@@ -1,8 +1,8 @@
-"""How far a run is, from its table alone: what is committed, when, and what `run.json` says.
+"""The status of a run from its table alone: its commits, their times, and `run.json`.
 
-Nothing is asked of the run itself, so it may be on another machine, or dead. A speed is what came
-in between two commits, over the time between them: what is under way is in neither, so it neither
-adds nor takes away. Times are those of the machines that wrote them.
+The run itself is not contacted, so it may be on another machine, or dead. A speed is the work
+committed between two commits, divided by the time between them. Work in flight counts in neither.
+Times are those of the machines that wrote them.
 """
 
 import time
@@ -18,22 +18,22 @@ from pipeline.table.store.process_id import Process
 from pipeline.table.table import Table
 
 RECENT_S = 300.0
-"""What "the last minutes" are, at least."""
+"""Smallest length in seconds of the recent part of a run, for its recent speed."""
 SILENT_S = 300.0
-"""How long a run that holds no table may show no sign before it is taken for dead."""
+"""Seconds without a sign after which a run that holds no table is taken for dead."""
 
 RunCondition = RunOutcome | Literal["running", "perhaps_running", "not_running", "unknown"]
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """What was committed in a time.
+    """The work committed in a period.
 
     Attributes:
-        wall_s: the time, in seconds; more than 0.
-        shards: committed in it.
-        clips: of these, errors included.
-        audio_s: seconds of audio embedded.
+        wall_s: Length of the period in seconds; more than 0.
+        shards: Number of shards committed.
+        clips: Number of clips of these shards, including errors.
+        audio_s: Seconds of audio embedded.
     """
 
     wall_s: float
@@ -43,33 +43,34 @@ class Throughput:
 
     @property
     def x_real_time(self) -> float:
-        """Seconds of audio a second."""
+        """Seconds of audio per second."""
         return self.audio_s / self.wall_s
 
     @property
     def clips_per_s(self) -> float:
-        """Clips a second, errors included."""
+        """Clips per second, including errors."""
         return self.clips / self.wall_s
 
 
 @dataclass
 class RunStatus:
-    """What `status` found.
+    """The result of `status`.
 
     Attributes:
-        now_s: when it looked, in seconds since 1970.
-        standing: what the last run is doing, or how it ended; `not_running` is as far as can be
-            told, and `unknown` where no run has said anything.
-        run: the last run, where it has said something.
-        writer: who holds the table.
-        shards: committed.
-        counts: of the committed shards; `clips` has the errors in it.
-        stage_s: seconds that the committed shards took, by stage.
-        last_commit_s: when, in seconds since 1970; None where no record says.
-        recent: of the last `RECENT_S` before the last commit; None where there is too little.
-        overall: of the run up to its last commit; None where it has none.
-        left_s: seconds that the run still needs, at its recent speed; None where nobody knows.
-        notes: what a reader may want to know.
+        now_s: Time of the status, in seconds since 1970.
+        standing: Condition or outcome of the last run. `not_running` is as far as the table shows;
+            `unknown` means that there is no record of a run.
+        run: Record of the last run; None without one.
+        writer: Process that holds the table; None without one.
+        shards: Number of committed shards.
+        counts: Counts of the committed shards; `clips` includes errors.
+        stage_s: Seconds that the committed shards took, by stage.
+        last_commit_s: Time of the last commit, in seconds since 1970; None without a commit.
+        recent: Throughput of the last `RECENT_S` before the last commit; None where that is too
+            little.
+        overall: Throughput of the run up to its last commit; None without a commit.
+        left_s: Seconds that the run still needs at its recent speed; None if that is unknown.
+        notes: Notes for the reader, one line each.
     """
 
     now_s: float
@@ -86,7 +87,7 @@ class RunStatus:
     notes: list[str] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the status for `--json`."""
         counts = {
             "clips": self.counts.clips - self.counts.errors.total(),
             "windows": self.counts.windows,
@@ -112,17 +113,17 @@ class _Commit:
 
 
 def run_status(table: Table, now_s: float | None = None) -> RunStatus:
-    """Look at a table and tell how its last run is doing. Writes nothing.
+    """Return the status of a table's last run; nothing is written.
 
     Args:
-        table: the table.
-        now_s: what time it is, in seconds since 1970; None asks the clock.
+        table: The table.
+        now_s: Present time in seconds since 1970; None to read the clock.
 
     Raises:
-        StoreError: the table cannot be read.
+        StoreError: The table cannot be read.
     """
     status = RunStatus(time.time() if now_s is None else now_s)
-    # Before the commits: one that comes between is then seen, and none is missed of an ended run.
+    # Read before the commits, so that no commit of a run that has ended is missed.
     status.writer = table.store.writer()
     try:
         status.run = read_run(table.store)
@@ -144,7 +145,7 @@ def run_status(table: Table, now_s: float | None = None) -> RunStatus:
 
 
 def _count(table: Table, status: RunStatus) -> list[_Commit]:
-    """Count all commit records; those that know their time, in its order."""
+    """Add all commit records to a status; return those with a time, in its order."""
     commits = []
     replaced = set[str]()
     committed = table.commits.ids()
@@ -156,7 +157,7 @@ def _count(table: Table, status: RunStatus) -> list[_Commit]:
         if (at_s := record.finished_s) is not None:
             commits.append(_Commit(at_s, record.clips, record.audio_s))
         replaced.update(record.replaces)
-    # A run was killed before it took them away: their clips are in other records as well.
+    # A run was killed before it removed these; their clips are in other records as well.
     for record in table.commits.records(sorted(replaced & committed), or_gone=True):
         status.shards -= 1
         status.counts.subtract(record.counts)
@@ -178,7 +179,7 @@ def _standing(run: RunState, status: RunStatus) -> RunCondition:
 
 
 def _recent_since(commits: Sequence[_Commit], run: RunState | None) -> float:
-    """The last moment, of the run's start and its commits, that is `RECENT_S` before the last."""
+    """Return the last time, of the start and the commits, at least `RECENT_S` before the end."""
     moments = [commit.at_s for commit in commits]
     if run:
         moments.insert(0, run.started_s)
@@ -187,7 +188,7 @@ def _recent_since(commits: Sequence[_Commit], run: RunState | None) -> float:
 
 
 def _speed(commits: Sequence[_Commit], since_s: float) -> Throughput | None:
-    """Of what was committed after a moment, up to the last commit."""
+    """Return the throughput from a time up to the last commit."""
     counted = [commit for commit in commits if commit.at_s > since_s]
     if not counted:
         return None
@@ -197,7 +198,7 @@ def _speed(commits: Sequence[_Commit], since_s: float) -> Throughput | None:
 
 
 def _left(run: RunState, status: RunStatus, commits: Sequence[_Commit]) -> float | None:
-    """By clips where their number is known, else by shards, as these may differ in size."""
+    """Estimate the seconds left, by clips if their number is known, otherwise by shards."""
     speed = status.recent
     if speed is None:
         return None

@@ -1,10 +1,9 @@
-"""The checks of one shard after the other: its record, its files and its rows."""
+"""The checks of `verify`: each shard's record, files and rows, and the whole against its source."""
 
 import contextlib
-import io
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +14,12 @@ from pipeline.clips import ClipRef
 from pipeline.errors import StoreError
 from pipeline.maintenance.carried_columns import rows_of, values_of
 from pipeline.maintenance.row_checks import (
-    SHOWN,
     clip_problems,
+    empty_file,
     label_problems,
     matrix,
+    read_row_groups,
+    show_some,
     timestamp_problems,
     tuples,
     vector_problems,
@@ -41,7 +42,18 @@ _EMBED_AGAIN = (
 )
 
 
-class _Verifier:
+class ShardChecker:
+    """Checks of one shard after the other, which fill a report.
+
+    Args:
+        table: The table.
+        files: Names and sizes in bytes of the data files, by folder.
+        source: Listing of the source; None for no comparison.
+
+    Attributes:
+        report: The report so far.
+    """
+
     def __init__(
         self, table: Table, files: Mapping[str, Mapping[str, int]], source: Listing | None
     ) -> None:
@@ -55,13 +67,14 @@ class _Verifier:
             f"{folder}/{name}": size for folder in DATA_DIRS for name, size in files[folder].items()
         }
         self._ids: set[str] = set()
-        # Of what a listing names: clips by member, containers by part.
+        # Versions by uri and member of clips, and by uri and part of containers.
         self._versions: dict[tuple[str, str], str] = {}
         self._containers: dict[tuple[str, str], str] = {}
         self._vectors: set[int] = set()
         self._replaced: dict[str, str] = {}  # by which shard
 
     def check_shard(self, shard: str) -> None:
+        """Check a shard against its commit record."""
         try:
             record = next(self._table.commits.records([shard], or_gone=True), None)
             if record is None:
@@ -81,14 +94,16 @@ class _Verifier:
     ) -> pq.ParquetFile:
         file = data_name(name, shard)
         if file not in record.files and record.rows.get(name) == 0:
-            return _no_rows(self._schemas[name])
+            return empty_file(self._schemas[name])
         if (size := self._sizes.get(file)) != record.files.get(file):
             size = self._table.store.size(file)  # by its name, as a listing may lag
         if size is None:
             raise StoreError(f"{file} is gone; {_EMBED_AGAIN}")
-        if size != (told := record.files.get(file)):
-            raise StoreError(f"{file} has {size} bytes, its commit says {told}; {_EMBED_AGAIN}")
-        # What is buffered before it is read stays for as long as the file is open.
+        if size != (committed_size := record.files.get(file)):
+            raise StoreError(
+                f"{file} has {size} bytes, its commit says {committed_size}; {_EMBED_AGAIN}"
+            )
+        # A buffer for the whole file would stay in memory until the file is closed.
         source = stack.enter_context(self._table.store.open(file))
         opened = pq.ParquetFile(source, pre_buffer=False)
         if not opened.schema_arrow.equals(self._schemas[name]):
@@ -114,7 +129,7 @@ class _Verifier:
         if "windows" in rows:
             problems.append(window_problems(rows["clips"], rows["windows"], spec))
         if "timestamps" in files:
-            groups = _row_groups(files["timestamps"])
+            groups = read_row_groups(files["timestamps"])
             problems.append(timestamp_problems(rows["clips"], groups, spec))
         for problem in itertools.chain.from_iterable(problems):
             self._problem(shard, problem)
@@ -172,7 +187,7 @@ class _Verifier:
             (ref.uri, ref.version) != (container.uri, container.version) for ref in refs
         ):
             self._problem(shard, f"it has rows of something else than {container.uri!r}")
-        # A row that stands for what could not be read goes by the name of the part.
+        # A row that stands for an unreadable part has the name of the part.
         n_clips = container.n_clips if container else None
         is_whole = not container or all(ref.member != container.part for ref in refs)
         if n_clips not in (None, len(refs)) and is_whole:
@@ -187,7 +202,7 @@ class _Verifier:
         if twice := [name for clip_id, name in ids.items() if clip_id in self._ids]:
             self._problem(
                 shard,
-                f"clips are there more than once, in other shards, too: {_some(twice)}; {_WAY_OUT}",
+                f"clips are there more than once, in other shards, too: {show_some(twice)}; {_WAY_OUT}",
             )
         for name, n in Counter(ref.name for ref in refs).items():
             if n > 1:
@@ -198,7 +213,7 @@ class _Verifier:
 
     def _count_duplicates(self, vectors: npt.NDArray[np.float32]) -> None:
         for vector in vectors:
-            # 64 bits: among 100 million clips a false one has a chance of 1 in 3,700.
+            # 64 bits: 100 million clips have a false duplicate with a chance of 1 in 3,700.
             key = hash(vector.tobytes())
             self.report.duplicate_vectors += key in self._vectors
             self._vectors.add(key)
@@ -215,12 +230,14 @@ class _Verifier:
             report.timestamps += files["timestamps"].metadata.num_rows
 
     def check_replaced(self, committed: set[str]) -> None:
+        """Report committed shards that other shards have replaced."""
         for shard in sorted(committed & self._replaced.keys()):
             self._problem(
                 shard, f"shard {self._replaced[shard]} has replaced it, and it is there; {_WAY_OUT}"
             )
 
     def check_source(self, source: Listing) -> None:
+        """Compare the clips and containers of all shards with the source."""
         found = self._versions | self._containers
         listed = {(ref.uri, ref.member): ref.version for ref in source.clips}
         listed |= {(each.uri, each.part): each.version for each in source.containers}
@@ -233,39 +250,28 @@ class _Verifier:
         ]
         gone = [uri for uri, part in found if (uri, part) not in listed]
         if missing:
-            self.report.problems.append(f"clips of the source not in the table: {_some(missing)}")
+            self.report.problems.append(
+                f"clips of the source not in the table: {show_some(missing)}"
+            )
         if changed:
-            self.report.problems.append(f"clips changed since they were embedded: {_some(changed)}")
+            self.report.problems.append(
+                f"clips changed since they were embedded: {show_some(changed)}"
+            )
         if unknown:
             self.report.notes.append(
                 "clips whose host does not answer, so that they may have changed: "
-                f"{_some(uri for uri, _ in unknown)}"
+                f"{show_some(uri for uri, _ in unknown)}"
             )
         if self._stale:
             self.report.problems.append(
                 f"clips whose {', '.join(self._columns)} in the table are not those of the source: "
-                f"{_some(self._stale)}; the same `passtream embed` again updates them"
+                f"{show_some(self._stale)}; the same `passtream embed` again updates them"
             )
         if gone:
-            self.report.notes.append(f"clips in the table no longer in the source: {_some(gone)}")
+            self.report.notes.append(
+                f"clips in the table no longer in the source: {show_some(gone)}"
+            )
 
 
 def _refs(rows: pa.Table) -> list[ClipRef]:
     return [ClipRef(*values) for values in tuples(rows, CLIP_COLUMNS)]
-
-
-def _no_rows(schema: pa.Schema) -> pq.ParquetFile:
-    file = io.BytesIO()
-    pq.write_table(schema.empty_table(), file)
-    return pq.ParquetFile(file, pre_buffer=False)
-
-
-def _row_groups(file: pq.ParquetFile) -> Iterator[pa.Table]:
-    groups = range(file.num_row_groups)
-    return (file.read_row_group(group, use_threads=False) for group in groups)
-
-
-def _some(uris: Iterable[str]) -> str:
-    listed = sorted(uris)
-    shown = ", ".join(repr(uri) for uri in listed[:SHOWN])
-    return f"{len(listed)} ({shown}{', ...' if len(listed) > SHOWN else ''})"

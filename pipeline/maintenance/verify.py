@@ -1,15 +1,14 @@
-"""Proof that a table is whole: everything is read back and held against what it should be.
+"""Verifying a table: everything is read back and compared with what it should be.
 
-A shard's id is a hash of the clips that went into it. Recomputing it from the rows of `clips` and
-`errors` shows that every one of them came out, once, and nothing else did; no list of inputs has
-to be kept for that.
+A shard's id is a hash of the clips that it was made of. Computing it again from the rows of `clips`
+and `errors` proves that every clip is there once, and no other clip. No list of inputs is needed.
 
-Nothing is read in Arrow's threads: they let go of the bytes of a file of Python's late, and one
-that does so while the process ends aborts it.
+Arrow's threads are never used for reading. They release the bytes of a Python file late, and a
+thread that does so while the process ends aborts it.
 """
 
 from pipeline.maintenance.inventory import committed_shards
-from pipeline.maintenance.shard_check import _WAY_OUT, _Verifier
+from pipeline.maintenance.shard_check import _WAY_OUT, ShardChecker
 from pipeline.maintenance.verify_report import Report
 from pipeline.sources.listing import Listing
 from pipeline.table.table import Table
@@ -21,13 +20,13 @@ def verify_table(table: Table, source: Listing | None = None) -> Report:
     """Read a table back and check all of it.
 
     Args:
-        table: the table.
-        source: the source's listing, to check that the table holds exactly it. What is in a
-            container is not read again: its version is compared.
+        table: The table.
+        source: Listing of the source, to check that the table holds exactly its clips; None for no
+            check. Containers are not read again; their versions are compared.
     """
     files = table.files()
     committed = committed_shards(table, files)
-    verifier = _Verifier(table, files, source)
+    verifier = ShardChecker(table, files, source)
     for shard in sorted(committed):
         verifier.check_shard(shard)
     verifier.check_replaced(committed)

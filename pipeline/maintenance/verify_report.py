@@ -1,4 +1,4 @@
-"""What a check of a table found, for people and for programs."""
+"""The report of `verify`, for people and for programs."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,19 +7,19 @@ from typing import Any
 
 @dataclass
 class Report:
-    """What `verify` found.
+    """The result of `verify`.
 
     Attributes:
-        shards: committed shards read.
-        clips: rows of `clips`.
-        windows: rows of `windows`.
-        timestamps: rows of `timestamps`.
-        errors: rows of `errors`, by class.
-        audio_s: seconds of audio embedded.
-        duplicate_vectors: rows of `clips` whose embedding equals an earlier row's.
-        sample_rates_hz: clips by the source's sample rate.
-        problems: what is wrong; the table passes where there is none.
-        notes: what a reader may want to know.
+        shards: Number of committed shards that were read.
+        clips: Number of rows of `clips`.
+        windows: Number of rows of `windows`.
+        timestamps: Number of rows of `timestamps`.
+        errors: Number of rows of `errors`, by class.
+        audio_s: Seconds of audio embedded.
+        duplicate_vectors: Number of rows of `clips` whose embedding equals an earlier row's.
+        sample_rates_hz: Number of clips by the source's sample rate in Hz.
+        problems: Problems of the table, one line each; the table passes if there are none.
+        notes: Notes for the reader, one line each.
     """
 
     shards: int = 0
@@ -35,10 +35,10 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Nothing is wrong."""
+        """Whether the table has no problems."""
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return the report for `--json`."""
         # Not asdict: Python 3.11's counts the items of a Counter instead of copying it.
         return {"passed": self.passed} | vars(self)

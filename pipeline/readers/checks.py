@@ -5,10 +5,10 @@ from pipeline.errors import ClipError
 
 
 def check_size(ref: ClipRef, max_bytes: int, n_bytes: int) -> None:
-    """See that a clip is not larger than it may be.
+    """Check that a clip is not too large.
 
     Raises:
-        ClipError: it is.
+        ClipError: The clip is larger than `max_bytes`.
     """
     if n_bytes > max_bytes:
         raise ClipError(
@@ -20,26 +20,26 @@ def check_size(ref: ClipRef, max_bytes: int, n_bytes: int) -> None:
 
 
 def check_version(listed: ClipRef | Container, version: str) -> None:
-    """See that a file is what was listed.
+    """Check that a file has the version that was listed.
 
     Raises:
-        ClipError: it is not.
+        ClipError: The file has another version.
     """
     if version != listed.version:
         raise ClipError(
             "read",
             "changed",
             f"{listed.uri}: changed since it was listed (version {listed.version}, now {version}); "
-            "the same command embeds it anew",
+            "the same command embeds it again",
         )
 
 
 def missing_file(uri: str, what: str = "is") -> ClipError:
-    """The error of a file that is not there, or of a link to none.
+    """Return the error of a missing file, or of a link to a missing file.
 
     Args:
-        uri: of the file.
-        what: is not there.
+        uri: URI of the file.
+        what: Words between the uri and `not there`, in the message.
     """
     way_out = "put it back and run the same command with --retry missing, or leave it out"
     return ClipError("read", "missing", f"{uri}: {what} not there; {way_out}")

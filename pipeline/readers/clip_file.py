@@ -1,6 +1,6 @@
-"""A clip's bytes as a file with a descriptor, which is what the decoders read fastest.
+"""A clip's bytes as a file with a descriptor, which the decoders read fastest.
 
-A local file is opened where it lies, a remote one is copied first: see `remote_opening`.
+A local file is opened in place. A remote file is downloaded first; see `download`.
 """
 
 import contextlib
@@ -21,19 +21,19 @@ from pipeline.readers.download import check_listed, download
 
 @contextlib.contextmanager
 def open_clip(ref: ClipRef, storage: Storage, max_bytes: int) -> Iterator[BinaryIO]:
-    """A clip's file, positioned at its start; it has a descriptor.
+    """Open a clip's file at its start; it has a descriptor.
 
-    At the end it must still be what was listed: a local file that is written into meanwhile gives
-    some bytes of before and some of after.
+    At the end of the block the file must still have the listed version, because a local file that
+    is written to meanwhile gives a mix of old and new bytes.
 
     Args:
-        ref: the clip.
-        storage: how remote locations are reached.
-        max_bytes: largest file that is read.
+        ref: The clip.
+        storage: Access to remote locations.
+        max_bytes: Largest file that is read, in bytes.
 
     Raises:
-        ClipError: it cannot be read, is empty, too large, or not of the version that was listed.
-        StoreError: the store that it lies in, or this machine, is out of order.
+        ClipError: The file cannot be read, is empty, too large, or not of the listed version.
+        StoreError: The store, or this machine, is unavailable.
     """
     check_listed(ref)
     if is_remote(ref.uri):
@@ -63,21 +63,21 @@ def open_clip(ref: ClipRef, storage: Storage, max_bytes: int) -> Iterator[Binary
         try:
             yield file
         except Exception:
-            check_unchanged(ref, file)  # what its reader met there may come of it
+            check_unchanged(ref, file)  # a change may be the cause of the error
             raise
         check_unchanged(ref, file)
 
 
 def check_unchanged(ref: ClipRef, file: BinaryIO) -> None:
-    """See that what was read of an open file is what was listed; a copy of a remote one is.
+    """Check that an open local file still has the listed version; downloads cannot change.
 
     Raises:
-        ClipError: it was written into.
+        ClipError: The file was written to.
     """
     if not is_remote(ref.uri):
         check_version(ref, stat_version(os.fstat(file.fileno())))
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    # Opening a named pipe would otherwise wait for a writer for ever.
+    # Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
     return os.open(path, flags | os.O_NONBLOCK)

@@ -1,7 +1,7 @@
-"""Files of many clips: how they are opened for one pass, and what becomes of what cannot be read.
+"""Containers: opening a file of many clips for one pass, and the errors of its unreadable parts.
 
-A file in a store is read by ranges, each of which is asked for again while the store is out of
-order, so neither its size nor one lost connection matters.
+A file in a store is read by ranges, each of which is retried while the store is unavailable. So
+neither the file's size nor a lost connection matters.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ from pipeline.readers.recording import Recording
 from pipeline.readers.spool import Piece, spool
 
 REQUEST_BYTES = 4 << 20
-"""Of a remote container, read at once."""
+"""Bytes of a remote container that one request reads."""
 _MEMORY_BYTES = 32 << 20
-"""Larger members wait for their decoder on disk."""
+"""Largest member in bytes that waits for its decoder in memory; larger ones wait on disk."""
 
 _Ranges = Callable[[int, int], bytes]
 
@@ -35,18 +35,18 @@ _Ranges = Callable[[int, int], bytes]
 def open_container(
     container: Container, storage: Storage, reads_on: bool = False
 ) -> Iterator[BinaryIO]:
-    """A container, to be read and seeked; every byte is of the version that was listed.
+    """Open a container for reading and seeking; every byte is of the listed version.
 
-    At the end it must still be that.
+    At the end of the block the file must still have that version.
 
     Args:
-        container: the file.
-        storage: how remote locations are reached.
-        reads_on: it is read from start to end.
+        container: The container.
+        storage: Access to remote locations.
+        reads_on: Whether the file is read from start to end.
 
     Raises:
-        ClipError: it is missing, empty, closed to us, or not of the version that was listed.
-        StoreError: the store does not answer.
+        ClipError: The file is missing, empty, forbidden, or not of the listed version.
+        StoreError: The store does not answer.
     """
     opener = _remote_ranges if is_remote(container.uri) else _local_ranges
     failures: list[ClipError | StoreError] = []
@@ -63,7 +63,7 @@ def open_container(
             try:
                 yield file
             except Exception:
-                # Its reader may have made an error of its own of it, or words of another.
+                # The container's reader may have turned the failure into an error of its own.
                 if failures:
                     raise failures[0] from None
                 raise
@@ -71,7 +71,7 @@ def open_container(
 
 @contextlib.contextmanager
 def _local_ranges(container: Container, storage: Storage) -> Iterator[tuple[int, _Ranges]]:
-    """Size of a local file, and its bytes from one offset to another, of the listed version."""
+    """Open a local file as its size and a function that reads ranges of the listed version."""
     ref = ClipRef(container.uri, container.version)
     with open_clip(ref, storage, max_bytes=sys.maxsize) as file:
         descriptor = file.fileno()
@@ -81,7 +81,7 @@ def _local_ranges(container: Container, storage: Storage) -> Iterator[tuple[int,
                 content = os.pread(descriptor, end - start, start)
             except OSError as error:
                 raise read_fault(container.uri, error) from error
-            # A file that was replaced is still here as it was; one written into is not.
+            # A replaced file is still open as it was; a file that was written to is not.
             check_version(container, stat_version(os.fstat(descriptor)))
             return content
 
@@ -90,14 +90,14 @@ def _local_ranges(container: Container, storage: Storage) -> Iterator[tuple[int,
 
 @contextlib.contextmanager
 def _remote_ranges(container: Container, storage: Storage) -> Iterator[tuple[int, _Ranges]]:
-    """As `_local_ranges`, of a file in a store."""
-    found = _looked_at(container.uri, storage)
+    """Open a file in a store as its size and a function that reads ranges of that version."""
+    found = _open_object(container.uri, storage)
     check_version(container, found.version)
     if not found.size:
         raise ClipError("read", "empty", f"{container.uri}: is empty, or of unknown size")
 
     def attempt(start: int, end: int) -> bytes | ClipError:
-        """A ClipError is returned: what is raised is tried again."""
+        """Read a range; return a ClipError, because errors that are raised are retried."""
         try:
             return found.range(start, end)
         except OSError:
@@ -114,33 +114,33 @@ def _remote_ranges(container: Container, storage: Storage) -> Iterator[tuple[int
         return outcome
 
     yield found.size, ranges
-    check_version(container, _looked_at(container.uri, storage).version)
+    check_version(container, _open_object(container.uri, storage).version)
 
 
-def _looked_at(uri: str, storage: Storage) -> FsspecObject:
+def _open_object(uri: str, storage: Storage) -> FsspecObject:
     storage.filesystem(uri).invalidate_cache()
     return retry_read(uri, storage, lambda: FsspecObject(uri, storage))
 
 
 def spool_to_file(pieces: Iterable[Piece], size: int) -> BinaryIO:
-    """Bytes as a file with a descriptor, for its reader to seek in; at its start.
+    """Write bytes to a temporary file with a descriptor, and return it at its start.
 
     Args:
-        pieces: the bytes, in order.
-        size: how many there are to be; few stay in memory.
+        pieces: The bytes, in order.
+        size: Expected number of bytes; a small file stays in memory.
 
     Raises:
-        HostError: there is no space for them, say.
+        HostError: This machine has a fault, such as a full disk.
     """
     return spool(pieces, size, _MEMORY_BYTES)
 
 
 @contextlib.contextmanager
 def rewound(ref: ClipRef, file: BinaryIO, max_bytes: int) -> Iterator[BinaryIO]:
-    """A held file as `Recording.open` gives it.
+    """Open a spooled file again, at its start, as `Recording.open` does.
 
     Raises:
-        ClipError: it is empty, or has more bytes than it may.
+        ClipError: The file is empty or too large.
     """
     n_bytes = os.fstat(file.fileno()).st_size
     if not n_bytes:
@@ -151,7 +151,7 @@ def rewound(ref: ClipRef, file: BinaryIO, max_bytes: int) -> Iterator[BinaryIO]:
 
 
 def unreadable_clip(ref: ClipRef, error: ClipError) -> Recording:
-    """A recording that ends in `errors`."""
+    """Return a recording whose clip ends in `errors`."""
 
     def fail(_: int) -> NoReturn:
         raise error
@@ -160,19 +160,19 @@ def unreadable_clip(ref: ClipRef, error: ClipError) -> Recording:
 
 
 def unreadable_part(container: Container, error: ClipError) -> Recording:
-    """What could not be read of a container, as the one recording that stands for it."""
+    """Return one recording that stands for the unreadable rest of a container."""
     return unreadable_clip(ClipRef(container.uri, container.version, container.part), error)
 
 
 def damage_error(container: Container, what: str, error: Exception | None = None) -> ClipError:
-    """The error of a container that ends early or makes no sense.
+    """Return the error of a container that ends early or makes no sense.
 
     Args:
-        container: the file.
-        what: was met where.
-        error: of its reader.
+        container: The container.
+        what: Description of the damage and its position.
+        error: Error of the container's reader; None without one.
     """
-    # In one line: Parquet's reader passes on what its Thrift reader says in two.
+    # In one line: messages of Parquet's Thrift reader have two.
     reason = " ".join(str(error).split()) or type(error).__name__
     said = f": {reason}" if error else ""
     return ClipError(

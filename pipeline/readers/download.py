@@ -1,8 +1,8 @@
-"""A remote clip's bytes, copied to where they have a descriptor: memory, or the disk if large.
+"""Downloading a remote clip to a file with a descriptor, in memory or on disk.
 
-What was copied is what was listed: its size is held to what the store says, and its version is the
-same before and after. An etag that is the MD5 of the bytes proves both at once, and that no bit
-was turned on the way; where it is not, that is so for a bucket once two readings agree.
+A download is checked to be the listed version: its size is compared with the store's, and the
+version is the same before and after. An etag that is the MD5 of the bytes proves both, and that no
+bit was changed on the way. A bucket whose etags are no MD5s is recognised when two downloads agree.
 """
 
 import contextlib
@@ -21,34 +21,35 @@ from pipeline.readers.checks import check_version, missing_file
 from pipeline.readers.spool import Piece, Spool
 
 MEMORY_BYTES = 64 << 20
-"""Larger objects go to the disk, in TMPDIR."""
+"""Largest object in bytes that is kept in memory; larger ones go to TMPDIR."""
 
 Look = Callable[[], RemoteObject]
 T = TypeVar("T")
 _MD5 = re.compile(r"[0-9a-f]{32}")
-# Buckets whose etags look like an MD5 and are none.
 _OTHER_ETAGS = set[str]()
+"""Buckets whose etags look like an MD5 and are none."""
 
 
 def download(
     ref: ClipRef, storage: Storage, admit: Callable[[int], None] = lambda _: None
 ) -> BinaryIO:
-    """A remote clip as a local file without a name, positioned at its start.
+    """Download a remote clip to a local file without a name, and return it at its start.
 
     Args:
-        ref: the clip.
-        storage: how it is reached.
-        admit: called with the size in bytes before they are read, in each attempt, or where the
-            store does not tell it with what has come so far; may wait, or raise a ClipError.
+        ref: The clip.
+        storage: Access to remote locations.
+        admit: Called in each attempt with the size in bytes before the bytes are read. If the store
+            does not give the size, it is called with the number of bytes so far. It may wait, or
+            raise a ClipError.
 
     Raises:
-        ClipError: it is not there, not for us, empty, or not of the version that was listed; or
-            the host that a list named does not give it.
-        StoreError: the store is out of order; or it knows no such credentials.
-        HostError: there is no space for its bytes, say.
+        ClipError: The file is missing, forbidden, empty, or not of the listed version; or the host
+            that a list named does not deliver it.
+        StoreError: The store is unavailable, or does not know the credentials.
+        HostError: This machine has a fault, such as a full disk.
     """
     check_listed(ref)
-    storage.filesystem(ref.uri)  # a UsageError is not to be tried again
+    storage.filesystem(ref.uri)  # raises UsageError here, where it is not retried
     outcome = retry_read(ref.uri, storage, lambda: _attempt(ref, storage, admit))
     if isinstance(outcome, ClipError | HostError):
         raise outcome
@@ -56,16 +57,17 @@ def download(
 
 
 def retry_read(uri: str, storage: Storage, call: Callable[[], T]) -> T:
-    """Read of a remote file, again and again while the store is out of order.
+    """Read from a remote file, and retry while the store is unavailable.
 
     Args:
-        uri: of the file, for messages.
-        storage: how it is reached.
-        call: does it; must be safe to repeat.
+        uri: URI of the file, for messages.
+        storage: Access to remote locations.
+        call: Does the reading; must be safe to repeat.
 
     Raises:
-        ClipError: it is not there, or not for us; or the host that a list named does not give it.
-        StoreError: the store is out of order; or it knows no such credentials.
+        ClipError: The file is missing or forbidden, or the host that a list named does not deliver
+            it.
+        StoreError: The store is unavailable, or does not know the credentials.
     """
     what = f"{uri} cannot be read"
     try:
@@ -86,7 +88,7 @@ def check_listed(ref: ClipRef) -> None:
         ref: The clip.
 
     Raises:
-        ClipError: The listing could not look at the recording.
+        ClipError: The listing could not read the recording's version.
     """
     if ref.failure:
         raise ClipError("read", *ref.failure)
@@ -95,16 +97,16 @@ def check_listed(ref: ClipRef) -> None:
 def _attempt(
     ref: ClipRef, storage: Storage, admit: Callable[[int], None]
 ) -> BinaryIO | ClipError | HostError:
-    """An error of ours is returned: what is raised is tried again."""
+    """Download once; return errors of the clip, because errors that are raised are retried."""
     uri = ref.read_uri or ref.uri
     fast = s3_reader(uri, storage)
     try:
         if fast:
             with contextlib.suppress(*FAST_ERRORS):
-                file = _copied(ref, lambda: fast.open_object(uri), admit)
+                file = _copy(ref, lambda: fast.open_object(uri), admit)
                 fast.record_result(succeeded=True)
                 return file
-        file = _copied(ref, lambda: FsspecObject(uri, storage), admit)
+        file = _copy(ref, lambda: FsspecObject(uri, storage), admit)
         if fast:
             fast.record_result(succeeded=False)
     except (ClipError, HostError) as error:
@@ -112,7 +114,7 @@ def _attempt(
     return file
 
 
-def _copied(ref: ClipRef, look: Look, admit: Callable[[int], None]) -> BinaryIO:
+def _copy(ref: ClipRef, look: Look, admit: Callable[[int], None]) -> BinaryIO:
     found = look()
     if found.size == 0:
         raise ClipError("read", "empty", f"{ref.uri}: is empty (0 bytes)")
@@ -124,7 +126,7 @@ def _copied(ref: ClipRef, look: Look, admit: Callable[[int], None]) -> BinaryIO:
         try:
             digest = _digest(found, spool.write, admit)
         except OSError:
-            # Some stores break off where the object is replaced meanwhile.
+            # Some stores break off if the object is replaced meanwhile.
             check_version(ref, look().version)
             raise
         if digest != ref.version:
@@ -142,7 +144,7 @@ def _digest(
     write: Callable[[Piece], None] = lambda _: None,
     admit: Callable[[int], None] = lambda _: None,
 ) -> str:
-    """Read an object to its end; its MD5, hex."""
+    """Read an object to its end, and return its MD5 in hex."""
     digest = hashlib.md5(usedforsecurity=False)
     n_bytes = 0
     for piece in found.pieces():
@@ -157,7 +159,10 @@ def _digest(
 
 
 def _check_digest(ref: ClipRef, digest: str, again: RemoteObject) -> None:
-    """Where the MD5 is not the etag: encrypted buckets have other etags, or a bit was turned."""
+    """Check a download whose MD5 is not its etag, by downloading it again.
+
+    Encrypted buckets have other etags; otherwise a bit was changed on the way.
+    """
     bucket = "/".join(ref.uri.split("/")[:3])
     if not _MD5.fullmatch(ref.version) or bucket in _OTHER_ETAGS:
         return

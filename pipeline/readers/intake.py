@@ -1,4 +1,4 @@
-"""What a reader takes of containers, and its count of what it passes over."""
+"""The limits of reading a container, and the counts of skipped members."""
 
 import os
 import sys
@@ -10,17 +10,17 @@ from pipeline.printable import escape_control
 from pipeline.wording import count
 
 LINK_KIND = "symbolic links"
-"""What symbolic links with an audio ending are counted as."""
-# Names come from strangers: no more than this is kept of them.
+"""Name under which symbolic links with an audio ending are counted."""
+# Names come from strangers, so the length and number that are kept have a limit.
 _LONGEST_ENDING, _MOST_KINDS = 16, 100
 
 
 @dataclass
 class Intake:
-    """Limits and counts of one shard's reading.
+    """Limits and counts for reading one shard.
 
     Attributes:
-        max_clip_bytes: Largest clip in bytes; a larger one never reaches the disk.
+        max_clip_bytes: Largest clip in bytes; a larger one is never written to disk.
         passed_over: Members of tars that are neither clips nor carried, counted by ending.
     """
 
@@ -28,11 +28,11 @@ class Intake:
     passed_over: Counter[str] = field(default_factory=Counter)
 
     def pass_over(self, name: str, kind: str = "") -> None:
-        """Count a member that is passed over.
+        """Count a member that is skipped.
 
         Args:
             name: Name of the member.
-            kind: What to count it as; empty for the ending of its name.
+            kind: Name to count it under; empty for the ending of its name.
         """
         ending = os.path.splitext(name.rpartition("/")[2])[1].lower()
         self.passed_over[kind or (ending if len(ending) <= _LONGEST_ENDING else "")] += 1
@@ -42,11 +42,11 @@ class Intake:
 
 
 def passed_over_text(passed_over: Mapping[str, float], n_shown: int = 5) -> str:
-    """Return what was passed over: `12 members of tars that are no recordings: .data 10, .md 2`.
+    """Describe the skipped members: `12 members of tars that are no recordings: .data 10, .md 2`.
 
     Args:
         passed_over: Members that are no clips, counted by ending; not empty.
-        n_shown: Most endings that are named.
+        n_shown: Largest number of endings that are named.
     """
     kinds = Counter(dict(passed_over)).most_common()
     shown = [f"{escape_control(kind) or 'no ending'} {n:,.0f}" for kind, n in kinds[:n_shown]]

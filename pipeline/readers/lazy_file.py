@@ -1,8 +1,8 @@
-"""A recording to read a few bytes of, wherever in it: what its header needs, and no more.
+"""Files whose bytes are fetched only where they are read, for reading headers.
 
-A local file is opened where it lies. A remote one is asked for in blocks, each at most once while
-it is looked at. Decoders read it through C, which cannot hear of an error, so that one shows as the
-end of the file first and is raised when the file is closed.
+A local file is opened in place. A remote file is fetched in blocks, each at most once while it is
+open. Decoders read through C, which cannot pass an error on. So an error looks like the end of the
+file first, and is raised when the file is closed.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from pipeline.readers.clip_file import open_clip
 from pipeline.readers.download import check_listed, download, retry_read
 
 BLOCK_BYTES = 1 << 16
-"""The largest page of an Ogg file fits in, and most headers do."""
+"""Bytes of a block; most headers, and the largest page of an Ogg file, fit in one."""
 _KEPT_BLOCKS = 64
 
 ReadRange = Callable[[int, int], bytes]
@@ -32,11 +32,12 @@ class LazyFile(VirtualFile):
     """A file whose bytes are fetched when they are read.
 
     Args:
-        size: in bytes.
-        fetch: bytes from one offset to another, exactly; may raise ClipError or StoreError.
+        size: Size in bytes.
+        fetch: Returns the bytes from one offset to another, exactly; may raise ClipError or
+            StoreError.
 
     Attributes:
-        failure: what `fetch` raised; from then on the file is at its end.
+        failure: Error that `fetch` raised; from then on the file seems to be at its end.
     """
 
     def __init__(self, size: int, fetch: ReadRange) -> None:
@@ -45,7 +46,7 @@ class LazyFile(VirtualFile):
         self._fetch = fetch
 
     def content(self, start: int, n_bytes: int) -> bytes:
-        """What there is, up to so many bytes; none once there was a failure."""
+        """Return up to `n_bytes`; no bytes after a failure."""
         end = min(start + n_bytes, self.size)
         if end <= start or self.failure:
             return b""
@@ -57,11 +58,11 @@ class LazyFile(VirtualFile):
 
 
 class Blocks:
-    """Ranges of a file out of blocks, of which the last ones are kept.
+    """Ranges of a file, read in blocks; the most recent blocks are kept.
 
     Args:
-        size: of the file, in bytes.
-        fetch: bytes from one offset to another, exactly.
+        size: Size of the file in bytes.
+        fetch: Returns the bytes from one offset to another, exactly.
     """
 
     def __init__(self, size: int, fetch: ReadRange) -> None:
@@ -70,7 +71,7 @@ class Blocks:
         self._kept: OrderedDict[int, bytes] = OrderedDict()
 
     def range(self, start: int, end: int) -> bytes:
-        """Bytes from one offset to another."""
+        """Return the bytes from one offset to another."""
         wanted = range(start // BLOCK_BYTES, (end - 1) // BLOCK_BYTES + 1)
         missing = [block for block in wanted if block not in self._kept]
         found = {block: self._kept[block] for block in wanted if block in self._kept}
@@ -94,17 +95,17 @@ class Blocks:
 def open_clip_lazily(
     ref: ClipRef, storage: Storage, max_bytes: int = sys.maxsize
 ) -> Iterator[BinaryIO]:
-    """A clip's file, to look into; a remote one has no descriptor.
+    """Open a clip's file for reading a few bytes; a remote file has no descriptor.
 
     Args:
-        ref: the clip.
-        storage: how remote locations are reached.
-        max_bytes: largest file that is looked into.
+        ref: The clip.
+        storage: Access to remote locations.
+        max_bytes: Largest file that is opened, in bytes.
 
     Raises:
-        ClipError: it cannot be read, is empty, too large, or (a local one) changed since it was
-            listed.
-        StoreError: the store that it lies in is out of order.
+        ClipError: The file cannot be read, is empty, too large, or (if local) has changed since it
+            was listed.
+        StoreError: The store is unavailable.
     """
     check_listed(ref)
     if not is_remote(ref.uri):
@@ -114,7 +115,7 @@ def open_clip_lazily(
     uri, size = ref.read_uri or ref.uri, ref.n_bytes
     if size is None:
         size = retry_read(ref.uri, storage, lambda: FsspecObject(uri, storage)).size
-    if size is None:  # a server that does not say; there is no other way to know
+    if size is None:  # the server does not give the size, so only a download shows it
         with download(ref, storage, partial(check_size, ref, max_bytes)) as file:
             yield file
         return
@@ -123,7 +124,9 @@ def open_clip_lazily(
     check_size(ref, max_bytes, size)
 
     def fetch(start: int, end: int) -> bytes:
-        return retry_read(ref.uri, storage, lambda: fetch_any_version(uri, storage, size, start, end))
+        return retry_read(
+            ref.uri, storage, lambda: fetch_any_version(uri, storage, size, start, end)
+        )
 
     with open_lazily(size, Blocks(size, fetch).range) as file:
         yield file
@@ -131,20 +134,20 @@ def open_clip_lazily(
 
 @contextlib.contextmanager
 def open_lazily(size: int, fetch: ReadRange) -> Iterator[BinaryIO]:
-    """A `LazyFile` whose failure is raised at the end.
+    """Open a `LazyFile`, and raise its failure at the end of the block.
 
     Args:
-        size: in bytes.
-        fetch: as that of `LazyFile`.
+        size: Size in bytes.
+        fetch: Returns the bytes from one offset to another, exactly.
 
     Raises:
-        ClipError, StoreError: what `fetch` has raised.
+        ClipError, StoreError: Error that `fetch` has raised.
     """
     with LazyFile(size, fetch) as file:
         try:
             yield cast(BinaryIO, file)
         except Exception:
-            # Who read it may have made an error of its own of it.
+            # The file's reader may have turned the failure into an error of its own.
             if file.failure:
                 raise file.failure from None
             raise

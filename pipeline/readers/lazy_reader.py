@@ -1,7 +1,7 @@
-"""Recordings as `shard_recordings` has them, but only to look into: what is not looked at is not read.
+"""Recordings that are read only where their headers need it, for planning.
 
-A listed file and the members of a plain tar are read where somebody looks. A compressed tar, and
-the audio column of Parquet, can only be read from end to end.
+A listed file and the members of a plain tar are read lazily. A compressed tar, and the audio column
+of Parquet, can only be read from end to end.
 """
 
 import contextlib
@@ -37,15 +37,17 @@ def lazy_recording(clips: tuple[ClipRef, ...], storage: Storage) -> Recording:
 def lazy_recordings(
     container: Container, storage: Storage, intake: Intake | None = None
 ) -> Iterator[Recording]:
-    """The recordings of a container, to look into one by one; damage as `container_recordings` has it.
+    """Yield the recordings of a container, to be probed one by one.
+
+    Damage is reported as by `container_recordings`.
 
     Args:
-        container: the file.
-        storage: how remote locations are reached.
-        intake: limits of what is read; counts what is passed over.
+        container: The container.
+        storage: Access to remote locations.
+        intake: Limits of reading, and counts of skipped members.
 
     Raises:
-        StoreError: the store does not answer.
+        StoreError: The store does not answer.
     """
     intake = intake or Intake()
     if container.kind != "tar":
@@ -91,7 +93,7 @@ def _plain_tar(container: Container, file: BinaryIO, intake: Intake) -> Iterator
 
 
 def _linked(container: Container, links: HardLinks, file: BinaryIO) -> Iterator[Recording]:
-    with contextlib.suppress(*DAMAGE):  # of which the first reading has told
+    with contextlib.suppress(*DAMAGE):  # the first reading has reported it
         for member, linked in links.found_in(members(file)):
             yield from (_member(container, member, link.name, file) for link in linked)
     for link, error in links.dangling():

@@ -1,4 +1,4 @@
-"""What a Parquet or Arrow file holds: which column is the audio, and how its rows are divided."""
+"""The layout of a Parquet or Arrow file: its audio column, and its division into containers."""
 
 import json
 from collections.abc import Iterator
@@ -17,17 +17,17 @@ from pipeline.readers.guards.parquet_batches import open_parquet
 from pipeline.readers.parquet_reader import Part
 
 GROUP_ROWS, GROUP_BYTES = 256, 64 << 20
-"""A container's row groups end with the one that reaches either: rows, or bytes of audio."""
+"""Rows, or bytes of audio, after which a container ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """One file.
+    """The layout of one file.
 
     Attributes:
-        containers: runs of its row groups, or the whole.
-        columns: names of its columns; none where it cannot be read.
-        problem: why it cannot be read.
+        containers: Runs of row groups, or the whole file.
+        columns: Names of the columns; empty where the file cannot be read.
+        problem: Reason why the file cannot be read; empty for none.
     """
 
     containers: tuple[Container, ...]
@@ -35,17 +35,17 @@ class Layout:
     problem: str = ""
 
 
-def layout(whole: Container, storage: Storage, audio_column: str | None) -> Layout:
-    """How a file is shared out; one that cannot be read is a container, whose reading says why.
+def read_layout(whole: Container, storage: Storage, audio_column: str | None) -> Layout:
+    """Divide a file into containers; an unreadable file is one container, whose reading fails.
 
     Args:
-        whole: the file.
-        storage: how remote locations are reached.
-        audio_column: that holds the audio; None to find it.
+        whole: The file.
+        storage: Access to remote locations.
+        audio_column: Name of the audio column; None to find it.
 
     Raises:
-        UsageError: the column is not there, is no audio, or cannot be told.
-        StoreError: the store does not answer.
+        UsageError: The column is missing, is no audio, or cannot be found.
+        StoreError: The store does not answer.
     """
     try:
         with open_container(whole, storage) as file:
@@ -95,16 +95,16 @@ def _audio_bytes(group: Any, column: str) -> int:
 
 
 def find_audio(uri: str, schema: pa.Schema) -> str:
-    """The column of the audio: what Hugging Face's metadata says, else the only one that can be.
+    """Find the audio column: the one of Hugging Face's metadata, or the only possible one.
 
-    Structs with bytes go before plain binary columns.
+    Structs with bytes are preferred to plain binary columns.
 
     Args:
-        uri: of the file, for the message.
-        schema: of the file.
+        uri: URI of the file, for messages.
+        schema: Schema of the file.
 
     Raises:
-        UsageError: none can be, or several.
+        UsageError: No column can be audio, or several can.
     """
     structs = [field.name for field in schema if _has_bytes(field.type)]
     plain = [field.name for field in schema if _is_binary(field.type)]
@@ -136,7 +136,7 @@ def _check_audio(uri: str, schema: pa.Schema, column: str) -> None:
 
 
 def _marked(schema: pa.Schema) -> list[str]:
-    """Columns that are audio by the metadata of Hugging Face's datasets."""
+    """Return the columns that are audio by the metadata of Hugging Face's datasets."""
     try:
         said = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = said["info"]["features"]

@@ -1,4 +1,4 @@
-"""A run of Parquet row groups, or an Arrow file, as recordings: one a row.
+"""The recordings of Parquet row groups or of an Arrow file, one per row.
 
 Only the column of the audio and the carried ones are read, a few rows at a time. A column of audio
 is binary, or a struct of `bytes` and `path` as Hugging Face datasets write it.
@@ -41,12 +41,12 @@ _PART = re.compile(r"(?:groups=(\d+)-(\d+) from row=(\d+);)?column=(.*)", re.DOT
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Which rows of a file, and which column of them, a container is.
+    """The part of a file that a container is: a column, and some row groups or all rows.
 
     Attributes:
-        column: of the audio.
-        groups: first and last of the row groups; None for all rows.
-        first_row: of the file that the groups begin with.
+        column: Name of the audio column.
+        groups: First and last row group; None for all rows.
+        first_row: Index in the file of the first row of the groups.
     """
 
     column: str
@@ -62,7 +62,7 @@ class Part:
 
     @classmethod
     def parse(cls, text: str) -> "Part":
-        """Read what `str` wrote."""
+        """Parse the text that `str` returns."""
         match = _PART.fullmatch(text)
         assert match, text
         first, last, row, column = match.groups()
@@ -75,18 +75,18 @@ def parquet_recordings(
     columns: tuple[str, ...] = (),
     intake: Intake | None = None,
 ) -> Iterator[Recording]:
-    """The recordings of a container, in the order of its rows; their members are `row=N`.
+    """Yield the recordings of a container in the order of its rows; their members are `row=N`.
 
-    Where the file is damaged, or is not what was listed, the last recording stands for the rest.
+    If the file is damaged, or not of the listed version, the last recording stands for the rest.
 
     Args:
-        container: the file, or a run of its row groups.
-        storage: how remote locations are reached.
-        columns: whose values go with the audio, as text; those that the file lacks are null.
-        intake: limits of what is read.
+        container: The file, or a run of its row groups.
+        storage: Access to remote locations.
+        columns: Columns to carry as text; columns that the file lacks are null.
+        intake: Limits of reading.
 
     Raises:
-        StoreError: the store does not answer.
+        StoreError: The store does not answer.
     """
     intake = intake or Intake()
     try:
@@ -117,7 +117,7 @@ def _batches(
     row = part.first_row
     try:
         for batch in _opened_batches(file, part, columns):
-            # Arrow ends the process where damaged offsets are followed.
+            # Arrow ends the process if it follows damaged offsets.
             batch.validate(full=True)
             yield batch
             row += batch.num_rows
@@ -138,7 +138,7 @@ def _opened_batches(
 def _slices(
     batches: Iterable[pa.RecordBatch], columns: tuple[str, ...]
 ) -> Iterator[pa.RecordBatch]:
-    """Batches of few rows, or of one where their texts may be in memory once for many rows."""
+    """Yield batches of few rows; of one row if many rows may share a text in memory."""
     for batch in batches:
         carried = (batch.schema.field(name).type for name in columns if name in batch.schema.names)
         rows = 1 if any(map(_shares_values, carried)) else BATCH_ROWS
@@ -176,7 +176,7 @@ def _recording(ref: ClipRef, value: pa.Scalar, intake: Intake) -> Iterator[Recor
 
 
 def _texts(batch: pa.RecordBatch, name: str) -> list[str | None]:
-    """Values of a column as text; those that are neither text nor numbers as JSON or ISO dates."""
+    """Return the values of a column as text; structures as JSON, times in ISO format."""
     if name not in batch.schema.names:
         return [None] * batch.num_rows
     column = batch.column(name)
@@ -184,10 +184,10 @@ def _texts(batch: pa.RecordBatch, name: str) -> list[str | None]:
     if pa.types.is_dictionary(kind):
         column, kind = column.dictionary_decode(), kind.value_type
     if pa.types.is_temporal(kind):
-        # As Python values they would lose the nanoseconds.
+        # Python's datetimes would lose the nanoseconds.
         column = pc.cast(column, pa.string())
     if pa.types.is_float16(kind) or pa.types.is_float32(kind):
-        # Python's floats would show digits that these do not have.
+        # Python's floats would show digits that narrow floats do not have.
         narrow = kind.to_pandas_dtype()
         return [None if value is None else str(narrow(value)) for value in column.to_pylist()]
     return [_text(value) for value in column.to_pylist()]

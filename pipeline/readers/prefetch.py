@@ -1,7 +1,7 @@
-"""Remote clips are fetched some ahead, by a few threads, so that decoding waits for no reply.
+"""Prefetching: a few threads download remote clips ahead of the decoder.
 
-What is ahead is bounded by count and by bytes; the one that is opened always gets through, so that
-a large one waits for nobody. Threads, as what they do is to wait.
+Downloads ahead are bounded by number and by bytes. The clip that the decoder has opened is never
+held back, so a large clip cannot block. Threads are enough, because they mostly wait.
 """
 
 import contextlib
@@ -18,10 +18,10 @@ from pipeline.clips import ClipRef
 from pipeline.readers.checks import check_size
 
 Download = Callable[[ClipRef, Callable[[int], None]], BinaryIO]
-"""Fetches a clip; calls the function with its size before the bytes are read."""
+"""Downloads a clip; calls the function with its size before the bytes are read."""
 
 OpenDownload = Callable[[int], contextlib.AbstractContextManager[BinaryIO]]
-"""Opens a file of at most so many bytes."""
+"""Opens a file of up to the given number of bytes."""
 
 N_THREADS = 8
 N_AHEAD = 32
@@ -29,27 +29,27 @@ BYTES_AHEAD = 64 << 20
 
 
 class _Closed(BaseException):
-    """Nobody waits for this any more. Not an Exception: it is not to be tried again."""
+    """The download is no longer needed. Not an Exception, so that it is not retried."""
 
 
 @dataclass
 class Job:
-    """A clip that is, or will be, fetched."""
+    """The download of one clip."""
 
     ref: ClipRef
     file: Future[BinaryIO] = field(default_factory=Future)
     n_bytes: int = 0
-    max_bytes: int | None = None  # told when it is opened
+    max_bytes: int | None = None  # known once the clip is opened
     is_over: bool = False
 
 
 class Prefetcher:
-    """Fetches clips in the order in which they were asked for; close it.
+    """A prefetcher, which downloads clips in the order of their `start`; close it.
 
     Args:
-        fetch: fetches one; is called in threads.
-        n_threads: at most.
-        bytes_ahead: that may be held before their turn.
+        fetch: Downloads a clip; is called in threads.
+        n_threads: Largest number of threads.
+        bytes_ahead: Largest number of bytes that wait for the decoder.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Prefetcher:
         self._held_bytes = 0
 
     def start(self, ref: ClipRef) -> Job:
-        """Have a clip fetched."""
+        """Start the download of a clip."""
         job = Job(ref)
         self._jobs.append(job)
         if len(self._threads) < self._n_threads:
@@ -77,7 +77,7 @@ class Prefetcher:
 
     @contextlib.contextmanager
     def turn(self, job: Job) -> Iterator[OpenDownload]:
-        """While it is a job's turn: what opens its file, which is gone afterwards."""
+        """Open a job as the function that opens its file, which is deleted afterwards."""
         try:
             yield lambda max_bytes: self._opened(job, max_bytes)
         finally:
@@ -95,14 +95,14 @@ class Prefetcher:
         yield file
 
     def close(self) -> None:
-        """Fetch no more, and let go of what was fetched."""
+        """Stop downloading, and delete what was downloaded."""
         for _ in self._threads:
             self._todo.put(None)
         while self._jobs:
             self._let_go(self._jobs.popleft())
 
     def _let_go(self, job: Job) -> None:
-        # Called at once where it is done, and by the thread that fetches it where it is not.
+        # The callback runs at once if the download is done, otherwise in its thread.
         job.file.add_done_callback(_close)
         job.file.cancel()
         with self._changed:
@@ -120,7 +120,7 @@ class Prefetcher:
                 job.file.set_exception(error)
 
     def _admit(self, job: Job, n_bytes: int) -> None:
-        """Wait until there is room for a job's bytes, or it is opened."""
+        """Wait until there is room for a job's bytes, or the decoder has opened it."""
 
         def may_go() -> bool:
             ahead = self._held_bytes - job.n_bytes + n_bytes

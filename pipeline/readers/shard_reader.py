@@ -1,8 +1,8 @@
-"""A shard as a stream of recordings: which clip it is, and how to open its bytes.
+"""A shard as a stream of recordings: the audio files of its clips, one after the other.
 
-A listed clip is opened where it lies. A container is read once, from its start to its end, by the
-reader of its kind; what cannot be read of it is a recording that cannot be opened, so that it ends
-in `errors` like any other.
+A listed clip is opened in place. A container is read once, from its start to its end, by the reader
+of its kind. An unreadable part of it is a recording that cannot be opened, so that it ends in
+`errors` like any other.
 """
 
 import dataclasses
@@ -27,13 +27,13 @@ def shard_recordings(
     columns: tuple[str, ...] = (),
     intake: Intake | None = None,
 ) -> Iterator[Recording]:
-    """The recordings of a shard, in order.
+    """Yield the recordings of a shard, in order.
 
     Args:
-        shard: what to read.
-        storage: how remote locations are reached.
-        columns: of the table, that containers are to carry.
-        intake: limits of what is read of containers; counts what is passed over.
+        shard: The shard.
+        storage: Access to remote locations.
+        columns: Columns of the table that containers carry.
+        intake: Limits of reading containers, and counts of skipped members.
     """
     if shard.container is not None:
         yield from container_recordings(shard.container, storage, columns, intake)
@@ -47,7 +47,7 @@ def container_recordings(
     columns: tuple[str, ...] = (),
     intake: Intake | None = None,
 ) -> Iterator[Recording]:
-    """The recordings of a container, by the reader of its kind."""
+    """Return the recordings of a container, by the reader of its kind."""
     # Not at the top: most decode processes read plain files, and start faster without them.
     from pipeline.readers.parquet_reader import parquet_recordings
     from pipeline.readers.tar.reader import tar_recordings

@@ -1,6 +1,6 @@
-"""Spool files: where the bytes of a clip wait for a decoder, in memory or in TMPDIR.
+"""Spool files, in which the bytes of a clip wait for a decoder, in memory or in TMPDIR.
 
-A file in TMPDIR takes no space for blocks of zeros. Whatever the operating system refuses here is a
+A file in TMPDIR takes no space for blocks of zeros. Any error of the operating system here is a
 fault of this machine, never of the clip.
 """
 
@@ -22,11 +22,11 @@ class Spool:
     """A file without a name that is written once, from its start to its end.
 
     Args:
-        size: Number of bytes to come; None where nobody knows.
+        size: Expected number of bytes; None where it is unknown.
         memory_bytes: Largest size that is kept in memory; larger files go to TMPDIR.
 
     Raises:
-        HostError: The file cannot be made.
+        HostError: The file cannot be created.
     """
 
     def __init__(self, size: int | None, memory_bytes: int) -> None:
@@ -41,13 +41,13 @@ class Spool:
         """Append bytes.
 
         Raises:
-            HostError: There is no space left, say.
+            HostError: The disk is full, or has another fault.
         """
         view = memoryview(piece).cast("B")
         with _faults_of_this_machine():
             for start in range(0, len(view), _BLOCK_BYTES):
                 block = view[start : start + _BLOCK_BYTES]
-                # Views are compared byte by byte, which takes ten times as long.
+                # bytes(), because views are compared byte by byte, which is ten times slower.
                 if not block[0] and not block[-1] and bytes(block) == _ZEROS[: len(block)]:
                     os.lseek(self._descriptor, len(block), os.SEEK_CUR)
                     continue
@@ -62,13 +62,13 @@ class Spool:
         """
         with _faults_of_this_machine():
             size = os.lseek(self._descriptor, 0, os.SEEK_CUR)
-            # A hole at the end is no part of the file yet.
+            # A hole at the end belongs to the file only after this.
             os.ftruncate(self._descriptor, size)
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             return os.fdopen(self._descriptor, "rb")
 
     def close(self) -> None:
-        """Let go of the file where it is not finished."""
+        """Close an unfinished file."""
         os.close(self._descriptor)
 
 
@@ -76,8 +76,8 @@ def spool(pieces: Iterable[Piece], size: int | None, memory_bytes: int) -> Binar
     """Return bytes as a file with a descriptor, positioned at its start.
 
     Args:
-        pieces: The bytes, in order. What they raise is raised.
-        size: Number of bytes to come; None where nobody knows.
+        pieces: The bytes, in order. Their exceptions are passed on.
+        size: Expected number of bytes; None where it is unknown.
         memory_bytes: Largest size that is kept in memory.
 
     Raises:
@@ -102,7 +102,7 @@ def _faults_of_this_machine() -> Iterator[None]:
 
 
 def _fault(error: OSError) -> HostError:
-    """Return what an error of our own disk means, whatever its number is."""
+    """Return the HostError for an error of a temporary file."""
     try:
         folder = tempfile.gettempdir()
     except OSError:

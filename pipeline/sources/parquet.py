@@ -84,12 +84,12 @@ class ParquetSource:
 
     @cached_property
     def _layouts(self) -> "list[Layout]":
-        from pipeline.readers.parquet_layout import layout
+        from pipeline.readers.parquet_layout import read_layout
 
         files = list(find_containers(self._locations, KIND))
         storage, column = self._options.storage, self._options.audio_column
         with ThreadPoolExecutor(_THREADS) as pool:
-            layouts = list(pool.map(lambda file: layout(file, storage, column), files))
+            layouts = list(pool.map(lambda file: read_layout(file, storage, column), files))
         if layouts and not any(file.columns for file in layouts):
             raise UsageError(layouts[0].problem)
         return layouts

@@ -204,7 +204,7 @@ def test_source_without_recordings_is_refused_or_empty(bare):
     with pytest.raises(UsageError, match=r"no audio files in |has no column 'uri'") as raised:
         bare.listing()
     assert bare.source in str(raised.value)
-    assert re.search("; (name files|a manifest names|pipe in|rename the one)", str(raised.value))
+    assert re.search("; (name files|a manifest needs|pipe in|rename the one)", str(raised.value))
 
 
 # Prints the listing of sources. Opening several Arrow files at once starts threads of Arrow, which

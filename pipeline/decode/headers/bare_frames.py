@@ -43,7 +43,7 @@ class BareFrames:
     rate_hz: int = 0
 
 
-def find_bare_frames(file: BinaryIO, most_bytes: int | None = None) -> BareFrames | None:
+def find_bare_frames(file: BinaryIO, max_bytes: int | None = None) -> BareFrames | None:
     """Count the frames of a recording; None where it is of another format.
 
     Args:
@@ -51,7 +51,7 @@ def find_bare_frames(file: BinaryIO, most_bytes: int | None = None) -> BareFrame
         most_bytes: Size of the largest file that is walked over; None for no limit.
     """
     start, size = skip_id3(file), file.seek(0, os.SEEK_END)
-    if most_bytes is not None and size > most_bytes:
+    if max_bytes is not None and size > max_bytes:
         return None
     file.seek(start)
     head = file.read(_FIRST_BYTES)
@@ -72,7 +72,7 @@ def find_bare_frames(file: BinaryIO, most_bytes: int | None = None) -> BareFrame
 
 
 def _begins(head: bytes, form: BareFormat) -> bool:
-    return head.startswith(form.magic) and form.frame(head, len(form.magic))[0] > 0
+    return head.startswith(form.magic) and form.parse_frame(head, len(form.magic))[0] > 0
 
 
 class _Walk:
@@ -99,7 +99,7 @@ class _Walk:
         return BareFrames(self._n_samples, self._start, self._end, n_gaps, is_cut)
 
     def _count(self, block: bytes) -> None:
-        start, n_left, frame_of = self._at, self._size - self._at, self._form.frame
+        start, n_left, frame_of = self._at, self._size - self._at, self._form.parse_frame
         sizes, at, end = self._frame_sizes, 0, None
         n_samples = n_frames = 0
         is_last = len(block) == n_left
@@ -165,8 +165,8 @@ class _Walk:
 def _is_run(content: bytes, at: int, form: BareFormat, like_at: int, *, is_all: bool) -> bool:
     """Return whether enough frames follow one another, or all that are there."""
     like = content[like_at : like_at + len(form.mask)]
-    for n in range(form.n_alike):
-        size, _ = form.frame(content, at)
+    for n in range(form.min_run):
+        size, _ = form.parse_frame(content, at)
         if not size or not _is_alike(content, at, like, form.mask):
             return n > 0 and is_all and at >= len(content)
         at += size

@@ -121,19 +121,19 @@ class BareFormat:
         rate_hz: Sample rate that a header tells, where what is decoded may have another one.
     """
 
-    frame: FrameSize
+    parse_frame: FrameSize
     header_bytes: int
     magic: bytes = b""
     sync: bytes = b""
     mask: bytes = b""
-    n_alike: int = 2
+    min_run: int = 2
     rate_hz: Callable[[bytes, int], int] | None = None
 
 
 BARE_FORMATS = (
     BareFormat(adts_frame, 7, sync=b"\xff", mask=b"\xff\xfe\xfc", rate_hz=adts_rate_hz),
     BareFormat(ac3_frame, 6, sync=b"\x0b", mask=b"\xff\xff\x00\x00\xc0\xf8"),
-    BareFormat(amr_nb_frame, 1, magic=b"#!AMR\n", n_alike=8),
-    BareFormat(amr_wb_frame, 1, magic=b"#!AMR-WB\n", n_alike=8),
+    BareFormat(amr_nb_frame, 1, magic=b"#!AMR\n", min_run=8),
+    BareFormat(amr_wb_frame, 1, magic=b"#!AMR-WB\n", min_run=8),
     BareFormat(mpeg_frame, 4, sync=b"\xff", mask=b"\xff\xfe\x0c"),
 )

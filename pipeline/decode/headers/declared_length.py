@@ -13,7 +13,7 @@ from typing import BinaryIO
 from pipeline.decode.headers.container_size import find_joined_bytes, read_declared_size
 from pipeline.decode.headers.mp3.tag import read_mp3_info
 from pipeline.decode.headers.ogg import find_ogg_end, read_ogg_header
-from pipeline.decode.headers.riff import declared_and_present
+from pipeline.decode.headers.riff import read_riff_length
 from pipeline.decode.headers.unread import JOINED
 
 
@@ -39,7 +39,7 @@ class DeclaredLength:
     unread: str = ""
 
 
-def is_truncated(promised: int, present: int, tolerance: float) -> bool:
+def is_truncated(declared: int, present: int, tolerance: float) -> bool:
     """Whether so much of what was promised is missing that the clip counts as damaged.
 
     Args:
@@ -47,7 +47,7 @@ def is_truncated(promised: int, present: int, tolerance: float) -> bool:
         present: how much there is.
         tolerance: share that may be missing.
     """
-    return present < promised and present < (1 - tolerance) * promised
+    return present < declared and present < (1 - tolerance) * declared
 
 
 def read_declared_length(file: BinaryIO) -> DeclaredLength | None:
@@ -56,7 +56,7 @@ def read_declared_length(file: BinaryIO) -> DeclaredLength | None:
     Args:
         file: opened for reading; its position is moved.
     """
-    if in_bytes := declared_and_present(file):
+    if in_bytes := read_riff_length(file):
         promised, present = in_bytes
         return DeclaredLength(promised, present, "bytes of audio")
     if audio := read_ogg_header(file):

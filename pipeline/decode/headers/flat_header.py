@@ -22,7 +22,7 @@ def find_au_chunk(file: BinaryIO) -> AudioChunk | None:
     if order is None or len(head) < 24:
         return None
     start, size = struct.unpack(order + "II", head[4:12])
-    layout = Layout("AU", b"", order=order, multiple=1)
+    layout = Layout("AU", b"", byte_order=order, alignment=1)
     file_bytes = file.seek(0, os.SEEK_END)
     is_unknown = is_placeholder(layout, size) and size > file_bytes - start
     return AudioChunk(layout, 4, start, None if is_unknown else size, file_bytes)

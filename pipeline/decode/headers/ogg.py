@@ -12,12 +12,12 @@ from typing import BinaryIO
 
 from pipeline.decode.headers.tags import skip_id3
 
-Layout = tuple[str, int, int]
+CodecParameters = tuple[str, int, int]
 
 _MAGIC = b"OggS"
 _HEADER_BYTES = 27
-MOST_PAGE_BYTES = _HEADER_BYTES + 255 + 255 * 255
-_TAIL_BYTES = 2 * MOST_PAGE_BYTES
+MAX_PAGE_BYTES = _HEADER_BYTES + 255 + 255 * 255
+_TAIL_BYTES = 2 * MAX_PAGE_BYTES
 FIRST_PAGE, _LAST = 2, 4
 _NO_POSITION = -1
 _MOST_STREAMS = 64
@@ -44,7 +44,7 @@ class OggAudio:
     serial: int
     codec: str
     pre_skip: int
-    layout: Layout | None = field(default=None, compare=False)
+    parameters: CodecParameters | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +93,14 @@ def read_ogg_header(file: BinaryIO) -> OggAudio | None:
     start = skip_id3(file)
     for _ in range(_MOST_STREAMS):
         file.seek(start)
-        page = _page(file.read(MOST_PAGE_BYTES))
+        page = _page(file.read(MAX_PAGE_BYTES))
         if page is None or not page.flags & FIRST_PAGE:
             return None
         for magic, codec in _CODECS.items():
             if page.body.startswith(magic):
                 pre_skip = page.body[_PRE_SKIP_AT : _PRE_SKIP_AT + 2] if codec == "opus" else b""
                 skipped = int.from_bytes(pre_skip, "little")
-                return OggAudio(page.serial, codec, skipped, layout_of(page.body))
+                return OggAudio(page.serial, codec, skipped, parse_parameters(page.body))
         start += page.size
     return None
 
@@ -176,7 +176,7 @@ def read_ogg_pages(content: bytes) -> Iterator[tuple[int, OggPage]]:
         at += page.size if page else 1
 
 
-def layout_of(body: bytes) -> Layout | None:
+def parse_parameters(body: bytes) -> CodecParameters | None:
     """Return codec, sample rate and channels of the stream that a page begins; None if unknown."""
     if body.startswith(b"\x01vorbis") and len(body) >= 16:
         return "Vorbis", *struct.unpack_from("<I", body, 12), body[11]

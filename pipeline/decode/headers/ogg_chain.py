@@ -12,17 +12,17 @@ from typing import BinaryIO
 
 from pipeline.decode.headers.ogg import (
     FIRST_PAGE,
-    MOST_PAGE_BYTES,
-    Layout,
+    MAX_PAGE_BYTES,
+    CodecParameters,
     OggAudio,
     OggPage,
-    layout_of,
+    parse_parameters,
     read_ogg_pages,
 )
 from pipeline.decode.headers.tags import skip_id3
 from pipeline.errors import CannotDecodeError
 
-_WINDOW_BYTES = 2 * MOST_PAGE_BYTES
+_WINDOW_BYTES = 2 * MAX_PAGE_BYTES
 _MOST_LOOKS = 200
 _OPUS_RATE_HZ = 48_000
 _SURPLUS = 1.6
@@ -149,7 +149,7 @@ class _Search:
         if last_page.serial != first_page.serial or n_steps < 0:
             return False
         most = _SURPLUS * n_steps * self._bytes_per_step
-        return not self._bytes_per_step or first - last <= most + MOST_PAGE_BYTES
+        return not self._bytes_per_step or first - last <= most + MAX_PAGE_BYTES
 
     def _is_multiplexed(self, head: list[tuple[int, OggPage]]) -> bool:
         """Return whether the first pages of several streams come before all others."""
@@ -161,17 +161,17 @@ class _Search:
         return n_first > 1
 
     def _check_alike(self, page: OggPage) -> None:
-        one, other = self._audio.layout, layout_of(page.body)
+        one, other = self._audio.parameters, parse_parameters(page.body)
         if one is None or other is None or one == other:
             return
         raise CannotDecodeError(
             "undecodable",
-            f"changes from {describe(one)} to {describe(other)} where files were joined; split it "
+            f"changes from {describe_parameters(one)} to {describe_parameters(other)} where files were joined; split it "
             "there",
         )
 
 
-def describe(layout: Layout) -> str:
+def describe_parameters(layout: CodecParameters) -> str:
     """Return a layout in words."""
     codec, rate_hz, channels = layout
     return f"{codec} at {rate_hz} Hz with {channels} channel{'s' if channels > 1 else ''}"

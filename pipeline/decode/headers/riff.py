@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
-MOST_CHUNKS = 1000
+MAX_CHUNKS = 1000
 _WAVE64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 """What follows the four letters in the GUID of each Wave64 chunk but the first."""
 _WAVE64_RIFF = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
@@ -34,19 +34,19 @@ class Layout:
     """
 
     name: str
-    audio: bytes
-    first: int = 12
-    order: str = "<"
+    audio_id: bytes
+    first_chunk_at: int = 12
+    byte_order: str = "<"
     id_bytes: int = 4
     size_code: str = "I"
     counts_header: bool = False
-    multiple: int = 2
-    before: int = 0
+    alignment: int = 2
+    audio_offset: int = 0
 
     @property
     def header_bytes(self) -> int:
         """Bytes of the header of a chunk."""
-        return self.id_bytes + struct.calcsize(self.order + self.size_code)
+        return self.id_bytes + struct.calcsize(self.byte_order + self.size_code)
 
     def size(self, header: bytes) -> int:
         """Return the size of the body of a chunk; that of CAF may be -1.
@@ -54,17 +54,17 @@ class Layout:
         Args:
             header: The header of the chunk.
         """
-        size: int = struct.unpack_from(self.order + self.size_code, header, self.id_bytes)[0]
+        size: int = struct.unpack_from(self.byte_order + self.size_code, header, self.id_bytes)[0]
         return size - self.header_bytes if self.counts_header else size
 
-    def packed(self, size: int) -> bytes:
+    def pack_size(self, size: int) -> bytes:
         """Return a size as the header of a chunk has it.
 
         Args:
             size: Bytes of the body.
         """
         return struct.pack(
-            self.order + self.size_code, size + (self.header_bytes if self.counts_header else 0)
+            self.byte_order + self.size_code, size + (self.header_bytes if self.counts_header else 0)
         )
 
 
@@ -95,30 +95,30 @@ class AudioChunk:
     count_at: int = 0
 
     @property
-    def there(self) -> int:
+    def present_bytes(self) -> int:
         """Bytes from the start of the body to the end of the file."""
         return max(0, self.file_bytes - self.start)
 
 
 _RIFF = Layout("RIFF", b"data")
 _RF64 = Layout("RF64", b"data")
-_RIFX = Layout("RIFX", b"data", order=">")
-_AIFF = Layout("AIFF", b"SSND", order=">", before=8)
-_SVX = Layout("SVX", b"BODY", order=">")
+_RIFX = Layout("RIFX", b"data", byte_order=">")
+_AIFF = Layout("AIFF", b"SSND", byte_order=">", audio_offset=8)
+_SVX = Layout("SVX", b"BODY", byte_order=">")
 _WAVE64 = Layout(
     "W64",
     b"data" + _WAVE64_TAIL,
-    first=40,
+    first_chunk_at=40,
     id_bytes=16,
     size_code="Q",
     counts_header=True,
-    multiple=8,
+    alignment=8,
 )
-_CAF = Layout("CAF", b"data", first=8, order=">", size_code="q", multiple=1, before=4)
+_CAF = Layout("CAF", b"data", first_chunk_at=8, byte_order=">", size_code="q", alignment=1, audio_offset=4)
 _FORMATS = (b"fmt ", b"COMM", b"VHDR", b"desc", b"fmt " + _WAVE64_TAIL)
 
 
-def declared_and_present(file: BinaryIO) -> tuple[int, int] | None:
+def read_riff_length(file: BinaryIO) -> tuple[int, int] | None:
     """Bytes of audio that the header promises and that the file holds.
 
     Args:
@@ -130,7 +130,7 @@ def declared_and_present(file: BinaryIO) -> tuple[int, int] | None:
     chunk = find_audio_chunk(file)
     if chunk is None or not chunk.size:
         return None
-    return chunk.size, min(chunk.size, chunk.there)
+    return chunk.size, min(chunk.size, chunk.present_bytes)
 
 
 def find_audio_chunk(file: BinaryIO) -> AudioChunk | None:
@@ -144,22 +144,22 @@ def find_audio_chunk(file: BinaryIO) -> AudioChunk | None:
     if layout is None:
         return None
     file_bytes = file.seek(0, os.SEEK_END)
-    at, found = layout.first, {"format_at": 0, "sizes_at": 0, "count_at": 0}
+    at, found = layout.first_chunk_at, {"format_at": 0, "sizes_at": 0, "count_at": 0}
     wide_size: int | None = None
-    for _ in range(MOST_CHUNKS):
-        if not layout.first <= at <= file_bytes:
+    for _ in range(MAX_CHUNKS):
+        if not layout.first_chunk_at <= at <= file_bytes:
             return None  # a damaged size leads out of the file
         file.seek(at)
         header = file.read(layout.header_bytes)
         if len(header) < layout.header_bytes:
             return None
         name, size, body = header[: layout.id_bytes], layout.size(header), at + len(header)
-        if name == layout.audio:
+        if name == layout.audio_id:
             if layout is _RF64 and wide_size:
                 is_unknown, size = wide_size >> 63 > 0, wide_size
             else:
                 is_unknown = is_placeholder(layout, size) and size > file_bytes - body
-            known = None if is_unknown else size if size > layout.before else 0
+            known = None if is_unknown else size if size > layout.audio_offset else 0
             return AudioChunk(layout, at, body, known, file_bytes, **found)
         if name == b"ds64":
             sizes = file.read(16)
@@ -171,7 +171,7 @@ def find_audio_chunk(file: BinaryIO) -> AudioChunk | None:
             found["count_at"] = body
         if size < 0:
             return None
-        at = body + size + -(body + size - layout.first) % layout.multiple
+        at = body + size + -(body + size - layout.first_chunk_at) % layout.alignment
     return None
 
 

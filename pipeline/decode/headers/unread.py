@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from pipeline.decode.headers.riff import MOST_CHUNKS, AudioChunk
+from pipeline.decode.headers.riff import MAX_CHUNKS, AudioChunk
 
 _CHUNK_IDS = frozenset(
     (
@@ -44,7 +44,7 @@ class TrailingData:
 
     uncounted: int = 0
     unread: int = 0
-    what: str = ""
+    description: str = ""
 
 
 def find_trailing_data(file: BinaryIO, chunk: AudioChunk) -> TrailingData:
@@ -62,14 +62,14 @@ def find_trailing_data(file: BinaryIO, chunk: AudioChunk) -> TrailingData:
     if n_bytes >= _WRAP_BYTES and layout.size_code == "I":
         return TrailingData(uncounted=n_bytes // _WRAP_BYTES * _WRAP_BYTES)
     ends = [end]
-    if layout.audio:
-        ends.insert(0, end + -(end - layout.first) % layout.multiple)
+    if layout.audio_id:
+        ends.insert(0, end + -(end - layout.first_chunk_at) % layout.alignment)
     for at in dict.fromkeys(ends):
         file.seek(at)
         head = file.read(_SAMPLED_BYTES)
         if head.startswith(_CONTAINERS):
-            return TrailingData(unread=n_bytes, what=JOINED)
-        if layout.audio and _chunk_at(file, at, chunk):
+            return TrailingData(unread=n_bytes, description=JOINED)
+        if layout.audio_id and _chunk_at(file, at, chunk):
             return _more_chunks(file, at, chunk)
     return TrailingData(uncounted=n_bytes if _may_be_audio(file, end, n_bytes, head) else 0)
 
@@ -83,31 +83,31 @@ def _chunk_at(file: BinaryIO, at: int, chunk: AudioChunk) -> tuple[bytes, int] |
         return None
     name, size = header[: layout.id_bytes], layout.size(header)
     short = name[:4]
-    if name[4:] != layout.audio[4:] or not all(0x20 <= byte < 0x7F for byte in short):
+    if name[4:] != layout.audio_id[4:] or not all(0x20 <= byte < 0x7F for byte in short):
         return None
-    fits = 0 <= size <= chunk.file_bytes - at - len(header) + layout.multiple - 1
-    return (name, size) if fits or short in _CHUNK_IDS or name == layout.audio else None
+    fits = 0 <= size <= chunk.file_bytes - at - len(header) + layout.alignment - 1
+    return (name, size) if fits or short in _CHUNK_IDS or name == layout.audio_id else None
 
 
 def _more_chunks(file: BinaryIO, at: int, chunk: AudioChunk) -> TrailingData:
     """Return what there is in the chunks from an offset on."""
     layout, unread = chunk.layout, 0
-    for _ in range(MOST_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         found = _chunk_at(file, at, chunk)
         if found is None:
             break
         name, size = found
         body = at + layout.header_bytes
-        if name == layout.audio and size > layout.before:
+        if name == layout.audio_id and size > layout.audio_offset:
             unread += max(0, min(size, chunk.file_bytes - body))
         if size < 0:
             break
-        at = body + size + -(body + size - layout.first) % layout.multiple
+        at = body + size + -(body + size - layout.first_chunk_at) % layout.alignment
     if unread < _LEAST_BYTES:
         return TrailingData()
-    name_of_chunk = layout.audio[:4].decode()
+    name_of_chunk = layout.audio_id[:4].decode()
     return TrailingData(
-        unread=unread, what=f"another {name_of_chunk!r} chunk, where one is allowed"
+        unread=unread, description=f"another {name_of_chunk!r} chunk, where one is allowed"
     )
 
 

@@ -42,15 +42,15 @@ def arrow_batches(file: BinaryIO, columns: Sequence[str]) -> Iterator[pa.RecordB
 
 
 def arrow_schema(file: BinaryIO) -> pa.Schema:
-    """Schema of an Arrow file or stream."""
+    """Read the schema of an Arrow file or stream."""
     return pa.ipc.open_stream(pa.PythonFile(_arrow_stream(file)[1], mode="r")).schema
 
 
 def _arrow_stream(file: BinaryIO) -> tuple[bool, MessageGuard]:
-    """Whether it is an Arrow file, and the stream that it is or has between head and footer.
+    """Return whether a file is an Arrow file, and the Arrow stream in it.
 
-    As a stream, a file that is cut off still gives what it has. And Arrow's reader of files lets
-    go of them in threads of its own, which can abort a process that ends.
+    Read as a stream, a file that is cut off still gives its first batches. Also, Arrow's reader of
+    files releases them in threads of its own, which can abort a process that ends.
     """
     file.seek(0)
     is_file = file.read(len(ARROW_MAGIC)) == ARROW_MAGIC

@@ -108,7 +108,7 @@ class _Table:
         return cls(content, struct.unpack_from("<I", content, 0)[0])
 
     def _place(self, field: int) -> int:
-        """Offset of a field, 0 where it is not there."""
+        """Return the offset of a field; 0 where it is missing."""
         entry = 4 + 2 * field
         if entry + 2 > self._n_bytes:
             return 0
@@ -127,7 +127,7 @@ class _Table:
         return _Table(self._content, at + struct.unpack_from("<I", self._content, at)[0])
 
     def pairs(self, field: int) -> list[tuple[int, int]]:
-        """A vector of structures of two 64-bit numbers."""
+        """Return a vector of structures of two 64-bit numbers."""
         at = self._place(field)
         if not at:
             return []

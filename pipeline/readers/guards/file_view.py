@@ -1,4 +1,4 @@
-"""A file as Arrow is given it, for views that look at what is read."""
+"""The base of views on a file that watch what Arrow reads."""
 
 from typing import Any
 

@@ -10,7 +10,7 @@ from pipeline.readers.guards.parquet_footer import FooterGate
 from pipeline.readers.guards.parquet_pages import FewerRowsError, PageGuard
 
 BATCH_BYTES, BATCH_ROWS = 16 << 20, 64
-"""Rows in memory: as many as have so many bytes, by the file's average; at least one."""
+"""Bytes and rows in memory at once, by the file's average row; at least one row."""
 FOOTER_STRING_BYTES, FOOTER_ITEMS = 32 << 20, 200_000
 """Largest text, and longest list, in the footer of a Parquet file."""
 _BUFFER_BYTES = 1 << 20
@@ -56,7 +56,7 @@ def _rows_from(
     columns: list[str],
     rows: int,
 ) -> Iterator[pa.RecordBatch]:
-    """Batches of so many rows of some row groups, from a row of theirs on."""
+    """Yield batches of `rows` rows of some row groups, from row `first` of them on."""
     footer = parquet.metadata
     while len(groups) > 1 and 0 < footer.row_group(groups[0]).num_rows <= first:
         first -= footer.row_group(groups[0]).num_rows
@@ -72,10 +72,10 @@ def _rows_from(
 
 
 def open_parquet(file: PageGuard | BinaryIO) -> pq.ParquetFile:
-    """A Parquet file whose footer cannot ask for much memory.
+    """Open a Parquet file whose footer cannot ask for much memory.
 
     Args:
-        file: can be seeked.
+        file: Seekable file.
     """
     gate = FooterGate(file)
     parquet = pq.ParquetFile(

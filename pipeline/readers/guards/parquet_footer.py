@@ -1,9 +1,9 @@
-"""A Parquet file whose footer Arrow can be asked about.
+"""A check of a Parquet file's footer, after which its metadata can be used safely.
 
-Arrow looks at the entry of a column chunk when it is asked for it. What it finds wrong there is an
-error while it reads, but ends the process where `pyarrow` asks: the metadata of a row group hands
-out its columns without catching anything. So each row group is begun to be read once, up to where
-its first page would be, before anybody asks.
+Arrow checks the entry of a column chunk when it is used. A damaged entry raises an error during
+reading, but ends the process when `pyarrow` reads the metadata of a row group, which does not catch
+exceptions. So the reading of each row group is begun once, up to its first page, before its
+metadata is used.
 """
 
 from typing import Any

@@ -18,7 +18,7 @@ class HeaderStream(Protocol):
         """Offset in the tar of the byte that is read next."""
 
     def read(self, n_bytes: int) -> bytes:
-        """Return so many bytes, fewer at the end alone."""
+        """Return `n_bytes`, or fewer at the end of the tar."""
 
 
 def _number(text: bytes, what: str) -> int:

@@ -1,8 +1,8 @@
 """Hard links in tars: clips with the bytes of an earlier member.
 
-A tar holds the bytes once and may be compressed, so that nothing can be fetched from its middle.
-Links are therefore noted, and the tar is read a second time once its end is reached: up to the last
-member that a link stands for, one member held at a time. A tar without links is read once.
+A tar holds the bytes once and may be compressed, so a reader cannot go back to them. Links are
+collected, and at the end the tar is read a second time, up to the last member that a link points
+to, with one member in memory at a time. A tar without links is read once.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from pipeline.errors import ClipError
 from pipeline.readers.tar.members import Member
 
 MOST_BYTES = 64 << 20
-"""Most bytes of names and carried texts of links that are noted."""
+"""Largest number of bytes of names and carried texts of links that are kept in memory."""
 _BYTES_OF_ONE = 200
 
 
 class Names:
     """Names of the clips of one tar, each told apart from earlier ones of the same name.
 
-    Names are kept as digests, as a stranger's may be long.
+    Names are kept as digests, because a stranger's names may be long.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Names:
         return f"{name}#{n}"
 
     def count(self, name: str) -> int:
-        """Return how many clips of this name there were, however its path is spelt."""
+        """Return the number of clips of this name so far, however its path is spelt."""
         plain = _plain(name)
         return sum(self._seen.get(_digest(each), 0) for each in {name, plain, f"./{plain}"})
 
@@ -68,7 +68,7 @@ class Link:
 
 
 class HardLinks:
-    """The hard links of one tar, as they are found.
+    """The hard links of one tar.
 
     Args:
         names: Names of the tar's clips.
@@ -82,7 +82,7 @@ class HardLinks:
         self._n_bytes = 0
 
     def add(self, member: Member, carried: tuple[str | None, ...] = ()) -> None:
-        """Note a link.
+        """Add a link.
 
         Args:
             member: Member that is a hard link.
@@ -97,7 +97,7 @@ class HardLinks:
         if self._n_bytes > MOST_BYTES:
             raise ValueError("there are too many hard links")
         plain = _plain(target)
-        # A link to a link stands for what that one does.
+        # A link to a link points to the same member as that link.
         place = self._places.get(plain) or (plain, max(1, self._names.count(target)))
         self._places[_plain(name)] = place
         self._wanted[place].append(Link(self._names.new(name), target, member.index, carried))
@@ -106,7 +106,7 @@ class HardLinks:
         return bool(self._wanted)
 
     def found_in(self, members: Iterable[Member]) -> Iterator[tuple[Member, list[Link]]]:
-        """Return the members that links stand for, each with its links.
+        """Yield the members that links point to, each with its links.
 
         Args:
             members: All members of the tar, from its start.
@@ -126,7 +126,7 @@ class HardLinks:
                 return
 
     def dangling(self) -> Iterator[tuple[Link, ClipError]]:
-        """Return the links that stand for no member, each with its error."""
+        """Yield the links that point to no member, each with its error."""
         for link in itertools.chain(self._dangling, *self._wanted.values()):
             what = (
                 f"{link.name}: is a hard link to {link.target!r}, which no earlier member of the "

@@ -1,6 +1,6 @@
-"""The members of a tar as a stream, from its start to its end; for `tar_reader`.
+"""The members of a tar as a stream, from its start to its end.
 
-Only regular members and hard links are of interest. What follows the end mark is an error.
+Only regular members and hard links are yielded. Data after the end mark is an error.
 """
 
 import lzma
@@ -18,7 +18,7 @@ from pipeline.readers.intake import LINK_KIND, Intake
 from pipeline.readers.tar.headers import Header, headers
 
 DAMAGE = (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError)
-"""What reading a tar raises where it is damaged."""
+"""Exceptions of reading a damaged tar."""
 PIECE_BYTES = 1 << 20
 _ZEROS = bytes(PIECE_BYTES)
 
@@ -43,7 +43,7 @@ class TarStream:
         self._file: Any = open_decompressed(file, compression)
 
     def read(self, n_bytes: int) -> bytes:
-        """Return so many bytes, fewer at the end alone."""
+        """Return `n_bytes`, or fewer at the end of the tar."""
         content: bytes = self._file.read(n_bytes) if n_bytes else b""
         if len(content) < n_bytes:
             pieces = [content]
@@ -71,10 +71,10 @@ class TarStream:
             self.at = offset
 
     def exactly(self, n_bytes: int) -> bytes:
-        """Return so many bytes.
+        """Return exactly `n_bytes`.
 
         Raises:
-            EOFError: There are fewer.
+            EOFError: The tar ends before them.
         """
         content = self.read(n_bytes)
         if len(content) < n_bytes:
@@ -82,10 +82,10 @@ class TarStream:
         return content
 
     def require(self, offset: int) -> None:
-        """See that a plain tar is not shorter than an offset, before anything up to it is read.
+        """Check that a plain tar is not shorter than an offset, before reading up to it.
 
         Raises:
-            EOFError: It is.
+            EOFError: The tar is shorter.
         """
         if self._size is not None and offset > self._size:
             raise EOFError("unexpected end of data")
@@ -121,7 +121,7 @@ class Member:
 
     @property
     def ending(self) -> str:
-        """What follows the first dot of the member's name, in lower case."""
+        """Part of the member's name after its first dot, in lower case."""
         return split_name(self.name)[1]
 
     @property
@@ -130,15 +130,15 @@ class Member:
         return has_audio_ending(self.name)
 
     def require_whole(self) -> None:
-        """See that a plain tar is long enough for the member.
+        """Check that a plain tar is long enough for the member.
 
         Raises:
-            EOFError: It is not.
+            EOFError: The tar is too short.
         """
         self._stream.require(self._header.start + self._header.stored)
 
     def first_bytes(self, n_bytes: int) -> bytes:
-        """Return the first bytes, before anything else is read of the member.
+        """Return the member's first bytes; call it before reading anything else of the member.
 
         Raises:
             EOFError: The tar ends before them.
@@ -148,11 +148,11 @@ class Member:
         return self._first
 
     def pieces(self) -> Iterator[bytes]:
-        """Return the member's bytes, once, and before the next member is asked for.
+        """Yield the member's bytes; call it once, and before the next member is requested.
 
         Raises:
-            EOFError: The tar ends inside.
-            DAMAGE: It is damaged.
+            EOFError: The tar ends inside the member.
+            DAMAGE: The tar is damaged.
         """
         stream, header = self._stream, self._header
         self.require_whole()
@@ -174,12 +174,12 @@ class Member:
 
 
 def has_audio_ending(name: str) -> bool:
-    """Whether a member's name has an audio ending."""
+    """Return whether a member's name has an audio ending."""
     return "." + split_name(name)[1].rpartition(".")[2] in AUDIO_ENDINGS
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """A member's sample, and its ending in lower case: `a/b.left.WAV` is `a/b` and `left.wav`."""
+    """Split a name into sample and lower-case ending: `a/b.left.WAV` is `a/b` and `left.wav`."""
     folder, slash, base = name.rpartition("/")
     # A dot at the start is a part of the name.
     stem, _, ending = base[1:].partition(".")
@@ -187,14 +187,14 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def members(file: BinaryIO, intake: Intake | None = None) -> Iterator[Member]:
-    """Return regular members and hard links; what is not read of a member is skipped.
+    """Yield regular members and hard links; unread bytes of a member are skipped.
 
     Args:
         file: The tar, plain or compressed by gzip, bzip2, xz or zstd; it can be seeked.
         intake: Counts the symbolic links with an audio ending.
 
     Raises:
-        DAMAGE: Any of it; reading a member's content does too.
+        DAMAGE: The tar is damaged; reading a member's content raises it, too.
     """
     stream = TarStream(file)
     for index, header in enumerate(headers(stream)):
@@ -229,7 +229,7 @@ def _zeros(n_bytes: int) -> Iterator[bytes]:
 
 
 def _utf8(name: str) -> str:
-    """A name that UTF-8 can write; others are percent-encoded."""
+    """Return a name that UTF-8 can write; other names are percent-encoded."""
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -1,9 +1,9 @@
-"""A tar as recordings, in one pass from its start to its end.
+"""The recordings of a tar, in one pass from its start to its end.
 
-Members are grouped into samples by WebDataset's rule: those that follow one another and share their
-name up to the first dot of its last part. Members with an audio ending are clips, the others say
-something of them. A plain tar's clips know where they lie in it, so that one can be fetched by
-range; in a compressed tar nothing can be. Hard links come last, see `tar_links`.
+Members are grouped into samples by WebDataset's rule: consecutive members that share their name up
+to the first dot of its last part. Members with an audio ending are clips; the others are texts
+about them. A clip of a plain tar has its byte range, so that it can be fetched alone; compressed
+tars have no ranges. Hard links come last; see `links`.
 """
 
 import io
@@ -37,19 +37,19 @@ TAR_ENDINGS = (
     *(".tar.zst", ".tzst"),
 )
 DEFAULT_COLUMNS = ("json", "txt", "cls")
-"""Endings of the members that are carried where they are found, if nothing else is asked for."""
+"""Endings of the members that are carried by default, where a tar has them."""
 SIDECAR_BYTES = 1 << 20
-"""Most bytes of text that a row carries; longer ones are null."""
+"""Largest text in bytes that a row carries; longer texts are null."""
 HELD_BYTES, HELD_MEMBERS = 64 << 20, 32
-"""Audio of one sample that waits for its texts; the first of more goes on without those to come."""
+"""Bytes and members of one sample that wait for its texts; more do not wait."""
 SPARSE_BYTES, SPARSE_RATIO = 1 << 30, 1000
-"""A sparse member larger than this, and that many times what is stored of it, is no recording."""
+"""A sparse member of more bytes, and more than this multiple of its stored bytes, is an error."""
 _PEEK_MEMBERS, _PEEK_BYTES = 64, 64 << 20
 
 
 @dataclass
 class _Sample:
-    """What has been read of a sample: held audio or its error, and texts by ending."""
+    """The members read so far of a sample: spooled audio or its error, and texts by ending."""
 
     key: str = ""
     audio: list[tuple[Member, BinaryIO | ClipError | None]] = field(default_factory=list)
@@ -67,19 +67,19 @@ def tar_recordings(
     columns: tuple[str, ...] = (),
     intake: Intake | None = None,
 ) -> Iterator[Recording]:
-    """The recordings of a tar, in its order.
+    """Yield the recordings of a tar, in its order.
 
-    Where the tar is damaged, or is not what was listed, the last recording stands for the rest.
-    A name that comes again is told apart by `#2`, `#3` and so on.
+    If the tar is damaged, or not of the listed version, the last recording stands for the rest. A
+    name that comes again gets `#2`, `#3` and so on.
 
     Args:
-        container: the tar.
-        storage: how remote locations are reached.
-        columns: endings of the members whose text goes with a sample's audio.
-        intake: limits of what is read; counts what is passed over.
+        container: The tar.
+        storage: Access to remote locations.
+        columns: Endings of the members whose text a sample's audio carries.
+        intake: Limits of reading, and counts of skipped members.
 
     Raises:
-        StoreError: the store does not answer.
+        StoreError: The store does not answer.
     """
     names = Names()
     links = HardLinks(names)
@@ -89,20 +89,20 @@ def tar_recordings(
             rest: ClipError | None = None
             try:
                 for sample in _samples(container, file, columns, intake):
-                    yield from _of_sample(container, sample, columns, names, links)
+                    yield from _sample_recordings(container, sample, columns, names, links)
             except ClipError as error:
                 if error.error_class != "damaged_container":
                     raise
                 rest = error
             if links:
-                yield from _linked(container, file, links, intake)
+                yield from _link_recordings(container, file, links, intake)
             if rest:
                 raise rest
     except ClipError as error:
         yield unreadable_part(container, error)
 
 
-def _of_sample(
+def _sample_recordings(
     container: Container,
     sample: _Sample,
     columns: tuple[str, ...],
@@ -126,10 +126,10 @@ def _of_sample(
             yield Recording((ref,), partial(rewound, ref, content))
 
 
-def _linked(
+def _link_recordings(
     container: Container, file: BinaryIO, links: HardLinks, intake: Intake
 ) -> Iterator[Recording]:
-    """The clips that hard links are, by a second reading of the tar."""
+    """Yield the clips of hard links, from a second reading of the tar."""
     try:
         for member, linked in links.found_in(members(file)):
             content = _content(container, member, intake)
@@ -141,7 +141,7 @@ def _linked(
                 for ref in refs:
                     yield Recording((ref,), partial(rewound, ref, content))
     except DAMAGE:
-        pass  # the first reading has said so
+        pass  # the first reading has reported it
     for link, error in links.dangling():
         ref = ClipRef(container.uri, container.version, link.name, carried=link.carried)
         yield unreadable_clip(ref, error)
@@ -156,7 +156,7 @@ def _ref(
 
 
 def _content(container: Container, member: Member, intake: Intake) -> BinaryIO | ClipError:
-    """A member's bytes, held; or why they are not to be read."""
+    """Spool a member's bytes; return an error if it may not be read."""
     try:
         check_member(container, member, intake.max_clip_bytes)
     except ClipError as error:
@@ -165,10 +165,10 @@ def _content(container: Container, member: Member, intake: Intake) -> BinaryIO |
 
 
 def check_member(container: Container, member: Member, max_bytes: int) -> None:
-    """See that a member may be read, by what its header says.
+    """Check by its header that a member may be read.
 
     Raises:
-        ClipError: It is too large, or it is sparse and stands for far more than is stored.
+        ClipError: The member is too large, or sparse with far more bytes than are stored.
     """
     ref = ClipRef(container.uri, container.version, member.name)
     check_size(ref, max_bytes, member.size)
@@ -182,13 +182,13 @@ def check_member(container: Container, member: Member, max_bytes: int) -> None:
 
 
 def text_endings(container: Container, storage: Storage) -> set[str] | None:
-    """Which of `DEFAULT_COLUMNS` the first samples of a tar have.
+    """Find which of `DEFAULT_COLUMNS` the first samples of a tar have.
 
     Returns:
-        None where no sample can be read.
+        The endings; None where no sample can be read.
 
     Raises:
-        StoreError: the store does not answer.
+        StoreError: The store does not answer.
     """
     endings, read, is_sound = set[str](), 0, False
     try:
@@ -207,7 +207,7 @@ def text_endings(container: Container, storage: Storage) -> set[str] | None:
 def _samples(
     container: Container, file: BinaryIO, columns: tuple[str, ...], intake: Intake
 ) -> Iterator[_Sample]:
-    """Samples with audio; the caller takes the audio out and closes it."""
+    """Yield samples with audio; the caller takes the audio out and closes it."""
     sample, last = _Sample(), ""
     try:
         for member in members(file, intake):
@@ -233,7 +233,7 @@ def _samples(
     except DAMAGE as error:
         if fault := host_fault(error):
             raise fault from error
-        # Its texts may be among what is lost; the error says that something is.
+        # The sample's texts may be lost; the error reports the damage.
         yield sample
         where = f"damaged after the start of member {last!r}" if last else "is not a sound tar"
         raise damage_error(container, where, error) from error
@@ -246,9 +246,9 @@ def _samples(
 
 
 def kind_of_metadata(member: Member) -> str:
-    """Return what a member with an audio ending is where it is no clip; empty where it is one.
+    """Return the kind of a member that has an audio ending but is no clip; empty for a clip.
 
-    It may lie in a folder in which an operating system keeps what it deleted, or be AppleDouble.
+    Such members are AppleDouble files, and files in folders of operating systems.
 
     Raises:
         EOFError: The tar ends at its first bytes.

@@ -10,7 +10,7 @@ import yaml
 
 from jobs.settings.sent_config import CONFIG_NAME
 from pipeline.wording import count
-from tests.faults.breakable import DECODER
+from tests.faults.breakable import SOUNDFILE_MODULE
 from tests.ray_head import BIN, ray_head
 from tests.servers import Fault, S3Server, fault_proxy, free_port
 from tests.support import (
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.timeout(300)
 def site(tmp_path_factory):
     """Folder with a decoder for the cluster that waits at the clips named in `faults.json`."""
     folder = tmp_path_factory.mktemp("site")
-    (folder / "soundfile.py").write_text(DECODER)
+    (folder / "soundfile.py").write_text(SOUNDFILE_MODULE)
     (folder / "faults.json").write_text("{}")
     return folder
 

@@ -8,7 +8,7 @@ import signal
 import pytest
 from rich.console import Console
 
-from jobs.cli.status_command import show_status
+from jobs.cli.status_text import show_status
 from pipeline.io.storage import Storage
 from pipeline.maintenance.run_record import RUN_NAME
 from pipeline.table.store.open_store import open_store

@@ -84,7 +84,7 @@ def test_too_short_is_refused(build):
         with pytest.raises(WindowError, match=r"4800 samples are too short .* 4801 .*pad the clip"):
             call(torch.zeros(1, 4800))
     # Half of 160 ms is reflected, which takes a sample more than that.
-    with pytest.raises(WindowError, match=r"2560 samples is too short .* at least 2561; pad"):
+    with pytest.raises(WindowError, match=r"2560 samples is too short .* at least 2561 samples; pad"):
         model.get_timestamp_embeddings(torch.zeros(1, 2560))
 
 

@@ -1,4 +1,4 @@
-"""What becomes of the device where a forward cannot be recorded, with CUDA's calls stood in for."""
+"""Tests of the cleanup after a failed CUDA graph capture, with stand-ins for CUDA's calls."""
 
 import contextlib
 
@@ -10,19 +10,22 @@ from models.inference.cuda_graphs import _capture
 CUDA = torch.device("cuda:0")
 
 
-class Stream:
+class FakeStream:
     device_index = 0
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What is told to the device; recording itself makes the stream of a graph current."""
-    made, caller, of_graph = [], Stream(), Stream()
+    """The cleanup calls, the current stream and the caller's stream, for a capture that fails.
+
+    A capture makes its own stream current.
+    """
+    cleanup, caller, capture_stream = [], FakeStream(), FakeStream()
     current = [caller]
 
     @contextlib.contextmanager
     def graph(graph, pool, capture_error_mode):
-        current[0] = of_graph
+        current[0] = capture_stream
         yield
         raise RuntimeError("operation failed due to a previous error during capture")
 
@@ -31,23 +34,23 @@ def calls(monkeypatch):
     monkeypatch.setattr(
         torch.cuda,
         "set_stream",
-        lambda stream: current.__setitem__(0, stream) or made.append("set"),
+        lambda stream: current.__setitem__(0, stream) or cleanup.append("set"),
     )
     monkeypatch.setattr(
-        torch._C, "_cuda_endAllocateToPool", lambda *args: made.append(args), raising=False
+        torch._C, "_cuda_endAllocateToPool", lambda *args: cleanup.append(args), raising=False
     )
-    return made, current, caller
+    return cleanup, current, caller
 
 
-def test_a_recording_that_fails_at_its_end_gives_stream_and_allocator_back(calls):
-    made, current, caller = calls
+def test_failed_capture_restores_stream_and_allocator(calls):
+    cleanup, current, caller = calls
     with pytest.raises(RuntimeError, match="previous error"), _capture(None, CUDA, (0, 7)):
         pass
     assert current == [caller]
-    assert made == ["set", (0, (0, 7))]
+    assert cleanup == ["set", (0, (0, 7))]
 
 
-def test_an_allocator_that_has_ended_already_is_no_error_of_its_own(calls, monkeypatch):
+def test_allocation_that_has_ended_already_raises_no_second_error(calls, monkeypatch):
     def refuse(*_):
         raise RuntimeError("not currently recording to mempool_id")
 

@@ -1,4 +1,4 @@
-"""The engine on a CPU: forwards of fixed shapes, and all windows back in their places."""
+"""Tests of the engine on a CPU: forwards for full windows, and outputs in the windows' order."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def mel(small_spec):
 
 
 @pytest.fixture(scope="module")
-def fixed(net, mel):
+def graphed(net, mel):
     with torch.inference_mode():
         return GraphedForwards(net, mel, N_SAMPLES, 6)
 
@@ -39,53 +39,53 @@ def tensors(noise, lengths):
 
 
 @given(st.integers(0, 500), st.integers(1, 70))
-def test_batches_hold_every_window_and_little_else(n_windows, most):
-    sizes = [most]
+def test_split_covers_all_windows_and_fills_the_batches(n_windows, max_windows):
+    sizes = [max_windows]
     while sizes[-1] > 1:
         sizes.append(sizes[-1] // 2)
-    fixed = GraphedForwards.__new__(GraphedForwards)
-    fixed.sizes = sizes
-    counts = fixed.split(n_windows)
+    graphed = GraphedForwards.__new__(GraphedForwards)
+    graphed.sizes = sizes
+    counts = graphed.split(n_windows)
     assert sum(counts) == n_windows
     for count in counts:
-        size = fixed.size_for(count)
+        size = graphed.size_for(count)
         assert count <= size
         assert count >= MIN_FILL * size
     assert counts == sorted(counts, reverse=True)
 
 
-def test_sizes_are_halves(fixed):
-    assert fixed.sizes == [6, 3, 1]
+def test_each_size_is_half_of_the_previous(graphed):
+    assert graphed.sizes == [6, 3, 1]
 
 
 @pytest.mark.parametrize("n_windows", [1, 2, 3, 5, 6])
-def test_a_fixed_forward_is_the_windows_alone(fixed, net, mel, noise, n_windows):
+def test_graphed_forward_equals_the_windows_alone(graphed, net, mel, noise, n_windows):
     windows = tensors(noise, [N_SAMPLES] * n_windows)
     engine = Engine(net, mel, 1)
     with torch.inference_mode():
         expected = engine(windows)
-        for count in (n_windows,) if n_windows in fixed.split(n_windows) else ():
-            found = fixed(stage(windows[:count], CPU))
+        for count in (n_windows,) if n_windows in graphed.split(n_windows) else ():
+            found = graphed(stage(windows[:count], CPU))
             for ours, theirs in zip(found, expected, strict=True):
                 torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
-def test_outputs_of_one_batch_survive_the_next(fixed, noise):
+def test_outputs_are_not_overwritten_by_the_next_batch(graphed, noise):
     with torch.inference_mode():
-        _, first = fixed(stage(tensors(noise, [N_SAMPLES]), CPU))
+        _, first = graphed(stage(tensors(noise, [N_SAMPLES]), CPU))
         kept = first.clone()
-        fixed(stage([torch.from_numpy(noise(N_SAMPLES, 99))], CPU))
+        graphed(stage([torch.from_numpy(noise(N_SAMPLES, 99))], CPU))
     assert torch.equal(first, kept)
 
 
-def test_overlapping_windows_go_in_one_fixed_forward(fixed, net, mel, noise):
+def test_overlapping_windows_share_one_graphed_forward(graphed, net, mel, noise):
     clip = torch.from_numpy(noise(N_SAMPLES * 3))
     windows = list(clip.unfold(0, N_SAMPLES, N_SAMPLES // 2))
     assert len(windows) == 5
     with torch.inference_mode():
         staged = stage(windows, CPU)
         assert len(staged.samples) == len(clip)
-        logits, features = fixed(staged)
+        logits, features = graphed(staged)
         for row, window in enumerate(windows):
             alone_logits, alone_features = net(mel(window[None]))
             torch.testing.assert_close(logits[row], alone_logits[0], atol=1e-5, rtol=0)
@@ -97,7 +97,7 @@ def test_overlapping_windows_go_in_one_fixed_forward(fixed, net, mel, noise):
     st.lists(st.just(N_SAMPLES) | st.integers(4_801, 40_000), min_size=1, max_size=12),
     st.integers(1, 400),
 )
-def test_windows_of_all_kinds_come_back_in_their_places(
+def test_outputs_keep_the_order_of_full_and_other_windows(
     small_spec, small_state_dict, noise, lengths, max_tokens
 ):
     embedder = Embedder(small_spec, small_state_dict, max_tokens=max_tokens)
@@ -110,27 +110,27 @@ def test_windows_of_all_kinds_come_back_in_their_places(
         np.testing.assert_allclose(together.logits[row], expected.logits[0], atol=1e-5, rtol=0)
 
 
-def test_full_windows_take_the_fixed_forwards_and_others_do_not(
+def test_only_full_windows_use_the_graphed_forwards(
     small_spec, small_state_dict, noise, monkeypatch
 ):
     embedder = Embedder(small_spec, small_state_dict, max_tokens=2 * 34 + 33)
     embedder.engine.capture(N_SAMPLES)
     sizes = []
-    run = GraphedForwards.__call__
+    call = GraphedForwards.__call__
 
-    def counted(self, staged):
+    def record_size(self, staged):
         sizes.append(len(staged.offsets))
-        return run(self, staged)
+        return call(self, staged)
 
-    monkeypatch.setattr(GraphedForwards, "__call__", counted)
+    monkeypatch.setattr(GraphedForwards, "__call__", record_size)
     lengths = [N_SAMPLES] * 5 + [N_SAMPLES + 1, 9_600]
     embedder.embed([noise(n, seed) for seed, n in enumerate(lengths)])
-    most = embedder.engine.max_tokens // small_spec.n_tokens(N_SAMPLES)
+    max_windows = embedder.engine.max_tokens // small_spec.n_tokens(N_SAMPLES)
     assert sum(sizes) == 5
-    assert max(sizes) == most
+    assert max(sizes) == max_windows
 
 
-def test_a_front_end_with_a_forward_of_its_own_is_asked(net, small_spec, noise):
+def test_front_end_with_its_own_forward_is_called(net, small_spec, noise):
     class Louder(AugmentMelSTFT):
         def forward(self, samples):
             return super().forward(2 * samples)
@@ -142,13 +142,13 @@ def test_a_front_end_with_a_forward_of_its_own_is_asked(net, small_spec, noise):
     torch.testing.assert_close(features, expected, atol=1e-5, rtol=0)
 
 
-def test_no_windows_are_no_rows(net, mel):
+def test_no_windows_give_no_rows(net, mel):
     logits, features = Engine(net, mel, 100)([])
     assert logits.shape == (0, 527)
     assert features.shape == (0, 768)
 
 
-def test_what_begins_is_there_on_a_cpu(small_spec, small_state_dict, noise):
+def test_pending_outputs_are_complete_on_a_cpu(small_spec, small_state_dict, noise):
     embedder = Embedder(small_spec, small_state_dict)
     window = noise(9_600)
     pending = embedder.begin([window])
@@ -158,8 +158,8 @@ def test_what_begins_is_there_on_a_cpu(small_spec, small_state_dict, noise):
     np.testing.assert_array_equal(pending.result().features, expected.features)
 
 
-def test_samples_of_16_bits_would_give_other_embeddings(spec, state_dict):
-    """Why they travel as float32; 1e-4 is what two ways may differ by."""
+def test_samples_rounded_to_16_bits_give_other_embeddings(spec, state_dict):
+    """This is why samples are copied as float32. Equal computations may differ by 1e-4."""
     seconds = np.arange(64_000, dtype=np.float32) / 32_000
     window = 0.3 * np.sin(2 * np.pi * 440 * seconds) * np.exp(-5 * seconds)
     rounded = (np.rint(window * 32768) / 32768).astype(np.float32)

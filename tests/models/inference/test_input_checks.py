@@ -1,4 +1,4 @@
-"""What is refused before it reaches a model, with the way out in the message."""
+"""Tests of refusing wrong audio, with a remedy in the message."""
 
 import re
 
@@ -19,19 +19,22 @@ SECOND = torch.zeros(1, 32_000)
         (SECOND[0], "audio must be of shape (n_sounds, n_samples) (got (32000,)); one mono clip"),
         (SECOND[None], "(got (1, 1, 32000)); one mono clip is audio.unsqueeze(0), channels are"),
         (torch.tensor(0.0), "(got ())"),
-        (SECOND.short(), "floating point in [-1, 1] (got torch.int16); 16-bit samples are audio."),
+        (
+            SECOND.short(),
+            "floating point in [-1, 1] (got torch.int16); convert 16-bit samples with",
+        ),
         (SECOND.bool(), "(got torch.bool)"),
         (SECOND.cfloat(), "(got torch.complex64)"),
-        (np.zeros((1, 32_000), np.float32), "a torch tensor (got ndarray); for numpy arrays take"),
+        (np.zeros((1, 32_000), np.float32), "a torch tensor (got ndarray); for numpy arrays use"),
     ],
 )
-def test_a_batch_of_another_kind_is_refused(audio, message):
+def test_batch_of_wrong_shape_or_type_is_refused(audio, message):
     with pytest.raises(WindowError, match=re.escape(message)):
         check_batch(audio)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_not_finite_is_refused_where_it_stands(value):
+def test_values_that_are_not_finite_are_refused_with_their_index(value):
     audio = torch.zeros(2, 9600)
     audio[1, 77] = value
     with pytest.raises(WindowError, match=r"^audio is NaN or infinite at \[1, 77\]"):
@@ -41,7 +44,7 @@ def test_what_is_not_finite_is_refused_where_it_stands(value):
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
-def test_another_rate_is_refused(rate_hz):
+def test_other_sample_rates_are_refused(rate_hz):
     message = rf"at 32000 Hz \(got {rate_hz}\); .*functional\.resample\(audio, {rate_hz}, 32000\)"
     with pytest.raises(WindowError, match=message):
         check_batch(SECOND, rate_hz)
@@ -51,7 +54,7 @@ def test_another_rate_is_refused(rate_hz):
 
 @pytest.mark.parametrize("rate_hz", [None, 32_000])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
-def test_every_float_becomes_float32(dtype, rate_hz):
+def test_all_floating_point_types_become_float32(dtype, rate_hz):
     audio = torch.linspace(-1, 1, 9600).to(dtype)
     batch = check_batch(audio[None], rate_hz)
     clips = check_clips([audio, audio[:5000]], rate_hz)
@@ -60,13 +63,13 @@ def test_every_float_becomes_float32(dtype, rate_hz):
     assert [clip.shape for clip in clips] == [(9600,), (5000,)]
 
 
-def test_a_batch_is_its_clips():
+def test_batch_and_clips_are_equal():
     audio = torch.rand(3, 9600)
     clips = check_clips(audio)
     assert torch.equal(torch.stack(clips), audio)
 
 
-def test_a_list_of_batches_is_refused():
+def test_list_of_batches_is_refused():
     with pytest.raises(WindowError, match=r"a clip in a list must be of shape \(n_samples,\)"):
         check_clips([SECOND])
 
@@ -74,7 +77,7 @@ def test_a_list_of_batches_is_refused():
 @pytest.mark.parametrize(
     ("name", "shortest", "longest", "limit_s"),
     [
-        # 15 hops and a sample; (positions x stride + 15) frames of a hop each
+        # Shortest: 15 hops and a sample. Longest: (positions x stride + 15) frames of a hop each.
         (DEFAULT_ARCH, 4801, (990 + 15) * 320, "10"),
         ("passt_20sec", 4801, (2000 + 15) * 320, "20"),
         ("passt_30sec", 4801, (3000 + 15) * 320, "30"),
@@ -82,7 +85,7 @@ def test_a_list_of_batches_is_refused():
         ("stfthop100", 1501, (3200 + 15) * 100, "10"),
     ],
 )
-def test_lengths_are_those_of_the_arch(name, shortest, longest, limit_s):
+def test_length_limits_are_those_of_the_arch(name, shortest, longest, limit_s):
     spec = ARCHS[name]
     check_length(shortest, spec)
     check_length(longest, spec)

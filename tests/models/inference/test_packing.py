@@ -1,4 +1,4 @@
-"""Which windows share a forward, and that nothing is padded for it."""
+"""Tests of packing: windows share forwards without padding and without changing outputs."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -36,16 +36,16 @@ def long_net(long_state_dict):
 
 @pytest.fixture
 def forwards(monkeypatch):
-    """Token counts of what goes through each forward, [(sequences, tokens), ...]."""
-    seen = []
+    """The groups of each forward, as [(sequences, tokens per sequence), ...]."""
+    forwards = []
     outputs = PaSST._outputs
 
-    def counted(net, tokens, sequences):
-        seen.append([tuple(group) for group in sequences.groups])
+    def record_groups(net, tokens, sequences):
+        forwards.append([tuple(group) for group in sequences.groups])
         return outputs(net, tokens, sequences)
 
-    monkeypatch.setattr(PaSST, "_outputs", counted)
-    return seen
+    monkeypatch.setattr(PaSST, "_outputs", record_groups)
+    return forwards
 
 
 def n_tokens(forwards):
@@ -60,12 +60,12 @@ def test_every_window_is_in_one_pack(lengths, max_tokens):
     for pack in found:
         counts = [SPEC.n_tokens(lengths[row]) for row in pack]
         assert len(pack) == 1 or sum(counts) <= max_tokens
-        # Equal ones adjacent, so that attention takes them as one batch.
+        # Equal counts are adjacent, so that attention computes them as one batch.
         assert counts == sorted(counts, reverse=True)
 
 
 @given(LENGTHS, st.integers(1, 5000))
-def test_no_two_packs_in_a_row_fit_into_one(lengths, max_tokens):
+def test_no_two_consecutive_packs_fit_into_one(lengths, max_tokens):
     totals = [
         [SPEC.n_tokens(lengths[row]) for row in pack] for pack in packs(lengths, SPEC, max_tokens)
     ]
@@ -83,15 +83,15 @@ def test_no_two_packs_in_a_row_fit_into_one(lengths, max_tokens):
         ("cuda", "bf16", 1e6, 1),
     ],
 )
-def test_packs_are_windows_of_ten_seconds_that_memory_has_room_for(
+def test_packs_hold_as_many_10_s_windows_as_fit_into_memory(
     monkeypatch, device, precision, free_bytes, n_windows
 ):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (int(free_bytes), 80 << 30))
     assert max_pack_tokens(torch.device(device), precision) // WINDOW_TOKENS == n_windows
 
 
-def test_uniform_lengths_cost_no_padding(small_spec, small_state_dict, forwards):
-    """0.5 to 10 s, as the clips of most corpora; under 5 % of padding is asked, 0 it is."""
+def test_uniformly_distributed_lengths_need_no_padding(small_spec, small_state_dict, forwards):
+    """Clips of most corpora have 0.5 to 10 s. Up to 5 % of padding is allowed; there is none."""
     rng = np.random.default_rng(0)
     lengths = rng.integers(16_000, 320_000, 40)
     embedder = Embedder(small_spec, small_state_dict)
@@ -102,22 +102,22 @@ def test_uniform_lengths_cost_no_padding(small_spec, small_state_dict, forwards)
 
 
 def test_equal_sequences_are_one_group(small_spec, small_state_dict, forwards):
-    # 16, 31 and 32 frames: one patch, one patch with frames to spare, and two
+    # 16, 31 and 32 frames make one time patch, one with unused frames, and two.
     lengths = [15 * 320 + 1, 31 * 320 + 1, 30 * 320 + 1, 15 * 320 + 1]
     net = PaSST.from_state_dict(small_spec, small_state_dict)
     windows = [torch.rand(length) for length in lengths]
     with torch.no_grad():
         Engine(net, front_end(small_spec), CPU_PACK_TOKENS)(windows)
-    # 8 rows of patches and two tokens
+    # 8 frequency rows of patches, and two special tokens
     assert forwards == [[(1, 2 * 8 + 2), (3, 8 + 2)]]
 
 
-def ragged(noise, lengths):
+def windows_of_lengths(noise, lengths):
     return [noise(n_samples, seed) for seed, n_samples in enumerate(lengths)]
 
 
-MIXES = st.lists(
-    # Half of them short: packs of many sequences.
+MIXED_LENGTHS = st.lists(
+    # About half of the windows are short, so packs have many sequences.
     st.integers(SHORTEST, 64_000) | st.integers(SHORTEST, LONGEST),
     min_size=2,
     max_size=6,
@@ -125,14 +125,14 @@ MIXES = st.lists(
 
 
 @settings(deadline=None, max_examples=5)
-@given(MIXES)
-def test_ragged_scenes_are_the_clips_alone(long_net, noise, lengths):
+@given(MIXED_LENGTHS)
+def test_scene_embeddings_of_mixed_lengths_equal_the_clips_alone(long_net, noise, lengths):
     model = PasstWrapper(front_end(LONG_SPEC), long_net, max_model_window=30_000)
-    clips = [torch.from_numpy(clip) for clip in ragged(noise, lengths)]
+    clips = [torch.from_numpy(clip) for clip in windows_of_lengths(noise, lengths)]
     together = model.get_scene_embeddings(clips)
     alone = torch.cat([model.get_scene_embeddings(clip[None]) for clip in clips])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
-    # And as one plain forward has them.
+    # They also equal one plain forward.
     shortest = min(clips, key=len)
     with torch.no_grad():
         plain = model(shortest[None])[0]
@@ -141,10 +141,10 @@ def test_ragged_scenes_are_the_clips_alone(long_net, noise, lengths):
 
 
 @settings(deadline=None, max_examples=4)
-@given(MIXES)
-def test_ragged_windows_are_the_windows_alone(long_state_dict, noise, lengths):
+@given(MIXED_LENGTHS)
+def test_windows_of_mixed_lengths_equal_the_windows_alone(long_state_dict, noise, lengths):
     embedder = Embedder(LONG_SPEC, long_state_dict)
-    windows = ragged(noise, lengths)
+    windows = windows_of_lengths(noise, lengths)
     together = embedder.embed(windows)
     for row, window in enumerate(windows):
         alone = embedder.embed([window])
@@ -153,15 +153,15 @@ def test_ragged_windows_are_the_windows_alone(long_state_dict, noise, lengths):
 
 
 @settings(deadline=None, max_examples=3)
-@given(MIXES)
-def test_ragged_scenes_cost_the_tokens_there_are(long_net, lengths):
+@given(MIXED_LENGTHS)
+def test_scene_embeddings_of_mixed_lengths_compute_no_extra_tokens(long_net, lengths):
     model = PasstWrapper(front_end(LONG_SPEC), long_net, max_model_window=30_000)
     with pytest.MonkeyPatch.context() as patch:
-        counted = []
+        n_computed = []
         outputs = PaSST._outputs
         patch.setattr(
-            PaSST, "_outputs", lambda *args: counted.append(len(args[1])) or outputs(*args)
+            PaSST, "_outputs", lambda *args: n_computed.append(len(args[1])) or outputs(*args)
         )
         model.get_scene_embeddings([torch.zeros(n_samples) for n_samples in lengths])
-    total = sum(counted)
+    total = sum(n_computed)
     assert total == sum(LONG_SPEC.n_tokens(n_samples) for n_samples in lengths)

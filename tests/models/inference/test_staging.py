@@ -1,4 +1,4 @@
-"""Windows on a device: what they share is there once, and each is found in it."""
+"""Tests of staging: shared samples are copied once, and every window is found in them."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 CUTS = st.lists(st.tuples(st.integers(0, 90), st.integers(1, 40)), min_size=1, max_size=12)
 
 
-def rebuilt(windows, pieces, offsets):
+def rebuild_windows(windows, pieces, offsets):
     samples = torch.cat(pieces)
     return [
         samples[offset : offset + len(window)]
@@ -22,11 +22,11 @@ def rebuilt(windows, pieces, offsets):
 
 
 @given(CUTS)
-def test_windows_of_one_clip_are_found_in_what_they_share(cuts):
+def test_windows_of_one_clip_are_found_in_the_shared_samples(cuts):
     clip = torch.arange(130.0)
     windows = [clip[begin : begin + n] for begin, n in cuts]
     pieces, offsets = deduplicate(windows)
-    for window, found in zip(windows, rebuilt(windows, pieces, offsets), strict=True):
+    for window, found in zip(windows, rebuild_windows(windows, pieces, offsets), strict=True):
         assert torch.equal(window, found)
     covered = {sample for begin, n in cuts for sample in range(begin, begin + n)}
     assert sum(map(len, pieces)) == len(covered)
@@ -41,7 +41,7 @@ def test_clips_do_not_mix(first, second):
         for begin, n in cuts
     ]
     windows = windows[::2] + windows[1::2]
-    for window, found in zip(windows, rebuilt(windows, *deduplicate(windows)), strict=True):
+    for window, found in zip(windows, rebuild_windows(windows, *deduplicate(windows)), strict=True):
         assert torch.equal(window, found)
 
 
@@ -53,20 +53,20 @@ def test_overlapping_windows_of_an_array_are_copied_once():
     assert staged.offsets.tolist() == list(range(0, 61, 10))
 
 
-def test_a_lone_window_is_not_copied():
+def test_single_window_is_not_copied():
     window = torch.arange(10.0)
     staged = stage([window], CPU)
     assert staged.samples.data_ptr() == window.data_ptr()
     assert staged.offsets.tolist() == [0]
 
 
-def test_the_same_window_twice_is_there_once():
+def test_repeated_window_is_copied_once():
     window = torch.arange(10.0)
     staged = stage([window, window], CPU)
     assert (len(staged.samples), staged.offsets.tolist()) == (10, [0, 0])
 
 
-def test_windows_in_no_order_keep_their_places():
+def test_offsets_keep_the_order_of_the_windows():
     clip = torch.arange(100.0)
     staged = stage([clip[50:60], torch.zeros(3), clip[:20], clip[15:30]], CPU)
     for offset, expected in zip(staged.offsets.tolist(), (50.0, 0.0, 0.0, 15.0), strict=True):
@@ -74,14 +74,14 @@ def test_windows_in_no_order_keep_their_places():
 
 
 @pytest.mark.parametrize("shift", [1, 2, 3])
-def test_windows_that_overlap_askew_are_copied_apart(shift):
+def test_windows_overlapping_by_fractions_of_a_sample_are_copied_separately(shift):
     raw = np.arange(200, dtype=np.uint8)
     aligned = raw[:160].view(np.float32)
-    askew = raw[shift : shift + 80].view(np.float32)
-    windows = [torch.from_numpy(aligned), torch.from_numpy(askew)]
-    for window, found in zip(windows, rebuilt(windows, *deduplicate(windows)), strict=True):
+    misaligned = raw[shift : shift + 80].view(np.float32)
+    windows = [torch.from_numpy(aligned), torch.from_numpy(misaligned)]
+    for window, found in zip(windows, rebuild_windows(windows, *deduplicate(windows)), strict=True):
         assert torch.equal(window, found)
 
 
-def test_small_tensors_have_their_type():
+def test_small_tensor_has_the_given_dtype():
     assert small_tensor([[1, 2], [3, 4]], torch.int32, CPU).dtype == torch.int32

@@ -1,4 +1,4 @@
-"""Packed attention against plain attention of each sequence."""
+"""Tests of packed attention, compared with plain attention of each sequence."""
 
 import math
 from itertools import accumulate
@@ -14,8 +14,8 @@ N_HEADS, HEAD_DIM = 3, 4
 DIM = N_HEADS * HEAD_DIM
 
 
-def plain(qkv):
-    """Softmax attention of one sequence (tokens, 3 x dim), written out head by head."""
+def plain_attention(qkv):
+    """Compute softmax attention of one sequence (tokens, 3 x dim), head by head."""
     out = []
     for head in range(N_HEADS):
         rows = slice(head * HEAD_DIM, (head + 1) * HEAD_DIM)
@@ -29,12 +29,12 @@ def plain(qkv):
     st.lists(st.tuples(st.integers(1, 3), st.integers(2, 9)), min_size=1, max_size=4),
     st.sampled_from([0, 1, 2]),
 )
-def test_every_sequence_sees_itself_alone(shapes, n_queries):
+def test_each_sequence_attends_only_to_itself(shapes, n_queries):
     groups = [Group(*shape) for shape in shapes]
     n_tokens = sum(group.n_sequences * group.n_tokens for group in groups)
     qkv = torch.randn(n_tokens, 3 * DIM, generator=torch.Generator().manual_seed(n_tokens))
     lengths = [group.n_tokens for group in groups for _ in range(group.n_sequences)]
-    expected = [plain(part)[: n_queries or None] for part in qkv.split(lengths)]
+    expected = [plain_attention(part)[: n_queries or None] for part in qkv.split(lengths)]
     sequences = Sequences(tuple(groups), torch.tensor([0, *accumulate(lengths)], dtype=torch.int32))
     mixed = attend(qkv, sequences, N_HEADS, n_queries)
     torch.testing.assert_close(mixed, torch.cat(expected), atol=1e-5, rtol=0)
@@ -49,7 +49,7 @@ def test_groups_are_views_of_the_pack():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_the_dtype_stays(dtype):
+def test_attention_keeps_the_dtype(dtype):
     mixed = attend(
         torch.randn(10, 3 * DIM).to(dtype), Sequences((Group(2, 3), Group(1, 4))), N_HEADS, 0
     )
@@ -60,9 +60,9 @@ def test_the_dtype_stays(dtype):
 @pytest.mark.parametrize(
     ("groups", "starts"), [((Group(2, 3),), None), ((Group(1, 4), Group(1, 2)), [0, 4, 6])]
 )
-def test_first_tokens_are_those_of_each_sequence(groups, starts):
+def test_first_tokens_are_taken_from_each_sequence(groups, starts):
     pack = torch.arange(12.0).view(6, 2)
-    starts_there = None if starts is None else torch.tensor(starts, dtype=torch.int32)
-    first = first_tokens(pack, Sequences(groups, starts_there), 2)
+    starts_tensor = None if starts is None else torch.tensor(starts, dtype=torch.int32)
+    first = first_tokens(pack, Sequences(groups, starts_tensor), 2)
     rows = [0, 1, 3, 4] if starts is None else [0, 1, 4, 5]
     assert torch.equal(first, pack[rows])

@@ -1,7 +1,7 @@
-"""A net and a front end on kernels of their own, against the same by torch's operators.
+"""Tests of the net and the front end on our Triton kernels, compared with torch's operators.
 
-The kernels run in Triton's interpreter on a CPU. What only a GPU does, launches and bytes, is
-counted on fake tensors of one.
+The kernels run in Triton's interpreter on a CPU. The launches and written bytes of a GPU are
+counted on fake CUDA tensors.
 """
 
 import sys
@@ -35,8 +35,8 @@ LENGTHS = (6_500, 5_120, 5_120)
 
 
 @contextmanager
-def interpreted():
-    """Have nets on a CPU take the kernels, which Triton interprets."""
+def interpret_kernels():
+    """Let nets on a CPU use the kernels, which Triton interprets."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("models.passt.fused.has_kernels", lambda device: True)
         yield
@@ -46,25 +46,25 @@ def interpreted():
 def net():
     net = PaSST.from_state_dict(SPEC, random_state_dict(SPEC, 0)).requires_grad_(False)
     for block in net.blocks:
-        # Biases of a fresh net are zero, so that one left out would not be missed.
+        # The biases of a new net are zero, so a missing one would not be noticed.
         for linear in (block.attn.proj, block.mlp.fc2):
             nn.init.normal_(linear.bias)
     return net
 
 
-def test_a_fused_net_is_the_plain_one(net, noise):
+def test_fused_forward_equals_torch_operators(net, noise):
     mel = front_end(SPEC)
     staged = stage([torch.from_numpy(noise(n, n)) for n in LENGTHS], CPU)
     pack = WindowPack(LENGTHS, SPEC, CPU)
     with torch.inference_mode():
         expected = embed_staged(staged, pack, net, mel)
-        with interpreted():
+        with interpret_kernels():
             found = embed_staged(staged, pack, net, mel)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
-def test_a_fused_front_end_is_the_plain_one(noise):
+def test_fused_front_end_equals_torch_operators(noise):
     mel = front_end(SPEC)
     staged = stage([torch.from_numpy(noise(n, n)) for n in LENGTHS], CPU)
     pack = WindowPack(LENGTHS, SPEC, CPU)
@@ -75,7 +75,7 @@ def test_a_fused_front_end_is_the_plain_one(noise):
             mel._frames_on_gpu(staged.samples, index), expected, atol=1e-5, rtol=0
         )
         assert not mel.can_fuse(staged.samples)
-        with interpreted():
+        with interpret_kernels():
             assert mel.can_fuse(staged.samples)
         found = mel.fused_frames(*staged, pack.frame_slots)
     for begin in pack.patch_frames.tolist():
@@ -83,17 +83,17 @@ def test_a_fused_front_end_is_the_plain_one(noise):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
-def test_all_tokens_of_a_fused_net_are_those_of_the_plain_one(net):
+def test_all_fused_tokens_equal_torch_operators(net):
     spectrogram = torch.randn(2, 128, 30)
     with torch.inference_mode():
         expected = net.encode(spectrogram), *net(spectrogram)
-        with interpreted():
+        with interpret_kernels():
             found = net.encode(spectrogram), *net(spectrogram)
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
 
-def test_gradients_and_what_users_have_put_in_take_the_plain_way(net, monkeypatch):
+def test_gradients_autocast_hooks_and_subclasses_prevent_fusion(net, monkeypatch):
     monkeypatch.setattr("models.passt.fused.has_kernels", lambda device: True)
     tokens, block = torch.zeros(1, 768), net.blocks[0]
     assert not block.can_fuse(tokens)
@@ -112,7 +112,7 @@ def test_gradients_and_what_users_have_put_in_take_the_plain_way(net, monkeypatc
         assert not block.can_fuse(tokens)
 
 
-def test_a_cpu_and_a_device_whose_kernels_fail_take_torchs_operators(monkeypatch):
+def test_kernels_are_unused_on_a_cpu_and_where_they_fail(monkeypatch):
     assert not has_kernels(CPU)
 
     def fail(device):
@@ -122,29 +122,29 @@ def test_a_cpu_and_a_device_whose_kernels_fail_take_torchs_operators(monkeypatch
     has_kernels.cache_clear()
     with pytest.warns(UserWarning, match=r"do not run on cuda.*: Failed to find C compiler\.$"):
         assert not has_kernels(torch.device("cuda"))
-    assert not has_kernels(torch.device("cuda"))  # and says so once
+    assert not has_kernels(torch.device("cuda"))  # warns only once
     has_kernels.cache_clear()
 
 
-class Launches(TorchDispatchMode):
-    """Notes the operators that would launch something, with shape and bytes of what they write."""
+class LaunchRecorder(TorchDispatchMode):
+    """A recorder of operators that would launch a kernel, with the output's shape and bytes."""
 
     def __init__(self):
         super().__init__()
-        self.seen = []
+        self.launches = []
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         first = out[0] if isinstance(out, tuple | list) else out
         name = func.overloadpacket.__name__
         if isinstance(first, torch.Tensor) and first.is_cuda and not is_view(func):
-            self.seen.append((name, tuple(first.shape), first.nbytes))
+            self.launches.append((name, tuple(first.shape), first.nbytes))
         return out
 
 
 def is_view(func):
-    returned = func._schema.returns
-    is_alias = returned and returned[0].alias_info and not returned[0].alias_info.is_write
+    returns = func._schema.returns
+    is_alias = returns and returns[0].alias_info and not returns[0].alias_info.is_write
     return bool(is_alias) or func.overloadpacket.__name__ in (
         "empty",
         "new_empty",
@@ -155,17 +155,17 @@ def is_view(func):
 
 
 @pytest.fixture
-def counted(monkeypatch):
-    """Has kernels of ours be counted, where no device is that they could run on."""
+def kernel_counts(monkeypatch):
+    """Stand-ins for our kernels that count launches and bytes, and a fake GPU to run them on."""
     monkeypatch.setitem(sys.modules, "models.passt.kernels", counted_kernels)
     monkeypatch.setattr("models.passt.fused.has_kernels", lambda device: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    # Page-locked memory takes a driver.
+    # Page-locked memory needs a driver.
     monkeypatch.setattr(
         "models.passt.pack_layout.small_tensor",
         lambda values, dtype, device: torch.tensor(values, dtype=dtype, device=device),
     )
-    # torch asks the device which kernel it has.
+    # Without a device torch cannot choose the attention kernel.
     flash = torch.ops.aten._scaled_dot_product_flash_attention
     monkeypatch.setattr(
         models.passt.attention.F, "scaled_dot_product_attention", lambda *heads: flash(*heads)[0]
@@ -173,80 +173,80 @@ def counted(monkeypatch):
     return counted_kernels
 
 
-def launches_of(lengths):
-    """The launches of a pack of windows on a GPU, kernels of ours among them."""
-    # In inference mode some operators would not be seen as those that they are made of.
+def record_launches(lengths):
+    """Return the launches of torch's operators for a pack of windows on a GPU."""
+    # In inference mode some operators would not be decomposed before they are recorded.
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         device = torch.device("cuda:0")
         with torch.device(device):
             net = PaSST(FULL).requires_grad_(False)
             mel = front_end(FULL)
-        in_half = [*net.blocks.modules(), *net.patch_embed.modules(), net]
-        for module in in_half:  # as `convert` does, which fake tensors refuse
+        modules = [*net.blocks.modules(), *net.patch_embed.modules(), net]
+        for module in modules:  # like `convert`, which does not work on fake tensors
             for name, parameter in list(module._parameters.items()):
                 module._parameters[name] = nn.Parameter(parameter.to(torch.bfloat16), False)
         pack = WindowPack(lengths, FULL, device)
         samples = torch.empty(sum(lengths), device=device)
         staged = StagedWindows(samples, torch.empty(len(lengths), dtype=torch.int32, device=device))
-        _ = pack.frame_slots  # a recorded forward has rehearsed
+        _ = pack.frame_slots  # cached by the warm-up runs before a capture
         counted_kernels.n_launches()
-        with Launches() as launches:
+        with LaunchRecorder() as recorder:
             embed_staged(staged, pack, net, mel)
-    return launches.seen
+    return recorder.launches
 
 
-def test_a_batch_of_full_windows_takes_few_launches(counted):
-    seen = launches_of([320_000] * 8)
-    names = Counter(name for name, *_ in seen)
-    assert len(seen) + counted.n_launches() <= 110, names
-    assert not {"_local_scalar_dense", "nonzero", "is_nonzero", "equal"} & set(names)  # would wait
+def test_full_windows_need_few_launches(kernel_counts):
+    launches = record_launches([320_000] * 8)
+    names = Counter(name for name, *_ in launches)
+    assert len(launches) + kernel_counts.n_launches() <= 110, names
+    # These operators would wait for the device.
+    assert not {"_local_scalar_dense", "nonzero", "is_nonzero", "equal"} & set(names)
 
 
-def test_a_batch_writes_less_than_by_torchs_operators(counted, monkeypatch):
-    def written():
-        own = counted.n_bytes()
-        return own + sum(n_bytes for *_, n_bytes in seen)
+def test_kernels_write_fewer_bytes_than_torch_operators(kernel_counts, monkeypatch):
+    def count_bytes():
+        launches = record_launches([320_000] * 8)
+        return kernel_counts.n_bytes() + sum(n_bytes for *_, n_bytes in launches)
 
-    seen = launches_of([320_000] * 8)
-    fused = written()
+    fused = count_bytes()
     monkeypatch.setattr("models.passt.fused.has_kernels", lambda device: False)
-    seen = launches_of([320_000] * 8)
-    assert fused < 0.85 * written()
+    assert fused < 0.85 * count_bytes()
 
 
-def test_no_residual_is_added_by_itself(counted):
+def test_residuals_are_added_within_matrix_products(kernel_counts):
     for lengths in ([320_000] * 8, [320_000, 200_000, 5_120]):
         pack = WindowPack(lengths, FULL, CPU)
-        adding = [name for name, shape, _ in launches_of(lengths) if shape == (pack.n_tokens, 768)]
-        assert "add" not in adding
-        assert "addmm_" in adding
+        launches = record_launches(lengths)
+        names = [name for name, shape, _ in launches if shape == (pack.n_tokens, 768)]
+        assert "add" not in names
+        assert "addmm_" in names
 
 
-@pytest.mark.parametrize("is_fixed", [False, True])
-def test_plans_are_made_for_fixed_shapes_only(monkeypatch, is_fixed):
-    may_plan = []
+@pytest.mark.parametrize("is_allowed", [False, True])
+def test_cudnn_attention_is_used_only_where_plans_are_allowed(monkeypatch, is_allowed):
+    is_enabled = []
     monkeypatch.setattr(
         models.passt.attention.F,
         "scaled_dot_product_attention",
-        lambda query, *_: may_plan.append(torch.backends.cuda.cudnn_sdp_enabled()) or query,
+        lambda query, *_: is_enabled.append(torch.backends.cuda.cudnn_sdp_enabled()) or query,
     )
     with (
         FakeTensorMode(),
-        models.passt.attention.allow_cudnn_plans() if is_fixed else torch.no_grad(),
+        models.passt.attention.allow_cudnn_plans() if is_allowed else torch.no_grad(),
     ):
         qkv = torch.empty(20, 3 * 768, device="cuda", dtype=torch.bfloat16)
         models.passt.attention.attend(
             qkv, models.passt.attention.Sequences((models.passt.attention.Group(2, 10),)), 12, 0
         )
-    assert may_plan == [is_fixed]
+    assert is_enabled == [is_allowed]
     assert torch.backends.cuda.cudnn_sdp_enabled()
 
 
-def test_packs_of_many_lengths_share_a_plan_of_the_fourier_transform(counted):
+def test_packs_of_many_lengths_use_few_fft_sizes(kernel_counts):
     sizes = {
         shape
         for n in range(100_000, 120_000, 4_000)
-        for name, shape, _ in launches_of([n + 40_000, n])
+        for name, shape, _ in record_launches([n + 40_000, n])
         if name == "_fft_r2c"
     }
     assert len(sizes) <= 2

@@ -1,4 +1,4 @@
-"""Linear layers laid out for a CPU: the very numbers of those that they replace."""
+"""Tests of linear layers in oneDNN's layout, compared with the layers that they replace."""
 
 import copy
 import pickle
@@ -25,13 +25,13 @@ needs_bf16 = pytest.mark.skipif(not can_pack(torch.bfloat16), reason="a CPU with
 @pytest.mark.parametrize("kind", [Linear, LinearGelu])
 @pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=needs_bf16)])
 @pytest.mark.parametrize("n_tokens", [1, 14, 63, 600, 1190])
-def test_outputs_are_those_of_the_layer(kind, dtype, n_tokens):
+def test_packed_layer_equals_the_layer(kind, dtype, n_tokens):
     torch.manual_seed(n_tokens)
     layer = kind(768, 768).to(dtype)
     inputs = torch.randn(n_tokens, 768).to(dtype)
     packed = PackedLinear(layer)
     with torch.no_grad():
-        # Tight and not equal: that both go through one kernel is up to oneDNN.
+        # Close but not equal: oneDNN may use different kernels for the two.
         torch.testing.assert_close(packed(inputs), layer(inputs))
         expected = nn.Linear.forward(layer, inputs)
         expected = nn.functional.gelu(expected) if kind is LinearGelu else expected
@@ -39,7 +39,7 @@ def test_outputs_are_those_of_the_layer(kind, dtype, n_tokens):
         torch.testing.assert_close(packed(inputs), expected, atol=atol, rtol=1.6e-2)
 
 
-def test_a_model_says_what_it_says_unpacked(small_spec, small_state_dict, noise):
+def test_packed_model_equals_the_unpacked_model(small_spec, small_state_dict, noise):
     windows = [noise(n) for n in (9600, 16_000, 9600, 48_000)]
     embedder = Embedder(small_spec, small_state_dict)
     assert any(isinstance(each, PackedLinear) for each in embedder.net.modules())
@@ -52,18 +52,21 @@ def test_a_model_says_what_it_says_unpacked(small_spec, small_state_dict, noise)
     torch.testing.assert_close(torch.from_numpy(outputs.logits), logits)
 
 
-def test_a_wrapper_with_a_converted_net_says_the_same(small_spec, small_state_dict, noise):
+def test_wrapper_with_a_converted_net_returns_the_same(small_spec, small_state_dict, noise):
     net = PaSST.from_state_dict(small_spec, small_state_dict)
     model = PasstWrapper(front_end(small_spec), net)
     audio = torch.from_numpy(noise(40_000))[None]
-    scene, (moments, _) = model.get_scene_embeddings(audio), model.get_timestamp_embeddings(audio)
+    scene, (timestamps, _) = (
+        model.get_scene_embeddings(audio),
+        model.get_timestamp_embeddings(audio),
+    )
     convert(model.net, "fp32")
     torch.testing.assert_close(model.get_scene_embeddings(audio), scene)
-    torch.testing.assert_close(model.get_timestamp_embeddings(audio)[0], moments)
-    torch.testing.assert_close(model(audio), scene)  # outside of no_grad
+    torch.testing.assert_close(model.get_timestamp_embeddings(audio)[0], timestamps)
+    torch.testing.assert_close(model(audio), scene)  # with gradients enabled
 
 
-def test_a_callers_autocast_changes_what_is_around_it_alone(small_spec, small_state_dict, noise):
+def test_callers_autocast_does_not_reach_packed_layers(small_spec, small_state_dict, noise):
     embedder = Embedder(small_spec, small_state_dict)
     expected = torch.from_numpy(embedder.embed([noise(16_000)]).features)
     with torch.autocast("cpu"):
@@ -73,12 +76,12 @@ def test_a_callers_autocast_changes_what_is_around_it_alone(small_spec, small_st
 
 
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16), "int8"])
-def test_no_gradient_is_lost_in_silence(precision, small_spec, small_state_dict):
+def test_lost_gradients_are_an_error(precision, small_spec, small_state_dict):
     net = convert(PaSST.from_state_dict(small_spec, small_state_dict), precision)
     assert not any(parameter.requires_grad for parameter in net.parameters())
     spectrogram = torch.randn(1, 128, 60)
-    net(spectrogram)  # fine, as nothing asks for one
-    with pytest.raises(ModelError, match=r"converted for inference .* train one that was not"):
+    net(spectrogram)  # no error, because the input requires no gradient
+    with pytest.raises(ModelError, match=r"converted for inference .* train a net that was not"):
         net(spectrogram.requires_grad_())
 
 
@@ -86,38 +89,38 @@ def test_no_gradient_is_lost_in_silence(precision, small_spec, small_state_dict)
 @pytest.mark.parametrize("then", ["fp32", "bf16", "int8"])
 def test_a_converted_net_is_not_converted_again(first, then, small_spec, small_state_dict):
     net = convert(PaSST.from_state_dict(small_spec, small_state_dict), first)
-    with pytest.raises(ModelError, match=rf"converted already; for {then} convert a new one"):
+    with pytest.raises(ModelError, match=rf"converted already; for {then} convert a new net"):
         convert(net, then)
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
-def test_a_copy_is_whole(copied, small_spec, small_state_dict):
+@pytest.mark.parametrize("make_copy", [copy.deepcopy, lambda net: pickle.loads(pickle.dumps(net))])
+def test_copies_of_a_converted_net_are_complete(make_copy, small_spec, small_state_dict):
     net = convert(PaSST.from_state_dict(small_spec, small_state_dict), "fp32").eval()
     spectrogram = torch.randn(1, 128, 60)
-    other = copied(net)
+    other = make_copy(net)
     assert not any(module.training for module in other.modules())
     torch.testing.assert_close(other(spectrogram), net(spectrogram), atol=0, rtol=0)
     assert other.blocks[0].attn.qkv._bias.data_ptr() != net.blocks[0].attn.qkv._bias.data_ptr()
 
 
 @pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=needs_bf16)])
-def test_its_state_dict_is_whole(precision, small_spec, small_state_dict):
+def test_state_dict_of_a_converted_net_is_complete(precision, small_spec, small_state_dict):
     net = convert(PaSST.from_state_dict(small_spec, small_state_dict), precision)
     saved = net.state_dict()
     assert set(saved) == set(small_state_dict)
     for key, value in saved.items():
         assert torch.equal(value, small_state_dict[key].to(value.dtype)), key
     if precision == "fp32":
-        again = PaSST.from_state_dict(small_spec, saved)
+        reloaded = PaSST.from_state_dict(small_spec, saved)
         spectrogram = torch.randn(1, 128, 60)
         with torch.no_grad():
-            torch.testing.assert_close(again(spectrogram), net(spectrogram))
+            torch.testing.assert_close(reloaded(spectrogram), net(spectrogram))
 
 
 @pytest.mark.parametrize("assign", [False, True])
-def test_another_state_dict_is_taken_into_the_layout(assign, small_spec, small_state_dict):
+def test_a_converted_net_loads_another_state_dict(assign, small_spec, small_state_dict):
     others = random_state_dict(small_spec, 5)
-    own = copy.deepcopy(small_state_dict)  # it is written over where nothing is assigned
+    own = copy.deepcopy(small_state_dict)  # overwritten where assign is False
     net = convert(PaSST.from_state_dict(small_spec, own), "fp32")
     net.load_state_dict(others, assign=assign)
     plain = PaSST.from_state_dict(small_spec, others)
@@ -131,10 +134,10 @@ def test_another_state_dict_is_taken_into_the_layout(assign, small_spec, small_s
         net.load_state_dict(others | {key: others[key].T})
 
 
-def test_a_converted_net_stays_what_it_is(small_spec, small_state_dict):
+def test_a_converted_net_cannot_be_cast_or_moved(small_spec, small_state_dict):
     net = convert(PaSST.from_state_dict(small_spec, small_state_dict), "fp32")
     assert net.to("cpu").float() is net
-    with pytest.raises(ModelError, match=r"in torch.float32, .* on cpu in torch.float16"):
+    with pytest.raises(ModelError, match=r"in torch.float32 and cannot .* to cpu in torch.float16"):
         net.half()
-    with pytest.raises(ModelError, match=r"on meta in torch.float32: make a new one"):
+    with pytest.raises(ModelError, match=r"to meta in torch.float32; make a new net"):
         net.to("meta")

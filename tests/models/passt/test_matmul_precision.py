@@ -1,4 +1,4 @@
-"""torch's setting for fp32 products is ours for a while, and the caller's again."""
+"""Tests of setting and restoring the precision of fp32 matrix products."""
 
 import pytest
 import torch
@@ -14,14 +14,14 @@ def setting():
 
 @pytest.fixture(params=["ieee", "tf32", "none"])
 def before(request):
-    """A caller's own setting."""
+    """The caller's setting, which must be restored."""
     torch.backends.cuda.matmul.fp32_precision = request.param
     yield request.param
     torch.backends.cuda.matmul.fp32_precision = "none"
 
 
 @pytest.mark.parametrize("ours", ["ieee", "tf32"])
-def test_the_setting_is_put_back(before, ours):
+def test_setting_is_restored(before, ours):
     with matmul_precision(ours, CUDA):
         assert setting() == ours
         with matmul_precision("ieee", CUDA):
@@ -30,21 +30,21 @@ def test_the_setting_is_put_back(before, ours):
     assert setting() == before
 
 
-def test_it_is_put_back_after_an_error(before):
+def test_setting_is_restored_after_an_error(before):
     with pytest.raises(KeyError), matmul_precision("ieee", CUDA):
         raise KeyError
     assert setting() == before
 
 
 @pytest.mark.parametrize(("ours", "device"), [(None, CUDA), ("tf32", CPU)])
-def test_nothing_is_set_where_nothing_is_asked(ours, device):
+def test_setting_is_unchanged_without_precision_or_on_a_cpu(ours, device):
     before = setting()
     with matmul_precision(ours, device):
         assert setting() == before
 
 
-def test_the_callers_own_choice_can_still_be_read():
-    """Torch refuses to tell it once two of its ways to set it disagree."""
+def test_callers_choice_can_still_be_read():
+    """Torch refuses to report the setting if its old and new interfaces disagree."""
     torch.set_float32_matmul_precision("high")
     try:
         with matmul_precision("ieee", CUDA):

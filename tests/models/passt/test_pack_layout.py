@@ -1,4 +1,4 @@
-"""A pack's frames and tokens, beside those that each window has alone."""
+"""Tests of a pack's frames and tokens, compared with those of each window alone."""
 
 import pytest
 import torch
@@ -11,19 +11,19 @@ from models.inference.staging import stage
 from models.passt.pack_layout import WindowPack
 
 CPU = torch.device("cpu")
-# Hops of 320, 160 and 100, strides of 10 and 16
+# Hops of 320, 160 and 100 samples, strides of 10 and 16 frames
 SPECS = [ARCHS[name] for name in ("passt_s_p16_s16_128_ap468", "stfthop160", "stfthop100")]
 LENGTHS = st.lists(st.integers(4_801, 40_000), min_size=1, max_size=5)
 
 
-def in_order(lengths, spec):
+def sort_by_patches(lengths, spec):
     return sorted(lengths, key=spec.n_time_patches, reverse=True)
 
 
 @settings(deadline=None, max_examples=30)
 @given(LENGTHS, st.sampled_from(SPECS))
-def test_frames_are_those_of_each_window_alone(lengths, spec):
-    lengths = in_order(lengths, spec)
+def test_frames_equal_those_of_each_window_alone(lengths, spec):
+    lengths = sort_by_patches(lengths, spec)
     windows = [0.1 * torch.randn(n) for n in lengths]
     mel, pack = front_end(spec), WindowPack(lengths, spec, CPU)
     staged = stage(windows, CPU)
@@ -43,17 +43,17 @@ def test_frames_are_those_of_each_window_alone(lengths, spec):
 
 
 @given(LENGTHS, st.sampled_from(SPECS))
-def test_every_token_is_of_one_patch_or_special(lengths, spec):
-    lengths = in_order(lengths, spec)
+def test_every_token_is_one_patch_or_special_token(lengths, spec):
+    lengths = sort_by_patches(lengths, spec)
     pack = WindowPack(lengths, spec, CPU)
     counts = [spec.n_tokens(n) for n in lengths]
-    places = torch.cat((pack.patch_tokens, pack.special_tokens)).sort().values
-    assert places.tolist() == list(range(sum(counts)))
+    tokens = torch.cat((pack.patch_tokens, pack.special_tokens)).sort().values
+    assert tokens.tolist() == list(range(sum(counts)))
     assert pack.n_tokens == sum(counts)
     starts = pack.sequences.starts
     assert starts.dtype == torch.int32
     assert starts.diff().tolist() == counts
-    # Special ones first, then the window's patches.
+    # Each window starts with its special tokens.
     assert pack.special_tokens.view(-1, 2).tolist() == [[int(s), int(s) + 1] for s in starts[:-1]]
     assert [n for group in pack.sequences.groups for n in [group.n_tokens] * group.n_sequences] == (
         counts
@@ -62,10 +62,10 @@ def test_every_token_is_of_one_patch_or_special(lengths, spec):
 
 @settings(deadline=None)
 @given(st.integers(4_801, 40_000), st.integers(1, 4), st.sampled_from(SPECS))
-def test_windows_of_one_length_take_a_shorter_way_to_the_same(n_samples, n_windows, spec):
+def test_equal_and_mixed_lengths_give_the_same_stream_index(n_samples, n_windows, spec):
     offsets = torch.arange(n_windows, dtype=torch.int32) * 77
     uniform = WindowPack([n_samples] * n_windows, spec, CPU).stream_index(offsets)
-    # One more window, shorter: the general way.
+    # One more, shorter window makes the pack use the general code for mixed lengths.
     mixed = WindowPack([*[n_samples] * n_windows, 4_801], spec, CPU)
     general = mixed.stream_index(torch.cat((offsets, offsets[:1])))
     if n_samples != 4_801:
@@ -74,8 +74,8 @@ def test_windows_of_one_length_take_a_shorter_way_to_the_same(n_samples, n_windo
 
 
 @given(LENGTHS, st.sampled_from(SPECS))
-def test_the_stream_is_made_of_the_windows_alone(lengths, spec):
-    lengths = in_order(lengths, spec)
+def test_stream_index_stays_within_the_windows(lengths, spec):
+    lengths = sort_by_patches(lengths, spec)
     pack = WindowPack(lengths, spec, CPU)
     offsets = torch.tensor([1000 * row for row in range(len(lengths))], dtype=torch.int32)
     index = pack.stream_index(offsets)
@@ -85,7 +85,7 @@ def test_the_stream_is_made_of_the_windows_alone(lengths, spec):
     )
 
 
-def test_the_shortest_window_reflects_within_itself():
+def test_shortest_window_is_reflected_within_itself():
     for spec in SPECS:
         n = spec.min_samples
         index = WindowPack([n], spec, CPU).stream_index(torch.zeros(1, dtype=torch.int32))

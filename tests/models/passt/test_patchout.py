@@ -1,4 +1,4 @@
-"""What training drops, against hear21passt's draws under the same seed."""
+"""Tests of patchout, compared with hear21passt under the same random seed."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from models.passt.patchout import Patchout
 from models.passt.transformer import PaSST
 
 SPEC = replace(ARCHS[DEFAULT_ARCH], depth=1)
-N_FREQ, N_TIME = 12, 9  # of 100 frames: (100 - 16) // 10 + 1 = 9
+N_FREQ, N_TIME = 12, 9  # 100 frames have (100 - 16) // 10 + 1 = 9 time patches
 EVERY_PATCHOUT = pytest.mark.parametrize(
     ("patchout", "n_patches"),
     [
@@ -42,7 +42,7 @@ def build(weights):
 
 
 @EVERY_PATCHOUT
-def test_training_drops_what_it_says(patchout, n_patches, build, spectrogram):
+def test_training_drops_the_given_numbers(patchout, n_patches, build, spectrogram):
     net = build(patchout).train()
     assert net.tokens(spectrogram).shape == (2, 2 + n_patches, 768)
     assert net.encode(spectrogram).shape == (2, 2 + n_patches, 768)
@@ -71,7 +71,7 @@ def test_training_equals_the_reference_draw_by_draw(
     outputs = ours(spectrogram)
     for one, other in zip(outputs, expected, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
-    # As many draws: the next one is the same on both sides.
+    # Both make the same number of draws, so their next random numbers are equal.
     torch.manual_seed(seed)
     quietly(theirs, spectrogram[:, None])
     following = torch.rand(1)
@@ -80,15 +80,15 @@ def test_training_equals_the_reference_draw_by_draw(
     assert torch.equal(torch.rand(1), following)
 
 
-def test_what_is_kept_keeps_its_order_and_differs_by_draw(build, spectrogram):
+def test_kept_patches_keep_their_order_and_differ_by_draw(build, spectrogram):
     net, plain = build(Patchout(time=4, frequency=5)).train(), build(None)
     torch.manual_seed(0)
     first, second = net.tokens(spectrogram), net.tokens(spectrogram)
     assert not torch.equal(first, second)
-    whole = plain.tokens(spectrogram)[0]
-    places = [int((whole == token).all(dim=1).nonzero()) for token in first[0]]
-    assert places[:2] == [0, 1]
-    assert places == sorted(places)
+    all_tokens = plain.tokens(spectrogram)[0]
+    indices = [int((all_tokens == token).all(dim=1).nonzero()) for token in first[0]]
+    assert indices[:2] == [0, 1]
+    assert indices == sorted(indices)
 
 
 @pytest.mark.parametrize(
@@ -97,11 +97,11 @@ def test_what_is_kept_keeps_its_order_and_differs_by_draw(build, spectrogram):
         (Patchout(time=99), r"s_patchout_t must be 0 to 98 \(got 99\)"),
         (Patchout(frequency=12), r"s_patchout_f must be 0 to 11 \(got 12\)"),
         (Patchout(time=-1), r"s_patchout_t must be 0 to 98 \(got -1\)"),
-        # (12 - 2) x (99 - 9) = 900 are left of the grid
+        # (12 - 2) x (99 - 9) = 900 patches are left of the grid
         (Patchout(900, 9, 2), r"u_patchout must be 0 to 899 \(got 900\)"),
     ],
 )
-def test_what_leaves_nothing_of_the_grid_is_refused(patchout, message):
+def test_dropping_the_whole_grid_is_refused(patchout, message):
     with pytest.raises(ModelError, match=message), torch.device("meta"):
         PaSST(SPEC, patchout)
 
@@ -113,7 +113,7 @@ def test_what_leaves_nothing_of_the_grid_is_refused(patchout, message):
         (Patchout(unstructured=108), "u_patchout drops 108 of 108"),
     ],
 )
-def test_what_leaves_nothing_of_a_short_clip_is_refused(patchout, message, build, spectrogram):
+def test_dropping_all_patches_of_a_short_clip_is_refused(patchout, message, build, spectrogram):
     net = build(patchout).train()
     with pytest.raises(WindowError, match=message):
         net(spectrogram)

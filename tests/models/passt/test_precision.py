@@ -1,4 +1,4 @@
-"""Fewer bits: close to fp32, and float32 comes out."""
+"""Tests of reduced precisions: outputs are close to fp32, and always float32."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from models.passt.linear import Linear, LinearGelu, PackedLinear, can_pack
 from models.passt.precision import PRECISIONS, Int8Linear, check_precision, convert
 from models.passt.transformer import PaSST
 
-FEWER = ("bf16", "fp16", "int8")
+REDUCED = ("bf16", "fp16", "int8")
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,9 @@ def exact(spec, state_dict, windows):
     return Embedder(spec, state_dict).embed(windows)
 
 
-# Through all twelve blocks. On random weights, so a floor against mistakes, not a promise.
-@pytest.mark.parametrize("precision", FEWER)
-def test_outputs_are_close_to_fp32_and_float32(precision, spec, state_dict, windows, exact):
+# All twelve blocks on random weights: this finds mistakes, but says little of trained weights.
+@pytest.mark.parametrize("precision", REDUCED)
+def test_outputs_are_float32_and_close_to_fp32(precision, spec, state_dict, windows, exact):
     outputs = Embedder(spec, state_dict, precision=precision).embed(windows)
     for ours, expected in zip(outputs, exact, strict=True):
         assert ours.shape == expected.shape
@@ -37,7 +37,7 @@ def test_outputs_are_close_to_fp32_and_float32(precision, spec, state_dict, wind
         assert not np.array_equal(ours, expected)
 
 
-def test_fp32_changes_nothing(small_spec, small_state_dict, noise):
+def test_fp32_is_the_default(small_spec, small_state_dict, noise):
     window = [noise(9600)]
     one = Embedder(small_spec, small_state_dict).embed(window)
     other = Embedder(small_spec, small_state_dict, precision="fp32").embed(window)
@@ -45,7 +45,7 @@ def test_fp32_changes_nothing(small_spec, small_state_dict, noise):
 
 
 @pytest.mark.parametrize("precision", [each for each in PRECISIONS if each != "tf32"])
-def test_the_front_end_and_the_output_stay_fp32(precision, small_spec, small_state_dict, noise):
+def test_front_end_and_output_stay_fp32(precision, small_spec, small_state_dict, noise):
     embedder = Embedder(small_spec, small_state_dict, precision=precision)
     assert {each.dtype for each in embedder.mel.buffers()} == {torch.float32}
     for part in (embedder.net.norm, embedder.net.head):
@@ -56,15 +56,15 @@ def test_the_front_end_and_the_output_stay_fp32(precision, small_spec, small_sta
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)]
 )
-def test_blocks_patches_and_positions_are_halved(precision, dtype, small_spec, small_state_dict):
+def test_blocks_patches_and_positions_are_cast(precision, dtype, small_spec, small_state_dict):
     net = convert(PaSST.from_state_dict(small_spec, small_state_dict), precision)
-    halved = {key for key, value in net.named_parameters() if value.dtype == dtype}
-    whole = {key for key in small_state_dict if key.startswith(("norm.", "head"))}
+    cast = {key for key, value in net.named_parameters() if value.dtype == dtype}
+    uncast = {key for key in small_state_dict if key.startswith(("norm.", "head"))}
     packed = {name for name, each in net.named_modules() if isinstance(each, PackedLinear)}
-    anew = {key for key in small_state_dict if key.rpartition(".")[0] in packed}
-    assert halved == small_state_dict.keys() - whole - anew
+    in_packed = {key for key in small_state_dict if key.rpartition(".")[0] in packed}
+    assert cast == small_state_dict.keys() - uncast - in_packed
     assert bool(packed) == can_pack(dtype)
-    # The state dict, which others may share, is what it was.
+    # The state dict, which other nets may share, is unchanged.
     assert {value.dtype for value in small_state_dict.values()} == {torch.float32}
 
 
@@ -75,17 +75,17 @@ def test_int8_quantizes_the_linear_layers_of_the_blocks(small_spec, small_state_
 
 
 @pytest.mark.parametrize("kind", [nn.Linear, Linear, LinearGelu])
-def test_an_int8_layer_is_its_linear_layer(kind):
+def test_int8_layer_is_close_to_the_linear_layer(kind):
     torch.manual_seed(0)
     linear = kind(64, 32)
     inputs = torch.randn(10, 64)
     outputs, expected = Int8Linear(linear)(inputs), linear(inputs)
     assert outputs.dtype == torch.float32
-    # Two roundings to 1/127 or so of the range, over 64 products.
+    # Each product has two factors rounded to about 1/127 of the range; 64 products are summed.
     torch.testing.assert_close(outputs, expected, atol=0.05, rtol=0)
 
 
-def test_an_int8_layer_takes_a_row_of_zeros():
+def test_int8_layer_accepts_weights_of_zeros():
     linear = nn.Linear(8, 2)
     nn.init.zeros_(linear.weight)
     outputs = Int8Linear(linear)(torch.randn(3, 8))
@@ -93,25 +93,25 @@ def test_an_int8_layer_takes_a_row_of_zeros():
 
 
 @pytest.mark.parametrize("device", ["cuda", "meta"])
-def test_int8_is_for_cpus(device):
+def test_int8_needs_a_cpu(device):
     message = rf"int8 runs on a CPU only \(got {device}\); take bf16"
     with pytest.raises(ModelError, match=message):
         check_precision("int8", torch.device(device))
 
 
-def test_tf32_is_for_gpus(small_spec, small_state_dict):
+def test_tf32_needs_a_gpu(small_spec, small_state_dict):
     with pytest.raises(ModelError, match=r"tf32 runs on a GPU only \(got cpu\); take fp32 or bf16"):
         Embedder(small_spec, small_state_dict, precision="tf32")
     check_precision("tf32", torch.device("cuda"))
 
 
-def test_the_gelu_that_gpus_take_is_close_to_the_exact_one():
+def test_tanh_gelu_is_close_to_the_exact_gelu():
     inputs = torch.linspace(-8, 8, 100_001)
     difference = F.gelu(inputs, approximate="tanh") - F.gelu(inputs)
     assert difference.abs().max() < 5e-4
 
 
-def test_other_precisions_are_refused(small_spec, small_state_dict):
+def test_unknown_precisions_are_refused(small_spec, small_state_dict):
     message = r"one of fp32, tf32, bf16, fp16, int8 \(got 'fp8'\)"
     with pytest.raises(ModelError, match=message):
         Embedder(small_spec, small_state_dict, precision="fp8")

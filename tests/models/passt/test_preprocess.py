@@ -1,4 +1,4 @@
-"""The log-mel spectrogram against hear21passt's, in evaluation mode."""
+"""Tests of the log-mel front end, compared with hear21passt's."""
 
 from functools import cache
 
@@ -22,7 +22,7 @@ def log_mel(hop_samples):
 
 @pytest.mark.parametrize("hop_samples", HOPS)
 @pytest.mark.parametrize("n_samples", ["one patch", 4802, 9999, 32_000, 48_017])
-def test_equals_the_reference(hop_samples, n_samples, reference_mel, quietly, noise):
+def test_log_mel_equals_the_reference(hop_samples, n_samples, reference_mel, quietly, noise):
     if n_samples == "one patch":
         n_samples = SPEC_BY_HOP[hop_samples].min_samples
     samples = torch.from_numpy(noise(n_samples))[None]
@@ -37,8 +37,8 @@ def test_silence_equals_the_reference(reference_mel, quietly):
     torch.testing.assert_close(log_mel(320)(silence), theirs, atol=1e-5, rtol=0)
 
 
-def test_a_new_front_end_is_deterministic(noise):
-    """The reference masks bands and frames at random unless someone calls eval()."""
+def test_new_front_end_is_deterministic(noise):
+    """The reference masks bands and frames at random until `eval()` is called."""
     samples = torch.from_numpy(noise(9600))[None]
     module = AugmentMelSTFT()
     assert not module.training
@@ -54,11 +54,11 @@ def test_training_equals_the_reference_draw_by_draw(seed, reference_mel, quietly
     torch.manual_seed(seed)
     augmented = ours(samples)
     torch.testing.assert_close(augmented, expected, atol=1e-5, rtol=0)
-    # Masks differ from row to row, and something is masked.
+    # Training has an effect: something is masked or jittered.
     assert not torch.equal(augmented, ours.eval()(samples))
 
 
-def test_half_precision_and_autocast_do_not_reach_it(noise):
+def test_autocast_does_not_reach_the_front_end(noise):
     samples = torch.from_numpy(noise(9600))[None]
     expected = log_mel(320)(samples)
     with torch.autocast("cpu", torch.bfloat16):
@@ -80,7 +80,7 @@ def test_settings_of_another_arch_are_refused(setting, message):
         check_front_end(AugmentMelSTFT(**setting), ARCHS[DEFAULT_ARCH])
 
 
-def test_settings_for_training_only_are_free():
+def test_settings_for_training_need_not_match():
     mel = AugmentMelSTFT(freqm=0, timem=10, fmin_aug_range=1)
     check_front_end(mel, ARCHS[DEFAULT_ARCH])
 
@@ -93,12 +93,12 @@ def test_settings_for_training_only_are_free():
         ({"fmin_aug_range": 0}, "fmin_aug_range must be at least 1"),
     ],
 )
-def test_settings_that_cannot_be_had_are_refused(setting, message):
+def test_unsupported_settings_are_refused(setting, message):
     with pytest.raises(FrontEndError, match=message):
         AugmentMelSTFT(**setting)
 
 
-def test_rows_of_a_batch_do_not_mix(noise):
+def test_windows_of_a_batch_are_independent(noise):
     windows = torch.stack([torch.from_numpy(noise(9601, seed)) for seed in range(3)])
     alone = torch.cat([log_mel(320)(window[None]) for window in windows])
     torch.testing.assert_close(log_mel(320)(windows), alone, atol=1e-5, rtol=0)
@@ -106,7 +106,7 @@ def test_rows_of_a_batch_do_not_mix(noise):
 
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(HOPS), st.data())
-def test_frames_are_those_the_spec_counts(hop_samples, data):
+def test_number_of_frames_matches_the_spec(hop_samples, data):
     spec = SPEC_BY_HOP[hop_samples]
     n_samples = data.draw(st.integers(spec.min_samples, 40_000))
     spectrogram = log_mel(hop_samples)(torch.zeros(1, n_samples))
@@ -117,10 +117,10 @@ def test_filterbank_leaves_out_the_nyquist_bin():
     filterbank = AugmentMelSTFT().filterbank
     assert filterbank.shape == (128, 513)
     assert not filterbank[:, -1].any()
-    # 15 000 Hz is bin 480 of 32 000 / 1024 Hz each, where the last band ends
+    # The last band ends at 15 000 Hz, which is bin 480: a bin has 32 000 / 1024 Hz.
     assert not filterbank[:, 481:].any()
     assert filterbank[:, 1:480].any(dim=0).all()
 
 
-def test_has_no_state_to_load():
+def test_state_dict_is_empty():
     assert not AugmentMelSTFT().state_dict()

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import soundfile
 
-from pipeline.decode.headers.flac.frame import STREAM_BYTES, with_total
+from pipeline.decode.headers.flac.frame import STREAM_BYTES, replace_sample_count
 from tests.pipeline.decode.damaged_audio import RATE_HZ, by_libsndfile, damaged, sound
 
 N_SAMPLES = 48_000
@@ -16,7 +16,7 @@ BLOCK = 4096
 def flac(duration_s: float = 3.0, total: int | None = None, seed: int = 0) -> bytes:
     """Return a FLAC whose header counts as many samples as are asked for."""
     content = by_libsndfile(sound(duration_s, seed=seed), format="FLAC")
-    return content if total is None else with_total(content[:STREAM_BYTES], total) + content[42:]
+    return content if total is None else replace_sample_count(content[:STREAM_BYTES], total) + content[42:]
 
 
 def frames_of(content: bytes) -> list[bytes]:
@@ -50,7 +50,7 @@ def flac_of_ffmpeg_without_a_sample_count() -> bytes:
             container.mux(stream.encode(block))
         container.mux(stream.encode(None))
     content = file.getvalue()
-    return with_total(content[:STREAM_BYTES], 0) + content[STREAM_BYTES:]
+    return replace_sample_count(content[:STREAM_BYTES], 0) + content[STREAM_BYTES:]
 
 
 @damaged("to-a-pipe-and-cut.flac", duration_s=11 * BLOCK / RATE_HZ)
@@ -203,7 +203,7 @@ def flac_before_something_else() -> bytes:
 def flac_of_eight_channels_without_a_count() -> bytes:
     pcm = np.random.default_rng(5).uniform(-0.5, 0.5, (N_SAMPLES, 8))
     content = by_libsndfile(pcm, "PCM_24", format="FLAC")
-    return with_total(content[:STREAM_BYTES], 0) + content[STREAM_BYTES:]
+    return replace_sample_count(content[:STREAM_BYTES], 0) + content[STREAM_BYTES:]
 
 
 @damaged("hole.flac", error="truncated", plan_error="")

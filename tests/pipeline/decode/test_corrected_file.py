@@ -128,7 +128,7 @@ def test_the_chunks_of_each_format_are_found():
             assert found is None
             continue
         assert found is not None
-        assert found.size == found.there == N_BYTES + found.layout.before
+        assert found.size == found.present_bytes == N_BYTES + found.layout.audio_offset
 
 
 def test_a_wav_is_read_no_further_than_its_header_and_what_comes_after_the_audio():

@@ -182,7 +182,7 @@ def test_bytes_that_look_like_many_frames_or_many_flacs_do_not_take_for_ever():
         assert audio is not None
         assert audio.n_samples is None
     with pytest.raises(ValueError, match="more than 10000 FLACs that were joined"):
-        find_flac_audio(io.BytesIO(flac() + head[:42] * 20_000), is_searched=True)
+        find_flac_audio(io.BytesIO(flac() + head[:42] * 20_000), is_exhaustive=True)
 
 
 @pytest.mark.parametrize("n_bytes", [2, 3, 100, 5001])

@@ -6,7 +6,7 @@ import random
 import pytest
 
 from pipeline.decode.headers.declared_length import DeclaredLength
-from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY
+from pipeline.decode.headers.mp3.tag import ASSUMED_DELAY
 from pipeline.decode.mp3_length import estimate_mp3_length
 
 FRAME = b"\xff\xfb\x90\x00".ljust(417, b"\x55")
@@ -37,12 +37,12 @@ def test_what_follows_the_audio_of_an_uncounted_mp3_is_not_counted():
         found = estimate_mp3_length(file)
         assert found is not None
         assert not found.is_exact
-        expected = N_FRAMES * 1152 - UNTOLD_DELAY
+        expected = N_FRAMES * 1152 - ASSUMED_DELAY
         assert found.n_samples == pytest.approx(expected, abs=len(behind) // 20 + 1)
         assert file.n_read < 500_000
     found = estimate_mp3_length(io.BytesIO(AUDIO + bytes(50_000)))
     assert found is not None
-    assert found.n_samples == N_FRAMES * 1152 - UNTOLD_DELAY
+    assert found.n_samples == N_FRAMES * 1152 - ASSUMED_DELAY
 
 
 def test_an_end_inside_a_frame_is_told():

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from pipeline.decode.ffmpeg import open_ffmpeg
-from pipeline.decode.headers.mp3.tag import UNTOLD_DELAY
+from pipeline.decode.headers.mp3.tag import ASSUMED_DELAY
 from pipeline.decode.libsndfile import open_libsndfile
 from pipeline.decode.open_audio import open_audio
 from pipeline.decode.probe import probe_audio
@@ -90,17 +90,17 @@ def test_all_of_it_in_step_with_its_source(made, kind, rate_hz, channels, option
     assert 0 <= len(frames) - len(pcm) < LAST_FRAMES
     assert lag(frames[:, 0], pcm[:, 0]) == 0
     # What libsndfile gives of it is the same to the last bit, and FFmpeg finds no more.
-    alone = frames_of(path, open_libsndfile)[UNTOLD_DELAY:]
+    alone = frames_of(path, open_libsndfile)[ASSUMED_DELAY:]
     assert alone.tobytes() == frames[: len(alone)].tobytes()
     assert len(alone) < len(frames) or kind != "loud, silent"
-    assert len(frames_of(path, open_ffmpeg)) == UNTOLD_DELAY + len(frames)
+    assert len(frames_of(path, open_ffmpeg)) == ASSUMED_DELAY + len(frames)
 
 
 @pytest.mark.parametrize("rate_hz", [44_100, 16_000])
 def test_a_constant_bit_rate_is_decoded_as_ever(made, rate_hz):
     path, _ = made("loud, silent", rate_hz, options=("-b:a", "64k"))
     frames = frames_of(path, open_audio)
-    assert frames.tobytes() == frames_of(path, open_libsndfile)[UNTOLD_DELAY:].tobytes()
+    assert frames.tobytes() == frames_of(path, open_libsndfile)[ASSUMED_DELAY:].tobytes()
     with open(path, "rb") as file:
         assert probe_audio(file).n_frames == len(frames)
 
@@ -120,7 +120,7 @@ def test_a_tag_without_a_count(made, tmp_path):
     content[content.index(b"Xing") + 7] &= 0xFE
     (tmp_path / "a.mp3").write_bytes(content)
     frames = frames_of(tmp_path / "a.mp3", open_audio)
-    assert 0 <= len(frames) - len(pcm) < LAST_FRAMES + UNTOLD_DELAY
+    assert 0 <= len(frames) - len(pcm) < LAST_FRAMES + ASSUMED_DELAY
 
 
 @pytest.mark.parametrize("options", [VARIABLE, ("-b:a", "64k")])

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-FRAME_HEAD_BYTES = 16
+MAX_FRAME_HEADER_BYTES = 16
 STREAM_BYTES = 42
 """Bytes of the signature and of STREAMINFO, which always comes first."""
 SIGNATURES = tuple(b"fLaC" + first + b"\0\0\x22" for first in (b"\0", b"\x80"))
@@ -48,11 +48,11 @@ class FlacStream:
 
     sample_rate_hz: int
     channels: int
-    most_block: int
+    max_block_samples: int
     is_fixed: bool
-    most_bytes: int
+    max_frame_bytes: int
     n_samples: int
-    head: bytes
+    header: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class FlacFrame:
         return self.first + self.n_samples
 
 
-def read_stream(head: bytes) -> FlacStream | None:
+def read_streaminfo(head: bytes) -> FlacStream | None:
     """Return what STREAMINFO says; None where a FLAC does not begin like this.
 
     Args:
@@ -94,7 +94,7 @@ def read_stream(head: bytes) -> FlacStream | None:
     )
 
 
-def with_total(head: bytes, n_samples: int) -> bytes:
+def replace_sample_count(head: bytes, n_samples: int) -> bytes:
     """Return a STREAMINFO that says another number of samples.
 
     Args:
@@ -128,13 +128,13 @@ def read_frame(head: bytes, stream: FlacStream) -> FlacFrame | None:
         return None
     n_samples = _block(size_code, int.from_bytes(head[at : at + n_size], "big"))
     rate = int.from_bytes(head[at + n_size : end], "big")
-    if _rate_hz(rate_code, rate, stream) != stream.sample_rate_hz or n_samples > stream.most_block:
+    if _rate_hz(rate_code, rate, stream) != stream.sample_rate_hz or n_samples > stream.max_block_samples:
         return None
     is_by_sample = bool(head[1] & 1)
-    return FlacFrame(value if is_by_sample else value * stream.most_block, n_samples)
+    return FlacFrame(value if is_by_sample else value * stream.max_block_samples, n_samples)
 
 
-def frames_before_end(content: bytes, stream: FlacStream) -> Iterator[tuple[int, FlacFrame]]:
+def iter_frames_backwards(content: bytes, stream: FlacStream) -> Iterator[tuple[int, FlacFrame]]:
     """Yield where frames begin, and what their headers say, the last one first.
 
     Args:
@@ -143,11 +143,11 @@ def frames_before_end(content: bytes, stream: FlacStream) -> Iterator[tuple[int,
     """
     places = [found.start() for found in _SYNC.finditer(content)]
     for at in itertools.islice(reversed(places), _MOST_SYNCS):
-        if frame := read_frame(content[at : at + FRAME_HEAD_BYTES], stream):
+        if frame := read_frame(content[at : at + MAX_FRAME_HEADER_BYTES], stream):
             yield at, frame
 
 
-def frame_after(content: bytes, at: int, stream: FlacStream) -> tuple[int, FlacFrame | None]:
+def find_next_frame(content: bytes, at: int, stream: FlacStream) -> tuple[int, FlacFrame | None]:
     """Return where the first frame from an offset on begins, and what its header says.
 
     Args:
@@ -157,7 +157,7 @@ def frame_after(content: bytes, at: int, stream: FlacStream) -> tuple[int, FlacF
     """
     for found in itertools.islice(_SYNC.finditer(content, at), _MOST_SYNCS):
         at = found.start()
-        if frame := read_frame(content[at : at + FRAME_HEAD_BYTES], stream):
+        if frame := read_frame(content[at : at + MAX_FRAME_HEADER_BYTES], stream):
             return at, frame
     return -1, None
 

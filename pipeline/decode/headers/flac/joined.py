@@ -6,8 +6,8 @@ from typing import BinaryIO
 from pipeline.decode.headers.flac.frame import (
     SIGNATURES,
     FlacStream,
-    frame_after,
-    frames_before_end,
+    find_next_frame,
+    iter_frames_backwards,
 )
 
 _SCAN_BYTES = 1 << 20
@@ -69,8 +69,8 @@ def _density(file: BinaryIO, at: int, stream: FlacStream) -> float:
     """Return bytes per sample in a window of a file; 0 where no frames are found in it."""
     file.seek(at)
     window = file.read(_WINDOW_BYTES)
-    first_at, first = frame_after(window, 0, stream)
-    last_at, last = next(frames_before_end(window, stream), (0, None))
+    first_at, first = find_next_frame(window, 0, stream)
+    last_at, last = next(iter_frames_backwards(window, stream), (0, None))
     if first is None or last is None or last.first <= first.first:
         return 0.0
     return (last_at - first_at) / (last.first - first.first)
@@ -78,6 +78,6 @@ def _density(file: BinaryIO, at: int, stream: FlacStream) -> float:
 
 def _sample_at(file: BinaryIO, at: int, stream: FlacStream) -> int | None:
     file.seek(at)
-    window = file.read(max(_WINDOW_BYTES, 2 * stream.most_bytes))
-    _, frame = frame_after(window, 0, stream)
+    window = file.read(max(_WINDOW_BYTES, 2 * stream.max_frame_bytes))
+    _, frame = find_next_frame(window, 0, stream)
     return frame.first if frame else None

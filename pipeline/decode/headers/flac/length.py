@@ -18,14 +18,14 @@ import soundfile
 
 from pipeline.decode.headers.flac.crc16 import has_valid_crc16
 from pipeline.decode.headers.flac.frame import (
-    FRAME_HEAD_BYTES,
+    MAX_FRAME_HEADER_BYTES,
     STREAM_BYTES,
     FlacFrame,
     FlacStream,
-    frames_before_end,
+    iter_frames_backwards,
     read_frame,
-    read_stream,
-    with_total,
+    read_streaminfo,
+    replace_sample_count,
 )
 from pipeline.decode.headers.flac.joined import find_flac_starts, may_be_joined
 from pipeline.decode.headers.overlay import Overlay
@@ -61,10 +61,10 @@ class FlacAudio:
     stream: FlacStream
     first: int
     n_samples: int | None
-    others: tuple[int, ...] = ()
+    other_starts: tuple[int, ...] = ()
 
 
-def find_flac_audio(file: BinaryIO, *, is_searched: bool = False) -> FlacAudio | None:
+def find_flac_audio(file: BinaryIO, *, is_exhaustive: bool = False) -> FlacAudio | None:
     """Return what a FLAC holds, or the first one of a file; None where the file is none.
 
     The whole file is searched for more FLACs where its end does not fit to its header, and where a
@@ -75,22 +75,22 @@ def find_flac_audio(file: BinaryIO, *, is_searched: bool = False) -> FlacAudio |
         is_searched: Whether to search whatever the header and the frames say.
     """
     start = skip_id3(file)
-    audio = flac_part(file, start, file.seek(0, os.SEEK_END))
+    audio = read_flac_part(file, start, file.seek(0, os.SEEK_END))
     if audio is None:
         return None
     declared, present = audio.stream.n_samples, audio.n_samples or 0
-    if not is_searched and not 0 < declared < present:
-        is_searched = may_be_joined(file, audio.frames_at, audio.end, present, audio.stream)
+    if not is_exhaustive and not 0 < declared < present:
+        is_exhaustive = may_be_joined(file, audio.frames_at, audio.end, present, audio.stream)
     others = (
-        find_flac_starts(file, start + STREAM_BYTES) if is_searched or present != declared else []
+        find_flac_starts(file, start + STREAM_BYTES) if is_exhaustive or present != declared else []
     )
     if not others:
         return audio
-    first = flac_part(file, start, others[0])
-    return first and dataclasses.replace(first, others=tuple(others))
+    first = read_flac_part(file, start, others[0])
+    return first and dataclasses.replace(first, other_starts=tuple(others))
 
 
-def flac_part(file: BinaryIO, start: int, end: int) -> FlacAudio | None:
+def read_flac_part(file: BinaryIO, start: int, end: int) -> FlacAudio | None:
     """Return what one FLAC holds that has a range of a file to itself; None where it is none.
 
     Args:
@@ -99,7 +99,7 @@ def flac_part(file: BinaryIO, start: int, end: int) -> FlacAudio | None:
         end: Offset after its last byte.
     """
     file.seek(start)
-    stream = read_stream(file.read(STREAM_BYTES))
+    stream = read_streaminfo(file.read(STREAM_BYTES))
     if stream is None:
         return None
     frames_at = _after_blocks(file, start, end)
@@ -115,15 +115,15 @@ def _first_frame(file: BinaryIO, frames_at: int, stream: FlacStream) -> tuple[Fl
     Frames that are numbered are of one length, whatever a damaged header says of it.
     """
     file.seek(frames_at)
-    head = file.read(FRAME_HEAD_BYTES)
+    head = file.read(MAX_FRAME_HEADER_BYTES)
     frame = read_frame(head, stream)
     if frame and not stream.is_fixed and not head[1] & 1:
-        stream = dataclasses.replace(stream, most_block=frame.n_samples)
+        stream = dataclasses.replace(stream, max_block_samples=frame.n_samples)
         frame = read_frame(head, stream)
     return stream, frame.first if frame else 0
 
 
-def other_parts(file: BinaryIO, audio: FlacAudio) -> Iterator[FlacAudio]:
+def iter_other_parts(file: BinaryIO, audio: FlacAudio) -> Iterator[FlacAudio]:
     """Yield the FLACs that follow the first one in a file.
 
     Args:
@@ -131,8 +131,8 @@ def other_parts(file: BinaryIO, audio: FlacAudio) -> Iterator[FlacAudio]:
         audio: The first one.
     """
     end = file.seek(0, os.SEEK_END)
-    for start, behind in itertools.pairwise([*audio.others, end]):
-        part = flac_part(file, start, behind)
+    for start, behind in itertools.pairwise([*audio.other_starts, end]):
+        part = read_flac_part(file, start, behind)
         if part and (part.n_samples or part.stream.n_samples):
             yield part
 
@@ -171,7 +171,7 @@ def check_whole(part: FlacAudio, n_decoded: int | None = None) -> None:
         )
 
 
-def counted(file: BinaryIO, audio: FlacAudio) -> BinaryIO:
+def open_corrected(file: BinaryIO, audio: FlacAudio) -> BinaryIO:
     """Return a FLAC as a file whose header counts the samples that are there.
 
     Args:
@@ -180,7 +180,7 @@ def counted(file: BinaryIO, audio: FlacAudio) -> BinaryIO:
     """
     assert audio.n_samples is not None
     file.seek(audio.start)
-    head = with_total(file.read(STREAM_BYTES), audio.n_samples)
+    head = replace_sample_count(file.read(STREAM_BYTES), audio.n_samples)
     return cast(BinaryIO, Overlay(file, head, audio.start + STREAM_BYTES, audio.end))
 
 
@@ -200,7 +200,7 @@ def _after_blocks(file: BinaryIO, start: int, end: int) -> int:
 
 def _last_sample(file: BinaryIO, start: int, end: int, stream: FlacStream) -> int | None:
     """Return the number of the sample after the last whole frame; None where there is none."""
-    n_bytes = max(_FIRST_TAIL, 2 * stream.most_bytes)
+    n_bytes = max(_FIRST_TAIL, 2 * stream.max_frame_bytes)
     while True:
         tail_at = max(start, end - n_bytes)
         file.seek(tail_at)
@@ -214,9 +214,9 @@ def _last_sample(file: BinaryIO, start: int, end: int, stream: FlacStream) -> in
 def _last_in(tail: bytes, stream: FlacStream) -> int | None:
     """Return the number of the sample after the last frame that is whole in the end of a file."""
     last: FlacFrame | None = None
-    most_bytes = stream.most_block * stream.channels * 4 + _MOST_EXTRA_BYTES
+    most_bytes = stream.max_block_samples * stream.channels * 4 + _MOST_EXTRA_BYTES
     ends = [len(tail)]
-    for at, frame in itertools.islice(frames_before_end(tail, stream), _MOST_CANDIDATES):
+    for at, frame in itertools.islice(iter_frames_backwards(tail, stream), _MOST_CANDIDATES):
         # Of chance bytes that look like the header of a frame, an earlier one shows that they are.
         for end in ends[-_MOST_ENDS:]:
             if end - at <= most_bytes and has_valid_crc16(tail[at:end]):
@@ -230,7 +230,7 @@ def _last_in(tail: bytes, stream: FlacStream) -> int | None:
 
 def _is_decodable(content: bytes, frame: FlacFrame, stream: FlacStream) -> bool:
     """Return whether the frame can be decoded that bytes begin with, whatever comes after it."""
-    alone = bytearray(with_total(stream.head, frame.n_samples))
+    alone = bytearray(replace_sample_count(stream.header, frame.n_samples))
     alone[4] |= 0x80  # no other block of metadata follows
     try:
         with soundfile.SoundFile(io.BytesIO(bytes(alone) + content)) as sound:

@@ -29,7 +29,7 @@ def is_count_doubtful(file: BinaryIO, mpeg: Mp3Info) -> bool:
     n_bytes = file.seek(0, os.SEEK_END) - start
     file.seek(start)
     looked_at = file.read(_LOOK_BYTES)
-    head = read_frame_headers(looked_at, is_all=n_bytes <= _LOOK_BYTES)
+    head = read_frame_headers(looked_at, is_complete=n_bytes <= _LOOK_BYTES)
     if sum(frame.n_bytes for frame in head) < len(looked_at) - size_of_trailing_tags(file):
         return True  # something between the frames is none
     # The first frame is the one that the count stands in; some encoders leave it out.

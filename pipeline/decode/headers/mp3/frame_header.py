@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-HEAD_BYTES = 1 << 16
+PROBE_BYTES = 1 << 16
 """Behind the tags, that frames are counted in."""
 HEADER_BYTES = 4
 _KBPS = {
@@ -30,7 +30,7 @@ class Mp3FrameHeader:
     n_bytes: int
 
 
-def read_frame_headers(head: bytes, *, is_all: bool) -> list[Mp3FrameHeader]:
+def read_frame_headers(head: bytes, *, is_complete: bool) -> list[Mp3FrameHeader]:
     """The frames that follow one another from the start; none where it is not plain that they do.
 
     Args:
@@ -48,7 +48,7 @@ def read_frame_headers(head: bytes, *, is_all: bool) -> list[Mp3FrameHeader]:
         frames.append(frame)
         at += frame.n_bytes
     # Of other files a few bytes may look like a frame by chance; a second one then does not follow.
-    is_one = len(frames) == 1 and is_all and at <= len(head)
+    is_one = len(frames) == 1 and is_complete and at <= len(head)
     return frames if len(frames) > 1 or is_one else []
 
 

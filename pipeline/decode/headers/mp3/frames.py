@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pipeline.decode.headers.mp3.frame_header import (
-    HEAD_BYTES,
+    PROBE_BYTES,
     HEADER_BYTES,
     Mp3FrameHeader,
     parse_frame_header,
@@ -57,7 +57,7 @@ def count_mp3_frames(file: BinaryIO) -> Mp3Frames | None:
     size = file.seek(0, os.SEEK_END)
     at = skip_id3(file)
     file.seek(at)
-    head = read_frame_headers(file.read(HEAD_BYTES), is_all=size - at <= HEAD_BYTES)
+    head = read_frame_headers(file.read(PROBE_BYTES), is_complete=size - at <= PROBE_BYTES)
     if not head:
         return None
     walk = _Walk(head[0], at, size)

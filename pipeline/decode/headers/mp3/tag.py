@@ -14,7 +14,7 @@ from typing import BinaryIO
 from pipeline.decode.headers.tags import skip_id3
 
 _DECODER_DELAY = 529
-UNTOLD_DELAY = 576 + _DECODER_DELAY
+ASSUMED_DELAY = 576 + _DECODER_DELAY
 """LAME's delay, and that of the filter bank of every decoder, in samples."""
 _HEAD_BYTES = 4
 _TAG_BYTES = 4096

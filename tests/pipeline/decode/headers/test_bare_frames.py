@@ -62,7 +62,7 @@ def test_other_formats_have_no_bare_frames(content):
 
 
 def test_large_files_are_not_walked_over_where_only_a_look_is_wanted():
-    assert found(adts(), most_bytes=1000) is None
+    assert found(adts(), max_bytes=1000) is None
 
 
 @given(st.sampled_from(sorted(WHOLE)), st.integers(0, 3000), st.binary(max_size=60))

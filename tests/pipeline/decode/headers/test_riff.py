@@ -8,7 +8,7 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.decode.headers.riff import declared_and_present
+from pipeline.decode.headers.riff import read_riff_length
 
 N_FRAMES, CHANNELS = 1001, 2
 # 16 bits a sample; an AIFF sound chunk opens with 8 bytes of offset and block size.
@@ -30,7 +30,7 @@ def look(tmp_path_factory):
     def of(content):
         path.write_bytes(content)
         with open(path, "rb") as file:
-            return declared_and_present(file)
+            return read_riff_length(file)
 
     return of
 
