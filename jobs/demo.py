@@ -24,7 +24,7 @@ from jobs.runtime.run_log import RunLog
 from jobs.runtime.stop_signals import stop_signals
 from jobs.settings.config import EmbedConfig
 from models.errors import WeightsUnavailableError
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 from pipeline.sources.listing import SourceOptions
 from pipeline.table.store.local import LocalStore
 from pipeline.table.table import Table

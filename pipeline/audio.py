@@ -1,9 +1,4 @@
-"""Decoded audio: the sample type, the sample rate, and the file extensions of audio files."""
-
-import numpy as np
-import numpy.typing as npt
-
-Samples = npt.NDArray[np.float32]
+"""The one sample rate of decoded audio, and the file extensions of audio files."""
 
 SAMPLE_RATE_HZ = 32_000
 """Sample rate of all audio after decoding."""

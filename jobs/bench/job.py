@@ -36,7 +36,8 @@ from jobs.settings.table_spec import table_spec
 from jobs.worker.run_model import RunSpec, default_device
 from models.checkpoints.state_dict import load_weights
 from models.inference.embedder import Embedder
-from pipeline.audio import Samples, to_samples
+from pipeline.samples import Samples
+from pipeline.audio import to_samples
 from pipeline.clips import ClipRef
 from pipeline.errors import PipelineError, UsageError
 from pipeline.planning.plan import SHARD_BYTES, plan_shards

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.audio import SAMPLE_RATE_HZ, Samples
+from pipeline.audio import SAMPLE_RATE_HZ
+from pipeline.samples import Samples
 from pipeline.decode.quality import SILENCE
 from pipeline.embedding.model import CompletedOutputs, Vectors
 from pipeline.io.storage import Storage

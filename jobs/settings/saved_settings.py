@@ -12,7 +12,7 @@ from typing import Any
 from jobs.settings.config import EmbedConfig
 from jobs.settings.settings_seal import confirm_foreign_settings, is_sealed, seal_of
 from pipeline.errors import UsageError
-from pipeline.io.storage import is_uri
+from pipeline.io.protocols import is_uri
 from pipeline.table.store.base import TableStore
 from pipeline.table_layout import META_DIR
 

@@ -19,7 +19,8 @@ from models.inference.fidelity import Fidelity, combine, compare
 from models.inference.outputs import Outputs, Vectors
 from models.inference.timestamp_levels import timestamp_levels
 from models.labels import Label, class_names, top_labels
-from pipeline.audio import Samples, to_samples
+from pipeline.samples import Samples
+from pipeline.audio import to_samples
 from pipeline.embedding.canary import check_canary
 from pipeline.embedding.model import AsyncModel
 from pipeline.errors import PipelineError

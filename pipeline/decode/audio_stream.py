@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 
 PIECE_FRAMES = 1 << 17
 LIBSNDFILE = "libsndfile"

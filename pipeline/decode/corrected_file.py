@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 from pipeline.decode.audio_stream import AudioStream
 from pipeline.decode.headers.declared_length import DeclaredLength, read_declared_length
 from pipeline.decode.headers.flat_header import find_au_chunk, read_sphere_length

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 from pipeline.decode.audio_stream import AudioStream
 from pipeline.decode.ffmpeg_frames import audio_tracks, track_frames
 from pipeline.decode.ffmpeg_input import open_ffmpeg_container

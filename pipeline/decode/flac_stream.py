@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import soundfile
 
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 from pipeline.decode.audio_stream import PIECE_FRAMES, AudioStream
 from pipeline.decode.headers.flac.frame import (
     SIGNATURES,

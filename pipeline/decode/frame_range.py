@@ -8,7 +8,7 @@ comes later (resampling, measuring) sees the part only, as if it were a file of 
 import math
 from collections.abc import Iterator
 
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 from pipeline.decode.audio_stream import AudioStream
 
 Span = tuple[float, float]

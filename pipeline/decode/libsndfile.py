@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import soundfile
 
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 from pipeline.decode.audio_stream import LIBSNDFILE, PIECE_FRAMES, AudioStream
 
 _PIECE_SAMPLES = 8 * PIECE_FRAMES

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 from pipeline.decode.audio_stream import AudioStream
 from pipeline.decode.headers.mp3.frame_header import HEADER_BYTES, parse_frame_header
 from pipeline.decode.headers.mp3.frames import Mp3Frames

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 
 FLOOR_DBFS = -120.0
 """Silence, and all that is softer than a 20-bit converter tells from it."""

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 import soxr
 
-from pipeline.audio import SAMPLE_RATE_HZ, Samples
+from pipeline.audio import SAMPLE_RATE_HZ
+from pipeline.samples import Samples
 
 
 def resampled_length(n_frames: int, sample_rate_hz: int) -> int:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 from pipeline.decode.audio_stream import AudioStream
 from pipeline.decode.corrected_file import correct_header
 from pipeline.decode.headers.declared_length import DeclaredLength

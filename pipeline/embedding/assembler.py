@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.audio import SAMPLE_RATE_HZ, Samples
+from pipeline.audio import SAMPLE_RATE_HZ
+from pipeline.samples import Samples
 from pipeline.clips import ClipRef
 from pipeline.embedding.clip_rows import ClipRows
 from pipeline.embedding.model import Model, Vectors

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.audio import Samples, to_samples
+from pipeline.samples import Samples
+from pipeline.audio import to_samples
 from pipeline.clips import ClipRef
 from pipeline.errors import DriftError, StoreError
 from pipeline.io.versions import file_version

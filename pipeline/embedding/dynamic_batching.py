@@ -15,7 +15,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 from pipeline.embedding.model import AsyncModel, ModelOutputs, PendingOutputs, Vectors
 
 MAX_CALLS_IN_FLIGHT = 2

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 
 Vectors = npt.NDArray[np.float32]
 

@@ -2,7 +2,7 @@
 
 from pipeline.clips import uri_to_path
 from pipeline.errors import UsageError
-from pipeline.io.storage import is_remote, is_uri
+from pipeline.io.protocols import is_remote, is_uri
 
 _LOCAL_HOSTS = ("", "localhost", "127.0.0.1")
 

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 from pipeline.io.http.reading import http_info, http_pieces, http_range
-from pipeline.io.storage import HTTP_PROTOCOLS, S3_PROTOCOLS, Storage, protocol_of
+from pipeline.io.protocols import HTTP_PROTOCOLS, S3_PROTOCOLS, protocol_of
+from pipeline.io.storage import Storage
 from pipeline.io.versions import info_version
 
 PIECE_BYTES = 8 << 20

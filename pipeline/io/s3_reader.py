@@ -18,7 +18,8 @@ from pyarrow import fs as arrow_fs
 from pipeline.errors import UsageError
 from pipeline.io.credentials import add_renewal_hook
 from pipeline.io.objects import PIECE_BYTES
-from pipeline.io.storage import S3_PROTOCOLS, Storage, protocol_of
+from pipeline.io.protocols import S3_PROTOCOLS, protocol_of
+from pipeline.io.storage import Storage
 from pipeline.io.versions import info_version
 
 FAST_ERRORS = (OSError, pa.ArrowException)

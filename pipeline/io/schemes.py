@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fsspec.registry import known_implementations
 
 from pipeline.errors import UsageError
-from pipeline.io.storage import HTTP_PROTOCOLS, is_remote, protocol_of
+from pipeline.io.protocols import HTTP_PROTOCOLS, is_remote, protocol_of
 
 # fmt: off
 _NO_STORES = {

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.errors import UsageError
+from pipeline.io.protocols import HTTP_PROTOCOLS, protocol_of
 from pipeline.io.secret_names import is_known, is_likely, is_token, split_field
-from pipeline.io.storage import HTTP_PROTOCOLS, protocol_of
 
 EVERY_NAME = "all"
 _URL = re.compile(

@@ -8,7 +8,6 @@ of them do not survive a fork.
 import errno
 import os
 import random
-import re
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -26,16 +25,12 @@ from pipeline.io.credentials import (
     renew,
 )
 from pipeline.io.http.host_rules import DEFAULT_RULES, HostRules
+from pipeline.io.protocols import HTTP_PROTOCOLS, S3_PROTOCOLS, filesystem_defaults, protocol_of
 from pipeline.io.redaction import redact
 from pipeline.io.storage_options import options_of, parse_options, scoped_options_of
 
 DEFAULT_TIMEOUT_S = 120.0
 """Seconds for which a request to an unavailable store is retried, by default."""
-_URI = re.compile(r"([a-z][a-z0-9+.-]*)://|(file):/", re.IGNORECASE)
-S3_PROTOCOLS = ("s3", "s3a")
-HTTP_PROTOCOLS = ("http", "https")  # their filesystem cannot list a folder
-# Filesystems that cache listings; a cached listing would hide later changes.
-_CACHING_PROTOCOLS = (*S3_PROTOCOLS, "gs", "gcs", "az", "abfs", "abfss")
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.2, 10.0
 _MIN_READ_TIMEOUT_S, _MAX_READ_TIMEOUT_S = 1.0, 30.0
 # Errors that a retry cannot change.
@@ -66,22 +61,6 @@ __all__ = [
     "parse_options",
     "protocol_of",
 ]
-
-
-def is_uri(location: str) -> bool:
-    """Return whether a location is a URI; otherwise it is a local path."""
-    return _URI.match(location) is not None
-
-
-def protocol_of(uri: str) -> str:
-    """Return the protocol of a URI, `s3` for `s3://bucket/key`, or an empty text for a path."""
-    match = _URI.match(uri)
-    return (match[1] or match[2]).lower() if match else ""
-
-
-def is_remote(location: str) -> bool:
-    """Return whether a location needs a `Storage`: it is a URI, and not of a local file."""
-    return protocol_of(location) not in ("", "file", "local")
 
 
 @dataclass(frozen=True)
@@ -134,7 +113,7 @@ class Storage:
         options_key = repr(sorted(options.items()))
         key = (os.getpid(), protocol, options_key, self.timeout_s, self.rules if is_http else None)
         if key not in _FILESYSTEMS:
-            settings = _defaults(protocol, self)
+            settings = filesystem_defaults(protocol, self.read_timeout_s)
             if is_http:
                 options = self._http_settings()
             for name, value in options.items():
@@ -268,31 +247,6 @@ def _forget_credentials() -> None:
 
 
 add_renewal_hook(_forget_credentials)
-
-
-def _defaults(protocol: str, storage: Storage) -> dict[str, Any]:
-    read_timeout_s = storage.read_timeout_s
-    connect_timeout_s = min(10.0, read_timeout_s)
-    if protocol in HTTP_PROTOCOLS:
-        import aiohttp  # a slow import that most runs do not need
-
-        timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=connect_timeout_s, sock_read=read_timeout_s
-        )
-        return {"client_kwargs": {"timeout": timeout}}
-    if protocol not in S3_PROTOCOLS:
-        return {"use_listings_cache": False} if protocol in _CACHING_PROTOCOLS else {}
-    region = os.environ.get("AWS_DEFAULT_REGION") or os.environ.get("AWS_REGION")
-    return {
-        # botocore only reads AWS_DEFAULT_REGION, while other AWS tools read AWS_REGION.
-        "client_kwargs": {"region_name": region} if region else {},
-        "use_listings_cache": False,
-        "config_kwargs": {
-            "retries": {"mode": "standard", "total_max_attempts": 2},
-            "connect_timeout": connect_timeout_s,
-            "read_timeout": read_timeout_s,
-        },
-    }
 
 
 def _is_final(error: Exception) -> bool:

@@ -14,13 +14,8 @@ from pipeline.io.signed_urls import (
     refuse_password,
     strip_signature,
 )
-from pipeline.io.storage import (
-    HTTP_PROTOCOLS,
-    S3_PROTOCOLS,
-    Storage,
-    is_credential_error,
-    protocol_of,
-)
+from pipeline.io.protocols import (HTTP_PROTOCOLS, S3_PROTOCOLS, protocol_of)
+from pipeline.io.storage import (Storage, is_credential_error)
 from pipeline.io.versions import info_version
 from pipeline.sources.patterns import glob_root
 from pipeline.sources.s3_glob import glob_levels

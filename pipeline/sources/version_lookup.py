@@ -27,14 +27,8 @@ from pipeline.io.signed_urls import (
     refuse_password,
     strip_signature,
 )
-from pipeline.io.storage import (
-    HTTP_PROTOCOLS,
-    Storage,
-    is_credential_error,
-    is_remote,
-    is_uri,
-    protocol_of,
-)
+from pipeline.io.protocols import (HTTP_PROTOCOLS, is_remote, is_uri, protocol_of)
+from pipeline.io.storage import (Storage, is_credential_error)
 from pipeline.io.versions import MISSING, file_version, info_version
 from pipeline.sources.remote_files import PROTOCOL_ALIASES
 from pipeline.wording import brief

@@ -13,7 +13,8 @@ from functools import partial
 
 import numpy as np
 
-from pipeline.audio import SAMPLE_RATE_HZ, Samples
+from pipeline.audio import SAMPLE_RATE_HZ
+from pipeline.samples import Samples
 from pipeline.clips import ClipRef
 from pipeline.decode.audio_stream import PIECE_FRAMES, AudioStream
 from pipeline.decode.frame_range import FrameRange

@@ -8,7 +8,7 @@ clip comes a `ShardEnd` with the totals, so that a stream that was cut off is no
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 from pipeline.clips import ClipRef
 from pipeline.decode.quality import SILENCE, Quality
 from pipeline.stream.windows import WindowBlock

@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pipeline.audio import SAMPLE_RATE_HZ, Samples
+from pipeline.audio import SAMPLE_RATE_HZ
+from pipeline.samples import Samples
 from pipeline.clips import ClipRef
 from pipeline.errors import BrokenStreamError, ClipError, PipelineError
 from pipeline.readers.recording import Recording

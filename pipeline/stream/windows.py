@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 from pipeline.errors import UsageError
 
 PADDINGS = ("hear", "none")

@@ -429,6 +429,7 @@ def test_spans_of_a_recording_share_one_download(remote, monkeypatch):
     found = []
     for recording in clip_recordings(spans, remote.storage):
         with recording.open(ANY_SIZE) as file:
-            found.append((recording.clips[0], file.read().decode()))
+            content = file.read().decode()
+            found += [(clip, content) for clip in recording.clips]
     assert found == [(span, f"bytes of {span.uri[-5:]}") for span in spans]
     assert [ref.member for ref in downloads] == ["", ""]

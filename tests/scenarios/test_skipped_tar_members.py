@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.jobs.planning import ARCH, HERE
+from tests.jobs.planning import ARCH, EMBED_OPTIONS
 from tests.pipeline.readers.tar.hostile_tars import header, member, whole
 from tests.pipeline.sources.corpora import wav, write_tar
 from tests.support import passtream
@@ -18,7 +18,7 @@ def test_run_and_plan_report_skipped_members_and_tars_without_clips(tmp_path):
     source.mkdir()
     write_tar(source / "none.tar", {"a.wav.data": A, "b.wav.data": A, "c.\x1b[31mX": b""})
     write_tar(source / "some.tar", {"a.wav": A, "a.json": b"1", "a.npy": b"1"})
-    done = passtream("embed", source, tmp_path / "table", *HERE)
+    done = passtream("embed", source, tmp_path / "table", *EMBED_OPTIONS)
     assert done.returncode == 0, done.stderr
     output = " ".join(done.stdout.split())
     assert "no clip in 1 container of this run" in output
@@ -33,7 +33,7 @@ def test_run_and_plan_report_skipped_members_and_tars_without_clips(tmp_path):
 
 def test_a_tar_without_clips_is_reported(tmp_path):
     (tmp_path / "c.tar").write_bytes(whole(header("folder", 0, b"5")))
-    done = passtream("embed", tmp_path / "c.tar", tmp_path / "table", *HERE)
+    done = passtream("embed", tmp_path / "c.tar", tmp_path / "table", *EMBED_OPTIONS)
     assert done.returncode == 0
     assert "no clip in 1 container of this run" in done.stdout
     assert "c.tar: holds no clip" in done.stderr
@@ -48,7 +48,7 @@ def test_a_full_tmpdir_ends_a_run_with_exit_code_3_and_is_named_in_the_message(t
     large = wav(10_000_000)  # 40 MB, more than the memory buffer holds
     source.write_bytes(whole(member("a.wav", A), member("b.wav", large), member("c.wav", A)))
     try:
-        arguments = ("embed", source, tmp_path / "table", *HERE)
+        arguments = ("embed", source, tmp_path / "table", *EMBED_OPTIONS)
         done = passtream(*arguments, env={"TMPDIR": str(disk)}, fresh_process=True)
         output = " ".join((done.stdout + done.stderr).split())
         assert done.returncode == 3, output

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import av
 
-from pipeline.audio import Samples
+from pipeline.samples import Samples
 from pipeline.decode.audio_stream import LIBSNDFILE, AudioStream
 from pipeline.decode.guards.memory_limit import limit_memory
 from pipeline.errors import CannotDecodeError

@@ -1,1 +1,1 @@
-"""What a file's own bytes say of its length, read without decoding."""
+"""Readers of the length that a file declares and of the length it holds, without decoding."""

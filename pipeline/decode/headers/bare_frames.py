@@ -1,8 +1,8 @@
-"""The frames of a recording without a container, counted from header to header.
+"""A counter of the frames of a file without a container, which walks it from header to header.
 
-Such a file has no witness of its length but its frames. Decoders pass over what lies between them,
-a frame that was cut off fails, and what follows the last one may be taken for audio. Nothing is
-decoded here, which takes a few hundredths of the time that decoding does.
+The length of such a file is only known from its frames. Decoders skip bytes between frames, fail on
+an incomplete frame, and may decode data after the last frame as audio. Counting does not decode, so
+it takes a few percent of the decoding time.
 """
 
 import dataclasses
@@ -15,24 +15,25 @@ from pipeline.decode.headers.tags import size_of_tag, skip_id3
 
 _BLOCK_BYTES = 1 << 20
 _MORE_BYTES = 1 << 14
-"""Read beyond each block: the longest frame, and the headers after it."""
-_FIRST_BYTES, _HEAD_BYTES = 1 << 7, 1 << 15
-_MOST_DAMAGED = 64
-"""Frames at the end of which the bytes are still there, but no header."""
+"""Number of bytes read beyond each block: the longest frame and the headers after it."""
+_FIRST_BYTES, _PROBE_BYTES = 1 << 7, 1 << 15
+_MAX_DAMAGED_FRAMES = 64
+"""Maximum number of frames at the end of a file whose headers may be damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class BareFrames:
-    """All frames of a recording that are there in full.
+    """Summary of all complete frames of a file without a container.
 
     Attributes:
-        n_samples: Number of samples that they decode to, at the rate of their headers.
-        start: Offset at which a decoder should begin.
-        end: Offset at which the last one ends.
-        n_gaps: Number of places between frames that hold neither frames nor tags.
-        is_cut: Whether the file ends inside a frame, or in damage that takes as many bytes as some
-            frames of its constant size do.
-        rate_hz: Sample rate of `n_samples`; 0 where it is that of what is decoded.
+        n_samples: Number of samples per channel that the frames decode to, at the rate that their
+            headers declare.
+        start: Offset in the file at which a decoder should begin.
+        end: Offset in the file at which the last frame ends.
+        n_gaps: Number of gaps between frames that hold neither frames nor tags.
+        is_cut: Whether the file ends inside a frame, or in damage as long as a whole number of
+            frames of constant size.
+        rate_hz: Sample rate of `n_samples` in Hz; 0 if it is the rate of the decoded audio.
     """
 
     n_samples: int
@@ -44,38 +45,51 @@ class BareFrames:
 
 
 def find_bare_frames(file: BinaryIO, max_bytes: int | None = None) -> BareFrames | None:
-    """Count the frames of a recording; None where it is of another format.
+    """Count the frames of a file without a container; None if the file is of another kind.
 
     Args:
         file: File opened for reading; its position is moved.
-        most_bytes: Size of the largest file that is walked over; None for no limit.
+        max_bytes: Maximum size of a file that is read, in bytes; for a larger file the result is
+            None. None for no limit.
     """
     start, size = skip_id3(file), file.seek(0, os.SEEK_END)
     if max_bytes is not None and size > max_bytes:
         return None
     file.seek(start)
-    head = file.read(_FIRST_BYTES)
-    forms = [form for form in BARE_FORMATS if _begins(head, form)]
-    if not forms:
+    content = file.read(_FIRST_BYTES)
+    candidates = [form for form in BARE_FORMATS if _begins_with_frame(content, form)]
+    if not candidates:
         return None
-    head += file.read(_HEAD_BYTES)
-    is_all = start + len(head) == size
-    for form in forms:
+    content += file.read(_PROBE_BYTES)
+    is_complete = start + len(content) == size
+    for form in candidates:
         at = len(form.magic)
-        if _is_run(head, at, form, at, is_all=is_all):
-            walk = _Walk(form, start, start + at, size)
-            walk.like = head[at : at + len(form.mask)]
-            frames = walk.frames(file)
-            rate_hz = form.rate_hz(head, at) if form.rate_hz else 0
+        if _is_run(content, at, form, at, is_complete=is_complete):
+            counter = _FrameCounter(form, start, start + at, size)
+            counter.first_header = content[at : at + len(form.mask)]
+            frames = counter.count_all(file)
+            rate_hz = form.rate_hz(content, at) if form.rate_hz else 0
             return dataclasses.replace(frames, rate_hz=rate_hz)
     return None
 
 
-def _begins(head: bytes, form: BareFormat) -> bool:
-    return head.startswith(form.magic) and form.parse_frame(head, len(form.magic))[0] > 0
+def _begins_with_frame(content: bytes, form: BareFormat) -> bool:
+    return content.startswith(form.magic) and form.parse_frame(content, len(form.magic))[0] > 0
 
 
-class _Walk:
+class _FrameCounter:
+    """A counter of the frames of one file.
+
+    Args:
+        form: Format of the frames.
+        start: Offset in the file after any ID3v2 tags.
+        at: Offset in the file of the first frame.
+        size: Size of the file in bytes.
+
+    Attributes:
+        first_header: Header of the first frame; all other headers must match it.
+    """
+
     def __init__(self, form: BareFormat, start: int, at: int, size: int) -> None:
         self._form = form
         self._start = start
@@ -84,31 +98,33 @@ class _Walk:
         self._gaps: list[int] = []
         self._n_samples = self._n_frames = 0
         self._frame_sizes: set[int] = set()
-        self._is_cut = self._is_lost = False
-        self.like = b""
+        self._is_cut = self._is_out_of_sync = False
+        self.first_header = b""
 
-    def frames(self, file: BinaryIO) -> BareFrames:
+    def count_all(self, file: BinaryIO) -> BareFrames:
+        """Count all frames of the file, block by block."""
         while self._at < self._size:
             file.seek(self._at)
             block = file.read(_BLOCK_BYTES + _MORE_BYTES)
             if not block:
-                break  # it is being cut off while it is read
-            self._count(block)
+                break  # another process is truncating the file
+            self._count_block(block)
         n_gaps = sum(gap < self._end for gap in self._gaps)
         is_cut = self._is_cut or (not n_gaps and self._ends_in_damage(file))
         return BareFrames(self._n_samples, self._start, self._end, n_gaps, is_cut)
 
-    def _count(self, block: bytes) -> None:
-        start, n_left, frame_of = self._at, self._size - self._at, self._form.parse_frame
+    def _count_block(self, block: bytes) -> None:
+        """Count the frames that begin in a block read at `_at`, and advance `_at`."""
+        start, n_left, parse_frame = self._at, self._size - self._at, self._form.parse_frame
         sizes, at, end = self._frame_sizes, 0, None
         n_samples = n_frames = 0
         is_last = len(block) == n_left
-        if self._is_lost:
-            at = self._next_frame(block, 0, is_last)
+        if self._is_out_of_sync:
+            at = self._find_next_frame(block, 0, is_last)
         while at < min(_BLOCK_BYTES, len(block)):
-            size, n = frame_of(block, at)
+            size, n = parse_frame(block, at)
             if not size:
-                at = self._after(block, at, start + end if end is not None else self._end, is_last)
+                at = self._resume(block, at, start + end if end is not None else self._end, is_last)
                 continue
             if at + size > n_left:
                 self._is_cut = at == (end if end is not None else self._end - start)
@@ -125,8 +141,15 @@ class _Walk:
         self._end = self._end if end is None else start + end
         self._at = start + at
 
-    def _after(self, block: bytes, at: int, last_end: int, is_last: bool) -> int:
-        """Return where to go on after what is no frame."""
+    def _resume(self, block: bytes, at: int, last_end: int, is_last: bool) -> int:
+        """Skip a tag or a gap, and return the index in a block at which to continue.
+
+        Args:
+            block: Bytes of the file from offset `_at` on.
+            at: Index in the block at which no frame begins.
+            last_end: Offset in the file at which the last complete frame ends.
+            is_last: Whether the block reaches to the end of the file.
+        """
         n_left = self._size - self._at - at
         if 0 < (size := size_of_tag(block, at)) <= n_left:
             return at + size
@@ -135,25 +158,29 @@ class _Walk:
             self._is_cut = rest[:1] == self._form.sync
         if self._gaps[-1:] != [last_end]:
             self._gaps.append(last_end)
-        return self._next_frame(block, at + 1, is_last)
+        return self._find_next_frame(block, at + 1, is_last)
 
-    def _next_frame(self, block: bytes, at: int, is_last: bool) -> int:
+    def _find_next_frame(self, block: bytes, at: int, is_last: bool) -> int:
+        """Return the index of the next frame in a block, or its end if the block has no more."""
         form, end = self._form, min(_BLOCK_BYTES, len(block))
-        self._is_lost = False
+        self._is_out_of_sync = False
         while at < end:
             if form.sync and (at := block.find(form.sync, at, end)) < 0:
                 break
-            if _is_alike(block, at, self.like, form.mask) and _is_run(
-                block, at, form, at, is_all=False
+            if _matches(block, at, self.first_header, form.mask) and _is_run(
+                block, at, form, at, is_complete=False
             ):
                 return at
             at += 1
-        self._is_lost = True
+        self._is_out_of_sync = True
         return len(block) if is_last else end
 
     def _ends_in_damage(self, file: BinaryIO) -> bool:
+        """Return whether the bytes after the last frame are likely frames of constant size."""
         n_bytes = self._size - self._end
-        if len(self._frame_sizes) != 1 or not 0 < n_bytes <= _MOST_DAMAGED * max(self._frame_sizes):
+        if len(self._frame_sizes) != 1 or not 0 < n_bytes <= _MAX_DAMAGED_FRAMES * max(
+            self._frame_sizes
+        ):
             return False
         if n_bytes % max(self._frame_sizes):
             return False
@@ -162,19 +189,31 @@ class _Walk:
         return any(rest) and not size_of_tag(rest, 0)
 
 
-def _is_run(content: bytes, at: int, form: BareFormat, like_at: int, *, is_all: bool) -> bool:
-    """Return whether enough frames follow one another, or all that are there."""
-    like = content[like_at : like_at + len(form.mask)]
+def _is_run(
+    content: bytes, at: int, form: BareFormat, header_at: int, *, is_complete: bool
+) -> bool:
+    """Return whether enough consecutive frames begin at an index to exclude chance.
+
+    Args:
+        content: Part of a file.
+        at: Index in `content` of the first frame.
+        form: Format of the frames.
+        header_at: Index in `content` of the header that all frames must match.
+        is_complete: Whether `content` reaches to the end of the file. Fewer frames are then enough
+            if they are all that the file has.
+    """
+    header = content[header_at : header_at + len(form.mask)]
     for n in range(form.min_run):
         size, _ = form.parse_frame(content, at)
-        if not size or not _is_alike(content, at, like, form.mask):
-            return n > 0 and is_all and at >= len(content)
+        if not size or not _matches(content, at, header, form.mask):
+            return n > 0 and is_complete and at >= len(content)
         at += size
     return True
 
 
-def _is_alike(content: bytes, at: int, like: bytes, mask: bytes) -> bool:
-    head = content[at : at + len(mask)]
+def _matches(content: bytes, at: int, header: bytes, mask: bytes) -> bool:
+    """Return whether the header at an index equals another header in the bits of a mask."""
+    found = content[at : at + len(mask)]
     return all(
-        (one ^ other) & bits == 0 for one, other, bits in zip(head, like, mask, strict=False)
+        (one ^ other) & bits == 0 for one, other, bits in zip(found, header, mask, strict=False)
     )

@@ -1,10 +1,10 @@
-"""How much audio a file promises, whoever decodes it, and how much of that may be missing.
+"""A reader of the length that a file declares, independent of the decoder.
 
-Decoders make the best of a damaged file and say nothing; what its header, its first frame or its
-last page say is the only witness. Each family of formats has a module: `chunks` for WAV and AIFF,
-`mpeg` for MP3, `ogg`, `read_declared_size` for Matroska, ASF, MP4, AVI and TTA. Of FLAC, MP4 and Ogg the
-decoders know the length, as `Sound.n_frames`; what is left to ask an Ogg file is whether its end is
-there.
+Decoders read as much of a damaged file as they can and report no error. Only a header, the first
+frame or the last page reveals that something is missing. Each family of containers has its own
+module: `riff` (WAV, AIFF), `mp3.tag`, `ogg`, and `container_size` (Matroska, ASF, MP4, AVI, TTA).
+The decoders themselves report the length of FLAC, MP4 and Ogg, as `AudioStream.n_frames`. For Ogg,
+this module only checks that the end of the file is present.
 """
 
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from pipeline.decode.headers.unread import JOINED
 
 @dataclass(frozen=True, slots=True)
 class DeclaredLength:
-    """What a file says of its length.
+    """The length that a file declares, and the length that it holds.
 
     Attributes:
-        promised: how much there should be; None where only the end is known to be missing.
-        present: how much there is; None for as many frames as the decoder finds.
-        unit: of both.
-        slack: how much less counts as all of it.
-        is_cut: the file ends before its end, and does not say by how much.
-        unread: Where the audio is that the file holds and no decoder reads; empty where audio is
-            missing from the file.
+        declared: Declared length in `unit`; None if the file declares none.
+        present: Length in the file in `unit`; None if only the decoder can find it.
+        unit: Unit of both lengths, as error messages show it.
+        tolerance: Difference in `unit` by which a complete file may be shorter than declared.
+        is_cut: Whether the end of the file is missing without a hint how much is lost.
+        unread: Description of audio in the file that no decoder reads. Empty if any difference is
+            audio missing from the file.
     """
 
     declared: int | None
@@ -40,36 +40,36 @@ class DeclaredLength:
 
 
 def is_truncated(declared: int, present: int, tolerance: float) -> bool:
-    """Whether so much of what was promised is missing that the clip counts as damaged.
+    """Return whether more audio is missing than a clip may lack.
 
     Args:
-        promised: how much there should be.
-        present: how much there is.
-        tolerance: share that may be missing.
+        declared: Declared length, in any unit.
+        present: Length found, in the same unit.
+        tolerance: Share of the declared length that may be missing, from 0 to 1.
     """
     return present < declared and present < (1 - tolerance) * declared
 
 
 def read_declared_length(file: BinaryIO) -> DeclaredLength | None:
-    """What a file promises; None where the format or the file does not say.
+    """Return the length that a file declares; None if it declares none.
 
     Args:
-        file: opened for reading; its position is moved.
+        file: File opened for reading; its position is moved.
     """
     if in_bytes := read_riff_length(file):
-        promised, present = in_bytes
-        return DeclaredLength(promised, present, "bytes of audio")
+        declared, present = in_bytes
+        return DeclaredLength(declared, present, "bytes of audio")
     if audio := read_ogg_header(file):
         end = find_ogg_end(file, audio)
         return None if end is None else DeclaredLength(None, is_cut=not end.is_marked)
     if in_bytes := read_declared_size(file):
-        promised, present = in_bytes
-        if present < promised:
-            return DeclaredLength(promised, present, "bytes")
-        more = find_joined_bytes(file, promised)
-        return DeclaredLength(promised + more, promised, "bytes", unread=JOINED) if more else None
-    mpeg = read_mp3_info(file)
-    if mpeg is None or mpeg.n_samples is None:
+        declared, present = in_bytes
+        if present < declared:
+            return DeclaredLength(declared, present, "bytes")
+        more = find_joined_bytes(file, declared)
+        return DeclaredLength(declared + more, declared, "bytes", unread=JOINED) if more else None
+    mp3 = read_mp3_info(file)
+    if mp3 is None or mp3.n_samples is None:
         return None
-    # Some encoders count the frame that the count stands in.
-    return DeclaredLength(mpeg.n_samples, tolerance=mpeg.frame_samples)
+    # Some encoders also count the frame that holds the tag.
+    return DeclaredLength(mp3.n_samples, tolerance=mp3.frame_samples)

@@ -1,4 +1,7 @@
-"""Where the audio of formats without chunks lies: Sun's AU, and SPHERE of NIST."""
+"""A parser of two containers without chunks: Sun's AU and NIST's SPHERE.
+
+Both consist of one header and the audio after it.
+"""
 
 import os
 import struct
@@ -7,21 +10,23 @@ from typing import BinaryIO
 from pipeline.decode.headers.riff import AudioChunk, Layout, is_placeholder
 
 _SPHERE = b"NIST_1A\n"
-_SPHERE_HEAD_BYTES = 1 << 16
+_MAX_SPHERE_HEADER_BYTES = 1 << 16
 
 
 def find_au_chunk(file: BinaryIO) -> AudioChunk | None:
-    """Return where the audio of an AU file lies; None where the file is none.
+    """Return the audio of an AU file as a chunk, or None if the file is no AU file.
+
+    The chunk's size is None if the header holds a placeholder.
 
     Args:
         file: File opened for reading; its position is moved.
     """
     file.seek(0)
-    head = file.read(24)
-    order = {b".snd": ">", b"dns.": "<"}.get(head[:4])
-    if order is None or len(head) < 24:
+    header = file.read(24)
+    order = {b".snd": ">", b"dns.": "<"}.get(header[:4])
+    if order is None or len(header) < 24:
         return None
-    start, size = struct.unpack(order + "II", head[4:12])
+    start, size = struct.unpack(order + "II", header[4:12])
     layout = Layout("AU", b"", byte_order=order, alignment=1)
     file_bytes = file.seek(0, os.SEEK_END)
     is_unknown = is_placeholder(layout, size) and size > file_bytes - start
@@ -29,19 +34,20 @@ def find_au_chunk(file: BinaryIO) -> AudioChunk | None:
 
 
 def read_sphere_length(file: BinaryIO) -> tuple[int, int] | None:
-    """Return bytes of audio that a SPHERE header declares and that are there.
+    """Return how many bytes of audio a SPHERE file declares and how many it holds.
 
     Args:
         file: File opened for reading; its position is moved.
 
     Returns:
-        (declared, there), or None where the file is no SPHERE, or its header does not say.
+        (declared, present) in bytes. None if the file is no SPHERE file, if its header declares no
+        length, or if its audio is compressed with Shorten.
     """
     file.seek(0)
     if file.read(len(_SPHERE)) != _SPHERE:
         return None
     file.seek(0)
-    lines = file.read(_SPHERE_HEAD_BYTES).partition(b"end_head")[0].split(b"\n")
+    lines = file.read(_MAX_SPHERE_HEADER_BYTES).partition(b"end_head")[0].split(b"\n")
     fields = {parts[0]: parts[2] for line in lines if len(parts := line.split()) >= 3}
     if b"shorten" in fields.get(b"sample_coding", b""):
         return None

@@ -1,27 +1,29 @@
-"""How much audio the tables of an MP4 or QuickTime file list, whichever codec is in it.
+"""A reader of the audio length of an MP4 or QuickTime file, for any codec.
 
-The header counts time, and the tables list packets. Both agree in a sound file, so that the length
-is known before anything is decoded. Encoders of Apple declare the samples that the decoder leaves
-out at the start as a part of the duration; recorders that lose a packet give the one before it a
-longer time.
+The header declares a duration, and the tables list packets. In an intact file both agree, so the
+length is known before decoding. Two kinds of files need care: Apple's encoders include the samples
+that the decoder drops at the start in the duration, and recorders that lose a packet extend the
+time of the packet before it.
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 BLOCK_FRAMES = 2048
-"""The longest packet of AAC, in samples: as many may be missing from a sound file whose tables are
-irregular."""
+"""Length of the longest AAC packet in samples.
+
+An intact file with irregular tables may decode to fewer samples than declared, by up to a packet.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Mp4Length:
-    """Length of an audio track.
+    """The declared length of an audio track.
 
     Attributes:
-        n_frames: Number of samples per channel.
-        is_doubtful: Whether decoding may find another number: the tables are irregular, or count
-            in another unit than samples.
+        n_frames: Number of samples per channel at the decoded rate.
+        is_doubtful: Whether decoding may yield another number, because the tables are irregular or
+            count in a unit other than samples.
     """
 
     n_frames: int
@@ -29,25 +31,25 @@ class Mp4Length:
 
 
 def read_mp4_length(stream: Any, rate_hz: int) -> Mp4Length | None:
-    """Return the length of a track of an MP4 file; None where it declares none.
+    """Return the declared length of an MP4 track, or None if it declares none.
 
     Args:
-        stream: Audio stream of a container that PyAV has opened.
+        stream: Audio stream of a container opened with PyAV.
         rate_hz: Sample rate of the decoded audio in Hz.
     """
     if not stream.duration or not stream.time_base:
         return None
     unit = stream.time_base * rate_hz
     entries = stream.index_entries
-    # Two samples a unit: AAC whose upper bands the decoder adds, which doubles the rate.
+    # A unit is two samples in AAC with SBR: the decoder adds the upper bands and doubles the rate.
     is_doubtful = unit not in (1, 2)
-    duration, left_out = stream.duration, 0
+    duration, dropped = stream.duration, 0
     if len(entries) > 1:
         first, second, last = (entries[at].timestamp for at in (0, 1, len(entries) - 1))
         start, step = max(0, first), second - first
         is_doubtful |= last - first != (len(entries) - 1) * step
-        if last - start >= duration:  # a whole packet behind the end
+        if last - start >= duration:  # a whole packet lies after the declared end
             duration, is_doubtful = last + step - start, True
-        # What the decoder leaves out at the start is in the duration where no packet is before 0.
-        left_out = max(0, (stream.start_time or 0) - start)
-    return Mp4Length(max(0, round((duration - left_out) * unit)), is_doubtful)
+        # If no packet starts before 0, the duration includes the samples dropped at the start.
+        dropped = max(0, (stream.start_time or 0) - start)
+    return Mp4Length(max(0, round((duration - dropped) * unit)), is_doubtful)

@@ -1,9 +1,9 @@
-"""Where the audio of a file of chunks lies, and how many bytes of it the header declares.
+"""A parser of chunked files (WAV, AIFF and others) that finds the audio and its declared size.
 
-Decoders clamp a cut-off file to what is there, leave out what a header does not count, and say
-nothing; the header of the audio's chunk is the only witness. Formats, each a sequence of (id, size)
-chunks: RIFF/WAVE and its kin RIFX, RF64 and BW64 (EBU 3306), FORM/AIFF and 8SVX, Sony's Wave64, and
-Apple's CAF.
+Decoders read a truncated file up to its end, ignore audio that the header does not count, and
+report neither. Only the header of the audio chunk reveals that something is missing. Each
+supported container is a sequence of chunks with an id and a size: RIFF/WAVE and its variants RIFX,
+RF64 and BW64 (EBU 3306), FORM/AIFF and 8SVX, Sony's Wave64, and Apple's CAF.
 """
 
 import os
@@ -12,25 +12,26 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 MAX_CHUNKS = 1000
-_WAVE64_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
-"""What follows the four letters in the GUID of each Wave64 chunk but the first."""
-_WAVE64_RIFF = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
+"""Number of chunks of a file that are visited at most."""
+_WAVE64_GUID_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+"""Last 12 bytes of the GUID of every Wave64 chunk but the first; four letters come before."""
+_WAVE64_RIFF_GUID = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the chunks of a format are written.
+    """The chunk layout of a container.
 
     Attributes:
-        name: Name of the format.
-        audio: Id of the chunk that holds the audio.
-        first: Offset of the first chunk.
-        order: Byte order, as `struct` writes it.
-        id_bytes: Bytes of an id.
-        size_code: Type of a size, as `struct` writes it.
-        counts_header: Whether a size counts the header of its chunk, too.
-        multiple: Each chunk begins at a multiple of this many bytes.
-        before: Bytes of the audio's chunk that come before the audio.
+        name: Name of the container.
+        audio_id: Id of the chunk that holds the audio.
+        first_chunk_at: Offset of the first chunk in the file.
+        byte_order: Byte order of integers, as a prefix for `struct`.
+        id_bytes: Length of a chunk id in bytes.
+        size_code: Integer type of a chunk size, as a code of `struct`.
+        counts_header: Whether the size of a chunk includes its header.
+        alignment: Alignment of chunks in bytes, counted from the first chunk.
+        audio_offset: Bytes in the body of the audio chunk that precede the audio.
     """
 
     name: str
@@ -45,44 +46,45 @@ class Layout:
 
     @property
     def header_bytes(self) -> int:
-        """Bytes of the header of a chunk."""
+        """Length of a chunk header in bytes."""
         return self.id_bytes + struct.calcsize(self.byte_order + self.size_code)
 
     def size(self, header: bytes) -> int:
-        """Return the size of the body of a chunk; that of CAF may be -1.
+        """Return the size of a chunk's body in bytes; -1 for a CAF chunk of unknown size.
 
         Args:
-            header: The header of the chunk.
+            header: Header of the chunk.
         """
         size: int = struct.unpack_from(self.byte_order + self.size_code, header, self.id_bytes)[0]
         return size - self.header_bytes if self.counts_header else size
 
     def pack_size(self, size: int) -> bytes:
-        """Return a size as the header of a chunk has it.
+        """Return the size field of a chunk header, encoded.
 
         Args:
-            size: Bytes of the body.
+            size: Size of the chunk's body in bytes.
         """
         return struct.pack(
-            self.byte_order + self.size_code, size + (self.header_bytes if self.counts_header else 0)
+            self.byte_order + self.size_code,
+            size + (self.header_bytes if self.counts_header else 0),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """The chunk that holds the audio, or the first one that does.
+    """The first chunk of a file that holds audio. All offsets count from the start of the file.
 
     Attributes:
-        layout: How the file's chunks are written.
-        header_at: Offset of the header of the chunk.
-        start: Offset of the first byte of its body.
-        size: Bytes of the body that the header declares; None where it holds a placeholder, and 0
-            where there is no audio in it.
-        file_bytes: Bytes of the whole file.
-        format_at: Offset of the body of the chunk that describes the audio; 0 if there is none
-            before it.
-        sizes_at: Offset of the body of RF64's `ds64`; 0 if there is none.
-        count_at: Offset of the body of WAVE's `fact`; 0 if there is none.
+        layout: Chunk layout of the file.
+        header_at: Offset of the chunk's header.
+        start: Offset of the chunk's body.
+        size: Size of the body in bytes, as the header declares it. None if the header holds a
+            placeholder, 0 if the chunk declares no audio.
+        file_bytes: Size of the file in bytes.
+        format_at: Offset of the body of the chunk that describes the audio; 0 if no such chunk
+            precedes the audio.
+        sizes_at: Offset of the body of the `ds64` chunk of an RF64 file; 0 if the file has none.
+        count_at: Offset of the body of the `fact` chunk of a WAVE file; 0 if the file has none.
     """
 
     layout: Layout
@@ -96,7 +98,7 @@ class AudioChunk:
 
     @property
     def present_bytes(self) -> int:
-        """Bytes from the start of the body to the end of the file."""
+        """Number of bytes from the start of the body to the end of the file."""
         return max(0, self.file_bytes - self.start)
 
 
@@ -107,25 +109,28 @@ _AIFF = Layout("AIFF", b"SSND", byte_order=">", audio_offset=8)
 _SVX = Layout("SVX", b"BODY", byte_order=">")
 _WAVE64 = Layout(
     "W64",
-    b"data" + _WAVE64_TAIL,
+    b"data" + _WAVE64_GUID_TAIL,
     first_chunk_at=40,
     id_bytes=16,
     size_code="Q",
     counts_header=True,
     alignment=8,
 )
-_CAF = Layout("CAF", b"data", first_chunk_at=8, byte_order=">", size_code="q", alignment=1, audio_offset=4)
-_FORMATS = (b"fmt ", b"COMM", b"VHDR", b"desc", b"fmt " + _WAVE64_TAIL)
+_CAF = Layout(
+    "CAF", b"data", first_chunk_at=8, byte_order=">", size_code="q", alignment=1, audio_offset=4
+)
+_FORMAT_IDS = (b"fmt ", b"COMM", b"VHDR", b"desc", b"fmt " + _WAVE64_GUID_TAIL)
 
 
 def read_riff_length(file: BinaryIO) -> tuple[int, int] | None:
-    """Bytes of audio that the header promises and that the file holds.
+    """Return how many bytes of audio a chunked file declares and how many it holds.
 
     Args:
-        file: opened for reading; its position is moved.
+        file: File opened for reading; its position is moved.
 
     Returns:
-        (promised, present), or None where the format or the header does not say.
+        (declared, present) in bytes. None if the file is not chunked, or if its header declares no
+        audio or leaves the size open.
     """
     chunk = find_audio_chunk(file)
     if chunk is None or not chunk.size:
@@ -134,13 +139,13 @@ def read_riff_length(file: BinaryIO) -> tuple[int, int] | None:
 
 
 def find_audio_chunk(file: BinaryIO) -> AudioChunk | None:
-    """Return the chunk that holds the audio; None where there is none.
+    """Return the audio chunk of a file, or None if the file has none.
 
     Args:
         file: File opened for reading; its position is moved.
     """
     file.seek(0)
-    layout = _layout(file.read(40))
+    layout = _detect_layout(file.read(40))
     if layout is None:
         return None
     file_bytes = file.seek(0, os.SEEK_END)
@@ -148,7 +153,7 @@ def find_audio_chunk(file: BinaryIO) -> AudioChunk | None:
     wide_size: int | None = None
     for _ in range(MAX_CHUNKS):
         if not layout.first_chunk_at <= at <= file_bytes:
-            return None  # a damaged size leads out of the file
+            return None  # a damaged size leads outside the file
         file.seek(at)
         header = file.read(layout.header_bytes)
         if len(header) < layout.header_bytes:
@@ -165,7 +170,7 @@ def find_audio_chunk(file: BinaryIO) -> AudioChunk | None:
             sizes = file.read(16)
             wide_size = struct.unpack("<QQ", sizes)[1] if len(sizes) == 16 else None
             found["sizes_at"] = body
-        elif name in _FORMATS:
+        elif name in _FORMAT_IDS:
             found["format_at"] = body
         elif name == b"fact":
             found["count_at"] = body
@@ -175,22 +180,27 @@ def find_audio_chunk(file: BinaryIO) -> AudioChunk | None:
     return None
 
 
-def _layout(head: bytes) -> Layout | None:
-    form, kind = head[:4], head[8:12]
+def _detect_layout(file_header: bytes) -> Layout | None:
+    form, kind = file_header[:4], file_header[8:12]
     if kind == b"WAVE":
         return {b"RIFF": _RIFF, b"RF64": _RF64, b"BW64": _RF64, b"RIFX": _RIFX}.get(form)
     if form == b"FORM":
         return {b"AIFF": _AIFF, b"AIFC": _AIFF, b"8SVX": _SVX, b"16SV": _SVX}.get(kind)
-    if head[:16] == _WAVE64_RIFF and head[24:28] == b"wave":
+    if file_header[:16] == _WAVE64_RIFF_GUID and file_header[24:28] == b"wave":
         return _WAVE64
-    return _CAF if form == b"caff" and len(head) >= 12 else None
+    return _CAF if form == b"caff" and len(file_header) >= 12 else None
 
 
 def is_placeholder(layout: Layout, size: int) -> bool:
-    """Return whether a program that writes to a pipe may have left this size.
+    """Return whether a size may be the placeholder of a program that wrote to a pipe.
 
-    Such programs cannot go back to fill in the size; they leave 0, or a size near the largest
-    signed or unsigned one.
+    A program that writes to a pipe cannot seek back to fill in the size. It leaves 0, or a value
+    near the maximum of a signed or unsigned integer. This function does not report 0: the audio
+    then counts as trailing data that the header omits.
+
+    Args:
+        layout: Chunk layout of the file.
+        size: Size in bytes, as the header declares it.
     """
     if layout.size_code != "I":
         return size < 0

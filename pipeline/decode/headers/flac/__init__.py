@@ -1,1 +1,1 @@
-"""The length of a FLAC from its metadata and frame headers."""
+"""Readers of the length of a FLAC, from its metadata and frame headers."""

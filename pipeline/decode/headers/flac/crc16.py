@@ -1,7 +1,7 @@
-"""The checksum that closes each frame of a FLAC: CRC-16 with polynomial 0x8005 (RFC 9639, 9.3).
+"""A check of the CRC-16 at the end of each FLAC frame (polynomial 0x8005; RFC 9639, section 9.3).
 
-The standard library has other polynomials only. A loop over bytes takes milliseconds for a frame,
-so the words of a frame are folded in pairs, by tables that are made once.
+The standard library has other polynomials only. A Python loop over bytes takes milliseconds per
+frame, so 16-bit words of a frame are combined in pairs, with tables that are computed once.
 """
 
 import numpy as np
@@ -12,24 +12,25 @@ _TABLES: list[npt.NDArray[np.uint16]] = []
 
 
 def has_valid_crc16(frame: bytes) -> bool:
-    """Return whether bytes end with the CRC-16 of the bytes before.
+    """Return whether the last two bytes of a frame are the CRC-16 of the bytes before them.
 
     Args:
-        frame: The bytes, with the checksum.
+        frame: Bytes of the frame, including the checksum.
     """
-    # Zeros in front change nothing. With its checksum behind, a sound frame leaves no remainder.
+    # Leading zeros do not change a CRC, so the frame may be padded to whole words. The remainder
+    # of an intact frame with its checksum is 0.
     words = np.frombuffer(b"\0" * (len(frame) % 2) + frame, ">u2").astype(np.uint16)
     level = 0
     while len(words) > 1:
         if len(words) % 2:
             words = np.concatenate([np.zeros(1, np.uint16), words])
-        words = _table(level)[words[0::2]] ^ words[1::2]
+        words = _multiples(level)[words[0::2]] ^ words[1::2]
         level += 1
     return len(words) == 1 and int(words[0]) == 0
 
 
-def _table(level: int) -> npt.NDArray[np.uint16]:
-    """Return each word times x to the power of 16 * 2 ** level, modulo the polynomial."""
+def _multiples(level: int) -> npt.NDArray[np.uint16]:
+    """Return a table of every 16-bit word times x ** (16 * 2 ** level), modulo the polynomial."""
     if not _TABLES:
         words = np.arange(1 << 16, dtype=np.int64)
         for _ in range(16):

@@ -1,4 +1,4 @@
-"""Headers of a FLAC (RFC 9639): of the whole, and of a frame."""
+"""A parser of the two headers of a FLAC (RFC 9639): STREAMINFO and the frame header."""
 
 import itertools
 import re
@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 MAX_FRAME_HEADER_BYTES = 16
 STREAM_BYTES = 42
-"""Bytes of the signature and of STREAMINFO, which always comes first."""
+"""Length in bytes of the signature and of STREAMINFO, which is always the first block."""
 SIGNATURES = tuple(b"fLaC" + first + b"\0\0\x22" for first in (b"\0", b"\x80"))
-"""Beginnings of a FLAC: STREAMINFO has 34 bytes, and may be the only block before the audio."""
+"""First bytes of a FLAC: the signature and the block header of STREAMINFO."""
 _SYNC = re.compile(rb"\xff[\xf8\xf9]")
-_MOST_SYNCS = 10_000
-"""Places to look at in a part of a file; chance puts a hundred of them into four megabytes."""
+_MAX_SYNCS = 10_000
+"""Maximum number of sync codes to check in a part of a file.
+
+In four megabytes of compressed audio, about a hundred occur by chance.
+"""
 _TOTAL_AT = 21
 _TOTAL_MASK = (1 << 36) - 1
 _RATES_HZ = {
@@ -28,22 +31,23 @@ _RATES_HZ = {
     10: 48_000,
     11: 96_000,
 }
-_FROM_STREAM, _MORE_8, _MORE_16, _MORE_16_TENS = 0, 12, 13, 14
+_STREAM_RATE, _KHZ_8_BIT, _HZ_16_BIT, _TENS_OF_HZ_16_BIT = 0, 12, 13, 14
+"""Codes of a sample rate that is in STREAMINFO, or in extra bytes at the end of the header."""
 _CRC8_POLYNOMIAL = 0x107
 
 
 @dataclass(frozen=True, slots=True)
 class FlacStream:
-    """What STREAMINFO says.
+    """The STREAMINFO block of a FLAC.
 
     Attributes:
-        sample_rate_hz: Its sample rate.
-        channels: Number of its channels.
-        most_block: Samples of its longest frame.
-        is_fixed: All frames but the last one have that length.
-        most_bytes: Bytes of its longest frame, 0 where that is not said.
-        n_samples: Number of samples per channel, 0 where that is not said.
-        head: The bytes that say so, and the signature.
+        sample_rate_hz: Sample rate in Hz.
+        channels: Number of channels.
+        max_block_samples: Length of the longest frame in samples per channel.
+        is_fixed: Whether all frames but the last have the length `max_block_samples`.
+        max_frame_bytes: Size of the largest frame in bytes; 0 if unknown.
+        n_samples: Number of samples per channel in the stream; 0 if unknown.
+        header: First `STREAM_BYTES` of the file, which hold the block.
     """
 
     sample_rate_hz: int
@@ -57,11 +61,11 @@ class FlacStream:
 
 @dataclass(frozen=True, slots=True)
 class FlacFrame:
-    """What the header of a frame says.
+    """The header of a FLAC frame.
 
     Attributes:
-        first: Number of its first sample.
-        n_samples: Number of its samples per channel.
+        first: Index in the stream of the frame's first sample.
+        n_samples: Number of samples per channel in the frame.
     """
 
     first: int
@@ -69,101 +73,107 @@ class FlacFrame:
 
     @property
     def end(self) -> int:
-        """Number of the sample after its last one."""
+        """Index in the stream of the sample after the frame's last one."""
         return self.first + self.n_samples
 
 
-def read_streaminfo(head: bytes) -> FlacStream | None:
-    """Return what STREAMINFO says; None where a FLAC does not begin like this.
+def read_streaminfo(header: bytes) -> FlacStream | None:
+    """Parse the STREAMINFO block of a FLAC; None if the bytes are not the beginning of one.
 
     Args:
-        head: The first `STREAM_BYTES` of the file.
+        header: First `STREAM_BYTES` of the file.
     """
-    if len(head) < STREAM_BYTES or not head.startswith(SIGNATURES):
+    if len(header) < STREAM_BYTES or not header.startswith(SIGNATURES):
         return None
-    packed = int.from_bytes(head[18:26], "big")
-    shortest, longest = int.from_bytes(head[8:10], "big"), int.from_bytes(head[10:12], "big")
+    packed = int.from_bytes(header[18:26], "big")
+    shortest, longest = int.from_bytes(header[8:10], "big"), int.from_bytes(header[10:12], "big")
     return FlacStream(
         packed >> 44,
         (packed >> 41 & 7) + 1,
         longest,
         shortest == longest,
-        int.from_bytes(head[15:18], "big"),
+        int.from_bytes(header[15:18], "big"),
         packed & _TOTAL_MASK,
-        head,
+        header,
     )
 
 
-def replace_sample_count(head: bytes, n_samples: int) -> bytes:
-    """Return a STREAMINFO that says another number of samples.
+def replace_sample_count(header: bytes, n_samples: int) -> bytes:
+    """Return a FLAC header with another number of samples in STREAMINFO.
 
     Args:
-        head: The first `STREAM_BYTES` of the file.
-        n_samples: The number.
+        header: First `STREAM_BYTES` of the file.
+        n_samples: New number of samples per channel.
     """
-    packed = int.from_bytes(head[_TOTAL_AT : _TOTAL_AT + 5], "big") & ~_TOTAL_MASK
+    packed = int.from_bytes(header[_TOTAL_AT : _TOTAL_AT + 5], "big") & ~_TOTAL_MASK
     total = (packed | n_samples & _TOTAL_MASK).to_bytes(5, "big")
-    return head[:_TOTAL_AT] + total + head[_TOTAL_AT + 5 :]
+    return header[:_TOTAL_AT] + total + header[_TOTAL_AT + 5 :]
 
 
-def read_frame(head: bytes, stream: FlacStream) -> FlacFrame | None:
-    """Return what the header of a frame says; None where no frame of this stream begins.
+def read_frame(header: bytes, stream: FlacStream) -> FlacFrame | None:
+    """Parse a frame header; None if the bytes are not the header of a frame of this stream.
 
     Args:
-        head: The first 16 bytes of the frame, or what there is of them.
-        stream: What STREAMINFO says.
+        header: First `MAX_FRAME_HEADER_BYTES` of the frame; fewer at the end of a file.
+        stream: STREAMINFO of the file.
     """
-    if len(head) < 6 or head[0] != 0xFF or head[1] & 0xFE != 0xF8 or head[3] & 1:
+    if len(header) < 6 or header[0] != 0xFF or header[1] & 0xFE != 0xF8 or header[3] & 1:
         return None
-    size_code, rate_code, channel_code = head[2] >> 4, head[2] & 15, head[3] >> 4
+    size_code, rate_code, channel_code = header[2] >> 4, header[2] & 15, header[3] >> 4
     channels = channel_code + 1 if channel_code < 8 else 2
-    number = _coded_number(head[4:11])
+    number = _decode_number(header[4:11])
     if size_code == 0 or channel_code > 10 or channels != stream.channels or number is None:
         return None
     value, at = number[0], 4 + number[1]
     n_size = {6: 1, 7: 2}.get(size_code, 0)
-    n_rate = {_MORE_8: 1, _MORE_16: 2, _MORE_16_TENS: 2}.get(rate_code, 0)
+    n_rate = {_KHZ_8_BIT: 1, _HZ_16_BIT: 2, _TENS_OF_HZ_16_BIT: 2}.get(rate_code, 0)
     end = at + n_size + n_rate
-    if len(head) <= end or _crc8(head[:end]) != head[end]:
+    if len(header) <= end or _crc8(header[:end]) != header[end]:
         return None
-    n_samples = _block(size_code, int.from_bytes(head[at : at + n_size], "big"))
-    rate = int.from_bytes(head[at + n_size : end], "big")
-    if _rate_hz(rate_code, rate, stream) != stream.sample_rate_hz or n_samples > stream.max_block_samples:
+    n_samples = _block_samples(size_code, int.from_bytes(header[at : at + n_size], "big"))
+    rate = int.from_bytes(header[at + n_size : end], "big")
+    if (
+        _rate_hz(rate_code, rate, stream) != stream.sample_rate_hz
+        or n_samples > stream.max_block_samples
+    ):
         return None
-    is_by_sample = bool(head[1] & 1)
-    return FlacFrame(value if is_by_sample else value * stream.max_block_samples, n_samples)
+    is_sample_number = bool(header[1] & 1)
+    return FlacFrame(value if is_sample_number else value * stream.max_block_samples, n_samples)
 
 
 def iter_frames_backwards(content: bytes, stream: FlacStream) -> Iterator[tuple[int, FlacFrame]]:
-    """Yield where frames begin, and what their headers say, the last one first.
+    """Yield the frames in a part of a file, each as its index and its header, the last first.
 
     Args:
         content: Part of a FLAC.
-        stream: What STREAMINFO says.
+        stream: STREAMINFO of the file.
     """
-    places = [found.start() for found in _SYNC.finditer(content)]
-    for at in itertools.islice(reversed(places), _MOST_SYNCS):
+    sync_indices = [found.start() for found in _SYNC.finditer(content)]
+    for at in itertools.islice(reversed(sync_indices), _MAX_SYNCS):
         if frame := read_frame(content[at : at + MAX_FRAME_HEADER_BYTES], stream):
             yield at, frame
 
 
 def find_next_frame(content: bytes, at: int, stream: FlacStream) -> tuple[int, FlacFrame | None]:
-    """Return where the first frame from an offset on begins, and what its header says.
+    """Return the index and the header of the first frame at or after an index.
 
     Args:
         content: Part of a FLAC.
-        at: Offset in it.
-        stream: What STREAMINFO says.
+        at: Index in `content` to search from.
+        stream: STREAMINFO of the file.
+
+    Returns:
+        (index, frame), or (-1, None) if no frame is found.
     """
-    for found in itertools.islice(_SYNC.finditer(content, at), _MOST_SYNCS):
+    for found in itertools.islice(_SYNC.finditer(content, at), _MAX_SYNCS):
         at = found.start()
         if frame := read_frame(content[at : at + MAX_FRAME_HEADER_BYTES], stream):
             return at, frame
     return -1, None
 
 
-def _coded_number(coded: bytes) -> tuple[int, int] | None:
-    """Return a number coded as UTF-8 codes characters, and in how many bytes."""
+def _decode_number(coded: bytes) -> tuple[int, int] | None:
+    """Decode a number in UTF-8-like coding, and return it with its length in bytes."""
     first = coded[0]
     if first < 0x80:
         return first, 1
@@ -178,21 +188,23 @@ def _coded_number(coded: bytes) -> tuple[int, int] | None:
     return value, n_bytes
 
 
-def _block(code: int, more: int) -> int:
+def _block_samples(code: int, extra: int) -> int:
+    """Return the number of samples of a frame, given its code and the value of its extra bytes."""
     if code == 1:
         return 192
     if code < 6:
         return 576 << (code - 2)
-    return more + 1 if code < 8 else 256 << (code - 8)
+    return extra + 1 if code < 8 else 256 << (code - 8)
 
 
-def _rate_hz(code: int, more: int, stream: FlacStream) -> int | None:
-    if code == _FROM_STREAM:
+def _rate_hz(code: int, extra: int, stream: FlacStream) -> int | None:
+    """Return the sample rate of a frame in Hz, given its code and the value of its extra bytes."""
+    if code == _STREAM_RATE:
         return stream.sample_rate_hz
-    if code == _MORE_8:
-        return 1000 * more
-    if code in (_MORE_16, _MORE_16_TENS):
-        return more * (10 if code == _MORE_16_TENS else 1)
+    if code == _KHZ_8_BIT:
+        return 1000 * extra
+    if code in (_HZ_16_BIT, _TENS_OF_HZ_16_BIT):
+        return extra * (10 if code == _TENS_OF_HZ_16_BIT else 1)
     return _RATES_HZ.get(code)
 
 

@@ -1,4 +1,4 @@
-"""Whether a file holds several FLACs, one after the other, and where each of them begins."""
+"""Detection of files that consist of several FLACs, joined one after another."""
 
 import itertools
 from typing import BinaryIO
@@ -12,18 +12,25 @@ from pipeline.decode.headers.flac.frame import (
 
 _SCAN_BYTES = 1 << 20
 _WINDOW_BYTES = 1 << 16
-_PLACES = (0.3, 0.5, 0.77)
-"""Shares of a file. In equal FLACs that were joined, samples here are not in rising order."""
-_SUSPECT = 1.5
-_MOST_JOINED = 10_000
+_SHARES = (0.3, 0.5, 0.77)
+"""Positions to check, as shares of the file.
+
+If equal FLACs were joined, the sample indices at these positions do not increase.
+"""
+_MAX_SIZE_RATIO = 1.5
+"""Ratio to the expected size above which a file is checked for joined FLACs."""
+_MAX_JOINED = 10_000
 
 
 def find_flac_starts(file: BinaryIO, at: int) -> list[int]:
-    """Return where FLACs begin in a file; it is read to its end.
+    """Return the offsets at which FLACs begin; the file is read to its end.
 
     Args:
         file: File opened for reading; its position is moved.
         at: Offset to search from.
+
+    Raises:
+        ValueError: The file holds more than `_MAX_JOINED` FLACs.
     """
     found: list[int] = []
     overlap = len(SIGNATURES[0]) - 1
@@ -33,40 +40,40 @@ def find_flac_starts(file: BinaryIO, at: int) -> list[int]:
         content = content[-overlap:] + more
         at += len(more)
         for signature in SIGNATURES:
-            place = content.find(signature)
-            while place >= 0:
-                found.append(at - len(content) + place)
-                place = content.find(signature, place + 1)
-                if len(found) > _MOST_JOINED:
-                    raise ValueError(f"holds more than {_MOST_JOINED} FLACs that were joined")
+            index = content.find(signature)
+            while index >= 0:
+                found.append(at - len(content) + index)
+                index = content.find(signature, index + 1)
+                if len(found) > _MAX_JOINED:
+                    raise ValueError(f"holds more than {_MAX_JOINED} FLACs that were joined")
     return sorted(found)
 
 
 def may_be_joined(file: BinaryIO, start: int, end: int, n_samples: int, stream: FlacStream) -> bool:
-    """Return whether a few frames of a file look as if they were of several FLACs.
+    """Return whether a file may hold several FLACs, judged by a few of its frames.
 
     Args:
         file: File opened for reading; its position is moved.
         start: Offset of the first frame.
-        end: Offset after the last one.
-        n_samples: Number of the sample after the last one, in the last frame.
-        stream: What STREAMINFO says.
+        end: Offset after the last frame.
+        n_samples: Index of the sample after the last frame, as that frame counts it.
+        stream: STREAMINFO of the first FLAC.
     """
     n_bytes = end - start
     if n_bytes <= 2 * _WINDOW_BYTES:
         return bool(find_flac_starts(file, start))
-    per_sample = min(_density(file, at, stream) for at in (start, end - _WINDOW_BYTES))
-    if n_bytes <= _SUSPECT * per_sample * n_samples:
+    per_sample = min(_bytes_per_sample(file, at, stream) for at in (start, end - _WINDOW_BYTES))
+    if n_bytes <= _MAX_SIZE_RATIO * per_sample * n_samples:
         return False
-    found = [_sample_at(file, start + round(share * n_bytes), stream) for share in _PLACES]
+    found = [_sample_at(file, start + round(share * n_bytes), stream) for share in _SHARES]
     samples = [sample for sample in found if sample is not None]
     if len(samples) < len(found):
-        return True  # frames of another kind, or none
-    return any(later <= sooner for sooner, later in itertools.pairwise([*samples, n_samples]))
+        return True  # frames of another stream, or no frames
+    return any(later <= earlier for earlier, later in itertools.pairwise([*samples, n_samples]))
 
 
-def _density(file: BinaryIO, at: int, stream: FlacStream) -> float:
-    """Return bytes per sample in a window of a file; 0 where no frames are found in it."""
+def _bytes_per_sample(file: BinaryIO, at: int, stream: FlacStream) -> float:
+    """Return the bytes per sample in a window of a file; 0 if fewer than two frames are in it."""
     file.seek(at)
     window = file.read(_WINDOW_BYTES)
     first_at, first = find_next_frame(window, 0, stream)
@@ -77,6 +84,7 @@ def _density(file: BinaryIO, at: int, stream: FlacStream) -> float:
 
 
 def _sample_at(file: BinaryIO, at: int, stream: FlacStream) -> int | None:
+    """Return the index of the first sample of the next frame after an offset, or None."""
     file.seek(at)
     window = file.read(max(_WINDOW_BYTES, 2 * stream.max_frame_bytes))
     _, frame = find_next_frame(window, 0, stream)

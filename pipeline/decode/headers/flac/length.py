@@ -1,9 +1,9 @@
-"""How many samples a FLAC really holds, whatever its header says.
+"""A reader of the real length of a FLAC, independent of the length in its header.
 
-Writers to a pipe cannot go back to count the samples in the header, recorders that lose power and
-files that were cut or joined count too many or too few. Each frame has its own place in the
-recording in its header, so the last whole frame says how many there are; only the end of the file
-is read for that.
+The sample count in the header may be wrong. A program that writes to a pipe cannot fill it in, a
+recorder may lose power, and a file may be cut or joined. Every frame header holds the frame's
+position in the stream, so the last complete frame gives the length. Only the end of the file is
+read for it.
 """
 
 import dataclasses
@@ -32,27 +32,28 @@ from pipeline.decode.headers.overlay import Overlay
 from pipeline.decode.headers.tags import skip_id3
 from pipeline.errors import CannotDecodeError
 
-_MOST_BLOCKS = 1000
-_FIRST_TAIL, _MOST_TAIL = 1 << 15, 1 << 22
-_MOST_CANDIDATES, _MOST_ENDS = 32, 3
-_MOST_EXTRA_BYTES = 1 << 12
-"""Bytes by which a frame may be larger than its samples, with a margin."""
+_MAX_BLOCKS = 1000
+_FIRST_TAIL_BYTES, _MAX_TAIL_BYTES = 1 << 15, 1 << 22
+_MAX_CANDIDATES, _MAX_ENDS = 32, 3
+_MAX_EXTRA_BYTES = 1 << 12
+"""Number of bytes by which a frame may be larger than its samples, with a margin."""
 _TAG, _TAG_BYTES = b"TAG", 128
 _APE, _APE_BYTES = b"APETAGEX", 32
 
 
 @dataclass(frozen=True, slots=True)
 class FlacAudio:
-    """A FLAC, or the first one of several in a file.
+    """A FLAC that takes a whole file or a part of it. All offsets count from the file's start.
 
     Attributes:
-        start: Offset of its signature.
+        start: Offset of the FLAC's signature.
         frames_at: Offset of its first frame.
         end: Offset after its last byte.
-        stream: What its header says.
-        first: Number of its first sample, which is not 0 where it was cut out of another.
-        n_samples: Number of samples in its whole frames; None where no frame is found.
-        others: Offsets of the FLACs that follow in the same file, as far as it had to be read.
+        stream: STREAMINFO of the FLAC.
+        first: Index of its first sample. Not 0 if the FLAC was cut out of a longer one.
+        n_samples: Number of samples per channel in its complete frames; None if no frame is found.
+        other_starts: Offsets of the FLACs that follow in the same file. Empty if the file was not
+            searched for them.
     """
 
     start: int
@@ -65,14 +66,14 @@ class FlacAudio:
 
 
 def find_flac_audio(file: BinaryIO, *, is_exhaustive: bool = False) -> FlacAudio | None:
-    """Return what a FLAC holds, or the first one of a file; None where the file is none.
+    """Return the first FLAC of a file with its real length; None if the file is no FLAC.
 
-    The whole file is searched for more FLACs where its end does not fit to its header, and where a
-    few of its frames look as if there were more.
+    The whole file is searched for further FLACs if the last frame disagrees with the header, or if
+    a few frames suggest that FLACs were joined.
 
     Args:
         file: File opened for reading; its position is moved.
-        is_searched: Whether to search whatever the header and the frames say.
+        is_exhaustive: Whether to search the whole file in any case.
     """
     start = skip_id3(file)
     audio = read_flac_part(file, start, file.seek(0, os.SEEK_END))
@@ -91,18 +92,18 @@ def find_flac_audio(file: BinaryIO, *, is_exhaustive: bool = False) -> FlacAudio
 
 
 def read_flac_part(file: BinaryIO, start: int, end: int) -> FlacAudio | None:
-    """Return what one FLAC holds that has a range of a file to itself; None where it is none.
+    """Return the FLAC in a range of a file with its real length; None if the range holds none.
 
     Args:
         file: File opened for reading; its position is moved.
-        start: Offset of its signature.
-        end: Offset after its last byte.
+        start: Offset of the signature.
+        end: Offset after the last byte of the range.
     """
     file.seek(start)
     stream = read_streaminfo(file.read(STREAM_BYTES))
     if stream is None:
         return None
-    frames_at = _after_blocks(file, start, end)
+    frames_at = _find_frames(file, start, end)
     stream, first = _first_frame(file, frames_at, stream)
     last = _last_sample(file, frames_at, end, stream)
     n_samples = None if last is None else max(0, last - first)
@@ -110,55 +111,55 @@ def read_flac_part(file: BinaryIO, start: int, end: int) -> FlacAudio | None:
 
 
 def _first_frame(file: BinaryIO, frames_at: int, stream: FlacStream) -> tuple[FlacStream, int]:
-    """Return the header as its first frame corrects it, and the number of its first sample.
+    """Return STREAMINFO, corrected by the first frame, and the index of the first sample.
 
-    Frames that are numbered are of one length, whatever a damaged header says of it.
+    If frames are numbered instead of their samples, all have one length, and a frame's number
+    times the length is its position. The first frame gives that length if STREAMINFO is damaged.
     """
     file.seek(frames_at)
-    head = file.read(MAX_FRAME_HEADER_BYTES)
-    frame = read_frame(head, stream)
-    if frame and not stream.is_fixed and not head[1] & 1:
+    header = file.read(MAX_FRAME_HEADER_BYTES)
+    frame = read_frame(header, stream)
+    if frame and not stream.is_fixed and not header[1] & 1:
         stream = dataclasses.replace(stream, max_block_samples=frame.n_samples)
-        frame = read_frame(head, stream)
+        frame = read_frame(header, stream)
     return stream, frame.first if frame else 0
 
 
 def iter_other_parts(file: BinaryIO, audio: FlacAudio) -> Iterator[FlacAudio]:
-    """Yield the FLACs that follow the first one in a file.
+    """Yield the FLACs that follow the first FLAC of a file.
 
     Args:
         file: File opened for reading; its position is moved.
-        audio: The first one.
+        audio: First FLAC of the file.
     """
     end = file.seek(0, os.SEEK_END)
-    for start, behind in itertools.pairwise([*audio.other_starts, end]):
-        part = read_flac_part(file, start, behind)
+    for start, next_start in itertools.pairwise([*audio.other_starts, end]):
+        part = read_flac_part(file, start, next_start)
         if part and (part.n_samples or part.stream.n_samples):
             yield part
 
 
 def check_fits(part: FlacAudio, stream: FlacStream) -> None:
-    """Raise ValueError if a FLAC cannot be joined to another one.
+    """Raise ValueError if a FLAC differs from the first one in sample rate or channels.
 
     Args:
-        part: The FLAC.
-        stream: What the header of the other one says.
+        part: The FLAC to check.
+        stream: STREAMINFO of the first FLAC of the file.
     """
-    ours, theirs = part.stream, stream
-    if (ours.sample_rate_hz, ours.channels) != (theirs.sample_rate_hz, theirs.channels):
+    new, old = part.stream, stream
+    if (new.sample_rate_hz, new.channels) != (old.sample_rate_hz, old.channels):
         raise ValueError(
-            f"changes from {theirs.sample_rate_hz} Hz with {theirs.channels} channels to "
-            f"{ours.sample_rate_hz} Hz with {ours.channels}; split it there"
+            f"changes from {old.sample_rate_hz} Hz with {old.channels} channels to "
+            f"{new.sample_rate_hz} Hz with {new.channels}; split it there"
         )
 
 
 def check_whole(part: FlacAudio, n_decoded: int | None = None) -> None:
-    """Raise CannotDecodeError if one of several FLACs in a file holds less than it declares.
+    """Raise CannotDecodeError if one of several FLACs in a file is shorter than declared.
 
     Args:
-        part: The FLAC.
-        n_decoded: Number of samples that the decoder made of it; None for those that its frames
-            say.
+        part: The FLAC to check.
+        n_decoded: Number of samples that it decoded to; None to use the number in its frames.
     """
     present = part.n_samples or 0
     declared = max(part.stream.n_samples, present)
@@ -172,75 +173,82 @@ def check_whole(part: FlacAudio, n_decoded: int | None = None) -> None:
 
 
 def open_corrected(file: BinaryIO, audio: FlacAudio) -> BinaryIO:
-    """Return a FLAC as a file whose header counts the samples that are there.
+    """Open a FLAC as a virtual file whose header declares the real number of samples.
 
     Args:
-        file: File opened for reading; its position is moved. It stays open.
-        audio: What it holds; `n_samples` is known.
+        file: File opened for reading; its position is moved. It is not closed.
+        audio: The FLAC to open; its `n_samples` must be known.
     """
     assert audio.n_samples is not None
     file.seek(audio.start)
-    head = replace_sample_count(file.read(STREAM_BYTES), audio.n_samples)
-    return cast(BinaryIO, Overlay(file, head, audio.start + STREAM_BYTES, audio.end))
+    header = replace_sample_count(file.read(STREAM_BYTES), audio.n_samples)
+    return cast(BinaryIO, Overlay(file, header, audio.start + STREAM_BYTES, audio.end))
 
 
-def _after_blocks(file: BinaryIO, start: int, end: int) -> int:
-    """Return where the frames begin, after the blocks of metadata."""
+def _find_frames(file: BinaryIO, start: int, end: int) -> int:
+    """Return the offset of the first frame, after all metadata blocks."""
     at = start + 4
-    for _ in range(_MOST_BLOCKS):
+    for _ in range(_MAX_BLOCKS):
         file.seek(at)
-        head = file.read(4)
-        if len(head) < 4:
+        header = file.read(4)
+        if len(header) < 4:
             return end
-        at += 4 + int.from_bytes(head[1:], "big")
-        if head[0] & 0x80:
+        at += 4 + int.from_bytes(header[1:], "big")
+        if header[0] & 0x80:
             break
     return min(at, end)
 
 
 def _last_sample(file: BinaryIO, start: int, end: int, stream: FlacStream) -> int | None:
-    """Return the number of the sample after the last whole frame; None where there is none."""
-    n_bytes = max(_FIRST_TAIL, 2 * stream.max_frame_bytes)
+    """Return the index of the sample after the last complete frame; None if none is found."""
+    n_bytes = max(_FIRST_TAIL_BYTES, 2 * stream.max_frame_bytes)
     while True:
         tail_at = max(start, end - n_bytes)
         file.seek(tail_at)
-        tail = _without_tags(file.read(end - tail_at))
-        found = _last_in(tail, stream)
-        if found is not None or tail_at == start or n_bytes >= _MOST_TAIL:
+        tail = _strip_tags(file.read(end - tail_at))
+        found = _last_sample_in(tail, stream)
+        if found is not None or tail_at == start or n_bytes >= _MAX_TAIL_BYTES:
             return found
-        n_bytes = min(8 * n_bytes, _MOST_TAIL)
+        n_bytes = min(8 * n_bytes, _MAX_TAIL_BYTES)
 
 
-def _last_in(tail: bytes, stream: FlacStream) -> int | None:
-    """Return the number of the sample after the last frame that is whole in the end of a file."""
+def _last_sample_in(tail: bytes, stream: FlacStream) -> int | None:
+    """Return the index of the sample after the last complete frame in the end of a file."""
     last: FlacFrame | None = None
-    most_bytes = stream.max_block_samples * stream.channels * 4 + _MOST_EXTRA_BYTES
+    max_bytes = stream.max_block_samples * stream.channels * 4 + _MAX_EXTRA_BYTES
     ends = [len(tail)]
-    for at, frame in itertools.islice(iter_frames_backwards(tail, stream), _MOST_CANDIDATES):
-        # Of chance bytes that look like the header of a frame, an earlier one shows that they are.
-        for end in ends[-_MOST_ENDS:]:
-            if end - at <= most_bytes and has_valid_crc16(tail[at:end]):
+    for at, frame in itertools.islice(iter_frames_backwards(tail, stream), _MAX_CANDIDATES):
+        # Bytes inside a frame may look like a frame header by chance. The real frame before them
+        # then has a valid CRC only with a later end, so several ends are tried.
+        for end in ends[-_MAX_ENDS:]:
+            if end - at <= max_bytes and has_valid_crc16(tail[at:end]):
                 return frame.end
-        if last is None and _is_decodable(tail[at : at + most_bytes], frame, stream):
-            return frame.end  # something else comes after it
+        if last is None and _is_decodable(tail[at : at + max_bytes], frame, stream):
+            return frame.end  # other data follows the frame
         last = last or frame
         ends.append(at)
     return None
 
 
 def _is_decodable(content: bytes, frame: FlacFrame, stream: FlacStream) -> bool:
-    """Return whether the frame can be decoded that bytes begin with, whatever comes after it."""
-    alone = bytearray(replace_sample_count(stream.header, frame.n_samples))
-    alone[4] |= 0x80  # no other block of metadata follows
+    """Return whether the frame at the start of some bytes decodes, regardless of what follows.
+
+    Args:
+        content: Bytes from the start of the frame on.
+        frame: Header of the frame.
+        stream: STREAMINFO of the file.
+    """
+    header = bytearray(replace_sample_count(stream.header, frame.n_samples))
+    header[4] |= 0x80  # marks STREAMINFO as the last metadata block
     try:
-        with soundfile.SoundFile(io.BytesIO(bytes(alone) + content)) as sound:
-            return len(sound.read(frame.n_samples)) == frame.n_samples
+        with soundfile.SoundFile(io.BytesIO(bytes(header) + content)) as decoder:
+            return len(decoder.read(frame.n_samples)) == frame.n_samples
     except (soundfile.SoundFileError, RuntimeError):
         return False
 
 
-def _without_tags(content: bytes) -> bytes:
-    """Return the end of a file without tags of other formats that were put behind the audio."""
+def _strip_tags(content: bytes) -> bytes:
+    """Return the end of a file without ID3v1 and APE tags after the audio."""
     if content[-_TAG_BYTES:].startswith(_TAG):
         content = content[:-_TAG_BYTES]
     footer = content[-_APE_BYTES:]

@@ -1,1 +1,1 @@
-"""The length of an MP3 from its tags and frame headers."""
+"""Readers of the length of an MP3, from its tags and frame headers."""

@@ -1,10 +1,11 @@
-"""The frames of an MP3, each as its header has it; the format is ISO 11172-3's."""
+"""A parser of the frame headers of an MP3 (ISO 11172-3)."""
 
 from dataclasses import dataclass
 
 PROBE_BYTES = 1 << 16
-"""Behind the tags, that frames are counted in."""
+"""Number of bytes after the tags in which the first frames are parsed."""
 HEADER_BYTES = 4
+"""Length of a frame header in bytes."""
 _KBPS = {
     3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),  # MPEG-1
     2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),  # MPEG-2 and 2.5
@@ -15,13 +16,13 @@ _MPEG1, _LAYER_III, _MONO = 3, 1, 3
 
 @dataclass(frozen=True, slots=True)
 class Mp3FrameHeader:
-    """What the header of a frame says.
+    """The header of an MP3 frame.
 
     Attributes:
-        sample_rate_hz: its rate.
-        channels: 1 or 2.
-        n_samples: that it decodes to.
-        n_bytes: of all of it, the header among them.
+        sample_rate_hz: Sample rate in Hz.
+        channels: Number of channels, 1 or 2.
+        n_samples: Number of samples per channel that the frame decodes to.
+        n_bytes: Size of the frame in bytes, including its header.
     """
 
     sample_rate_hz: int
@@ -30,16 +31,22 @@ class Mp3FrameHeader:
     n_bytes: int
 
 
-def read_frame_headers(head: bytes, *, is_complete: bool) -> list[Mp3FrameHeader]:
-    """The frames that follow one another from the start; none where it is not plain that they do.
+def read_frame_headers(content: bytes, *, is_complete: bool) -> list[Mp3FrameHeader]:
+    """Return the headers of consecutive frames from the start of the audio.
+
+    A single frame counts only if it is the whole audio. In other files a few bytes may look like a
+    frame header by chance, but then no second frame follows.
 
     Args:
-        head: the first bytes of the audio.
-        is_all: nothing comes behind them.
+        content: First bytes of the audio.
+        is_complete: Whether `content` is all of the audio.
+
+    Returns:
+        The headers up to the first change of sample rate or frame length, or an empty list.
     """
     frames: list[Mp3FrameHeader] = []
     at = 0
-    while frame := parse_frame_header(head[at : at + HEADER_BYTES]):
+    while frame := parse_frame_header(content[at : at + HEADER_BYTES]):
         if frames and (frame.sample_rate_hz, frame.n_samples) != (
             frames[0].sample_rate_hz,
             frames[0].n_samples,
@@ -47,16 +54,15 @@ def read_frame_headers(head: bytes, *, is_complete: bool) -> list[Mp3FrameHeader
             break
         frames.append(frame)
         at += frame.n_bytes
-    # Of other files a few bytes may look like a frame by chance; a second one then does not follow.
-    is_one = len(frames) == 1 and is_complete and at <= len(head)
-    return frames if len(frames) > 1 or is_one else []
+    is_whole = len(frames) == 1 and is_complete and at <= len(content)
+    return frames if len(frames) > 1 or is_whole else []
 
 
 def parse_frame_header(header: bytes) -> Mp3FrameHeader | None:
-    """The frame that a header begins; None where it is none.
+    """Parse a frame header; None if the bytes are not the header of an MP3 frame.
 
     Args:
-        header: its four bytes.
+        header: The four bytes of the header.
     """
     if len(header) < HEADER_BYTES or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None

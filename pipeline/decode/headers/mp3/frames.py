@@ -1,9 +1,9 @@
-"""The frames of an MP3, counted from header to header over the whole file.
+"""A counter of the frames of an MP3, which walks the whole file from header to header.
 
-An MP3 that does not count its own frames has no other witness of its length; decoders guess it from
-the first ones. What lies between the frames and is neither a frame nor a tag is damage, or titles
-that a radio sent along; decoders pass over it without a word. Nothing is decoded here: it takes a
-few hundredths of the time that decoding does.
+The length of an MP3 without a frame count is only known from its frames; decoders estimate it from
+the first ones. Bytes between frames that are neither frame nor tag are damage, or titles from a
+radio stream; decoders skip them without an error. Counting does not decode, so it takes a few
+percent of the decoding time.
 """
 
 import os
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pipeline.decode.headers.mp3.frame_header import (
-    PROBE_BYTES,
     HEADER_BYTES,
+    PROBE_BYTES,
     Mp3FrameHeader,
     parse_frame_header,
     read_frame_headers,
@@ -20,22 +20,23 @@ from pipeline.decode.headers.mp3.frame_header import (
 from pipeline.decode.headers.tags import size_of_tag, skip_id3
 
 _BLOCK_BYTES = 1 << 20
-_MOST_DAMAGED = 64
+_MAX_DAMAGED_FRAMES = 64
 _MORE_BYTES = 2048
-"""Read beyond each block: the longest frame and the header behind it."""
+"""Number of bytes read beyond each block: the longest frame and the header after it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mp3Frames:
-    """All frames of an MP3 that are there in full.
+    """Summary of all complete frames of an MP3.
 
     Attributes:
-        n_samples: that they decode to, those that the encoder added among them.
-        end: where the last one ends, in bytes.
-        is_uniform: they have one sample rate and one number of channels.
-        n_gaps: Number of places between frames that hold neither frames nor tags.
-        is_cut: Whether the file ends inside a frame, or in damage that takes as many bytes as some
-            frames of its constant size do.
+        n_samples: Number of samples per channel that the frames decode to, including the encoder's
+            delay and padding.
+        end: Offset in the file at which the last frame ends.
+        is_uniform: Whether all frames have the same sample rate and number of channels.
+        n_gaps: Number of gaps between frames that hold neither frames nor tags.
+        is_cut: Whether the file ends inside a frame, or in damage as long as a whole number of
+            frames of constant size.
     """
 
     n_samples: int
@@ -46,83 +47,84 @@ class Mp3Frames:
 
 
 def count_mp3_frames(file: BinaryIO) -> Mp3Frames | None:
-    """Count the frames; None where the file does not begin with one after another.
+    """Count the frames of an MP3; None if the file does not begin with consecutive frames.
 
-    What is no frame (tags, damage) is passed over, up to where two frames of one kind follow
-    one another.
+    Tags and damage are skipped, up to the next two consecutive frames with the same sample rate
+    and number of channels.
 
     Args:
-        file: opened for reading; its position is moved.
+        file: File opened for reading; its position is moved.
     """
     size = file.seek(0, os.SEEK_END)
     at = skip_id3(file)
     file.seek(at)
-    head = read_frame_headers(file.read(PROBE_BYTES), is_complete=size - at <= PROBE_BYTES)
-    if not head:
+    headers = read_frame_headers(file.read(PROBE_BYTES), is_complete=size - at <= PROBE_BYTES)
+    if not headers:
         return None
-    walk = _Walk(head[0], at, size)
-    while walk.at <= size - HEADER_BYTES:
-        file.seek(walk.at)
+    counter = _FrameCounter(headers[0], at, size)
+    while counter.at <= size - HEADER_BYTES:
+        file.seek(counter.at)
         block = file.read(_BLOCK_BYTES + _MORE_BYTES)
         if len(block) < HEADER_BYTES:
-            break  # it is being cut off while it is read
-        walk.count(block)
-    file.seek(walk.end)
+            break  # another process is truncating the file
+        counter.count(block)
+    file.seek(counter.end)
     rest = file.read(HEADER_BYTES)
-    is_cut = walk.is_cut or (len(rest) < HEADER_BYTES and rest.startswith(b"\xff"))
-    is_cut = is_cut or (walk.is_constant and _is_of_frames(file, walk, size - walk.end))
-    n_gaps = sum(gap < walk.end for gap in walk.gaps)  # what follows the last frame is none
-    return Mp3Frames(walk.n_samples, walk.end, walk.is_uniform, n_gaps, is_cut)
+    is_cut = counter.is_cut or (len(rest) < HEADER_BYTES and rest.startswith(b"\xff"))
+    is_cut = is_cut or (counter.is_constant and _ends_in_damage(file, counter, size - counter.end))
+    n_gaps = sum(gap < counter.end for gap in counter.gaps)  # trailing bytes are no gap
+    return Mp3Frames(counter.n_samples, counter.end, counter.is_uniform, n_gaps, is_cut)
 
 
-class _Walk:
-    """A walk over the frames of a file.
+class _FrameCounter:
+    """A counter of frames that is fed a file block by block.
 
     Args:
-        like: The first frame.
-        at: Offset of the first frame.
+        first: Header of the first frame.
+        at: Offset of the first frame in the file.
         size: Size of the file in bytes.
 
     Attributes:
-        at: Offset at which to go on.
-        end: Offset at which the last frame ends.
-        n_samples: Samples of the frames so far.
-        gaps: Ends of the frames that are followed by what is neither a frame nor a tag.
-        is_cut: Whether the file ends inside the frame after the last one.
+        at: Offset of the next block to feed.
+        end: Offset at which the last complete frame ends.
+        n_samples: Number of samples per channel in the frames counted so far.
+        gaps: Offsets at which gaps begin. A gap holds neither frames nor tags.
+        is_cut: Whether an incomplete frame directly follows the last complete one.
     """
 
-    def __init__(self, like: Mp3FrameHeader, at: int, size: int) -> None:
+    def __init__(self, first: Mp3FrameHeader, at: int, size: int) -> None:
         self.at = self.end = self._start = at
         self.n_samples = 0
         self.gaps: list[int] = []
         self.is_cut = False
-        self._like = like
+        self._first = first
         self._size = size
         self._known: dict[bytes, Mp3FrameHeader] = {}
 
     @property
     def is_uniform(self) -> bool:
-        return all(_is_alike(frame, self._like) for frame in self._known.values())
+        """Whether all frames have the sample rate and the number of channels of the first."""
+        return all(_is_same_kind(frame, self._first) for frame in self._known.values())
 
     @property
     def is_constant(self) -> bool:
-        """Return whether nothing but frames of one size, padded or not, has come so far."""
+        """Whether only frames of one size, with or without padding, have been found so far."""
         sizes = [frame.n_bytes for frame in self._known.values()]
         if not sizes:
             return False
-        is_all = self.n_samples // self._like.n_samples * max(sizes) >= self.end - self._start
-        return is_all and max(sizes) - min(sizes) <= 1
+        has_no_gaps = self.n_samples // self._first.n_samples * max(sizes) >= self.end - self._start
+        return has_no_gaps and max(sizes) - min(sizes) <= 1
 
     @property
     def frame_bytes(self) -> float:
-        """Return the mean size of the frames, of which there is at least one."""
-        return (self.end - self._start) * self._like.n_samples / self.n_samples
+        """Mean size of the frames in bytes; at least one frame must have been counted."""
+        return (self.end - self._start) * self._first.n_samples / self.n_samples
 
     def count(self, block: bytes) -> None:
-        """Count the frames that begin here, and move on.
+        """Count the frames that begin in a block, and advance `at`.
 
         Args:
-            block: Bytes of the file from `at` on; a frame or something else begins it.
+            block: Bytes of the file from offset `at` on.
         """
         start, n_left, known = self.at, self._size - self.at, self._known
         n_samples = end = at = 0
@@ -131,11 +133,11 @@ class _Walk:
             frame = known.get(header)
             if frame is None:
                 frame = parse_frame_header(header)
-                is_plain = frame is not None and _is_alike(frame, self._like)
+                is_plain = frame is not None and _is_same_kind(frame, self._first)
                 last_end = start + end if end else self.end
-                # One of another kind may be damage: there is another one behind it, or it is none.
-                if not is_plain and (following := self._after(block, at, last_end)) > at:
-                    at = following
+                # A frame of another kind may be damage. It counts only if another one follows.
+                if not is_plain and (resume_at := self._resume_at(block, at, last_end)) > at:
+                    at = resume_at
                     continue
                 assert frame
                 known[header] = frame
@@ -149,41 +151,63 @@ class _Walk:
         self.end = start + end if end else self.end
         self.at = start + at
 
-    def _after(self, block: bytes, at: int, last_end: int) -> int:
-        """Return where to go on after what is no plain frame; `at` if it is one after all."""
+    def _resume_at(self, block: bytes, at: int, last_end: int) -> int:
+        """Return the index in a block at which to continue, where no expected frame begins.
+
+        A gap is recorded if bytes are skipped that are no tag. The result is `at` if a frame of
+        another kind begins there.
+
+        Args:
+            block: Bytes of the file from offset `self.at` on.
+            at: Index in the block.
+            last_end: Offset in the file at which the last complete frame ends.
+        """
         if (size := size_of_tag(block, at)) and self.at + at + size <= self._size:
             return at + size
-        following = _next_frame(block, at)
-        if following > at and self.gaps[-1:] != [last_end]:
+        resume_at = _find_next_frame(block, at)
+        if resume_at > at and self.gaps[-1:] != [last_end]:
             self.gaps.append(last_end)
-        return following
+        return resume_at
 
 
-def _is_of_frames(file: BinaryIO, walk: _Walk, n_bytes: int) -> bool:
-    """Return whether the bytes after the last frame were frames before they were damaged.
+def _ends_in_damage(file: BinaryIO, counter: _FrameCounter, n_bytes: int) -> bool:
+    """Return whether the bytes after the last complete frame are likely damaged frames.
 
-    Only their number tells: whatever is put behind the audio has another one, but for chance.
+    Damaged frames take a multiple of the frame size; other data after the audio does so only by
+    chance.
+
+    Args:
+        file: File opened for reading; its position is moved.
+        counter: Counter that has counted all frames of the file.
+        n_bytes: Number of bytes after the last complete frame.
     """
-    n_frames = round(n_bytes / walk.frame_bytes) if walk.n_samples else 0
-    if not 0 < n_frames <= _MOST_DAMAGED or abs(n_bytes - n_frames * walk.frame_bytes) > 1:
+    n_frames = round(n_bytes / counter.frame_bytes) if counter.n_samples else 0
+    if not 0 < n_frames <= _MAX_DAMAGED_FRAMES or abs(n_bytes - n_frames * counter.frame_bytes) > 1:
         return False
-    file.seek(walk.end)
+    file.seek(counter.end)
     rest = file.read(n_bytes)
     return not size_of_tag(rest, 0) and any(rest)
 
 
-def _next_frame(block: bytes, at: int) -> int:
-    """Where two frames of one kind follow one another, or the end one; else where to look on."""
+def _find_next_frame(block: bytes, at: int) -> int:
+    """Return the index of the next two frames of one kind, or the index at which to search on.
+
+    A frame at the very end of the block counts alone, as the header after it is not in the block.
+
+    Args:
+        block: Part of a file.
+        at: Index in the block to search from.
+    """
     while 0 <= (at := block.find(b"\xff", at)) < _BLOCK_BYTES:
         frame = parse_frame_header(block[at : at + HEADER_BYTES])
         if frame:
-            behind = block[at + frame.n_bytes : at + frame.n_bytes + HEADER_BYTES]
-            other = parse_frame_header(behind)
-            if len(behind) < HEADER_BYTES or (other and _is_alike(frame, other)):
+            following = block[at + frame.n_bytes : at + frame.n_bytes + HEADER_BYTES]
+            other = parse_frame_header(following)
+            if len(following) < HEADER_BYTES or (other and _is_same_kind(frame, other)):
                 return at
         at += 1
     return min(_BLOCK_BYTES, len(block))
 
 
-def _is_alike(frame: Mp3FrameHeader, other: Mp3FrameHeader) -> bool:
+def _is_same_kind(frame: Mp3FrameHeader, other: Mp3FrameHeader) -> bool:
     return (frame.sample_rate_hz, frame.channels) == (other.sample_rate_hz, other.channels)
