@@ -17,7 +17,8 @@ from jobs.runtime.error_text import class_text, error_text
 from jobs.runtime.terminal import print_line
 from pipeline.error_classes import check_error_classes
 from pipeline.errors import UsageError
-from pipeline.io.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
+from pipeline.io.storage import DEFAULT_TIMEOUT_S, Storage
+from pipeline.io.storage_options import parse_options
 from pipeline.printable import escape_control
 from pipeline.wording import count
 

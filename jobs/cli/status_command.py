@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from jobs.cli.options import StorageOptions, StoreTimeout, console
-from pipeline.io.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
+from pipeline.io.storage import DEFAULT_TIMEOUT_S, Storage
+from pipeline.io.storage_options import parse_options
 
 
 def status(

@@ -10,7 +10,8 @@ from jobs.cli.options import console
 from jobs.cli.settings_options import settings_options
 from jobs.settings.host_rules import RULE_NAMES
 from jobs.settings.load_config import read_config
-from pipeline.io.storage import Storage, parse_options
+from pipeline.io.storage import Storage
+from pipeline.io.storage_options import parse_options
 from pipeline.sources.listing import SourceOptions
 
 _SOURCE_SETTINGS = (

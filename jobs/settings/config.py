@@ -14,7 +14,8 @@ from models.archs import DEFAULT_ARCH, ArchSpec
 from pipeline.error_classes import check_error_classes
 from pipeline.io.http.host_rules import HostRules
 from pipeline.io.signed_urls import QueryRule
-from pipeline.io.storage import DEFAULT_TIMEOUT_S, Storage, parse_options
+from pipeline.io.storage import DEFAULT_TIMEOUT_S, Storage
+from pipeline.io.storage_options import parse_options
 from pipeline.limits import (
     DEFAULT_DECODER_MEMORY_BYTES,
     DEFAULT_MAX_CLIP_BYTES,

@@ -27,7 +27,7 @@ from pipeline.io.credentials import (
 from pipeline.io.http.host_rules import DEFAULT_RULES, HostRules
 from pipeline.io.protocols import HTTP_PROTOCOLS, S3_PROTOCOLS, filesystem_defaults, protocol_of
 from pipeline.io.redaction import redact
-from pipeline.io.storage_options import options_of, parse_options, scoped_options_of
+from pipeline.io.storage_options import options_of, scoped_options_of
 
 DEFAULT_TIMEOUT_S = 120.0
 """Seconds for which a request to an unavailable store is retried, by default."""
@@ -47,20 +47,6 @@ _FINAL_ERRORS = (
 )
 _FINAL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EINVAL, errno.ENOTSUP}
 T = TypeVar("T")
-
-__all__ = [
-    "DEFAULT_STORAGE",
-    "DEFAULT_TIMEOUT_S",
-    "HTTP_PROTOCOLS",
-    "S3_PROTOCOLS",
-    "Storage",
-    "first_line",
-    "is_credential_error",
-    "is_remote",
-    "is_uri",
-    "parse_options",
-    "protocol_of",
-]
 
 
 @dataclass(frozen=True)

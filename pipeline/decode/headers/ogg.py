@@ -1,7 +1,7 @@
-"""What an Ogg file holds, and what its last page says of its end; the format is RFC 3533's.
+"""A parser of Ogg pages (RFC 3533) that finds the first audio stream and the end of the file.
 
-The last page of a stream carries a flag, and the stream's position at its end. A file that was cut
-off lacks the flag, and nobody can say how much of it is missing.
+The last page of a stream carries an end flag and the stream's position at its end. A truncated file
+lacks the flag, and the length of the missing part is unknown.
 """
 
 import os
@@ -13,14 +13,15 @@ from typing import BinaryIO
 from pipeline.decode.headers.tags import skip_id3
 
 CodecParameters = tuple[str, int, int]
+"""Name of the codec, sample rate in Hz, and number of channels."""
 
 _MAGIC = b"OggS"
 _HEADER_BYTES = 27
 MAX_PAGE_BYTES = _HEADER_BYTES + 255 + 255 * 255
 _TAIL_BYTES = 2 * MAX_PAGE_BYTES
-FIRST_PAGE, _LAST = 2, 4
+FIRST_PAGE, _LAST_PAGE = 2, 4
 _NO_POSITION = -1
-_MOST_STREAMS = 64
+_MAX_STREAMS = 64
 _CODECS = {
     b"\x01vorbis": "vorbis",
     b"OpusHead": "opus",
@@ -35,10 +36,10 @@ class OggAudio:
     """The first audio stream of an Ogg file.
 
     Attributes:
-        serial: its number.
-        codec: `vorbis`, `opus`, `flac` or `speex`.
-        pre_skip: positions at its start that are not played.
-        layout: Codec, sample rate and channels; None where they are not known; not compared.
+        serial: Serial number of the stream.
+        codec: Codec: `vorbis`, `opus`, `flac` or `speex`.
+        pre_skip: Number of samples at the start that decoders drop (at 48 kHz; 0 except for Opus).
+        parameters: Codec parameters; None if unknown. Not compared.
     """
 
     serial: int
@@ -52,11 +53,11 @@ class OggEnd:
     """The end of an Ogg file.
 
     Attributes:
-        is_marked: the last page says that it is the last.
-        position: of the audio stream's end in samples (Opus: at 48 kHz), less its pre-skip. None
-            where other streams follow it, or the last pages do not say.
-        is_one_page: all of the audio is on one page.
-        has_gaps: Whether something else than pages lies between the last pages, or behind them.
+        is_marked: Whether the last page carries the end flag.
+        position: Length of the audio stream in samples (Opus: at 48 kHz), without its pre-skip.
+            None if another stream follows, or if the last pages hold no position.
+        is_one_page: Whether all audio is on one page.
+        has_gaps: Whether other data lies between the last pages or after them.
     """
 
     is_marked: bool
@@ -67,14 +68,14 @@ class OggEnd:
 
 @dataclass(frozen=True, slots=True)
 class OggPage:
-    """A page.
+    """A page of an Ogg file.
 
     Attributes:
-        flags: Its flags.
-        position: Position at its end, in samples; -1 where no packet ends on it.
-        serial: Number of its stream.
-        body: Its packets.
-        size: Size of all of it in bytes.
+        flags: Header type flags: `FIRST_PAGE` and others.
+        position: Granule position at the end of the page, in samples; -1 if no packet ends on it.
+        serial: Serial number of the page's stream.
+        body: Content of the page after its header.
+        size: Size of the page in bytes, including its header.
     """
 
     flags: int
@@ -85,15 +86,15 @@ class OggPage:
 
 
 def read_ogg_header(file: BinaryIO) -> OggAudio | None:
-    """The first audio stream; None where the file is no Ogg, or has no audio that we know.
+    """Return the first audio stream; None if the file is no Ogg file or has no known codec.
 
     Args:
-        file: opened for reading; its position is moved.
+        file: File opened for reading; its position is moved.
     """
     start = skip_id3(file)
-    for _ in range(_MOST_STREAMS):
+    for _ in range(_MAX_STREAMS):
         file.seek(start)
-        page = _page(file.read(MAX_PAGE_BYTES))
+        page = _parse_page(file.read(MAX_PAGE_BYTES))
         if page is None or not page.flags & FIRST_PAGE:
             return None
         for magic, codec in _CODECS.items():
@@ -106,39 +107,43 @@ def read_ogg_header(file: BinaryIO) -> OggAudio | None:
 
 
 def find_ogg_end(file: BinaryIO, audio: OggAudio) -> OggEnd | None:
-    """What the last whole pages say; None where there is no page of the audio among them.
+    """Return the end of an Ogg file, read from its last complete pages.
 
     Args:
-        file: opened for reading; its position is moved.
-        audio: its audio stream.
+        file: File opened for reading; its position is moved.
+        audio: First audio stream of the file.
+
+    Returns:
+        The end of the file. None if the last pages belong to several streams and none of them to
+        the audio stream, or if there are no pages.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _TAIL_BYTES))
     tail = file.read(_TAIL_BYTES)
-    pages = list(_pages_from_the_end(tail))
+    pages = list(_iter_pages_backwards(tail))
     if not pages:
         return None
     own = [page for page in pages if page.serial == audio.serial]
     if not own:
-        # A stream after the first one: how long they are together is told nowhere.
+        # Another stream follows the first one. No page holds their total length.
         is_chain = all(page.serial == pages[0].serial for page in pages)
-        return OggEnd(bool(pages[0].flags & _LAST), None) if is_chain else None
+        return OggEnd(bool(pages[0].flags & _LAST_PAGE), None) if is_chain else None
     position = next((page.position for page in own if page.position != _NO_POSITION), None)
     last = own[0]
     if any(page.flags & FIRST_PAGE for page in pages[: pages.index(own[0])]):
-        position, last = None, pages[0]  # which is of another stream, after this one
-    # The heads, on pages of their own, have position 0.
+        position, last = None, pages[0]  # the last page belongs to a later stream
+    # Codec headers are on separate pages, with position 0.
     n_audio_pages = sum(page.position != 0 for page in own)
     return OggEnd(
-        bool(last.flags & _LAST),
+        bool(last.flags & _LAST_PAGE),
         None if position is None else max(0, position - audio.pre_skip),
         is_one_page=size <= _TAIL_BYTES and n_audio_pages == 1,
         has_gaps=_has_gaps(tail),
     )
 
 
-def _page(content: bytes, at: int = 0) -> OggPage | None:
-    """The page that begins somewhere in the content, if all of it is there."""
+def _parse_page(content: bytes, at: int = 0) -> OggPage | None:
+    """Return the page that begins at an index, or None if no complete page does."""
     if len(content) < at + _HEADER_BYTES or content[at : at + 5] != _MAGIC + b"\0":
         return None
     flags, position, serial = struct.unpack_from("<BqI", content, at + 5)
@@ -149,35 +154,40 @@ def _page(content: bytes, at: int = 0) -> OggPage | None:
     return OggPage(flags, position, serial, content[body_at:end], end - at)
 
 
-def _pages_from_the_end(tail: bytes) -> Iterator[OggPage]:
+def _iter_pages_backwards(tail: bytes) -> Iterator[OggPage]:
+    """Yield the complete pages of some bytes, the last first."""
     at = len(tail)
     while (at := tail.rfind(_MAGIC, 0, at)) >= 0:
-        if page := _page(tail, at):
+        if page := _parse_page(tail, at):
             yield page
 
 
 def _has_gaps(tail: bytes) -> bool:
-    """Return whether pages do not follow each other up to the end of a file."""
-    behind: int | None = None
+    """Return whether other data lies between the pages at the end of a file, or after them."""
+    next_at: int | None = None
     for at, page in read_ogg_pages(tail):
-        if behind not in (None, at):
+        if next_at not in (None, at):
             return True
-        behind = at + page.size
-    return behind != len(tail)
+        next_at = at + page.size
+    return next_at != len(tail)
 
 
 def read_ogg_pages(content: bytes) -> Iterator[tuple[int, OggPage]]:
-    """Yield the whole pages that begin in some bytes of a file, each with its offset."""
+    """Yield the complete pages in a part of a file, each with its index in that part."""
     at = 0
     while (at := content.find(_MAGIC, at)) >= 0:
-        page = _page(content, at)
+        page = _parse_page(content, at)
         if page:
             yield at, page
         at += page.size if page else 1
 
 
 def parse_parameters(body: bytes) -> CodecParameters | None:
-    """Return codec, sample rate and channels of the stream that a page begins; None if unknown."""
+    """Return the codec parameters in the first page of a stream; None if they are unknown.
+
+    Args:
+        body: Content of the page after its header.
+    """
     if body.startswith(b"\x01vorbis") and len(body) >= 16:
         return "Vorbis", *struct.unpack_from("<I", body, 12), body[11]
     if body.startswith(b"OpusHead") and len(body) >= 10:

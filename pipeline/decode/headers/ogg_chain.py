@@ -1,9 +1,10 @@
-"""The links of an Ogg file that several were joined to, found without reading all of it.
+"""A search for the links of a chained Ogg file, which reads only parts of the file.
 
-Radio dumps, and files that were joined, hold one stream after another. Each counts its samples from
-0, and the last page of the file counts those of the last link alone. Links are told by their serial
-numbers; some encoders give all their files the same one, which shows in that the file is larger
-than the positions of its pages explain, or that a position is smaller than one before it.
+A chained file holds several streams one after another, called links. Radio recordings and joined
+files are chained. Each link counts its samples from 0, so the last page of the file gives the length
+of the last link only. Links usually differ in their serial numbers. Some encoders give all files
+the same number. The file is then larger than its last position explains, or a position is smaller
+than one before it.
 """
 
 import os
@@ -23,11 +24,14 @@ from pipeline.decode.headers.tags import skip_id3
 from pipeline.errors import CannotDecodeError
 
 _WINDOW_BYTES = 2 * MAX_PAGE_BYTES
-_MOST_LOOKS = 200
+_MAX_READS = 200
 _OPUS_RATE_HZ = 48_000
-_SURPLUS = 1.6
-"""Times as many bytes as the first pages need for as many samples: more than any silence explains
-in a file that is long enough to be looked at in parts."""
+_MAX_SIZE_RATIO = 1.6
+"""Maximum ratio of bytes per sample in a part of one stream to that of its first pages.
+
+A larger ratio means that links are hidden. Silence at the start does not reach it in a file that is
+long enough to be read in parts.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +39,9 @@ class OggChain:
     """An Ogg file of several links.
 
     Attributes:
-        n_links: How many links were found.
-        position: Sum of the positions at the ends of the links, less what is not played.
-        is_opus: Whether positions are counted at 48 kHz, whatever the rate is.
+        n_links: Number of links that were found.
+        position: Total length of the links in samples, without their pre-skip.
+        is_opus: Whether `position` counts samples at 48 kHz, regardless of the decoded rate.
     """
 
     n_links: int
@@ -45,43 +49,50 @@ class OggChain:
     is_opus: bool = False
 
     def n_frames(self, rate_hz: int) -> int:
-        """Return the length of all links together.
+        """Return the total length of the links in samples at a sample rate.
 
         Args:
-            rate_hz: Sample rate that they are decoded to.
+            rate_hz: Sample rate of the decoded audio in Hz.
         """
         return self.position * rate_hz // _OPUS_RATE_HZ if self.is_opus else self.position
 
 
 def find_ogg_chain(file: BinaryIO, audio: OggAudio) -> OggChain | None:
-    """Return the links of an Ogg file; None where it has one, or several streams at once.
+    """Return the links of a chained Ogg file; None if it has one link or multiplexed streams.
 
     Args:
         file: File opened for reading; its position is moved.
-        audio: The first audio stream.
+        audio: First audio stream of the file.
 
     Raises:
         CannotDecodeError: The links differ in codec, sample rate or channels.
     """
-    search = _Search(file, audio)
-    return search.chain() if search.is_suspicious() else None
+    search = _LinkSearch(file, audio)
+    return search.find_chain() if search.is_suspicious() else None
 
 
-class _Search:
+class _LinkSearch:
+    """A bisection of an Ogg file for the first pages of its links.
+
+    Args:
+        file: File opened for reading; its position is moved.
+        audio: First audio stream of the file.
+    """
+
     def __init__(self, file: BinaryIO, audio: OggAudio) -> None:
         self._file = file
         self._audio = audio
         self._start = skip_id3(file)
         self._size = file.seek(0, os.SEEK_END)
-        self._n_looks = 0
+        self._n_reads = 0
         self._pages: dict[int, OggPage] = {}
-        self._bytes_per_step = 0.0
+        self._bytes_per_sample = 0.0
 
     def is_suspicious(self) -> bool:
-        """Return whether the first and the last pages do not fit one link."""
-        head = self._look(self._start)
+        """Return whether the first and the last pages cannot belong to a single link."""
+        head = self._read_window(self._start)
         is_all = self._size - self._start <= _WINDOW_BYTES
-        tail = head if is_all else self._look(self._size - _WINDOW_BYTES)
+        tail = head if is_all else self._read_window(self._size - _WINDOW_BYTES)
         if not head or not tail or self._is_multiplexed(head):
             return False
         if any(page.flags & FIRST_PAGE for at, page in head + tail if at > self._start):
@@ -92,19 +103,20 @@ class _Search:
         end = max(page.position for _, page in tail)
         if is_all or len(known) < 2 or known[-1][1] <= known[0][1]:
             return False
-        self._bytes_per_step = (known[-1][0] - known[0][0]) / (known[-1][1] - known[0][1])
-        explained = (end - known[0][1]) * self._bytes_per_step
-        return self._size - self._start > _SURPLUS * explained + _WINDOW_BYTES
+        self._bytes_per_sample = (known[-1][0] - known[0][0]) / (known[-1][1] - known[0][1])
+        expected = (end - known[0][1]) * self._bytes_per_sample
+        return self._size - self._start > _MAX_SIZE_RATIO * expected + _WINDOW_BYTES
 
-    def chain(self) -> OggChain | None:
-        self._narrow(self._start, self._size)
+    def find_chain(self) -> OggChain | None:
+        """Return the links of the file, or None if it has a single link."""
+        self._bisect(self._start, self._size)
         pages = [self._pages[at] for at in sorted(self._pages)]
         ends, position = [], 0
         for page in pages:
             if page.flags & FIRST_PAGE:
                 ends.append(position)
                 position = 0
-                self._check_alike(page)
+                self._check_parameters(page)
             position = max(position, page.position)
         ends.append(position)
         n_links = len(ends) - 1
@@ -113,46 +125,58 @@ class _Search:
         position = sum(max(0, end - self._audio.pre_skip) for end in ends[1:])
         return OggChain(n_links, position, self._audio.codec == "opus")
 
-    def _look(self, at: int) -> list[tuple[int, OggPage]]:
-        """Return the offsets and the whole pages that begin in a window."""
-        self._n_looks += 1
+    def _read_window(self, at: int) -> list[tuple[int, OggPage]]:
+        """Read a window, and return its complete pages, each with its offset in the file."""
+        self._n_reads += 1
         self._file.seek(at)
         found = [
-            (at + within, page) for within, page in read_ogg_pages(self._file.read(_WINDOW_BYTES))
+            (at + index, page) for index, page in read_ogg_pages(self._file.read(_WINDOW_BYTES))
         ]
         self._pages.update(found)
         return found
 
-    def _narrow(self, start: int, end: int) -> None:
-        """Look at a range, and at parts of it until nothing can hide between the pages seen."""
+    def _bisect(self, start: int, end: int) -> None:
+        """Read the ends of a range, and divide it while links may be hidden between them.
+
+        Args:
+            start: Offset of the range in the file.
+            end: Offset after the range.
+        """
         ranges = [(start, end)]
-        while ranges and self._n_looks < _MOST_LOOKS:
+        while ranges and self._n_reads < _MAX_READS:
             start, end = ranges.pop(0)
-            before = self._look(start)
-            after = self._look(max(start, end - _WINDOW_BYTES))
+            before = self._read_window(start)
+            after = self._read_window(max(start, end - _WINDOW_BYTES))
             if not before or not after:
                 continue
             (last, last_page), first = before[-1], after[0][0]
-            if first <= last + last_page.size or self._is_one(before, after):
+            if first <= last + last_page.size or self._is_one_link(before, after):
                 continue
             middle = (last + first) // 2
             ranges += [(last, middle), (middle, first)]
 
-    def _is_one(self, before: list[tuple[int, OggPage]], after: list[tuple[int, OggPage]]) -> bool:
-        """Return whether all between some pages and later ones can be of one link."""
+    def _is_one_link(
+        self, before: list[tuple[int, OggPage]], after: list[tuple[int, OggPage]]
+    ) -> bool:
+        """Return whether everything between two groups of pages may belong to one link.
+
+        Args:
+            before: Pages at the start of a range, each with its offset.
+            after: Pages at the end of the range, each with its offset.
+        """
         known_before = [each for each in before if each[1].position >= 0]
         known_after = [each for each in after if each[1].position >= 0]
         if not known_before or not known_after:
             return False
         (last, last_page), (first, first_page) = known_before[-1], known_after[0]
-        n_steps = first_page.position - last_page.position
-        if last_page.serial != first_page.serial or n_steps < 0:
+        n_samples = first_page.position - last_page.position
+        if last_page.serial != first_page.serial or n_samples < 0:
             return False
-        most = _SURPLUS * n_steps * self._bytes_per_step
-        return not self._bytes_per_step or first - last <= most + MAX_PAGE_BYTES
+        max_bytes = _MAX_SIZE_RATIO * n_samples * self._bytes_per_sample
+        return not self._bytes_per_sample or first - last <= max_bytes + MAX_PAGE_BYTES
 
     def _is_multiplexed(self, head: list[tuple[int, OggPage]]) -> bool:
-        """Return whether the first pages of several streams come before all others."""
+        """Return whether the file begins with the first pages of several streams."""
         n_first = 0
         for _, page in head:
             if not page.flags & FIRST_PAGE:
@@ -160,18 +184,23 @@ class _Search:
             n_first += 1
         return n_first > 1
 
-    def _check_alike(self, page: OggPage) -> None:
-        one, other = self._audio.parameters, parse_parameters(page.body)
-        if one is None or other is None or one == other:
+    def _check_parameters(self, page: OggPage) -> None:
+        """Raise CannotDecodeError if a link differs from the first in codec, rate or channels."""
+        first, other = self._audio.parameters, parse_parameters(page.body)
+        if first is None or other is None or first == other:
             return
         raise CannotDecodeError(
             "undecodable",
-            f"changes from {describe_parameters(one)} to {describe_parameters(other)} where files were joined; split it "
-            "there",
+            f"changes from {describe_parameters(first)} to {describe_parameters(other)} where "
+            "files were joined; split it there",
         )
 
 
-def describe_parameters(layout: CodecParameters) -> str:
-    """Return a layout in words."""
-    codec, rate_hz, channels = layout
+def describe_parameters(parameters: CodecParameters) -> str:
+    """Return codec parameters as text for a message.
+
+    Args:
+        parameters: Codec, sample rate and channels.
+    """
+    codec, rate_hz, channels = parameters
     return f"{codec} at {rate_hz} Hz with {channels} channel{'s' if channels > 1 else ''}"

@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.errors import UsageError
 from pipeline.io import named_hosts
-from pipeline.io.storage import Storage, parse_options
+from pipeline.io.storage import Storage
+from pipeline.io.storage_options import parse_options
 from pipeline.sources.list_sources import list_sources
 from pipeline.sources.listing import SourceOptions
 from tests.hosts import run_host

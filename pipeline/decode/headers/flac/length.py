@@ -113,8 +113,8 @@ def read_flac_part(file: BinaryIO, start: int, end: int) -> FlacAudio | None:
 def _first_frame(file: BinaryIO, frames_at: int, stream: FlacStream) -> tuple[FlacStream, int]:
     """Return STREAMINFO, corrected by the first frame, and the index of the first sample.
 
-    If frames are numbered instead of their samples, all have one length, and a frame's number
-    times the length is its position. The first frame gives that length if STREAMINFO is damaged.
+    Frame headers may hold a frame number instead of a sample index. All frames then have one
+    length, and the first frame shows it even if STREAMINFO is damaged.
     """
     file.seek(frames_at)
     header = file.read(MAX_FRAME_HEADER_BYTES)
