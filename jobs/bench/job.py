@@ -36,12 +36,12 @@ from jobs.settings.table_spec import table_spec
 from jobs.worker.run_model import RunSpec, default_device
 from models.checkpoints.state_dict import load_weights
 from models.inference.embedder import Embedder
-from pipeline.samples import Samples
 from pipeline.audio import to_samples
 from pipeline.clips import ClipRef
 from pipeline.errors import PipelineError, UsageError
 from pipeline.planning.plan import SHARD_BYTES, plan_shards
 from pipeline.readers.shard_reader import clip_recordings
+from pipeline.samples import Samples
 from pipeline.shards import Shard
 from pipeline.sources.list_sources import list_sources
 from pipeline.stream.decode_rule import DecodeRule

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.audio import SAMPLE_RATE_HZ
-from pipeline.samples import Samples
 from pipeline.decode.quality import SILENCE
 from pipeline.embedding.model import CompletedOutputs, Vectors
 from pipeline.io.storage import Storage
+from pipeline.samples import Samples
 from pipeline.shards import Shard
 from pipeline.stopwatch import Stopwatch
 from pipeline.stream.decode_rule import DecodeRule

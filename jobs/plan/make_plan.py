@@ -25,8 +25,8 @@ from jobs.settings.saved_settings import STDIN
 from jobs.settings.table_spec import settings_of, table_spec
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
-from pipeline.io.storage import Storage
 from pipeline.io.protocols import is_remote
+from pipeline.io.storage import Storage
 from pipeline.maintenance.carried_columns import clips_with_other_values, is_up_to_date
 from pipeline.maintenance.inventory import take_inventory
 from pipeline.planning.committed import KnownShards

@@ -26,7 +26,7 @@ from jobs.settings.load_config import load_config
 from jobs.settings.routing import weights_by_arch
 from jobs.settings.sent_config import CONFIG_NAME, write_config
 from pipeline.errors import UsageError
-from pipeline.io.protocols import (is_remote, is_uri)
+from pipeline.io.protocols import is_remote, is_uri
 from pipeline.version import passtream_version
 
 PACKAGES = (jobs, models, pipeline)

@@ -19,13 +19,13 @@ from models.inference.fidelity import Fidelity, combine, compare
 from models.inference.outputs import Outputs, Vectors
 from models.inference.timestamp_levels import timestamp_levels
 from models.labels import Label, class_names, top_labels
-from pipeline.samples import Samples
 from pipeline.audio import to_samples
 from pipeline.embedding.canary import check_canary
 from pipeline.embedding.model import AsyncModel
 from pipeline.errors import PipelineError
 from pipeline.io.storage import DEFAULT_STORAGE, Storage
 from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
+from pipeline.samples import Samples
 from pipeline.stream.decode_rule import DecodeRule
 from pipeline.stream.events import Event
 from pipeline.table.spec import TableSpec

@@ -54,7 +54,7 @@ class HearModule:
     def get_basic_model(
         self, mode: str = "all", arch: str | None = None, **options: Any
     ) -> PasstWrapper:
-        """Build a model with `models.hear.factory.get_basic_model`; the arch defaults to ours."""
+        """Build a model with `models.hear.factory.get_basic_model`, by default of our own arch."""
         return get_basic_model(mode, arch or self.spec.arch, **options)
 
     def get_scene_embeddings(

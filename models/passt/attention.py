@@ -114,7 +114,7 @@ def _attend_group(qkv: Tensor, group: Group, n_heads: int, n_queries: int) -> Te
 
 @contextlib.contextmanager
 def _limit_cudnn(qkv: Tensor) -> Iterator[None]:
-    """Turn off cuDNN's attention on a GPU within the block, except under `allow_cudnn_plans`."""
+    """Disable cuDNN's attention on a GPU within the block, except under `allow_cudnn_plans`."""
     settings = torch.backends.cuda
     is_on = settings.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
     if not qkv.is_cuda or _may_plan.get() or not is_on:

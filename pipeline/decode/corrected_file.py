@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
-from pipeline.samples import Samples
 from pipeline.decode.audio_stream import AudioStream
 from pipeline.decode.headers.declared_length import DeclaredLength, read_declared_length
 from pipeline.decode.headers.flat_header import find_au_chunk, read_sphere_length
@@ -18,6 +17,7 @@ from pipeline.decode.headers.mp3.tag import ASSUMED_DELAY, read_mp3_info
 from pipeline.decode.headers.overlay import Overlay
 from pipeline.decode.headers.riff import AudioChunk, find_audio_chunk
 from pipeline.decode.headers.unread import TrailingData, find_trailing_data
+from pipeline.samples import Samples
 
 _UNIT = "bytes of audio"
 _MOST_HEAD_BYTES = 16 << 20

@@ -11,13 +11,13 @@ from typing import Any, BinaryIO
 import av
 import numpy as np
 
-from pipeline.samples import Samples
 from pipeline.decode.audio_stream import AudioStream
 from pipeline.decode.ffmpeg_frames import audio_tracks, track_frames
 from pipeline.decode.ffmpeg_input import open_ffmpeg_container
 from pipeline.decode.headers.mp4_length import BLOCK_FRAMES, read_mp4_length
 from pipeline.decode.headers.ogg import find_ogg_end, read_ogg_header
 from pipeline.decode.headers.ogg_chain import OggChain
+from pipeline.samples import Samples
 
 FFMPEG = "FFmpeg"
 _RUN_UP_S = 1.0

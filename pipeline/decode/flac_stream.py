@@ -14,7 +14,6 @@ from typing import BinaryIO
 
 import soundfile
 
-from pipeline.samples import Samples
 from pipeline.decode.audio_stream import PIECE_FRAMES, AudioStream
 from pipeline.decode.headers.flac.frame import (
     SIGNATURES,
@@ -27,11 +26,12 @@ from pipeline.decode.headers.flac.length import (
     FlacAudio,
     check_fits,
     check_whole,
-    open_corrected,
     find_flac_audio,
     iter_other_parts,
+    open_corrected,
 )
 from pipeline.decode.headers.tags import skip_id3
+from pipeline.samples import Samples
 
 Opener = Callable[[BinaryIO, int], AbstractContextManager[AudioStream]]
 DAMAGE = (soundfile.SoundFileError, RuntimeError)

@@ -8,8 +8,8 @@ comes later (resampling, measuring) sees the part only, as if it were a file of 
 import math
 from collections.abc import Iterator
 
-from pipeline.samples import Samples
 from pipeline.decode.audio_stream import AudioStream
+from pipeline.samples import Samples
 
 Span = tuple[float, float]
 ROUNDING_S = 0.005

@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 import soundfile
 
-from pipeline.samples import Samples
 from pipeline.decode.audio_stream import LIBSNDFILE, PIECE_FRAMES, AudioStream
+from pipeline.samples import Samples
 
 _PIECE_SAMPLES = 8 * PIECE_FRAMES
 _UNKNOWN_LENGTH_FRAMES = 1 << 60

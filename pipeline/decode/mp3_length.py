@@ -12,8 +12,8 @@ from typing import BinaryIO
 from pipeline.decode.headers.declared_length import DeclaredLength
 from pipeline.decode.headers.mp3.count import is_count_doubtful
 from pipeline.decode.headers.mp3.frame_header import (
-    PROBE_BYTES,
     HEADER_BYTES,
+    PROBE_BYTES,
     Mp3FrameHeader,
     parse_frame_header,
     read_frame_headers,

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, cast
 
-from pipeline.samples import Samples
 from pipeline.decode.audio_stream import AudioStream
 from pipeline.decode.headers.mp3.frame_header import HEADER_BYTES, parse_frame_header
 from pipeline.decode.headers.mp3.frames import Mp3Frames
@@ -20,6 +19,7 @@ from pipeline.decode.headers.mp3.tag import Mp3Info
 from pipeline.decode.headers.tags import ID3V1_BYTES, skip_id3
 from pipeline.decode.unbounded_file import UnboundedFile
 from pipeline.errors import CannotDecodeError
+from pipeline.samples import Samples
 
 _MOST_UNFOUND = 16
 """Frames that may go missing before the decoder counts as stopped by damage."""

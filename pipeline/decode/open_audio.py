@@ -109,7 +109,8 @@ def open_audio(
         else:
             raise CannotDecodeError("undecodable", "; ".join(reasons))
         if mpeg and not mpeg.has_tag:
-            sound = dataclasses.replace(sound, pieces=drop_first_frames(sound.pieces, ASSUMED_DELAY))
+            pieces = drop_first_frames(sound.pieces, ASSUMED_DELAY)
+            sound = dataclasses.replace(sound, pieces=pieces)
         if bare:
             sound = report_losses(sound, bare)
         yield guard_stream(sound, memory_bytes)

@@ -12,13 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from pipeline.samples import Samples
 from pipeline.decode.audio_stream import AudioStream
 from pipeline.decode.corrected_file import correct_header
 from pipeline.decode.headers.declared_length import DeclaredLength
 from pipeline.decode.open_audio import open_audio
 from pipeline.errors import ClipError
 from pipeline.limits import Limits
+from pipeline.samples import Samples
 
 KEPT_BYTES = 32 << 20
 """Of decoded frames: a minute and a half of stereo at 48 kHz."""

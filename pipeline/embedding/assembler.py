@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.audio import SAMPLE_RATE_HZ
-from pipeline.samples import Samples
 from pipeline.clips import ClipRef
 from pipeline.embedding.clip_rows import ClipRows
 from pipeline.embedding.model import Model, Vectors
 from pipeline.errors import BrokenStreamError
 from pipeline.progress import Counts
+from pipeline.samples import Samples
 from pipeline.shards import Shard
 from pipeline.stream.events import (
     ClipDone,

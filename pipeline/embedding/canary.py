@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.samples import Samples
 from pipeline.audio import to_samples
 from pipeline.clips import ClipRef
 from pipeline.errors import DriftError, StoreError
 from pipeline.io.versions import file_version
 from pipeline.readers.shard_reader import clip_recording
+from pipeline.samples import Samples
 from pipeline.stream.clip_decoder import clip_reader
 from pipeline.table.spec import TableSpec
 from pipeline.table.table import Table

@@ -15,8 +15,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
-from pipeline.samples import Samples
 from pipeline.embedding.model import AsyncModel, ModelOutputs, PendingOutputs, Vectors
+from pipeline.samples import Samples
 
 MAX_CALLS_IN_FLIGHT = 2
 _POLL_S = 0.0005

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from pipeline.clips import Container, group_by_recording
 from pipeline.io.objects import PIECE_BYTES
-from pipeline.io.protocols import (S3_PROTOCOLS, is_remote, protocol_of)
+from pipeline.io.protocols import S3_PROTOCOLS, is_remote, protocol_of
 from pipeline.io.upload import PART_BYTES
 from pipeline.readers.container_file import REQUEST_BYTES
 from pipeline.shards import Shard

@@ -13,8 +13,8 @@ from typing import BinaryIO
 from pipeline.clips import ClipRef, uri_to_path
 from pipeline.errors import ClipError
 from pipeline.host_faults import read_fault
-from pipeline.io.storage import Storage
 from pipeline.io.protocols import is_remote
+from pipeline.io.storage import Storage
 from pipeline.io.versions import stat_version
 from pipeline.readers.checks import check_size, check_version, missing_file
 from pipeline.readers.download import check_listed, download

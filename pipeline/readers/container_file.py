@@ -14,9 +14,9 @@ from pipeline.clips import ClipRef, Container
 from pipeline.errors import ClipError, StoreError
 from pipeline.host_faults import read_fault
 from pipeline.io.objects import FsspecObject
+from pipeline.io.protocols import is_remote
 from pipeline.io.range_file import open_range_file
 from pipeline.io.storage import Storage
-from pipeline.io.protocols import is_remote
 from pipeline.io.versions import stat_version
 from pipeline.readers.checks import check_size, check_version
 from pipeline.readers.clip_file import open_clip

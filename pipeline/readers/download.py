@@ -15,8 +15,8 @@ from pipeline.clips import ClipRef
 from pipeline.errors import ClipError, HostError
 from pipeline.io.named_hosts import ask_host
 from pipeline.io.objects import FsspecObject, RemoteObject
+from pipeline.io.protocols import HTTP_PROTOCOLS, protocol_of
 from pipeline.io.s3_reader import FAST_ERRORS, s3_reader
-from pipeline.io.protocols import (HTTP_PROTOCOLS, protocol_of)
 from pipeline.io.storage import Storage
 from pipeline.readers.checks import check_version, missing_file
 from pipeline.readers.spool import Piece, Spool

@@ -15,8 +15,8 @@ from typing import BinaryIO, cast
 from pipeline.clips import ClipRef
 from pipeline.errors import ClipError, StoreError
 from pipeline.io.objects import FsspecObject, fetch_any_version
-from pipeline.io.storage import Storage
 from pipeline.io.protocols import is_remote
+from pipeline.io.storage import Storage
 from pipeline.io.virtual_file import VirtualFile
 from pipeline.readers.checks import check_size
 from pipeline.readers.clip_file import open_clip

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from pipeline.clips import ClipRef, Container, group_by_recording
-from pipeline.io.storage import (DEFAULT_STORAGE, Storage)
 from pipeline.io.protocols import is_remote
+from pipeline.io.storage import DEFAULT_STORAGE, Storage
 from pipeline.readers.clip_file import check_unchanged, open_clip
 from pipeline.readers.download import download
 from pipeline.readers.intake import Intake

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from pipeline.audio import AUDIO_ENDINGS
 from pipeline.errors import StoreError, UsageError
 from pipeline.io.file_uris import local_path
+from pipeline.io.protocols import HTTP_PROTOCOLS, is_remote, protocol_of
 from pipeline.io.schemes import check_uri
-from pipeline.io.protocols import (HTTP_PROTOCOLS, is_remote, protocol_of)
 from pipeline.io.storage import Storage
 from pipeline.readers.system_folders import system_folder
 from pipeline.readers.tar.reader import TAR_ENDINGS

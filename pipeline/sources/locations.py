@@ -21,8 +21,8 @@ from typing import NamedTuple
 from pipeline.clips import Container, path_to_uri
 from pipeline.errors import UsageError
 from pipeline.io.file_uris import local_path
-from pipeline.io.storage import Storage
 from pipeline.io.protocols import is_remote
+from pipeline.io.storage import Storage
 from pipeline.io.versions import file_version_and_size
 from pipeline.readers.apple_double import APPLE_DOUBLE, APPLE_DOUBLE_KIND, is_apple_double
 from pipeline.readers.system_folders import system_folder

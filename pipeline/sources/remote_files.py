@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 from pipeline.errors import StoreError, UsageError
 from pipeline.io.http.host_rules import origin_of
 from pipeline.io.objects import FsspecObject
+from pipeline.io.protocols import HTTP_PROTOCOLS, S3_PROTOCOLS, protocol_of
 from pipeline.io.signed_urls import (
     DEFAULT_QUERY_RULE,
     QueryRule,
     refuse_password,
     strip_signature,
 )
-from pipeline.io.protocols import (HTTP_PROTOCOLS, S3_PROTOCOLS, protocol_of)
-from pipeline.io.storage import (Storage, is_credential_error)
+from pipeline.io.storage import Storage, is_credential_error
 from pipeline.io.versions import info_version
 from pipeline.sources.patterns import glob_root
 from pipeline.sources.s3_glob import glob_levels

@@ -19,6 +19,7 @@ from pipeline.io.http.host_rules import origin_of
 from pipeline.io.http.server_faults import BAD_URL, NOT_ALLOWED, UNREACHABLE
 from pipeline.io.named_hosts import ask_host, forget_failures, has_answer
 from pipeline.io.objects import FsspecObject
+from pipeline.io.protocols import HTTP_PROTOCOLS, is_remote, is_uri, protocol_of
 from pipeline.io.schemes import check_uri
 from pipeline.io.signed_urls import (
     DEFAULT_QUERY_RULE,
@@ -27,8 +28,7 @@ from pipeline.io.signed_urls import (
     refuse_password,
     strip_signature,
 )
-from pipeline.io.protocols import (HTTP_PROTOCOLS, is_remote, is_uri, protocol_of)
-from pipeline.io.storage import (Storage, is_credential_error)
+from pipeline.io.storage import Storage, is_credential_error
 from pipeline.io.versions import MISSING, file_version, info_version
 from pipeline.sources.remote_files import PROTOCOL_ALIASES
 from pipeline.wording import brief

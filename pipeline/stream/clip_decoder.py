@@ -14,7 +14,6 @@ from functools import partial
 import numpy as np
 
 from pipeline.audio import SAMPLE_RATE_HZ
-from pipeline.samples import Samples
 from pipeline.clips import ClipRef
 from pipeline.decode.audio_stream import PIECE_FRAMES, AudioStream
 from pipeline.decode.frame_range import FrameRange
@@ -27,6 +26,7 @@ from pipeline.decode.shared_decoder import OpenStream, SharedDecoder, open_strea
 from pipeline.errors import CannotDecodeError, ClipError
 from pipeline.limits import DEFAULT_LIMITS, Limits
 from pipeline.readers.recording import Recording
+from pipeline.samples import Samples
 
 OpenClip = Callable[[Limits], AbstractContextManager[OpenStream]]
 """Opens a decoder for one clip, within limits."""

@@ -8,9 +8,9 @@ clip comes a `ShardEnd` with the totals, so that a stream that was cut off is no
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pipeline.samples import Samples
 from pipeline.clips import ClipRef
 from pipeline.decode.quality import SILENCE, Quality
+from pipeline.samples import Samples
 from pipeline.stream.windows import WindowBlock
 
 

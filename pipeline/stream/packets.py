@@ -15,10 +15,10 @@ from typing import BinaryIO
 import numpy as np
 
 from pipeline.audio import SAMPLE_RATE_HZ
-from pipeline.samples import Samples
 from pipeline.clips import ClipRef
 from pipeline.errors import BrokenStreamError, ClipError, PipelineError
 from pipeline.readers.recording import Recording
+from pipeline.samples import Samples
 from pipeline.stopwatch import Stopwatch
 from pipeline.stream.clip_decoder import ClipReader, OpenClip, open_clips
 from pipeline.stream.decode_rule import DecodeRule

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.samples import Samples
 from pipeline.errors import UsageError
+from pipeline.samples import Samples
 
 PADDINGS = ("hear", "none")
 BLOCK_SAMPLES = 48 * 32_000

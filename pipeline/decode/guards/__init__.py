@@ -1,1 +1,1 @@
-"""Limits around each call into a decoder: memory, plausible lengths, whose fault it was."""
+"""Guards around decoders: a memory limit, a check of implausible lengths, clear error messages."""

@@ -1,8 +1,8 @@
-"""What surrounds each call into a decoder: a memory limit, and whose fault an error is.
+"""A guard around each call into a decoder: a memory limit and a classification of errors.
 
-Decoders read their file through Python and through C, and report what they meet as errors of many
-kinds. Here a fault of this machine is told from a fault of the file, so that what comes out is
-either an error of the clip or a `HostError`.
+Decoders read files through Python and through C, and raise errors of many types. The guard
+separates faults of this machine from faults of the file. It raises `HostError` for a fault of the
+machine, and an error of the clip for a fault of the file.
 """
 
 import contextlib
@@ -12,34 +12,34 @@ from collections.abc import Iterator
 
 import av
 
-from pipeline.samples import Samples
 from pipeline.decode.audio_stream import LIBSNDFILE, AudioStream
 from pipeline.decode.guards.memory_limit import limit_memory
 from pipeline.errors import CannotDecodeError
 from pipeline.host_faults import host_fault
+from pipeline.samples import Samples
 
 _FAILED_READS = {errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.ETIMEDOUT}
 
 
 @contextlib.contextmanager
 def decoder_call(memory_bytes: int) -> Iterator[None]:
-    """Surround one call into a decoder.
+    """Open a guarded context for one call into a decoder.
 
     Args:
-        memory_bytes: Memory that the call may take, in bytes.
+        memory_bytes: Memory in bytes that the call may add to the process.
 
     Raises:
         CannotDecodeError: The call takes too much memory, or the file cannot be read.
-        HostError: This machine has no space, descriptors or memory left.
-        ValueError: The decoder made an impossible call on its file, as damage makes it do.
+        HostError: This machine has no space, file descriptors or memory left.
+        ValueError: The decoder made an impossible system call on its file because of damage.
     """
-    with _told_apart(), limit_memory(memory_bytes):
+    with _classify_os_errors(), limit_memory(memory_bytes):
         yield
 
 
 @contextlib.contextmanager
-def _told_apart() -> Iterator[None]:
-    """Tell a fault of this machine from one of the file, where a decoder raises an OSError."""
+def _classify_os_errors() -> Iterator[None]:
+    """Open a context that translates an OSError of a decoder by whose fault it is."""
     try:
         yield
     except av.FFmpegError:
@@ -50,17 +50,21 @@ def _told_apart() -> Iterator[None]:
         reason = error.strerror or str(error) or type(error).__name__
         if error.errno in _FAILED_READS:
             raise CannotDecodeError("unreadable", f"reading it failed: {reason}") from error
-        # A damaged header sends a decoder to impossible offsets of its file.
+        # A damaged header makes a decoder seek to impossible offsets.
         raise ValueError(f"the decoder cannot read on: {reason}") from error
 
 
-def guard_stream(sound: AudioStream, memory_bytes: int) -> AudioStream:
-    """Return the sound with each piece, and a seek, decoded within `decoder_call`.
+def guard_stream(stream: AudioStream, memory_bytes: int) -> AudioStream:
+    """Return a stream whose pieces and seeks are guarded as by `decoder_call`.
 
-    Pieces of libsndfile have no memory limit: once it has opened a file it takes no more than the
-    piece, and the limit would cost a short WAV some per cent of its decoding.
+    Pieces decoded by libsndfile have no memory limit. Once libsndfile has opened a file, it needs
+    no more memory than the piece. A limit would slow down short WAV files by a few percent.
+
+    Args:
+        stream: Open stream.
+        memory_bytes: Memory in bytes that one piece or one seek may add to the process.
     """
-    seek, is_bounded = sound.seek, sound.decoder == LIBSNDFILE
+    seek, is_bounded = stream.seek, stream.decoder == LIBSNDFILE
 
     def guarded_seek(frame: int) -> int:
         assert seek is not None
@@ -68,16 +72,17 @@ def guard_stream(sound: AudioStream, memory_bytes: int) -> AudioStream:
             return seek(frame)
 
     return dataclasses.replace(
-        sound,
-        pieces=_guarded(sound.pieces, None if is_bounded else memory_bytes),
+        stream,
+        pieces=_guard_pieces(stream.pieces, None if is_bounded else memory_bytes),
         seek=guarded_seek if seek is not None else None,
     )
 
 
-def _guarded(pieces: Iterator[Samples], memory_bytes: int | None) -> Iterator[Samples]:
+def _guard_pieces(pieces: Iterator[Samples], memory_bytes: int | None) -> Iterator[Samples]:
+    """Yield pieces, each decoded in a guard; without a memory limit if `memory_bytes` is None."""
     while True:
         if memory_bytes is None:
-            with _told_apart():
+            with _classify_os_errors():
                 piece = next(pieces, None)
         else:
             with decoder_call(memory_bytes):

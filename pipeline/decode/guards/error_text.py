@@ -1,23 +1,23 @@
-"""What decoders report about a file, in words that a stranger understands."""
+"""Translation of decoder messages that users would misunderstand."""
 
-_IN_OUR_WORDS = {
+_EXPLANATIONS = {
     "File does not exist or is not a regular file (possibly a pipe?)": "it finds no audio in the "
     "file",
     "Internal psf_fseek() failed": "it fails in the middle of the file",
-    "Unspecified internal error": "it fails on damage, or on something between the audio",
+    "Unspecified internal error": "it fails on damage, or on other data between the audio",
     "Not yet implemented in FFmpeg, patches welcome": "the file uses something that FFmpeg cannot "
     "decode, or is damaged",
     "Resource temporarily unavailable": "the file ends, or is damaged, inside a part of the audio",
 }
-_OF_NO_USE = "Error number "
+_MEANINGLESS_PREFIX = "Error number "
 
 
 def explain_decoder_error(reason: str) -> str:
-    """Return what a decoder reports, reworded where it misleads.
+    """Return a decoder's message, replaced by a clearer one if it is known to mislead.
 
     Args:
-        reason: Message of libsndfile or of FFmpeg.
+        reason: Message of libsndfile or FFmpeg.
     """
-    if reason.startswith(_OF_NO_USE):
+    if reason.startswith(_MEANINGLESS_PREFIX):
         return "a part of the audio is damaged"
-    return _IN_OUR_WORDS.get(reason.rstrip("."), reason)
+    return _EXPLANATIONS.get(reason.rstrip("."), reason)

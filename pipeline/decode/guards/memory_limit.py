@@ -1,9 +1,9 @@
-"""An upper limit for the memory that one step of a decoder may take.
+"""A limit on the memory that one step of a decoder may add to the process.
 
-A header of a few hundred bytes can make a decoder allocate gigabytes before it finds that the file
-ends. The limit is the address space of the process (RLIMIT_AS): what it has now plus so much. It is
-set around each step, opening the file or decoding the next piece, and taken back after it, because
-the rest of the process, a model among it, must not be limited.
+A header of a few hundred bytes can make a decoder allocate gigabytes before it reaches the end of
+the file. The limit is on the address space of the process (RLIMIT_AS): its current size plus the
+allowed memory. It is set for each step (opening the file, or decoding a piece) and removed
+afterwards, because the rest of the process, such as a model, must not be limited.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _PAGE_BYTES = resource.getpagesize()
 
 
 class _AddressSpace:
-    """The limit of this process, shared by all threads that decode at the same time."""
+    """The address-space limit of this process, shared by all threads that decode concurrently."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -27,16 +27,16 @@ class _AddressSpace:
         self._ceiling = 0
 
     def lower(self, n_bytes: int) -> bool:
-        """Allow `n_bytes` more than the process has now.
+        """Limit the address space to its current size plus `n_bytes`.
 
         Returns:
-            Whether the limit is ours; False where an outer limit is lower and stays in force.
+            Whether this limit is in force; False if a lower outer limit stays in force.
         """
         with self._lock:
             if not self._n_active:
                 self._outer, self._ceiling = resource.getrlimit(resource.RLIMIT_AS)[0], 0
             self._n_active += 1
-            # A thread that begins later may take as much again.
+            # Each thread may add its own memory to what the others have taken.
             self._ceiling = max(self._ceiling, _address_space_bytes() + n_bytes)
             if self._outer != resource.RLIM_INFINITY and self._outer <= self._ceiling:
                 return False
@@ -44,7 +44,7 @@ class _AddressSpace:
             return True
 
     def restore(self) -> None:
-        """Take the limit back, once no thread decodes any more."""
+        """Restore the outer limit once no thread is decoding."""
         with self._lock:
             self._n_active -= 1
             if not self._n_active:
@@ -56,20 +56,20 @@ _ADDRESS_SPACE = _AddressSpace()
 
 @contextlib.contextmanager
 def limit_memory(n_bytes: int) -> Iterator[None]:
-    """Run one step of a decoder with a limit on the memory that it may add to the process.
+    """Limit the memory that the code in this context may add to the process.
 
     Args:
-        n_bytes: Memory that the step may take, in bytes.
+        n_bytes: Memory that may be added, in bytes.
 
     Raises:
-        CannotDecodeError: The step asked for more (class `too_much_memory`).
+        CannotDecodeError: The code requested more memory (class `too_much_memory`).
         MemoryError: Memory ran out below the limit, which is not the file's fault.
     """
-    is_ours = _ADDRESS_SPACE.lower(n_bytes)
+    is_in_force = _ADDRESS_SPACE.lower(n_bytes)
     try:
         yield
     except MemoryError as error:
-        if not is_ours:
+        if not is_in_force:
             raise
         raise CannotDecodeError(
             "too_much_memory",
@@ -81,15 +81,20 @@ def limit_memory(n_bytes: int) -> Iterator[None]:
 
 
 class _StatmFile:
-    """The file that tells the size of this process, kept open: it is read at every step."""
+    """The file `/proc/self/statm`, which holds the size of this process.
+
+    It is kept open because every step of a decoder reads it.
+    """
 
     def __init__(self) -> None:
         self._process_id = 0
         self._descriptor = -1
 
     def n_pages(self) -> int:
+        """Return the size of the address space of this process in pages."""
         if self._process_id != os.getpid():
-            # After a fork the descriptor still tells of the parent, and is the parent's to close.
+            # After a fork, the inherited descriptor still reports the size of the parent. It is not
+            # closed, because it belongs to the parent.
             self._descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
             self._process_id = os.getpid()
         return int(os.pread(self._descriptor, 64, 0).split(b" ", 1)[0])

@@ -53,7 +53,7 @@ class OggEnd:
     """The end of an Ogg file.
 
     Attributes:
-        is_marked: Whether the last page carries the end flag.
+        is_marked: Whether the last page of the last stream carries the end flag.
         position: Length of the audio stream in samples (Opus: at 48 kHz), without its pre-skip.
             None if another stream follows, or if the last pages hold no position.
         is_one_page: Whether all audio is on one page.

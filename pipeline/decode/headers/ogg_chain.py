@@ -1,10 +1,10 @@
 """A search for the links of a chained Ogg file, which reads only parts of the file.
 
 A chained file holds several streams one after another, called links. Radio recordings and joined
-files are chained. Each link counts its samples from 0, so the last page of the file gives the length
-of the last link only. Links usually differ in their serial numbers. Some encoders give all files
+files are chained. Each link counts its samples from 0, so the last page of the file only gives the
+length of the last link. Links usually differ in their serial numbers. Some encoders give all files
 the same number. The file is then larger than its last position explains, or a position is smaller
-than one before it.
+than an earlier one.
 """
 
 import os
@@ -90,18 +90,20 @@ class _LinkSearch:
 
     def is_suspicious(self) -> bool:
         """Return whether the first and the last pages cannot belong to a single link."""
-        head = self._read_window(self._start)
-        is_all = self._size - self._start <= _WINDOW_BYTES
-        tail = head if is_all else self._read_window(self._size - _WINDOW_BYTES)
-        if not head or not tail or self._is_multiplexed(head):
+        first_pages = self._read_window(self._start)
+        is_complete = self._size - self._start <= _WINDOW_BYTES
+        last_pages = first_pages if is_complete else self._read_window(self._size - _WINDOW_BYTES)
+        if not first_pages or not last_pages or self._is_multiplexed(first_pages):
             return False
-        if any(page.flags & FIRST_PAGE for at, page in head + tail if at > self._start):
+        if any(
+            page.flags & FIRST_PAGE for at, page in first_pages + last_pages if at > self._start
+        ):
             return True
-        if tail[-1][1].serial != self._audio.serial:
+        if last_pages[-1][1].serial != self._audio.serial:
             return True
-        known = [(at, page.position) for at, page in head if page.position > 0]
-        end = max(page.position for _, page in tail)
-        if is_all or len(known) < 2 or known[-1][1] <= known[0][1]:
+        known = [(at, page.position) for at, page in first_pages if page.position > 0]
+        end = max(page.position for _, page in last_pages)
+        if is_complete or len(known) < 2 or known[-1][1] <= known[0][1]:
             return False
         self._bytes_per_sample = (known[-1][0] - known[0][0]) / (known[-1][1] - known[0][1])
         expected = (end - known[0][1]) * self._bytes_per_sample
@@ -175,10 +177,10 @@ class _LinkSearch:
         max_bytes = _MAX_SIZE_RATIO * n_samples * self._bytes_per_sample
         return not self._bytes_per_sample or first - last <= max_bytes + MAX_PAGE_BYTES
 
-    def _is_multiplexed(self, head: list[tuple[int, OggPage]]) -> bool:
+    def _is_multiplexed(self, pages: list[tuple[int, OggPage]]) -> bool:
         """Return whether the file begins with the first pages of several streams."""
         n_first = 0
-        for _, page in head:
+        for _, page in pages:
             if not page.flags & FIRST_PAGE:
                 return n_first > 1
             n_first += 1

@@ -1,4 +1,4 @@
-"""What comes after the audio that a header declares: chunks, tags, filling, or more audio."""
+"""A classifier of the data after the declared audio: chunks, tags, padding, or more audio."""
 
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -18,28 +18,29 @@ _CONTAINERS = (
     *(b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"riff", b"caff", b"fLaC", b"OggS", b".snd"),
     b"NIST_1A",
 )
-_OTHERS = (
+_NO_AUDIO = (
     *(b"TAG", b"ID3", b"APETAGEX", b"LYRICS", b"3DI", b"<?xml", b"<x:xmpmeta", b"<html", b"%PDF"),
     *(b"PK\3\4", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b"),
 )
-"""Beginnings of tags, pictures and documents."""
+"""First bytes of tags, pictures and documents."""
 JOINED = "another recording that was joined to it"
-_LEAST_BYTES = 64
-"""Fewer bytes after the audio are odds and ends."""
+"""Description of the unread audio in a file that several recordings were joined to."""
+_MIN_BYTES = 64
+"""Minimum number of bytes after the audio that are examined."""
 _SAMPLED_BYTES = 1 << 12
 _TEXT = bytes([*b"\t\n\r", *range(0x20, 0x7F)])
 _WRAP_BYTES = 1 << 32
-"""A size of 32 bits begins again at 0 here."""
+"""Number of bytes at which a 32-bit size wraps around to 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrailingData:
-    """What comes after the audio that a header declares.
+    """The data after the audio that a header declares.
 
     Attributes:
-        uncounted: Bytes of audio that directly follow, and that the header does not count.
-        unread: Bytes of other audio in the file, which belongs to something else.
-        what: The other audio in words.
+        uncounted: Number of bytes of audio that directly follow and that the header does not count.
+        unread: Number of bytes of other audio, which decoders do not read.
+        description: Description of the other audio, for a message.
     """
 
     uncounted: int = 0
@@ -48,16 +49,16 @@ class TrailingData:
 
 
 def find_trailing_data(file: BinaryIO, chunk: AudioChunk) -> TrailingData:
-    """Return what comes after the audio that a header declares.
+    """Describe the data after the audio that a header declares.
 
     Args:
         file: File opened for reading; its position is moved.
-        chunk: Where the audio lies; its size is known.
+        chunk: Chunk of the audio; its size is known.
     """
     size, layout = chunk.size or 0, chunk.layout
     end = chunk.start + size
     n_bytes = chunk.file_bytes - end
-    if n_bytes < _LEAST_BYTES:
+    if n_bytes < _MIN_BYTES:
         return TrailingData()
     if n_bytes >= _WRAP_BYTES and layout.size_code == "I":
         return TrailingData(uncounted=n_bytes // _WRAP_BYTES * _WRAP_BYTES)
@@ -66,16 +67,22 @@ def find_trailing_data(file: BinaryIO, chunk: AudioChunk) -> TrailingData:
         ends.insert(0, end + -(end - layout.first_chunk_at) % layout.alignment)
     for at in dict.fromkeys(ends):
         file.seek(at)
-        head = file.read(_SAMPLED_BYTES)
-        if head.startswith(_CONTAINERS):
+        content = file.read(_SAMPLED_BYTES)
+        if content.startswith(_CONTAINERS):
             return TrailingData(unread=n_bytes, description=JOINED)
-        if layout.audio_id and _chunk_at(file, at, chunk):
-            return _more_chunks(file, at, chunk)
-    return TrailingData(uncounted=n_bytes if _may_be_audio(file, end, n_bytes, head) else 0)
+        if layout.audio_id and _read_chunk_header(file, at, chunk):
+            return _sum_audio_chunks(file, at, chunk)
+    return TrailingData(uncounted=n_bytes if _may_be_audio(file, end, n_bytes, content) else 0)
 
 
-def _chunk_at(file: BinaryIO, at: int, chunk: AudioChunk) -> tuple[bytes, int] | None:
-    """Return id and size of the chunk that begins at an offset; None where none seems to."""
+def _read_chunk_header(file: BinaryIO, at: int, chunk: AudioChunk) -> tuple[bytes, int] | None:
+    """Return the id and the size of the chunk at an offset; None if likely no chunk begins there.
+
+    Args:
+        file: File opened for reading; its position is moved.
+        at: Offset in the file.
+        chunk: Audio chunk of the same file.
+    """
     layout = chunk.layout
     file.seek(at)
     header = file.read(layout.header_bytes)
@@ -89,11 +96,17 @@ def _chunk_at(file: BinaryIO, at: int, chunk: AudioChunk) -> tuple[bytes, int] |
     return (name, size) if fits or short in _CHUNK_IDS or name == layout.audio_id else None
 
 
-def _more_chunks(file: BinaryIO, at: int, chunk: AudioChunk) -> TrailingData:
-    """Return what there is in the chunks from an offset on."""
+def _sum_audio_chunks(file: BinaryIO, at: int, chunk: AudioChunk) -> TrailingData:
+    """Sum the audio in further audio chunks from an offset on.
+
+    Args:
+        file: File opened for reading; its position is moved.
+        at: Offset of the first chunk.
+        chunk: Audio chunk of the same file, which comes before.
+    """
     layout, unread = chunk.layout, 0
     for _ in range(MAX_CHUNKS):
-        found = _chunk_at(file, at, chunk)
+        found = _read_chunk_header(file, at, chunk)
         if found is None:
             break
         name, size = found
@@ -103,19 +116,26 @@ def _more_chunks(file: BinaryIO, at: int, chunk: AudioChunk) -> TrailingData:
         if size < 0:
             break
         at = body + size + -(body + size - layout.first_chunk_at) % layout.alignment
-    if unread < _LEAST_BYTES:
+    if unread < _MIN_BYTES:
         return TrailingData()
-    name_of_chunk = layout.audio_id[:4].decode()
+    chunk_name = layout.audio_id[:4].decode()
     return TrailingData(
-        unread=unread, description=f"another {name_of_chunk!r} chunk, where one is allowed"
+        unread=unread, description=f"another {chunk_name!r} chunk, where one is allowed"
     )
 
 
-def _may_be_audio(file: BinaryIO, start: int, n_bytes: int, head: bytes) -> bool:
-    """Return whether bytes look like samples, and not like a tag, a document or filling."""
-    if head.startswith(_OTHERS) or not head.translate(None, _TEXT):
+def _may_be_audio(file: BinaryIO, start: int, n_bytes: int, content: bytes) -> bool:
+    """Return whether data may be audio samples, and not a tag, a document or padding.
+
+    Args:
+        file: File opened for reading; its position is moved.
+        start: Offset of the data in the file.
+        n_bytes: Length of the data in bytes.
+        content: First bytes of the data.
+    """
+    if content.startswith(_NO_AUDIO) or not content.translate(None, _TEXT):
         return False
-    samples = [head]
+    samples = [content]
     for share in (0.25, 0.5, 0.75, 1.0):
         file.seek(start + max(0, round(share * n_bytes) - _SAMPLED_BYTES))
         samples.append(file.read(_SAMPLED_BYTES))

@@ -95,7 +95,7 @@ class _Chunk:
         self.rest, self.longest = b"", 0
 
     def take(self, content: memoryview, rows: int) -> None:
-        """Look at the headers in what is read next.
+        """Check the page headers in the bytes that are read next.
 
         Args:
             content: Bytes of the file, of which the first is at `next`.
@@ -165,7 +165,7 @@ class PageGuard(FileView):
     def watch(
         self, footer: pq.FileMetaData, groups: Iterable[int], columns: set[str], rows: int
     ) -> None:
-        """Look at the pages of some columns from now on.
+        """Start to check the pages of some columns.
 
         Args:
             footer: Footer of the file.

@@ -56,7 +56,7 @@ class TarStream:
         return content
 
     def skip_to(self, offset: int) -> None:
-        """Go forward to an offset.
+        """Skip forward to an offset.
 
         Raises:
             EOFError: The tar ends before it.

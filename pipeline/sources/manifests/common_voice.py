@@ -2,8 +2,8 @@
 
 import os
 
-from pipeline.io.storage import Storage
 from pipeline.io.protocols import is_remote
+from pipeline.io.storage import Storage
 from pipeline.sources.manifests.manifest_rows import ManifestRows
 
 _COMMON_VOICE_COLUMNS = {"client_id", "path"}

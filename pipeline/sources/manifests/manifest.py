@@ -16,10 +16,10 @@ from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
 from pipeline.io.file_uris import local_path
 from pipeline.io.objects import FsspecObject
+from pipeline.io.protocols import HTTP_PROTOCOLS, is_remote, protocol_of
 from pipeline.io.schemes import check_uri
 from pipeline.io.signed_urls import strip_signature
-from pipeline.io.protocols import (HTTP_PROTOCOLS, is_remote, protocol_of)
-from pipeline.io.storage import (Storage, first_line)
+from pipeline.io.storage import Storage, first_line
 from pipeline.sources.listing import SourceOptions
 from pipeline.sources.manifests.column_names import ColumnNames, name_columns
 from pipeline.sources.manifests.common_voice import base_folder

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pipeline.audio import AUDIO_ENDINGS
 from pipeline.errors import UsageError
 from pipeline.io.file_uris import local_path
-from pipeline.io.protocols import (is_remote, is_uri)
+from pipeline.io.protocols import is_remote, is_uri
 from pipeline.sources.manifests.manifest_text import is_text, not_utf8_message
 
 _PLAYLISTS = (".m3u", ".m3u8")

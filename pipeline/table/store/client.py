@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 from pipeline.errors import StoreError, UsageError
 from pipeline.io.objects import filesystem_lock, read_range
-from pipeline.io.storage import (Storage, first_line)
 from pipeline.io.protocols import protocol_of
+from pipeline.io.storage import Storage, first_line
 from pipeline.io.upload import is_no_bucket
 
 T = TypeVar("T")

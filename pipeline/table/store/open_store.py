@@ -1,9 +1,9 @@
 """Opening the store of a table by its location."""
 
 from pipeline.io.file_uris import local_path
-from pipeline.io.schemes import check_uri
-from pipeline.io.storage import (DEFAULT_STORAGE, Storage)
 from pipeline.io.protocols import is_remote
+from pipeline.io.schemes import check_uri
+from pipeline.io.storage import DEFAULT_STORAGE, Storage
 from pipeline.table.store.base import TableStore
 from pipeline.table.store.local import LocalStore
 from pipeline.table.store.remote import RemoteStore

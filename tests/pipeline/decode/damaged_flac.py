@@ -16,7 +16,9 @@ BLOCK = 4096
 def flac(duration_s: float = 3.0, total: int | None = None, seed: int = 0) -> bytes:
     """Return a FLAC whose header counts as many samples as are asked for."""
     content = by_libsndfile(sound(duration_s, seed=seed), format="FLAC")
-    return content if total is None else replace_sample_count(content[:STREAM_BYTES], total) + content[42:]
+    if total is None:
+        return content
+    return replace_sample_count(content[:STREAM_BYTES], total) + content[STREAM_BYTES:]
 
 
 def frames_of(content: bytes) -> list[bytes]:
