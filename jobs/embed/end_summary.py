@@ -25,6 +25,7 @@ from pipeline.wording import count, time_text
 
 
 def report_stopped(log: RunLog, **fields: Any) -> int:
+    """Log that a run was stopped, and return its exit code."""
     line = "stopped; what is committed stays. The same command goes on from there"
     log.report("run_ended", line, "warning", outcome="stopped", exit_code=EXIT_STOPPED, **fields)
     return EXIT_STOPPED
@@ -40,6 +41,18 @@ def report_end(
     log: RunLog,
     stop: StopRequest,
 ) -> int:
+    """Print and log the result of a run, and return its exit code.
+
+    Args:
+        config: Settings of the run.
+        table: Table of the run.
+        monitor: Monitor with the counts of the run.
+        in_all: Counts of the whole table.
+        failed_clips: Log of the failed clips.
+        out: Console for the result.
+        log: Log of the run.
+        stop: Stop request of the run.
+    """
     counts, location = monitor.committed, table.store.location
     if monitor.n_shards:
         out.print(summary("this run", counts, monitor.wall_s, location))

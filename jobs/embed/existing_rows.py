@@ -1,7 +1,7 @@
-"""What a run does with rows that a table has already, before it embeds anything.
+"""The rows that a table has before a run embeds anything: retries, removals, updates.
 
-A source that grew or changed leaves rows of older versions, and of clips that are gone; some errors
-are to be tried again. What of the table still holds is kept, bit by bit; the rest goes.
+A source that grew or changed leaves rows of older versions, and rows of clips that are gone. Rows
+that still hold are kept, bit by bit; the others are dropped.
 """
 
 import time
@@ -32,17 +32,17 @@ _MOST_VERSIONS = 1000
 
 
 def resolve_table_version(location: str, storage: Storage, spec: TableSpec) -> TableStore:
-    """The place of a table's version with this spec: TABLE, TABLE-v2, ..., the first that is free.
+    """Find the version of a table that has this spec, or the first free one: TABLE, TABLE-v2, ...
 
-    The same command finds the same place again.
+    The same command finds the same version again.
 
     Args:
-        location: folder or URI of the first version.
-        storage: how it is reached.
-        spec: of the run.
+        location: Folder or URI of the first version.
+        storage: Access to remote locations.
+        spec: Spec of the run.
 
     Raises:
-        UsageError: there are too many.
+        UsageError: There are too many versions.
     """
     first = location.rstrip("/")
     for number in range(1, _MOST_VERSIONS):
@@ -56,16 +56,16 @@ def resolve_table_version(location: str, storage: Storage, spec: TableSpec) -> T
 def clips_to_retry(
     table: Table, committed: set[str], classes: tuple[str, ...], log: RunLog
 ) -> set[Key]:
-    """Uri and member of the clips in `errors`, of some classes or of all.
+    """Return uri and member of the clips in `errors` that are to be tried again.
 
     Args:
-        table: the table.
+        table: The table.
         committed: Ids of its committed shards.
-        classes: of errors; `all` stands for every one, and none for no clip at all.
-        log: is told where there is nothing of these.
+        classes: Classes of errors; `all` stands for every class, an empty tuple for no clip.
+        log: Log that reports if there are no such errors.
 
     Raises:
-        StoreError: the errors cannot be read.
+        StoreError: The errors cannot be read.
     """
     if not classes:
         return set()
@@ -95,10 +95,10 @@ def _error_rows(table: Table, shards: Iterator[str]) -> Iterator[dict[str, str]]
 
 
 def check_prune(plan: Plan, config: EmbedConfig) -> None:
-    """Refuse to drop most of a table: that is a source that was not there, more often than not.
+    """Check that a run does not drop most of a table, as after a source that is not mounted.
 
     Raises:
-        UsageError: too much is gone.
+        UsageError: More clips are gone than `max_prune_ratio` allows.
     """
     n_gone = len(plan.removed) if config.prune else 0
     if n_gone > config.max_prune_ratio * plan.n_committed:
@@ -111,38 +111,38 @@ def check_prune(plan: Plan, config: EmbedConfig) -> None:
 
 
 def drop_stale_rows(table: Table, plan: Plan, found: Inventory, log: RunLog) -> Plan:
-    """Drop the rows that do not hold any more, and what a killed run has left.
+    """Drop the rows that do not hold any more, and the files that a killed run has left.
 
     Args:
-        table: whose lock is held.
-        plan: of the run.
-        found: What the table held when the plan was made.
-        log: takes how far it is.
+        table: Table whose lock is held.
+        plan: Plan of the run.
+        found: Inventory of the table from which the plan was made.
+        log: Log of the progress.
 
     Returns:
-        What is left of the plan.
+        The plan that is left.
 
     Raises:
-        StoreError: the store refused; what is done is done, and the same command goes on.
+        StoreError: The store refused. Shards done so far stay done; the same command goes on.
     """
     if not (plan.rewrites or plan.superseded or plan.damaged):
         known = {*plan.done, *(shard.shard_id for shard in plan.pending)}
         clear_orphans(table, known, found.files)
         return plan
-    return apply_removals(table, plan, _Count(log, len(plan.rewrites)).add)
+    return apply_removals(table, plan, _RewriteProgress(log, len(plan.rewrites)).add)
 
 
 def update_carried_columns(table: Table, plan: Plan, listing: Listing, log: RunLog) -> None:
-    """Update the rows of clips of which the sources say something else by now.
+    """Update the rows of clips whose carried columns have other values in the sources now.
 
     Args:
-        table: whose lock is held.
-        plan: of the run, whose shards stand as they are.
-        listing: of the sources.
-        log: Takes how many clips were updated.
+        table: Table whose lock is held.
+        plan: Plan of the run, without rewrites.
+        listing: Listing of the sources.
+        log: Log of the number of clips updated.
 
     Raises:
-        StoreError: the store refused; what is done is done, and the same command goes on.
+        StoreError: The store refused. Shards done so far stay done; the same command goes on.
     """
     if n_clips := update_carried(table, plan.done, listing):
         log.report(
@@ -153,7 +153,9 @@ def update_carried_columns(table: Table, plan: Plan, listing: Listing, log: RunL
         )
 
 
-class _Count:
+class _RewriteProgress:
+    """Reports the number of rewritten shards, every few seconds."""
+
     def __init__(self, log: RunLog, n_shards: int) -> None:
         self._log = log
         self._n_shards = n_shards

@@ -1,9 +1,9 @@
-"""Which clips have failed, for a run's log and for its end: the first ones of each class.
+"""The failed clips in a run's log and at its end: the first ones of each class.
 
-They are read back from the `errors` of the shards that were committed. So what is told is what the
-table holds, once however often a shard was tried, and no receipt grows by it. Of a hundred million
-clips millions may fail: after the first ones of a class the log has their number alone. People are
-shown a few of each class when the run has ended; `passtream errors` shows all of them.
+They are read back from the `errors` of committed shards. So the log has what the table holds, once
+per clip, however often a shard was attempted, and receipts stay small. Of a hundred million clips
+millions may fail, so after the first ones of a class the log has only their number. People see a
+few of each class at the end of the run; `passtream errors` shows all of them.
 """
 
 from collections import Counter, defaultdict
@@ -21,18 +21,18 @@ from pipeline.table.table import Table
 from pipeline.wording import count
 
 CLIPS_TOLD = 1000
-"""Clips of each class that a run tells of."""
+"""Largest number of failed clips of a class in the log."""
 CLIPS_SHOWN = 3
-"""Clips of each class that people are shown at the end of a run."""
+"""Number of failed clips of a class that people see at the end of a run."""
 
 
 class FailedClipLog:
-    """Tells of the clips that failed.
+    """The log of the clips that failed.
 
     Args:
-        log: of the run.
-        table: that the run writes.
-        most: clips of each class in the log.
+        log: Log of the run.
+        table: Table of the run.
+        most: Largest number of clips of a class in the log.
     """
 
     def __init__(self, log: RunLog, table: Table, most: int = CLIPS_TOLD) -> None:
@@ -43,7 +43,7 @@ class FailedClipLog:
         self._first: defaultdict[str, list[str]] = defaultdict(list)
 
     def lines(self) -> Iterator[tuple[str, int]]:
-        """Yield what people are shown at the end of a run: lines with their indents."""
+        """Yield the lines for the end of a run, each with its indent."""
         if not self._seen:
             return
         yield "clips that could not be embedded:", 0
@@ -54,11 +54,11 @@ class FailedClipLog:
             if (n_more := n_clips - len(self._first[name])) > 0:
                 yield f"    and {n_more:,} more", 6
 
-    def tell(self, record: CommitRecord) -> None:
-        """A shard is committed."""
+    def report(self, record: CommitRecord) -> None:
+        """Report the failed clips of a shard that was committed."""
         left = {name: max(0, self._most - self._seen[name]) for name in record.errors}
         if any(left.values()):
-            self._tell_some(record, left)
+            self._report_some(record, left)
         for name, n_clips in record.errors.items():
             seen, self._seen[name] = self._seen[name], self._seen[name] + n_clips
             if seen <= self._most < self._seen[name]:
@@ -71,11 +71,11 @@ class FailedClipLog:
 
     @cached_property
     def _hurried(self) -> Table:
-        """The table, for a run that must not wait for its log while the store is out of order."""
+        """The table with a short timeout, because a run must not wait for its log."""
         storage = replace(self._log.storage, timeout_s=min(self._log.storage.timeout_s, HURRIED_S))
         return Table(open_store(self._table.store.location, storage), self._table.spec)
 
-    def _tell_some(self, record: CommitRecord, left: dict[str, int]) -> None:
+    def _report_some(self, record: CommitRecord, left: dict[str, int]) -> None:
         try:
             rows = self._hurried.errors_of(record.shard)
         except (StoreError, OSError) as error:

@@ -1,4 +1,4 @@
-"""A run's shards in this process, one after the other: for debugging, and to check Ray against."""
+"""A run in this process, shard after shard: for debugging, and to compare runs on Ray with."""
 
 from collections.abc import Sequence
 
@@ -14,13 +14,13 @@ from pipeline.shards import Shard
 def run_in_process(
     run: RunSpec, weights: dict[str, Weights], shards: Sequence[Shard], monitor: Monitor
 ) -> None:
-    """Embed and commit shards.
+    """Embed and commit shards in this process.
 
     Args:
-        run: what to embed with.
-        weights: by arch, loaded already; emptied.
-        shards: what to embed.
-        monitor: told of every receipt and failure.
+        run: Settings of the run's models and table.
+        weights: Loaded weights by arch; the dictionary is emptied.
+        shards: Shards to embed.
+        monitor: Monitor that is called with every receipt and failure.
 
     Raises:
         LostTableError: Another run has the table now.

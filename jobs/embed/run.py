@@ -41,24 +41,24 @@ from pipeline.table.store.open_store import open_store
 from pipeline.table.table import Table, check_is_table_or_empty
 
 if TYPE_CHECKING:
-    # Not before it is needed: torch takes seconds to import, and a mistyped path is told at once.
+    # Not at runtime: torch takes seconds to import, and a mistyped path must fail at once.
     from models.checkpoints.state_dict import Weights
 
 
 def run_embed(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> int:
-    """Embed what is not embedded yet, and say what came of it.
+    """Embed the clips that the table does not have yet, and report the result.
 
     Args:
-        config: the settings.
-        out: takes the result; nothing where the log is JSON and has it.
-        log: takes progress and notes.
-        stop: whether the run has been told to stop.
+        config: Settings of the run.
+        out: Console for the result; quiet where the log is JSON and has the result.
+        log: Log of progress and notes.
+        stop: Stop request of the run.
 
     Returns:
-        The exit code: 0, 3, 4 or 130 as the README says.
+        The exit code: 0, 3, 4 or 130; `jobs/README.md` explains them.
 
     Raises:
-        UsageError, ModelError: nothing was started.
+        UsageError, ModelError: A setting cannot work; nothing was started.
     """
     try:
         return _run(config, out, log, stop)
@@ -101,7 +101,7 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
         def on_commit(record: CommitRecord) -> None:
             table.note_fidelity(record)
             totals.add(record)
-            failed_clips.tell(record)
+            failed_clips.report(record)
 
         monitor = Monitor(log, len(plan.pending), plan.n_clips, on_commit)
         try:
@@ -116,7 +116,7 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
 
 
 def _on_its_cluster(config: EmbedConfig, log: RunLog) -> EmbedConfig:
-    """A Ray job runs on the cluster that it was submitted to, unless it is told otherwise."""
+    """Return the settings of a Ray job with the address of the cluster it was submitted to."""
     if not is_ray_job() or config.in_process or "address" in config.model_fields_set:
         return config
     log.report(
@@ -126,10 +126,10 @@ def _on_its_cluster(config: EmbedConfig, log: RunLog) -> EmbedConfig:
 
 
 def _check_precision(config: EmbedConfig) -> None:
-    """Refuse a precision that this machine does not have; an elsewhere is asked once it is there.
+    """Check that this machine has a precision; actors on other machines check it themselves.
 
     Raises:
-        ModelError: it has not.
+        ModelError: This machine does not have it.
     """
     if config.precision == "fp32" or not (config.in_process or config.address == "local"):
         return
@@ -142,7 +142,7 @@ def _check_precision(config: EmbedConfig) -> None:
 
 
 def _load_weights(config: EmbedConfig, log: RunLog) -> dict[str, Weights]:
-    """The weights of each of the run's archs."""
+    """Load the weights of each arch of the run."""
     shown = " and ".join(arch.name for arch in config.archs)
     log.report("phase", f"loading the weights of {shown}", phase="loading_weights")
     from models.checkpoints.published import source_of  # imports torch, which takes seconds
@@ -158,7 +158,7 @@ def _load_weights(config: EmbedConfig, log: RunLog) -> dict[str, Weights]:
 
 
 def _catch_up_fidelity(table: Table) -> None:
-    """A run that was killed may have left records whose fidelity is not in table.json yet."""
+    """Write to table.json the fidelity in records of a run that was killed before it did."""
     if table.spec.precision != "fp32" and table.fidelity is None:
         for record in table.commits.records(sorted(table.commits.ids()), or_gone=True):
             table.note_fidelity(record)
@@ -172,7 +172,7 @@ def _execute(
     monitor: Monitor,
     stop: StopRequest,
 ) -> None:
-    # Here, because these take seconds to import: a run with nothing to do starts no Ray.
+    # Imported here, because these take seconds, and a run without pending shards needs no Ray.
     from jobs.worker.run_model import RunSpec
 
     sources = weights_by_arch(config.weights, config.archs)
@@ -180,7 +180,7 @@ def _execute(
         table.store.location,
         table.spec,
         sources,
-        # The listing had them: a machine that has none is one that has none yet.
+        # The listing had credentials, so a machine without any will still get some.
         replace(config.storage, awaits_credentials=True),
         table.commits.hold,
         config.decoder_memory,
@@ -204,5 +204,5 @@ def _execute(
         try:
             run_on_ray(run, plan.pending, monitor, options, stop)
         except SystemExit:
-            # Ray's answer to a SIGTERM that comes between its start and our taking the signal back.
+            # Ray raises this on a SIGTERM between its start and the return of the signal handler.
             raise Stopped from None

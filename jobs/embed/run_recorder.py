@@ -1,8 +1,7 @@
-"""The note that a run leaves in its table, for `passtream status` on other machines.
+"""Writing the record of a run to its table, for `passtream status` on other machines.
 
-That it begins is written like the rest of the table. That it has ended is written where it can be,
-in a few seconds where the run was stopped or the store is what failed it, and says nothing of its
-own: the table is as good without.
+The start is written with the usual retries. The end is written if possible, within a few seconds if
+the run was stopped or failed by its store. The table does not depend on it.
 """
 
 import contextlib
@@ -34,17 +33,17 @@ HURRIED_S = 2.0
 def record_run(
     store: TableStore, plan: Plan, monitor: Monitor, storage: Storage, stop: StopRequest
 ) -> Iterator[None]:
-    """Around a run's work: that it begins, and how it ends.
+    """Write the start of a run, and its end at the end of the block.
 
     Args:
-        store: of the table, whose lock is held.
-        plan: of the run.
-        monitor: that has counted the failed shards at the end.
-        storage: how the store is reached.
-        stop: whether the run has been told to stop, by the end of the block.
+        store: Store of the table, whose lock is held.
+        plan: Plan of the run.
+        monitor: Monitor that has counted the failed shards at the end of the block.
+        storage: Access to the store.
+        stop: Stop request of the run.
 
     Raises:
-        StoreError: that the run begins could not be written.
+        StoreError: The start of the run could not be written.
     """
     began = RunState.begun(plan)
     write_run(store, began)
@@ -72,13 +71,13 @@ def _end(
         outcome=outcome,
         n_failed=len(monitor.failed),
         failed={s.shard_id: shortened(storage.redact(reason)) for s, reason in failed},
-        error=shortened(storage.redact(_told(error))) if error and outcome == "error" else "",
+        error=shortened(storage.redact(_reason_of(error))) if error and outcome == "error" else "",
     )
     with contextlib.suppress(Exception):
         if outcome in ("stopped", "error"):
             hurried = replace(storage, timeout_s=min(storage.timeout_s, HURRIED_S))
             store = open_store(store.location, hurried)
-        # A run that has lost its table to another must not write over that one's note.
+        # A run that has lost its table must not overwrite the record of the other run.
         if read_run(store) == began:
             write_run(store, ended)
 
@@ -91,6 +90,6 @@ def _outcome(monitor: Monitor, stop: StopRequest, error: BaseException | None) -
     return "shards_failed" if monitor.failed else "finished"
 
 
-def _told(error: BaseException) -> str:
+def _reason_of(error: BaseException) -> str:
     is_ours = isinstance(error, PipelineError | ModelError)
     return str(error) if is_ours else f"{type(error).__name__}: {first_line(error)}"

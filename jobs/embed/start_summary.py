@@ -1,4 +1,4 @@
-"""What a run says before it embeds: what its sources were taken for, and what is left to do."""
+"""The log at the start of a run: the formats of its sources, and the work that is left."""
 
 import itertools
 import os
@@ -17,7 +17,7 @@ SOURCES_SHOWN = 5
 
 
 def log_sources(listing: Listing, log: RunLog) -> None:
-    """What each source was taken for; of many, the first ones."""
+    """Log the format that each source was taken for; of many sources, the first ones."""
     for source, format_ in itertools.islice(listing.formats.items(), SOURCES_SHOWN):
         shown = strip_signature(source)
         log.report("source", f"{shown}: {format_}", source=shown, format=format_)
@@ -26,14 +26,14 @@ def log_sources(listing: Listing, log: RunLog) -> None:
 
 
 def log_start(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: bool) -> None:
-    """Say what is going to be done.
+    """Log the work of a run.
 
     Args:
-        listing: of the sources.
-        plan: what of it is left to do.
-        table: that takes it.
-        log: takes the notes.
-        prune: whether the rows of what is gone are dropped.
+        listing: Listing of the sources.
+        plan: Plan of the run.
+        table: Table of the run.
+        log: Log of the run.
+        prune: Whether rows of clips that are gone are dropped.
     """
     for note in listing.notes:
         log.report("source_note", note, "warning")
@@ -68,7 +68,7 @@ def log_start(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: bo
             shards_done_before=n_done,
             clips_todo=plan.n_clips,
         )
-    _announce_damage(plan, log)
+    _log_damage(plan, log)
     for event, found, what in (
         (
             "sources_changed",
@@ -97,8 +97,8 @@ def log_start(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: bo
             )
 
 
-def _announce_damage(plan: Plan, log: RunLog) -> None:
-    """Say which committed shards have lost their data."""
+def _log_damage(plan: Plan, log: RunLog) -> None:
+    """Log the committed shards that have lost their data files."""
     if plan.damaged:
         shard, reason = next(iter(sorted(plan.damaged.items())))
         line = (

@@ -49,19 +49,19 @@ _SHOW_EVERY_S = 0.5
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What is asked.
+    """The arguments of `passtream plan`.
 
     Attributes:
-        paths: sources, and perhaps the table behind them.
-        table: folder or URI of the table; empty where it is among the paths, or in the file.
-        config: YAML file of the settings.
-        options: settings that were given, by field name; None values were not.
-        sample: how many clips to look at; None for all.
-        gpus: names of devices.
-        core: name of the core that decodes; empty for the first of the person's own figures, or
-            the one that is shipped.
-        figures: the person's own file of figures.
-        prices: of an hour of a device, by name.
+        paths: Sources, and perhaps the table after them.
+        table: Folder or URI of the table; empty where it is in the paths or in the file.
+        config: YAML file of the settings; None for none.
+        options: Settings by field name; None values were not given.
+        sample: Number of clips to probe; None for all.
+        gpus: Names of devices.
+        core: Name of the core that decodes; empty for the first core of the user's file of
+            measurements, or the shipped one.
+        figures: The user's file of measurements; None for none.
+        prices: Price of an hour of a device, by name.
     """
 
     paths: tuple[str, ...] = ()
@@ -76,28 +76,27 @@ class PlanRequest:
 
 
 class _NoWeights(NamedTuple):
-    """What a spec says of weights that nobody has loaded."""
+    """The weights of a spec that have not been loaded."""
 
     origin: str
     digest: str
 
 
-def make_plan(question: PlanRequest) -> PlanReport:
-    """Answer it.
+def make_plan(request: PlanRequest) -> PlanReport:
+    """Make the plan of a run and estimate its cost.
 
     Raises:
-        UsageError: a source, table or setting that a run could not work with either; or a device
-            or core without a figure.
-        StoreError: a store is out of order.
+        UsageError: A source, table or setting cannot work, or a device or core has no measurement.
+        StoreError: A store is unavailable.
     """
-    config = read_config(question.config, question.options)
-    sources, location = _places(question, config)
-    figures = all_speeds(question.figures)
+    config = read_config(request.config, request.options)
+    sources, location = _places(request, config)
+    figures = all_speeds(request.figures)
     table = _table(location, config.storage)
     if table:
-        # What is not given is the table's, so that these two words are enough: plan, and where.
+        # Settings that are not given are the table's, so that `plan TABLE` is enough.
         base = settings_of(table.spec) | rules_of_table(table.store)
-        config = read_config(question.config, question.options, base)
+        config = read_config(request.config, request.options, base)
     # Credentials are for what is named here, and not for what a list names.
     config = config.model_copy(update={"sources": tuple(sources), "table": location})
     options = config.source_options
@@ -107,8 +106,8 @@ def make_plan(question: PlanRequest) -> PlanReport:
     check_carried_columns(listing.columns)
     spec = _spec(config, listing.columns, table)
     # Refuses what has no figure before hours are spent on headers.
-    core = question.core or figures.default_core
-    device_costs(ListingTotals(), spec, question.gpus, figures.devices, question.prices)
+    core = request.core or figures.default_core
+    device_costs(ListingTotals(), spec, request.gpus, figures.devices, request.prices)
     decode_cost(ListingTotals(), core, figures.cores)
     run = _run(table, listing, spec, config.shard_clips)
     if table and not is_up_to_date(table, listing):
@@ -128,7 +127,7 @@ def make_plan(question: PlanRequest) -> PlanReport:
             spec,
             config.storage,
             lambda route, n_samples: archs[route].flops(n_samples),
-            question.sample,
+            request.sample,
             show,
             config.decoder_memory,
         )
@@ -146,17 +145,17 @@ def make_plan(question: PlanRequest) -> PlanReport:
         output_bytes=sizes,
         source_requests=source_requests(run.pending, _n_remote(listing)),
         table_requests=_table_requests(location, run.pending, rows, sizes),
-        costs=device_costs(seen.tally, spec, question.gpus, figures.devices, question.prices),
+        costs=device_costs(seen.tally, spec, request.gpus, figures.devices, request.prices),
         decoding=decode_cost(seen.tally, core, figures.cores),
         default_cost=None
-        if question.gpus
+        if request.gpus
         else default_cost(seen.tally, spec, figures.devices, figures.default_device),
     )
 
 
-def _places(question: PlanRequest, config: EmbedConfig) -> tuple[tuple[str, ...], str]:
-    """The sources and the table, of which there may be none."""
-    paths, table = question.paths, question.table
+def _places(request: PlanRequest, config: EmbedConfig) -> tuple[tuple[str, ...], str]:
+    """Return the sources, and the table or an empty text."""
+    paths, table = request.paths, request.table
     if not table and len(paths) > 1 and _may_be_table(paths[-1], config.storage):
         return paths[:-1], paths[-1]
     sources = paths or config.sources
@@ -166,7 +165,7 @@ def _places(question: PlanRequest, config: EmbedConfig) -> tuple[tuple[str, ...]
 
 
 def _may_be_table(location: str, storage: Storage) -> bool:
-    """Whether the last of several paths is a table, or a local place where one could be made."""
+    """Return whether a path is a table, or a local folder that could become one."""
     if location == STDIN or Path(location).is_file():
         return False
     store = open_store(location, storage)
@@ -185,10 +184,10 @@ def _table(location: str, storage: Storage) -> Table | None:
 
 
 def _spec(config: EmbedConfig, columns: tuple[str, ...], table: Table | None) -> TableSpec:
-    """The spec of the table that is there, or else of the one that would be made.
+    """Return the spec of the table, or of the table that a run would create.
 
     Raises:
-        UsageError: the settings are not those of the table.
+        UsageError: The settings are not those of the table.
     """
     weights = {arch.name: _NoWeights("", "") for arch in config.archs}
     if table:
@@ -215,7 +214,7 @@ def _todo(run: Plan) -> tuple[list[ClipRef], list[Container]]:
 
 
 def _bytes(clips: Iterable[ClipRef], containers: Iterable[Container], seen: Survey) -> float:
-    """Of the files: as the listing has it, where it tells of all."""
+    """Return the bytes of the files, from the listing if it has the sizes of all."""
     sizes = {clip.uri: clip.n_bytes for clip in clips} | {
         f"{each.uri}\0{each.part}": each.n_bytes for each in containers
     }
@@ -244,7 +243,7 @@ def _table_requests(
 
 @contextlib.contextmanager
 def _progress_line() -> Iterator[Callable[[int], None]]:
-    """Shows how far it is, to whoever sits in front of it."""
+    """Show the progress on a terminal."""
     if not sys.stderr.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
         yield lambda _: None
         return

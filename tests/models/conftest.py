@@ -1,4 +1,4 @@
-"""What the tests of `models` share: state dicts, nets of them, and a host of checkpoints."""
+"""Fixtures for the tests of `models`: specs, state dicts, nets, and an HTTP host of checkpoints."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,19 +17,19 @@ from models.passt.transformer import PaSST
 
 @pytest.fixture(scope="session")
 def spec() -> ArchSpec:
-    """The cheapest published arch: patches that do not overlap."""
+    """The published arch that is cheapest to compute, with patches that do not overlap."""
     return ARCHS["passt_s_p16_s16_128_ap468"]
 
 
 @pytest.fixture(scope="session")
 def state_dict(spec) -> dict[str, Tensor]:
-    """Random weights of `spec`, 345 MB: not to be written to, nor saved."""
+    """Random weights of `spec`, 345 MB; tests must neither modify nor save them."""
     return random_state_dict(spec, 0)
 
 
 @pytest.fixture(scope="session")
 def small_spec(spec) -> ArchSpec:
-    """One block instead of twelve, where tests are about files."""
+    """The arch with one block instead of twelve, for tests of files."""
     return replace(spec, depth=1)
 
 
@@ -41,7 +41,7 @@ def small_state_dict(small_spec) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="session")
 def build_net() -> Callable[..., PaSST]:
-    """Builds our transformer for a spec, with a state dict, or else of shapes only."""
+    """A function that builds a `PaSST` from a spec, on the meta device if it gets no state dict."""
 
     def build(spec: ArchSpec, state_dict: Mapping[str, Tensor] | None = None) -> PaSST:
         with torch.device("meta"):
@@ -54,29 +54,29 @@ def build_net() -> Callable[..., PaSST]:
 
 
 @dataclass
-class Host:
-    """What the server sends, and what it was asked for."""
+class CheckpointHost:
+    """Response that the HTTP server sends, and the paths that clients requested."""
 
     content: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     status: int = 200
-    asked: list[str] = field(default_factory=list)
+    requested_paths: list[str] = field(default_factory=list)
 
     def serve(self, content: bytes) -> None:
         self.content, self.headers = content, {"Content-Length": str(len(content))}
 
 
 @pytest.fixture
-def checkpoint_host(monkeypatch) -> Iterator[Host]:
-    """A host of checkpoints in place of GitHub's releases, and no proxy before it."""
+def checkpoint_host(monkeypatch) -> Iterator[CheckpointHost]:
+    """An HTTP host that replaces GitHub's releases and is reached without a proxy."""
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    host = Host()
+    host = CheckpointHost()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_GET(self):
-            host.asked.append(self.path)
+            host.requested_paths.append(self.path)
             self.send_response(host.status)
             for name, value in {**host.headers, "Connection": "close"}.items():
                 self.send_header(name, value)
@@ -87,7 +87,7 @@ def checkpoint_host(monkeypatch) -> Iterator[Host]:
             pass
 
     class Server(ThreadingHTTPServer):
-        daemon_threads = False  # so that closing it waits for its last answer
+        daemon_threads = False  # so closing the server waits for its last response
 
     with Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))

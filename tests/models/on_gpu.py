@@ -1,4 +1,4 @@
-"""What the tests that need a GPU share."""
+"""Constants, marks and assertions for the tests that need a GPU."""
 
 import os
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812
 
-# 0.16 to 10 s: one patch, the same count twice, a whole window
 RAGGED = (5120, 96_000, 20_001, 95_999, 320_000, 20_000, 171_717)
-# Largest error, of values that spread over about one.
+"""Window lengths in samples, 0.16 to 10 s: some pairs give the same number of patches."""
 TOLERANCE = {"fp32": 1e-4, "tf32": 0.02, "fp16": 0.02, "bf16": 0.1}
+"""Largest absolute error per precision, for outputs with a standard deviation up to one."""
 DEVICE = os.environ.get("PASSTREAM_GPU_TESTS_ON", "cuda")
-"""`cpu` runs the bodies of tests where there is no GPU, those marked with `needs_cuda` excepted."""
+"""Device of the tests; `cpu` runs them without a GPU, except those marked with `needs_cuda`."""
 EVERY_PRECISION = pytest.mark.parametrize(
     "precision", [each for each in TOLERANCE if (each, DEVICE) != ("tf32", "cpu")]
 )

@@ -1,6 +1,6 @@
-"""What only a GPU shows of the engine: recorded forwards, streams, memory, processes side by side.
+"""GPU tests of the engine: CUDA graphs, streams, memory, and processes that share a GPU.
 
-Runs with torch, torchaudio, numpy and pytest alone, as `test_gpu.py`.
+Like `test_gpu.py`, they need only torch, torchaudio, numpy and pytest.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ PROCESS_TIMEOUT_S = 60
 
 @pytest.fixture(autouse=True)
 def cache(monkeypatch, tmp_path):
-    """Batch sizes are to be found here, and not to be left behind."""
+    """An empty cache, so that batch sizes are measured again and not kept."""
     monkeypatch.setenv("PASSTREAM_CACHE", str(tmp_path))
 
 
@@ -56,18 +56,18 @@ def clips(noise):
 
 
 @contextlib.contextmanager
-def waiting_is_an_error():
-    """Raise where the host waits for the device."""
+def synchronizing_raises():
+    """Raise an error if the host waits for the device."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the first call in a process warns of a beta feature
+            warnings.simplefilter("ignore")  # the first call warns that the mode is a beta feature
             torch.cuda.set_sync_debug_mode("error")
         yield
     finally:
         torch.cuda.set_sync_debug_mode("default")
 
 
-def test_packs_that_are_copied_while_others_are_computed_are_right(weights, noise):
+def test_packs_copied_during_other_forwards_are_correct(weights, noise):
     windows = [noise(160_000 + 320 * seed, seed) for seed in range(48)]
     embedder = Embedder(SPEC, weights, DEVICE, max_tokens=1190)
     one_by_one = [embedder.embed([window]).features[0] for window in windows]
@@ -76,21 +76,21 @@ def test_packs_that_are_copied_while_others_are_computed_are_right(weights, nois
 
 
 @EVERY_PRECISION
-def test_recorded_forwards_are_the_plain_ones(precision, weights, noise):
+def test_captured_forwards_equal_plain_forwards(precision, weights, noise):
     embedder = Embedder(SPEC, weights, DEVICE, 7 * 1190, precision)
     clip = noise(WINDOW * 3)
     windows = [clip[begin : begin + WINDOW] for begin in range(0, 2 * WINDOW, 40_000)]
     windows += [noise(n, n) for n in RAGGED]
     expected = embedder.embed(windows)
-    fixed = embedder.engine.capture(WINDOW)
-    assert fixed.sizes == [7, 3, 1]
+    graphed = embedder.engine.capture(WINDOW)
+    assert graphed.sizes == [7, 3, 1]
     for _ in range(2):
         for ours, theirs in zip(embedder.embed(windows), expected, strict=True):
             assert_close(ours, theirs, precision)
 
 
 @needs_cuda
-def test_a_warm_up_finds_a_batch_and_later_ones_know_it(weights, noise):
+def test_warm_up_measures_the_batch_size_once_and_then_reads_it_from_the_cache(weights, noise):
     first = Embedder(SPEC, weights, DEVICE, precision="bf16")
     found = first.warm_up(WINDOW)
     assert found.batch_windows >= 1
@@ -106,22 +106,22 @@ def test_a_warm_up_finds_a_batch_and_later_ones_know_it(weights, noise):
 
 
 @needs_cuda
-@pytest.mark.parametrize("is_fixed", [False, True])
-def test_nothing_waits_for_the_device_within_a_call(is_fixed, weights, clips, noise):
+@pytest.mark.parametrize("is_captured", [False, True])
+def test_a_call_never_waits_for_the_device(is_captured, weights, clips, noise):
     embedder = Embedder(SPEC, weights, DEVICE, 4 * 1190, "bf16")
     windows = [torch.from_numpy(noise(WINDOW, seed)) for seed in range(4 * MAX_PACKS_IN_FLIGHT)]
     windows += [torch.from_numpy(clip) for clip in clips]
     with torch.inference_mode():
-        if is_fixed:
+        if is_captured:
             embedder.engine.capture(WINDOW)
         embedder.engine(windows)
         torch.cuda.synchronize()
-        with waiting_is_an_error():
+        with synchronizing_raises():
             embedder.engine(windows)
         torch.cuda.synchronize()
 
 
-def test_calls_may_be_under_way_together(weights, noise):
+def test_several_calls_may_be_in_flight(weights, noise):
     embedder = Embedder(SPEC, weights, DEVICE, 4 * 1190, "bf16")
     calls = [[noise(WINDOW, 10 * call + i) for i in range(6)] for call in range(4)]
     expected = [embedder.embed(windows).features for windows in calls]
@@ -129,14 +129,14 @@ def test_calls_may_be_under_way_together(weights, noise):
     for windows in calls:
         pending.append(embedder.begin(windows))
         for window in windows:
-            window[:] = 0  # they are the caller's again
+            window[:] = 0  # the caller may reuse its buffers
     for call, theirs in zip(pending, expected, strict=True):
         assert_close(call.result().features, theirs, "bf16")
         assert call.done()
 
 
 @needs_cuda
-def test_memory_stays_flat(weights, noise):
+def test_memory_does_not_grow(weights, noise):
     embedder = Embedder(SPEC, weights, DEVICE, 8 * 1190, "bf16")
     embedder.engine.capture(WINDOW)
     windows = [noise(WINDOW if seed % 3 else 100_000 + seed, seed) for seed in range(40)]
@@ -146,12 +146,12 @@ def test_memory_stays_flat(weights, noise):
     locked = torch.cuda.host_memory_stats()["allocated_bytes.current"]
     for _ in range(20):
         embedder.embed(windows)
-    # Blocks come back when an event of the device says so, which is not always at the same time.
+    # Blocks are freed once a device event has passed, and that time varies.
     assert torch.cuda.memory_reserved() <= reserved + SLACK_BYTES
     assert torch.cuda.host_memory_stats()["allocated_bytes.current"] <= locked + SLACK_BYTES
 
 
-WORK = """
+EMBED_SCRIPT = """
 import json, sys
 import numpy as np
 import torch
@@ -173,9 +173,10 @@ print(json.dumps({"max_tokens": embedder.engine.max_tokens}))
 """
 
 
-def start(out, share, max_tokens, *more, **env):
+def start_process(out, share, max_tokens, *more, **env):
+    """Start `EMBED_SCRIPT` with a share of the GPU's memory; one more argument warms it up."""
     return subprocess.Popen(
-        [sys.executable, "-c", WORK, str(out), str(share), str(max_tokens), *more],
+        [sys.executable, "-c", EMBED_SCRIPT, str(out), str(share), str(max_tokens), *more],
         env=os.environ | {"PYTHONPATH": str(ROOT)} | env,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -183,65 +184,69 @@ def start(out, share, max_tokens, *more, **env):
     )
 
 
-def ended(process):
+def wait_for_report(process):
+    """Wait for a process to succeed, and return the JSON report in its last line of output."""
     try:
-        told, errors = process.communicate(timeout=PROCESS_TIMEOUT_S)
+        printed, errors = process.communicate(timeout=PROCESS_TIMEOUT_S)
     finally:
         process.kill()
     assert process.returncode == 0, errors
-    return json.loads(told.splitlines()[-1])
+    return json.loads(printed.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory):
-    """What one process with all of the memory says."""
-    out = tmp_path_factory.mktemp("calm") / "out.npy"
-    ended(start(out, 1.0, 64 * 1190))
+def undisturbed(tmp_path_factory):
+    """Features from a single process that may use all of the GPU's memory."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out.npy"
+    wait_for_report(start_process(out, 1.0, 64 * 1190))
     return np.load(out)
 
 
 @needs_cuda
-def test_launches_that_wait_give_the_same(calm, tmp_path):
-    """Were a stream ahead of one that it must follow, this would tell."""
+def test_blocking_launches_give_the_same_features(undisturbed, tmp_path):
+    """Features would differ if a stream did not wait for another stream's results."""
     for more in ((), ("warm",)):
-        ended(start(tmp_path / "out.npy", 1.0, 64 * 1190, *more, CUDA_LAUNCH_BLOCKING="1"))
-        assert_close(np.load(tmp_path / "out.npy"), calm, "bf16")
+        process = start_process(
+            tmp_path / "out.npy", 1.0, 64 * 1190, *more, CUDA_LAUNCH_BLOCKING="1"
+        )
+        wait_for_report(process)
+        assert_close(np.load(tmp_path / "out.npy"), undisturbed, "bf16")
 
 
 @needs_cuda
 @pytest.mark.parametrize("more", [(), ("warm",)])
-def test_batches_are_halved_where_memory_runs_out(more, calm, tmp_path):
+def test_batches_are_halved_when_memory_runs_out(more, undisturbed, tmp_path):
     _, total_bytes = torch.cuda.mem_get_info()
-    # A batch of 64 windows takes 1.25 GB at most, beside 0.27 GB of weights and samples.
-    told = ended(start(tmp_path / "out.npy", 0.9e9 / total_bytes, 64 * 1190, *more))
-    assert told["max_tokens"] < 64 * 1190
-    assert_close(np.load(tmp_path / "out.npy"), calm, "bf16")
+    # A batch of 64 windows takes up to 1.25 GB, in addition to 0.27 GB of weights and samples.
+    process = start_process(tmp_path / "out.npy", 0.9e9 / total_bytes, 64 * 1190, *more)
+    assert wait_for_report(process)["max_tokens"] < 64 * 1190
+    assert_close(np.load(tmp_path / "out.npy"), undisturbed, "bf16")
 
 
 @needs_cuda
-def test_two_processes_share_a_gpu(calm, tmp_path):
+def test_two_processes_share_a_gpu(undisturbed, tmp_path):
     files = [tmp_path / f"{i}.npy" for i in range(2)]
-    processes = [start(file, 0.5, 16 * 1190, "warm") for file in files]
+    processes = [start_process(file, 0.5, 16 * 1190, "warm") for file in files]
     try:
         for process in processes:
-            ended(process)
+            wait_for_report(process)
     finally:
         for process in processes:
             process.kill()
     for file in files:
-        assert_close(np.load(file), calm, "bf16")
+        assert_close(np.load(file), undisturbed, "bf16")
 
 
 @needs_cuda
-def test_the_bench_tells_what_it_measured():
+def test_bench_model_reports_its_measurements():
     command = [
         *(sys.executable, "-m", "jobs.bench.model", "--device", DEVICE, "--repeats", "1"),
         *("--cases", "windows,mix,timestamps,long", "--precisions", "bf16", "--json"),
     ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    told = [json.loads(line) for line in done.stdout.splitlines()]
-    ours = [row["result"] for row in told if row.get("result", {}).get("who") == "passtream"]
+    reports = [json.loads(line) for line in done.stdout.splitlines()]
+    ours = [row["result"] for row in reports if row.get("result", {}).get("who") == "passtream"]
     assert len(ours) == 4
     assert ours[0]["fidelity"]["noise"]["cosine_min"] > 0.999
     assert ours[0]["warm_up"]["batch_windows"] >= 1

@@ -1,4 +1,4 @@
-"""The classes in the order of the heads, and labels from logits."""
+"""Tests of the class tables and of labels from logits."""
 
 import csv
 import math
@@ -19,7 +19,7 @@ from models.labels import CLASS_SETS, class_names, top_labels
 ROOT = Path(__file__).parents[2]
 
 
-def rows_of(classes: str) -> list[dict[str, str]]:
+def read_rows(classes: str) -> list[dict[str, str]]:
     table = resources.files("models").joinpath("data", f"{classes}.csv")
     return list(csv.DictReader(table.read_text("utf-8").splitlines()))
 
@@ -30,8 +30,8 @@ def test_every_output_of_every_head_has_a_name(spec):
 
 
 @pytest.mark.parametrize("classes", CLASS_SETS)
-def test_indices_count_up_and_nothing_is_there_twice(classes):
-    rows = rows_of(classes)
+def test_indices_are_consecutive_and_values_are_unique(classes):
+    rows = read_rows(classes)
     assert [int(row["index"]) for row in rows] == list(range(len(rows)))
     for column in set(rows[0]) - {"index"}:
         assert len({row[column] for row in rows}) == len(rows)
@@ -39,8 +39,8 @@ def test_indices_count_up_and_nothing_is_there_twice(classes):
 
 
 @pytest.mark.parametrize("classes", ["audioset", "fsd50k"])
-def test_mids_are_those_of_the_ontology(classes):
-    assert all(row["mid"].startswith(("/m/", "/t/dd", "/g/")) for row in rows_of(classes))
+def test_mids_have_the_prefixes_of_the_ontology(classes):
+    assert all(row["mid"].startswith(("/m/", "/t/dd", "/g/")) for row in read_rows(classes))
 
 
 @pytest.mark.parametrize(
@@ -66,31 +66,31 @@ def test_mids_are_those_of_the_ontology(classes):
         ("fsd50k", 199, "Zipper_(clothing)"),
     ],
 )
-def test_well_known_classes_are_in_their_places(classes, index, name):
+def test_well_known_classes_have_their_index(classes, index, name):
     assert class_names(classes)[index] == name
 
 
 @pytest.mark.parametrize("classes", ["openmic", "fsd50k"])
-def test_these_classes_are_in_alphabetical_order(classes):
-    """The reference's data preparation relies on it for FSD50K."""
+def test_openmic_and_fsd50k_classes_are_in_alphabetical_order(classes):
+    """The reference's data preparation relies on the order of FSD50K."""
     assert list(class_names(classes)) == sorted(class_names(classes))
 
 
-def test_fsd50k_and_audioset_agree_on_what_a_mid_is():
-    audioset = {row["mid"]: row["name"] for row in rows_of("audioset")}
-    shared = [row for row in rows_of("fsd50k") if row["mid"] in audioset]
-    assert len(shared) == 192  # the other eight are in the ontology, but no classes of AudioSet
+def test_fsd50k_and_audioset_give_a_mid_the_same_name():
+    audioset = {row["mid"]: row["name"] for row in read_rows("audioset")}
+    shared = [row for row in read_rows("fsd50k") if row["mid"] in audioset]
+    assert len(shared) == 192  # the other eight mids are in the ontology but not in AudioSet
     for row in shared:
         ours, theirs = row["name"].split("_"), audioset[row["mid"]].replace(",", "").split()
         assert [w for w in ours if w != "and"] == [w for w in theirs if w != "and"]
 
 
-def test_unknown_classes_are_named():
+def test_unknown_classes_raise_an_error_that_names_them():
     with pytest.raises(ModelError, match=r"one of audioset, openmic, fsd50k \(got 'esc50'\)"):
         class_names("esc50")
 
 
-def test_the_package_takes_its_tables_along():
+def test_the_package_contains_the_class_tables():
     setup = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     packed = {
         path.name
@@ -100,7 +100,7 @@ def test_the_package_takes_its_tables_along():
     assert {f"{classes}.csv" for classes in CLASS_SETS} <= packed
 
 
-def test_the_most_probable_come_first():
+def test_the_most_probable_classes_come_first():
     logits = np.array([[0.0, 2.0, -1.0], [math.log(3), -50.0, 50.0]], np.float32)
     first, second = top_labels(logits, ("a", "b", "c"), 2)
     assert [label[:2] for label in first] == [(1, "b"), (0, "a")]
@@ -128,7 +128,7 @@ LOGITS = st_numpy.arrays(
 
 
 @given(LOGITS, st.integers(1, 40))
-def test_labels_are_the_largest_logits_whatever_they_are(logits, k):
+def test_labels_are_those_of_the_largest_logits(logits, k):
     names = class_names("openmic")
     for row, labels in zip(logits, top_labels(logits, names, k), strict=True):
         assert len(labels) == min(k, 20)
@@ -138,12 +138,14 @@ def test_labels_are_the_largest_logits_whatever_they_are(logits, k):
 
 
 @pytest.mark.parametrize("k", [0, -1])
-def test_no_labels_are_refused(k):
+def test_fewer_than_one_label_is_refused(k):
     with pytest.raises(ModelError, match=rf"at least 1 \(got {k}\)"):
         top_labels(np.zeros((1, 2), np.float32), "ab", k)
 
 
 @pytest.mark.parametrize("shape", [(3,), (1, 4), (1, 1, 3)])
 def test_logits_of_another_width_are_refused(shape):
-    with pytest.raises(ModelError, match=r"must be \(n, 3\), a column for each name \(got \("):
+    with pytest.raises(
+        ModelError, match=r"must be of shape \(n, 3\), one column per name \(got \("
+    ):
         top_labels(np.zeros(shape, np.float32), "abc", 1)

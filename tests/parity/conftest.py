@@ -1,4 +1,4 @@
-"""HEAR modules twice, of `models.hear` and of hear21passt; and a cache of published weights."""
+"""Fixtures of the parity tests: HEAR modules of ours and of hear21passt, and cached weights."""
 
 import importlib
 import shutil
@@ -21,15 +21,15 @@ from models.hear.registry import HEAR_MODULES
 from models.hear.wrapper import PasstWrapper
 
 SEED = 0
-# hear21passt has no base2levelF, which its README asks for: it is what it calls base2level.
+# The README of hear21passt names base2levelF, but the package only has base2level.
 REFERENCE_NAMES = {"base2levelF": "base2level"}
-# hear21passt's openmic2008 asks for an arch of that name, which its get_model does not know.
+# The module openmic2008 of hear21passt asks for an arch that its own `get_model` does not know.
 REFERENCE_ARCHS = {"openmic2008": "openmic"}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One HEAR module on both sides, with a model of each."""
+    """One HEAR module, of ours and of the reference, with models of the same weights."""
 
     name: str
     ours: ModuleType
@@ -38,20 +38,23 @@ class Pair:
     reference: nn.Module
     quietly: Callable[..., Any]
 
-    def scenes(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+    def embed_scenes(self, audio: Tensor) -> tuple[Tensor, Tensor]:
         expected = self.quietly(self.theirs.get_scene_embeddings, audio, self.reference)
         return self.ours.get_scene_embeddings(audio, self.model), expected
 
-    def timestamps(self, audio: Tensor) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    def embed_timestamps(
+        self, audio: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         expected = self.quietly(self.theirs.get_timestamp_embeddings, audio, self.reference)
         return self.ours.get_timestamp_embeddings(audio, self.model), expected
 
 
 @pytest.fixture(scope="session")
 def build_pair(reference_net, quietly) -> Callable[..., Pair]:
-    """Loads a module on both sides by their own `load_model`, cut to a few blocks.
+    """A function that loads a HEAR module of ours and of the reference by their `load_model`.
 
-    Windows, padding and averaging do not depend on the depth, and one block costs a twelfth.
+    Models have one block by default: windows, padding and averaging do not depend on the depth,
+    and one block costs a twelfth.
     """
 
     @cache
@@ -65,9 +68,9 @@ def build_pair(reference_net, quietly) -> Callable[..., Pair]:
         state_dict = weights(spec.name, depth) if depth == 1 else random_state_dict(spec, SEED)
 
         def get_model(arch: str, n_classes: int = 527, input_tdim: int = 998) -> nn.Module:
-            """In place of its `get_model`, which would download; holds it to what it asked for."""
-            asked = arch_spec(REFERENCE_ARCHS.get(arch, arch))
-            assert (asked.name, n_classes, input_tdim) == (
+            """Check the arguments and return our weights; the reference would download its own."""
+            requested = arch_spec(REFERENCE_ARCHS.get(arch, arch))
+            assert (requested.name, n_classes, input_tdim) == (
                 spec.name,
                 spec.n_classes,
                 spec.input_tdim,
@@ -86,8 +89,8 @@ def build_pair(reference_net, quietly) -> Callable[..., Pair]:
 
 
 @pytest.fixture(scope="session")
-def sounds(noise) -> Callable[..., Tensor]:
-    """Builds a batch of sounds that differ: (n_sounds, n_samples)."""
+def build_sounds(noise) -> Callable[..., Tensor]:
+    """A function that builds a batch of different sounds, (n_sounds, n_samples)."""
 
     def build(n_samples: int, n_sounds: int = 2) -> Tensor:
         rows = [noise(n_samples, seed) for seed in range(n_sounds)]
@@ -98,7 +101,7 @@ def sounds(noise) -> Callable[..., Tensor]:
 
 @pytest.fixture
 def publish(tmp_path, monkeypatch) -> Iterator[Callable[[str], Path]]:
-    """Puts random weights into the cache, where a loader looks for the published ones."""
+    """A function that writes random weights of an arch into the cache as its checkpoint."""
     monkeypatch.setenv("PASSTREAM_CACHE", str(tmp_path / "cache"))
 
     def put(arch: str) -> Path:
@@ -108,4 +111,4 @@ def publish(tmp_path, monkeypatch) -> Iterator[Callable[[str], Path]]:
         return path
 
     yield put
-    shutil.rmtree(tmp_path / "cache", ignore_errors=True)  # 345 MB a checkpoint
+    shutil.rmtree(tmp_path / "cache", ignore_errors=True)  # 345 MB per checkpoint

@@ -1,4 +1,4 @@
-"""Every module of `models.hear` against hear21passt's module of that name, on the same weights."""
+"""Parity of each HEAR module with the module of the same name in hear21passt, on equal weights."""
 
 import importlib
 import inspect
@@ -19,16 +19,16 @@ RATE_HZ = 32_000
 
 @dataclass(frozen=True)
 class Expected:
-    """What a HEAR module is, apart from its weights.
+    """Expected settings of a HEAR module.
 
     Attributes:
-        window: of a scene, in samples.
-        scene_hop: in samples.
-        stft_hop: in samples.
-        longest: window of a timestamp, in samples.
-        n_passt: how many windows of a timestamp go through PaSST.
-        n_mel: width of the raw log-mel beside them.
-        n_classes: width of the logits.
+        window: Longest scene window in samples.
+        scene_hop: Step between scene windows in samples.
+        stft_hop: STFT hop in samples.
+        longest: Longest timestamp window in samples.
+        n_passt: Number of windows per timestamp that PaSST embeds.
+        n_mel: Width of the log-mel frames in a timestamp embedding; 0 if it has none.
+        n_classes: Number of logits.
     """
 
     window: int = 10 * RATE_HZ
@@ -41,11 +41,11 @@ class Expected:
 
     @property
     def shortest(self) -> int:
-        """16 frames make a patch: the first at sample 0, then 15 hops."""
+        """Fewest samples for a patch of 16 frames: the first at sample 0, then 15 hops."""
         return 15 * self.stft_hop + 1
 
     def sizes(self, mode: str) -> tuple[int, int]:
-        """Width of a scene and of a timestamp embedding."""
+        """Return the widths of a scene embedding and of a timestamp embedding."""
         logits = self.n_classes if mode != "embed_only" else 0
         features = N_FEATURES if mode != "logits" else 0
         return logits + features, self.n_passt * (logits + features) + self.n_mel
@@ -68,15 +68,15 @@ MODULES = {
     "openmic2008": Expected(n_classes=20),
 }
 MODES = ("all", "embed_only", "logits")
-# One module of every window, arch and head; the others load the same archs with the same windows.
+# One module per combination of window, STFT hop and head; the others share these combinations.
 SCENE_MODULES = ("base", "base20sec", "base30sec", "hop160base", "hop100base", "openmic2008")
 EVERY_MODULE = pytest.mark.parametrize("name", MODULES)
 EVERY_MODE = pytest.mark.parametrize("mode", MODES)
 
 
 @pytest.fixture(scope="module")
-def shallow(build_pair):
-    """Pairs of one block, kept."""
+def build_shallow_pair(build_pair):
+    """A function that builds pairs of models with one block, and caches them."""
     return cache(build_pair)
 
 
@@ -86,12 +86,12 @@ def assert_same(ours, expected):
 
 
 def assert_rows_differ(embeddings):
-    """Weights too narrow to tell inputs apart would let anything pass for parity."""
+    """Assert that the embeddings of two sounds differ, without which parity would prove nothing."""
     assert (embeddings[0] - embeddings[1]).abs().max() > 100 * TOLERANCE
 
 
 def assert_same_scenes(pair, audio):
-    ours, expected = pair.scenes(audio)
+    ours, expected = pair.embed_scenes(audio)
     assert_same(ours, expected)
     if len(audio) > 1:
         assert_rows_differ(expected)
@@ -99,19 +99,19 @@ def assert_same_scenes(pair, audio):
 
 
 def assert_same_timestamps(pair, audio):
-    (ours, moments_ms), (expected, expected_ms) = pair.timestamps(audio)
+    (ours, timestamps_ms), (expected, expected_ms) = pair.embed_timestamps(audio)
     assert_same(ours, expected)
-    assert moments_ms.dtype == expected_ms.dtype == torch.float32
-    assert torch.equal(moments_ms, expected_ms)
-    # Every 1600 samples is every 50 ms, and half a window is reflected at both ends.
-    n_moments = audio.shape[1] // 1600 + 1
-    assert torch.equal(moments_ms[0], 50.0 * torch.arange(n_moments))
-    assert ours.shape[:2] == moments_ms.shape == (len(audio), n_moments)
+    assert timestamps_ms.dtype == expected_ms.dtype == torch.float32
+    assert torch.equal(timestamps_ms, expected_ms)
+    # The hop is 1600 samples, 50 ms; half a window is reflected at both ends.
+    n_timestamps = audio.shape[1] // 1600 + 1
+    assert torch.equal(timestamps_ms[0], 50.0 * torch.arange(n_timestamps))
+    assert ours.shape[:2] == timestamps_ms.shape == (len(audio), n_timestamps)
     assert_rows_differ(expected)
     return ours
 
 
-def test_all_thirteen_modules_are_here():
+def test_all_thirteen_modules_are_registered():
     assert HEAR_MODULES.keys() == MODULES.keys()
     assert len(MODULES) == 13
 
@@ -135,23 +135,23 @@ def test_a_module_has_the_common_api(name):
 
 @EVERY_MODE
 @EVERY_MODULE
-def test_sizes_are_those_of_the_outputs(name, mode, build_pair, sounds):
+def test_embedding_sizes_are_the_widths_of_the_outputs(name, mode, build_pair, build_sounds):
     pair, expected = build_pair(name, mode), MODULES[name]
     model = pair.model
     assert model.sample_rate == RATE_HZ
     assert (model.scene_embedding_size, model.timestamp_embedding_size) == expected.sizes(mode)
     assert {type(model.scene_embedding_size), type(model.timestamp_embedding_size)} == {int}
     assert not model.training
-    # Windows and hops are in samples on both sides; the reference's sizes are those of `all`.
-    same = ["sample_rate", "max_model_window", "scene_hop", "timestamp_window", "timestamp_hop"]
+    # The reference's embedding sizes are correct for mode `all` only.
+    shared = ["sample_rate", "max_model_window", "scene_hop", "timestamp_window", "timestamp_hop"]
     if mode == "all":
-        same += ["scene_embedding_size", "timestamp_embedding_size"]
-    assert {key: getattr(model, key) for key in same} == {
-        key: getattr(pair.reference, key) for key in same
+        shared += ["scene_embedding_size", "timestamp_embedding_size"]
+    assert {key: getattr(model, key) for key in shared} == {
+        key: getattr(pair.reference, key) for key in shared
     }
     assert (model.max_model_window, model.scene_hop) == (expected.window, expected.scene_hop)
 
-    audio = sounds(expected.longest // 2 + 3000)
+    audio = build_sounds(expected.longest // 2 + 3000)
     scenes = assert_same_scenes(pair, audio)
     assert scenes.shape == (2, model.scene_embedding_size)
     timestamps = assert_same_timestamps(pair, audio)
@@ -169,67 +169,71 @@ def test_sizes_are_those_of_the_outputs(name, mode, build_pair, sounds):
         ("openmic2008", "logits", (20, 20)),
     ],
 )
-def test_sizes_in_numbers(name, mode, sizes):
+def test_embedding_sizes_in_numbers(name, mode, sizes):
     assert MODULES[name].sizes(mode) == sizes
 
 
 @pytest.mark.parametrize("name", SCENE_MODULES)
 @pytest.mark.parametrize("over", [0, 1, 1601])
-def test_short_scenes_equal_the_reference(name, over, shallow, sounds):
+def test_short_scenes_equal_the_reference(name, over, build_shallow_pair, build_sounds):
     expected = MODULES[name]
-    assert_same_scenes(shallow(name), sounds(expected.shortest + over))
+    assert_same_scenes(build_shallow_pair(name), build_sounds(expected.shortest + over))
 
 
 @pytest.mark.parametrize("name", SCENE_MODULES)
-def test_one_more_hop_is_one_more_frame_as_in_the_reference(name, shallow, sounds):
+def test_scenes_with_one_more_frame_equal_the_reference(name, build_shallow_pair, build_sounds):
     expected = MODULES[name]
-    assert_same_scenes(shallow(name), sounds(expected.shortest + expected.stft_hop))
+    assert_same_scenes(
+        build_shallow_pair(name), build_sounds(expected.shortest + expected.stft_hop)
+    )
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        # Half a minute of attention over thousands of tokens.
+        # Attention over thousands of tokens takes half a minute.
         pytest.param(each, marks=pytest.mark.slow if each in ("base30sec", "hop100base") else ())
         for each in SCENE_MODULES
     ],
 )
 @pytest.mark.parametrize("over", [-1, 0, 1])
-def test_scenes_around_the_window_equal_the_reference(name, over, shallow, sounds):
-    # One sound: the windows are long, and rows are told apart in the other tests.
-    assert_same_scenes(shallow(name), sounds(MODULES[name].window + over, 1))
+def test_scenes_around_the_window_equal_the_reference(name, over, build_shallow_pair, build_sounds):
+    # One sound is enough: the windows are slow, and other tests compare two rows.
+    assert_same_scenes(build_shallow_pair(name), build_sounds(MODULES[name].window + over, 1))
 
 
-def test_scenes_of_many_windows_equal_the_reference(shallow, sounds):
-    # 10 s, three hops of 2.5 s and a remainder: 17.5 // 2.5 + 1 = 8 windows
-    assert_same_scenes(shallow("base"), sounds(17 * RATE_HZ + 28_345, 1))
+def test_scenes_of_many_windows_equal_the_reference(build_shallow_pair, build_sounds):
+    # About 17.9 s: 17.9 // 2.5 + 1 = 8 windows.
+    assert_same_scenes(build_shallow_pair("base"), build_sounds(17 * RATE_HZ + 28_345, 1))
 
 
 @EVERY_MODULE
 @pytest.mark.parametrize(
     "n_samples",
     [
-        lambda longest: longest // 2 + 1,  # the shortest that can be reflected by half a window
+        lambda longest: longest // 2 + 1,  # shortest clip that can be reflected by half a window
         lambda _: 9 * 1600 - 1,
         lambda _: 9 * 1600,
         lambda _: 9 * 1600 + 1,
     ],
     ids=["shortest", "9 hops - 1", "9 hops", "9 hops + 1"],
 )
-def test_timestamps_equal_the_reference(name, n_samples, shallow, sounds):
-    assert_same_timestamps(shallow(name), sounds(n_samples(MODULES[name].longest)))
+def test_timestamps_equal_the_reference(name, n_samples, build_shallow_pair, build_sounds):
+    assert_same_timestamps(build_shallow_pair(name), build_sounds(n_samples(MODULES[name].longest)))
 
 
 @pytest.mark.slow
-def test_timestamps_equal_the_reference_over_a_minute(shallow, sounds):
-    """Longer than a block of the stream, and a sample past a hop."""
-    assert_same_timestamps(shallow("base"), sounds(61 * RATE_HZ + 1))
+def test_timestamps_equal_the_reference_over_a_minute(build_shallow_pair, build_sounds):
+    """The clip is longer than a block of the stream, and one sample longer than a whole hop."""
+    assert_same_timestamps(build_shallow_pair("base"), build_sounds(61 * RATE_HZ + 1))
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_training_equals_the_reference_draw_by_draw(seed, build_pair, sounds, quietly):
-    """From waves on: band edges, masks and patchout are drawn in the reference's order."""
-    pair, waves = build_pair("base"), sounds(48_000)
+def test_training_makes_the_same_random_draws_as_the_reference(
+    seed, build_pair, build_sounds, quietly
+):
+    """Band edges, masks and patchout are drawn in the reference's order."""
+    pair, waves = build_pair("base"), build_sounds(48_000)
     pair.model.net.patchout = Patchout(unstructured=20, time=3, frequency=2)
     pair.reference.net.u_patchout = 20
     pair.reference.net.s_patchout_t, pair.reference.net.s_patchout_f = 3, 2
@@ -240,27 +244,27 @@ def test_training_equals_the_reference_draw_by_draw(seed, build_pair, sounds, qu
     assert not torch.equal(pair.ours.get_scene_embeddings(waves, pair.model), expected)
 
 
-# Every kind of timestamps and every length of window; the other archs at full depth run in `slow`.
+# Every kind of timestamps and every window length; slow tests run the other archs at full depth.
 DEEP = ["base2levelmel", "base20sec", "base30sec"]
 
 
 @pytest.mark.parametrize("name", [*DEEP, "openmic2008"])
-def test_whole_modules_equal_the_reference(name, build_pair, sounds):
+def test_modules_of_full_depth_equal_the_reference(name, build_pair, build_sounds):
     pair = build_pair(name, depth=12)
-    audio = sounds(MODULES[name].longest // 2 + 1)
+    audio = build_sounds(MODULES[name].longest // 2 + 1)
     assert_same_timestamps(pair, audio)
-    assert_same_scenes(pair, sounds(8000))
+    assert_same_scenes(pair, build_sounds(8000))
 
 
 @pytest.mark.slow
 @EVERY_MODULE
-def test_whole_modules_equal_the_reference_at_length(name, build_pair, sounds):
+def test_modules_of_full_depth_equal_the_reference_on_long_clips(name, build_pair, build_sounds):
     pair, expected = build_pair(name, depth=12), MODULES[name]
-    assert_same_timestamps(pair, sounds(48_001))
+    assert_same_timestamps(pair, build_sounds(48_001))
     for n_samples in (RATE_HZ, expected.window, expected.window + 1):
-        assert_same_scenes(pair, sounds(n_samples, 1))
+        assert_same_scenes(pair, build_sounds(n_samples, 1))
 
 
-def test_the_patched_depth_does_not_stay(build_pair):
+def test_the_patched_depth_is_restored(build_pair):
     build_pair("base")
     assert {spec.depth for spec in ARCHS.values()} == {7, 12}

@@ -1,9 +1,9 @@
-"""HEAR's own validator (PyPI `hearvalidator`) passes on every module of `models.hear`.
+"""Tests that HEAR's own validator (PyPI `hearvalidator`) accepts every module of `models.hear`.
 
-It is run as its command runs, with the empty `noweights.txt` that the reference's README names, so
-the weights come out of the cache of published ones. Two things are lent to it: a stand-in for
-tensorflow, which it imports to tell tensorflow models apart, and PaSST's 32 kHz, which is not in
-its list of sample rates.
+The tests call the validator's command with the empty `noweights.txt` of the reference's README, so
+a module loads the weights from the cache of published checkpoints. The fixture adds two things: a
+stand-in for tensorflow, which the validator imports to recognize tensorflow models, and PaSST's
+sample rate of 32 kHz, which is missing from the validator's list.
 """
 
 import sys
@@ -19,7 +19,7 @@ from models.hear.registry import HEAR_MODULES
 
 @pytest.fixture
 def validate(tmp_path, monkeypatch, capsys):
-    """Runs `hear-validator --model noweights.txt MODULE`."""
+    """A function that runs `hear-validator --model noweights.txt MODULE`."""
     tensorflow = ModuleType("tensorflow")
     tensorflow.Module = type("Module", (), {})
     monkeypatch.setitem(sys.modules, "tensorflow", tensorflow)
@@ -42,29 +42,29 @@ def validate(tmp_path, monkeypatch, capsys):
     return run
 
 
-# Those with two levels at a short hop, up to 302 tokens in each of 656 windows, are in `slow`.
+# Two levels at a short STFT hop take up to 302 tokens in each of 656 windows: slow tests only.
 LARGE = {"hop100base2lvl", "hop100base2lvlmel", "hop160base2lvl", "hop160base2lvlmel"}
-SHALLOW = HEAR_MODULES.keys() - LARGE
+SMALL = HEAR_MODULES.keys() - LARGE
 
 
-@pytest.mark.parametrize("name", sorted(SHALLOW))
-def test_a_module_of_one_block_passes(name, validate, publish, monkeypatch):
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_modules_of_one_block_pass(name, validate, publish, monkeypatch):
     spec = arch_spec(HEAR_MODULES[name].arch)
     monkeypatch.setitem(ARCHS, spec.name, replace(spec, depth=1))
     publish(spec.name)
     validate(name)
 
 
-# 16 sounds of 41 moments, each of up to 302 tokens, through 12 blocks: minutes in all.
+# 16 sounds of 41 timestamps with up to 302 tokens each take minutes with 12 blocks.
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HEAR_MODULES)
-def test_a_whole_module_passes(name, validate, publish):
+def test_modules_of_full_depth_pass(name, validate, publish):
     publish(HEAR_MODULES[name].arch)
     validate(name)
 
 
-def test_what_does_not_keep_to_the_api_is_told(validate, publish, monkeypatch):
-    """The validator looks at what comes out."""
+def test_the_validator_reports_embeddings_of_the_wrong_size(validate, publish, monkeypatch):
+    """The validator does check the outputs, so passing it means something."""
     from models.hear import openmic2008
 
     spec = arch_spec("openmic2008")

@@ -1,4 +1,4 @@
-"""The whole command against the reference package, on one state dict saved from it."""
+"""Parity of `passtream embed` with the reference package, on a state dict saved by it."""
 
 import contextlib
 import io
@@ -12,18 +12,18 @@ import torch
 
 from tests.support import assert_verified, passtream, tone, vectors
 
-# One patch and a bit; inside a window; exactly one; just over, so that windows are cut. Longer
-# clips are held against the reference by `test_hear_modules`, with fewer blocks.
+# Clips of a few patches, shorter than a window, exactly a window, and long enough to be cut.
+# `test_hear_modules` compares longer clips with the reference, with fewer blocks.
 DURATIONS_S = (0.4, 1.6, 3.7, 10.0, 12.3)
 TOLERANCE = 1e-4
 
 pytestmark = pytest.mark.timeout(1200)
 
 
-def _widened(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A fresh start leaves all tokens nearly alike, which would hide a wrong order of patches."""
+def _increase_variance(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Scale initial weights up, whose nearly equal tokens would hide a wrong order of patches."""
     generator = torch.Generator().manual_seed(1)
-    wide = {}
+    scaled = {}
     for key, value in state_dict.items():
         if "pos_embed" in key or key.endswith("_token"):
             value = value * 25
@@ -31,8 +31,8 @@ def _widened(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             value = value + 0.05 * torch.empty_like(value).normal_(generator=generator)
         elif value.ndim > 1:
             value = value * 1.5
-        wide[key] = value
-    return wide
+        scaled[key] = value
+    return scaled
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def reference(corpus, tmp_path_factory) -> tuple[Path, dict[str, np.ndarray]]:
     """A state dict saved by hear21passt, and its scene embeddings (logits, then features)."""
     weights = tmp_path_factory.mktemp("weights") / "reference.pt"
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own, about deprecated torch calls
+        warnings.simplefilter("ignore")  # the reference uses deprecated torch calls
         from hear21passt.base import get_scene_embeddings
         from hear21passt.models.passt import get_model
         from hear21passt.models.preprocess import AugmentMelSTFT
@@ -60,7 +60,7 @@ def reference(corpus, tmp_path_factory) -> tuple[Path, dict[str, np.ndarray]]:
 
         torch.manual_seed(0)
         net = get_model(arch="passt_s_swa_p16_128_ap476", pretrained=False)
-        state_dict = _widened(net.state_dict())
+        state_dict = _increase_variance(net.state_dict())
         net.load_state_dict(state_dict)
         torch.save(state_dict, weights)
         mel = AugmentMelSTFT(freqm=48, timem=192, fmin_aug_range=10, fmax_aug_range=2000)
@@ -73,19 +73,19 @@ def reference(corpus, tmp_path_factory) -> tuple[Path, dict[str, np.ndarray]]:
 
 
 @pytest.mark.parametrize(
-    "where", [pytest.param("--on-ray", marks=pytest.mark.slow), "--in-process"]
+    "execution", [pytest.param("--on-ray", marks=pytest.mark.slow), "--in-process"]
 )
-def test_whole_command_equals_hear21passt(where, corpus, reference, tmp_path):
+def test_passtream_embed_equals_hear21passt(execution, corpus, reference, tmp_path):
     weights, scenes = reference
     folder = next(iter(corpus)).parent
     table = tmp_path / "table"
     done = passtream(
-        *("embed", folder, table, where),
+        *("embed", folder, table, execution),
         *("--weights", weights, "--outputs", "embedding,logits", "--tables", "clips,windows"),
     )
     assert done.returncode == 0, done.stderr
     report = assert_verified(table)
-    # 12.3 s: 12.3 // 2.5 + 1 = 5 windows; the others are one each.
+    # The 12.3 s clip has 12.3 // 2.5 + 1 = 5 windows, the others have one each.
     assert (report.clips, report.windows) == (5, 4 + 5)
     embeddings, logits = vectors(table), vectors(table, "logits")
     assert embeddings.keys() == scenes.keys()
@@ -93,4 +93,4 @@ def test_whole_command_equals_hear21passt(where, corpus, reference, tmp_path):
         assert np.abs(logits[uri] - scene[:527]).max() < TOLERANCE, uri
         assert np.abs(embeddings[uri] - scene[527:]).max() < TOLERANCE, uri
     spread = np.std(np.stack(list(embeddings.values())), axis=0).mean()
-    assert spread > 100 * TOLERANCE, "clips that are all alike would show nothing"
+    assert spread > 100 * TOLERANCE, "equal embeddings would make the comparison meaningless"

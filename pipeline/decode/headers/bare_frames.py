@@ -17,7 +17,7 @@ _BLOCK_BYTES = 1 << 20
 _MORE_BYTES = 1 << 14
 """Number of bytes read beyond each block: the longest frame and the headers after it."""
 _FIRST_BYTES, _PROBE_BYTES = 1 << 7, 1 << 15
-_MAX_DAMAGED_FRAMES = 64
+_MAX_DAMAGED = 64
 """Maximum number of frames at the end of a file whose headers may be damaged."""
 
 
@@ -178,9 +178,7 @@ class _FrameCounter:
     def _ends_in_damage(self, file: BinaryIO) -> bool:
         """Return whether the bytes after the last frame are likely frames of constant size."""
         n_bytes = self._size - self._end
-        if len(self._frame_sizes) != 1 or not 0 < n_bytes <= _MAX_DAMAGED_FRAMES * max(
-            self._frame_sizes
-        ):
+        if len(self._frame_sizes) != 1 or not 0 < n_bytes <= _MAX_DAMAGED * max(self._frame_sizes):
             return False
         if n_bytes % max(self._frame_sizes):
             return False

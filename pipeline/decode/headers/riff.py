@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 MAX_CHUNKS = 1000
-"""Number of chunks of a file that are visited at most."""
+"""Maximum number of chunks that are visited in a file."""
 _WAVE64_GUID_TAIL = bytes.fromhex("f3acd3118cd100c04f8edb8a")
 """Last 12 bytes of the GUID of every Wave64 chunk but the first; four letters come before."""
 _WAVE64_RIFF_GUID = b"riff" + bytes.fromhex("2e91cf11a5d628db04c10000")

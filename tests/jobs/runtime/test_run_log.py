@@ -168,7 +168,7 @@ def test_of_many_failed_clips_the_first_of_each_class_are_told(run, log, out):
     failed = FailedClipLog(log, table, most=2)
     records = list(table.commits.records(sorted(table.commits.ids())))
     for record in (*records, *records):
-        failed.tell(record)
+        failed.report(record)
     events = _events(out.getvalue())
     told = [each["error_class"] for each in events if each["event"] == "clip_failed"]
     assert sorted(told) == ["too_short"] * 2 + ["undecodable"] * 2
@@ -183,7 +183,7 @@ def test_errors_that_cannot_be_read_back_do_not_end_the_run(run, log, out):
     record = next(each for each in records if each.errors)
     (run[1] / "errors").rename(run[1] / "gone")
     try:
-        FailedClipLog(log, table).tell(record)
+        FailedClipLog(log, table).report(record)
     finally:
         (run[1] / "gone").rename(run[1] / "errors")
     (event,) = _events(out.getvalue())

@@ -1,4 +1,4 @@
-"""Downloads from a real HTTP server on this machine, and the cache they go to."""
+"""Tests of access to published checkpoints: downloads over HTTP, the cache, and model stores."""
 
 import gc
 import hashlib
@@ -21,7 +21,7 @@ from models.checkpoints.published import (
 )
 from models.errors import WeightsError, WeightsUnavailableError
 
-# More than one chunk of a download, and not a whole number of them.
+# The content takes several reads, and the last read is shorter.
 CONTENT = bytes(range(256)) * 10_000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
@@ -45,14 +45,14 @@ def published(spec):
     return replace(spec, checkpoint="v1/small.pt")
 
 
-def put_by_hand(spec, content: bytes = CONTENT) -> Path:
+def write_cached_file(spec, content: bytes = CONTENT) -> Path:
     path = cached_path(spec)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     return path
 
 
-def record_of(path: Path) -> Path:
+def record_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
@@ -60,22 +60,22 @@ def files_below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def test_first_use_downloads_and_records(host, published, cache):
+def test_first_use_downloads_the_file_and_records_its_digest(host, published, cache):
     path = fetch_published(published)
     assert path == cache / "checkpoints" / "small.pt"
     assert path.read_bytes() == CONTENT
-    assert record_of(path).read_text() == DIGEST + "\n"
-    assert sorted(files_below(cache)) == [path, record_of(path)]
-    assert host.asked == ["/v1/small.pt"]
+    assert record_path(path).read_text() == DIGEST + "\n"
+    assert sorted(files_below(cache)) == [path, record_path(path)]
+    assert host.requested_paths == ["/v1/small.pt"]
 
 
-def test_second_use_does_not_ask_the_host(host, published):
+def test_second_use_sends_no_request(host, published):
     first = fetch_published(published)
     assert fetch_published(published) == first
-    assert len(host.asked) == 1
+    assert len(host.requested_paths) == 1
 
 
-def test_progress_goes_up_to_the_whole(host, published):
+def test_progress_increases_up_to_the_total(host, published):
     seen = []
     fetch_published(published, lambda done, total: seen.append((done, total)))
     assert len(seen) > 1
@@ -84,7 +84,7 @@ def test_progress_goes_up_to_the_whole(host, published):
     assert {total for _, total in seen} == {len(CONTENT)}
 
 
-def test_progress_without_a_length_has_no_whole(host, published):
+def test_progress_without_a_content_length_has_no_total(host, published):
     host.headers = {}
     seen = []
     path = fetch_published(published, lambda done, total: seen.append((done, total)))
@@ -92,7 +92,7 @@ def test_progress_without_a_length_has_no_whole(host, published):
     assert path.read_bytes() == CONTENT
 
 
-def test_a_changed_file_is_refused_with_both_digests(host, published):
+def test_a_changed_file_raises_an_error_with_both_digests(host, published):
     path = fetch_published(published)
     path.write_bytes(b"other")
     other = hashlib.sha256(b"other").hexdigest()
@@ -101,15 +101,15 @@ def test_a_changed_file_is_refused_with_both_digests(host, published):
 
 
 @pytest.mark.parametrize("removed", ["file", "record"])
-def test_a_changed_file_can_be_put_right(removed, host, published):
-    """Both ways out that the error names."""
+def test_a_changed_file_can_be_replaced_or_accepted(removed, host, published):
+    """The error message offers both: deleting the file, and deleting its record."""
     path = fetch_published(published)
     path.write_bytes(b"other")
-    (path if removed == "file" else record_of(path)).unlink()
+    (path if removed == "file" else record_path(path)).unlink()
     assert fetch_published(published).read_bytes() == (CONTENT if removed == "file" else b"other")
 
 
-def test_a_new_download_is_held_to_the_first_digest(host, published):
+def test_a_new_download_must_match_the_first_digest(host, published):
     path = fetch_published(published)
     path.unlink()
     host.content = CONTENT[::-1]
@@ -117,15 +117,15 @@ def test_a_new_download_is_held_to_the_first_digest(host, published):
         fetch_published(published)
 
 
-def test_a_file_put_there_by_hand_is_recorded(host, published):
-    path = put_by_hand(published)
+def test_the_digest_of_a_file_copied_into_the_cache_is_recorded(host, published):
+    path = write_cached_file(published)
     assert fetch_published(published) == path
-    assert record_of(path).read_text() == DIGEST + "\n"
-    assert host.asked == []
+    assert record_path(path).read_text() == DIGEST + "\n"
+    assert host.requested_paths == []
 
 
 def assert_unavailable(spec, cache, reason):
-    """The error says why, from where, and where to put the file; nothing is left behind."""
+    """Assert that the error gives reason, URL and cache path, and that no file is left."""
     with pytest.raises(WeightsUnavailableError, match=reason) as error:
         fetch_published(spec)
     assert spec.url in str(error.value)
@@ -133,35 +133,35 @@ def assert_unavailable(spec, cache, reason):
     assert files_below(cache) == []
 
 
-def test_an_unreachable_host_is_told(published, cache, monkeypatch):
-    # Port 1 of this machine: nothing listens there.
+def test_an_unreachable_host_raises_an_error(published, cache, monkeypatch):
+    # No server listens on port 1.
     monkeypatch.setattr(archs, "RELEASES_URL", "http://127.0.0.1:1/")
     assert_unavailable(published, cache, "refused")
 
 
-def test_an_absent_checkpoint_is_told(host, published, cache):
+def test_a_missing_checkpoint_raises_an_error(host, published, cache):
     host.status = 404
     assert_unavailable(published, cache, "Not Found")
-    gc.collect()  # a socket left open is a warning here, and not in some later test
+    gc.collect()  # warns of an open socket here rather than in a later test
 
 
-def test_a_cut_connection_leaves_nothing(host, published, cache):
+def test_a_broken_connection_leaves_no_file(host, published, cache):
     host.content = CONTENT[: len(CONTENT) // 2]
     assert_unavailable(published, cache, f"{len(host.content)} of {len(CONTENT)} bytes")
 
 
-def test_a_cut_chunked_download_leaves_nothing(host, published, cache):
+def test_a_broken_chunked_download_leaves_no_file(host, published, cache):
     host.headers = {"Transfer-Encoding": "chunked"}
     host.content = b"%x\r\n" % len(CONTENT) + CONTENT[: len(CONTENT) // 2]
     assert_unavailable(published, cache, "IncompleteRead")
 
 
-def test_what_is_no_http_is_told(published, cache, tmp_path, monkeypatch):
+def test_a_url_that_is_not_http_raises_an_error(published, cache, tmp_path, monkeypatch):
     monkeypatch.setattr(archs, "RELEASES_URL", tmp_path.as_uri() + "/")
     assert_unavailable(published, cache, "No such file")
 
 
-def test_an_interrupted_download_leaves_nothing(host, published, cache):
+def test_an_interrupted_download_leaves_no_file(host, published, cache):
     def interrupt(done, total):
         raise KeyboardInterrupt
 
@@ -170,7 +170,7 @@ def test_an_interrupted_download_leaves_nothing(host, published, cache):
     assert files_below(cache) == []
 
 
-def test_after_a_cut_the_next_use_downloads_again(host, published):
+def test_the_use_after_a_broken_download_downloads_again(host, published):
     host.content = CONTENT[:10]
     with pytest.raises(WeightsUnavailableError):
         fetch_published(published)
@@ -178,7 +178,7 @@ def test_after_a_cut_the_next_use_downloads_again(host, published):
     assert fetch_published(published).read_bytes() == CONTENT
 
 
-def test_a_cache_that_cannot_be_written_is_told(host, published, cache):
+def test_a_cache_that_cannot_be_written_raises_an_error(host, published, cache):
     cache.write_text("a file where the folder should be")
     with pytest.raises(WeightsUnavailableError, match=r"File exists|Not a directory"):
         fetch_published(published)
@@ -190,24 +190,24 @@ def test_cache_is_in_the_home_folder_unless_configured(monkeypatch, tmp_path):
     assert cache_dir() == tmp_path / ".cache" / "passtream"
 
 
-def test_two_first_uses_at_once_leave_one_whole_file(host, published, cache):
-    done = []
+def test_concurrent_first_uses_leave_one_complete_file(host, published, cache):
+    paths = []
     threads = [
-        threading.Thread(target=lambda: done.append(fetch_published(published))) for _ in range(4)
+        threading.Thread(target=lambda: paths.append(fetch_published(published))) for _ in range(4)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     path = cached_path(published)
-    assert done == [path] * 4
+    assert paths == [path] * 4
     assert path.read_bytes() == CONTENT
-    assert sorted(files_below(cache)) == [path, record_of(path)]
+    assert sorted(files_below(cache)) == [path, record_path(path)]
 
 
 @pytest.fixture(params=["folder", "file uri", "memory"])
 def store(request, tmp_path, monkeypatch):
-    """The model store that PASSTREAM_MODELS names, empty."""
+    """An empty model store, named by PASSTREAM_MODELS."""
     if request.param == "memory":
         location = "memory://models/of/ours"
     else:
@@ -218,37 +218,41 @@ def store(request, tmp_path, monkeypatch):
     fsspec.filesystem("memory").store.clear()
 
 
-def test_the_store_is_taken_and_the_internet_left_alone(store, host, published, cache):
+def test_checkpoints_come_from_the_model_store_without_a_request(store, host, published, cache):
     store.put("small.pt", CONTENT, DIGEST)
     path = fetch_published(published)
     assert path.read_bytes() == CONTENT
-    assert host.asked == []
+    assert host.requested_paths == []
     assert source_of(published) == store.locate("small.pt")
     if store.locate("small.pt").startswith("memory:"):
         assert path == cached_path(published)
-        assert record_of(path).read_text() == DIGEST + "\n"
+        assert record_path(path).read_text() == DIGEST + "\n"
     else:
-        assert str(path) == store.locate("small.pt")  # in place, and not copied
+        assert str(path) == store.locate("small.pt")  # read in place, not copied
         assert files_below(cache) == []
 
 
-def test_what_the_store_lacks_is_not_taken_from_elsewhere(store, host, published):
-    put_by_hand(published)
-    told = rf"not in the model store .*passtream models pull {published.name} --to .*{store}"
-    with pytest.raises(WeightsUnavailableError, match=told):
+def test_a_checkpoint_missing_from_the_store_is_not_taken_from_the_cache_or_host(
+    store, host, published
+):
+    write_cached_file(published)
+    message = rf"not in the model store .*passtream models pull {published.name} --to .*{store}"
+    with pytest.raises(WeightsUnavailableError, match=message):
         fetch_published(published)
-    assert host.asked == []
+    assert host.requested_paths == []
 
 
 @pytest.mark.parametrize("part", ["file", "record"])
-def test_half_of_a_checkpoint_is_none(part, store, published):
+def test_a_checkpoint_without_its_file_or_record_is_unavailable(part, store, published):
     store.put("small.pt", CONTENT, DIGEST)
     remove(store, "small.pt" if part == "file" else "small.pt.sha256")
     with pytest.raises(WeightsUnavailableError, match=r"\(no small\.pt"):
         fetch_published(published)
 
 
-def test_a_file_unlike_its_record_is_told_with_both_digests(store, published, cache):
+def test_a_file_that_does_not_match_its_record_raises_an_error_with_both_digests(
+    store, published, cache
+):
     store.put("small.pt", b"other", DIGEST)
     other = hashlib.sha256(b"other").hexdigest()
     with pytest.raises(WeightsError, match=f"sha256 {other}, but .* says {DIGEST}.*models pull"):
@@ -274,17 +278,17 @@ def test_a_remote_file_is_fetched_once(memory_store, published):
     seen = []
     path = fetch_published(published, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (len(CONTENT), len(CONTENT))
-    remove(memory_store, "small.pt")  # its record is what is asked for
+    remove(memory_store, "small.pt")  # the record alone is still read
     assert fetch_published(published) == path
 
 
 def test_a_stale_copy_is_fetched_again(memory_store, published):
-    path = put_by_hand(published, b"stale")
-    record_of(path).write_text(hashlib.sha256(b"stale").hexdigest())
+    path = write_cached_file(published, b"stale")
+    record_path(path).write_text(hashlib.sha256(b"stale").hexdigest())
     memory_store.put("small.pt", CONTENT, DIGEST)
     assert fetch_published(published) == path
     assert path.read_bytes() == CONTENT
-    assert record_of(path).read_text() == DIGEST + "\n"
+    assert record_path(path).read_text() == DIGEST + "\n"
 
 
 def test_a_damaged_copy_is_fetched_again(memory_store, published):
@@ -294,8 +298,8 @@ def test_a_damaged_copy_is_fetched_again(memory_store, published):
     assert fetch_published(published).read_bytes() == CONTENT
 
 
-def test_a_damaged_remote_file_leaves_the_copy_as_it_was(memory_store, published):
-    path = put_by_hand(published, b"stale")
+def test_a_damaged_remote_file_leaves_the_copy_unchanged(memory_store, published):
+    path = write_cached_file(published, b"stale")
     memory_store.put("small.pt", b"other", DIGEST)
     with pytest.raises(WeightsError, match="says"):
         fetch_published(published)
@@ -303,18 +307,18 @@ def test_a_damaged_remote_file_leaves_the_copy_as_it_was(memory_store, published
     assert path.read_bytes() == b"stale"
 
 
-def test_a_copy_from_the_store_serves_without_it(memory_store, published, monkeypatch):
+def test_a_copy_from_the_store_is_used_without_the_store(memory_store, published, monkeypatch):
     memory_store.put("small.pt", CONTENT, DIGEST)
     path = fetch_published(published)
     monkeypatch.delenv("PASSTREAM_MODELS")
     assert fetch_published(published) == path
 
 
-def test_whereabouts_without_a_store():
+def test_locate_checkpoints_without_a_store():
     spec, other = ARCHS["openmic"], ARCHS["fsd50k"]
-    path = put_by_hand(spec)
-    record_of(path).write_text(DIGEST)
-    put_by_hand(other)
+    path = write_cached_file(spec)
+    record_path(path).write_text(DIGEST)
+    write_cached_file(other)
     found = locate_checkpoints()
     assert found.keys() == ARCHS.keys()
     assert (found["openmic"].state, found["openmic"].sha256) == ("cached", DIGEST)
@@ -323,9 +327,9 @@ def test_whereabouts_without_a_store():
     assert {found[name].state for name in ARCHS.keys() - {"openmic", "fsd50k"}} == {"absent"}
 
 
-def test_whereabouts_with_a_store(store):
+def test_locate_checkpoints_with_a_store(store):
     spec, half = ARCHS["openmic"], ARCHS["fsd50k"]
-    put_by_hand(ARCHS["fsd50k-n"])  # a run would not take it
+    write_cached_file(ARCHS["fsd50k-n"])  # ignored, as in a run
     store.put(spec.file_name, CONTENT, DIGEST)
     store.put(half.file_name, CONTENT, DIGEST)
     remove(store, half.file_name + ".sha256")
@@ -335,10 +339,10 @@ def test_whereabouts_with_a_store(store):
     assert {found[name].state for name in ARCHS.keys() - {"openmic"}} == {"absent"}
 
 
-def test_whereabouts_of_a_store_that_is_not_made_yet(store):
+def test_locate_checkpoints_with_a_store_that_does_not_exist_yet(store):
     assert {found.state for found in locate_checkpoints().values()} == {"absent"}
 
 
-def test_checkpoints_have_names_of_their_own():
-    """A store and the cache keep them in one folder."""
+def test_checkpoint_file_names_are_distinct():
+    """A store and the cache keep all checkpoints in one folder."""
     assert len({spec.file_name for spec in ARCHS.values()}) == len(ARCHS)

@@ -1,4 +1,4 @@
-"""Pulling checkpoints: real state dicts, from a real host or the cache, to folders and URIs."""
+"""Tests of pulling checkpoints from an HTTP host or the cache to folders and URIs."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ from models.checkpoints.state_dict import load_weights, random_state_dict, state
 from models.errors import WeightsError
 
 
-def saved(state_dict) -> bytes:
+def save_to_bytes(state_dict) -> bytes:
     file = io.BytesIO()
     torch.save(state_dict, file)
     return file.getvalue()
@@ -22,7 +22,7 @@ def saved(state_dict) -> bytes:
 
 @pytest.fixture(scope="module")
 def content(small_state_dict) -> bytes:
-    return saved({"state_dict": {"model": small_state_dict}})
+    return save_to_bytes({"state_dict": {"model": small_state_dict}})
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture(params=["folder", "memory"])
-def place(request, tmp_path):
+def store_location(request, tmp_path):
     yield str(tmp_path / "models") if request.param == "folder" else "memory://models"
     fsspec.filesystem("memory").store.clear()
 
@@ -49,93 +49,98 @@ def host(checkpoint_host, content):
     return checkpoint_host
 
 
-def put_by_hand(spec, content: bytes) -> None:
+def write_cached_file(spec, content: bytes) -> None:
     path = cached_path(spec)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
 
 
-def test_without_a_place_the_cache_is_filled(host, small_spec, content, digest):
+def test_pull_without_a_store_fills_the_cache(host, small_spec, content, digest):
     for _ in range(2):
         pulled = pull(small_spec)
         assert pulled.location == str(cached_path(small_spec))
         assert (pulled.n_bytes, pulled.sha256) == (len(content), digest)
-    assert len(host.asked) == 1
+    assert len(host.requested_paths) == 1
 
 
-def test_what_is_pulled_is_what_a_run_loads_without_the_internet(
-    host, place, small_spec, small_state_dict, digest, tmp_path, monkeypatch
+def test_a_run_loads_the_pulled_checkpoint_without_a_request(
+    host, store_location, small_spec, small_state_dict, digest, tmp_path, monkeypatch
 ):
-    pulled = pull(small_spec, place)
-    assert pulled.location == open_store(place).locate(small_spec.file_name)
-    assert pulled.sha256 == open_store(place).recorded(small_spec.file_name) == digest
-    monkeypatch.setenv("PASSTREAM_MODELS", place)
+    pulled = pull(small_spec, store_location)
+    assert pulled.location == open_store(store_location).locate(small_spec.file_name)
+    assert (
+        pulled.sha256 == open_store(store_location).recorded_digest(small_spec.file_name) == digest
+    )
+    monkeypatch.setenv("PASSTREAM_MODELS", store_location)
     monkeypatch.setenv("PASSTREAM_CACHE", str(tmp_path / "another machine's"))
-    host.asked.clear()
+    host.requested_paths.clear()
     weights = load_weights("auto", small_spec)
     assert weights.digest == state_dict_digest(small_state_dict)
     assert weights.origin == "published"
     assert pull(small_spec).sha256 == digest
-    assert host.asked == []
+    assert host.requested_paths == []
 
 
-def test_the_cache_is_asked_before_the_host(host, place, small_spec, content, digest):
-    put_by_hand(small_spec, content)
-    assert pull(small_spec, place).sha256 == digest
-    assert host.asked == []
+def test_a_cached_checkpoint_is_not_downloaded(host, store_location, small_spec, content, digest):
+    write_cached_file(small_spec, content)
+    assert pull(small_spec, store_location).sha256 == digest
+    assert host.requested_paths == []
 
 
-def test_a_second_pull_writes_nothing(host, place, small_spec, monkeypatch):
-    first = pull(small_spec, place)
-    kind = type(open_store(place))
-    monkeypatch.setattr(kind, "put", None)
-    assert pull(small_spec, place) == first
+def test_a_second_pull_writes_nothing(host, store_location, small_spec, monkeypatch):
+    first = pull(small_spec, store_location)
+    store_class = type(open_store(store_location))
+    monkeypatch.setattr(store_class, "put", None)
+    assert pull(small_spec, store_location) == first
 
 
-def test_another_whole_file_is_not_overwritten(host, place, small_spec, digest):
+def test_a_different_intact_file_is_not_overwritten(host, store_location, small_spec, digest):
     other = hashlib.sha256(b"other").hexdigest()
-    open_store(place).put(small_spec.file_name, b"other", other)
-    told = rf"sha256 {other}, and the one to put there has {digest}; delete {small_spec.file_name} "
-    with pytest.raises(WeightsError, match=told):
-        pull(small_spec, place)
-    assert open_store(place).digest(small_spec.file_name) == other
+    open_store(store_location).put(small_spec.file_name, b"other", other)
+    message = rf"sha256 {other}, but the new file has {digest}; delete {small_spec.file_name} "
+    with pytest.raises(WeightsError, match=message):
+        pull(small_spec, store_location)
+    assert open_store(store_location).digest(small_spec.file_name) == other
 
 
-@pytest.mark.parametrize("record", ["that of the good file", "another", "none"])
-def test_a_damaged_file_is_put_anew(record, host, place, small_spec, content, digest):
-    store, name = open_store(place), small_spec.file_name
-    recorded = {"that of the good file": digest, "another": "0" * 64, "none": "0" * 64}[record]
+@pytest.mark.parametrize("record", ["of the intact file", "another", "none"])
+def test_a_damaged_file_is_replaced(record, host, store_location, small_spec, content, digest):
+    store, name = open_store(store_location), small_spec.file_name
+    recorded = {"of the intact file": digest, "another": "0" * 64, "none": "0" * 64}[record]
     store.put(name, content[:-1], recorded)
     if record == "none":
         fs, path = fsspec.url_to_fs(store.locate(name + ".sha256"))
         fs.rm_file(path)
-    assert pull(small_spec, place).sha256 == digest
-    assert store.digest(name) == store.recorded(name) == digest
+    assert pull(small_spec, store_location).sha256 == digest
+    assert store.digest(name) == store.recorded_digest(name) == digest
 
 
 @pytest.mark.parametrize(
-    ("made", "told"),
+    ("make_content", "message"),
     [
         (lambda state_dict: b"<html>Not Found</html>", "not a plain state dict"),
-        (lambda state_dict: saved(state_dict)[:-1000], "damaged"),
-        (lambda state_dict: saved(dict(list(state_dict.items())[1:])), "do not belong to arch"),
-        (lambda state_dict: saved(state_dict | {"cls_token": torch.ones(3)}), "misshapen"),
+        (lambda state_dict: save_to_bytes(state_dict)[:-1000], "damaged"),
+        (
+            lambda state_dict: save_to_bytes(dict(list(state_dict.items())[1:])),
+            "do not belong to arch",
+        ),
+        (lambda state_dict: save_to_bytes(state_dict | {"cls_token": torch.ones(3)}), "misshapen"),
     ],
-    ids=["html", "cut", "another arch's", "misshapen"],
+    ids=["html", "truncated", "other keys", "misshapen"],
 )
-def test_what_is_no_state_dict_of_the_arch_is_not_put(
-    made, told, host, place, small_spec, small_state_dict
+def test_a_file_that_is_not_the_state_dict_of_the_arch_is_not_put(
+    make_content, message, host, store_location, small_spec, small_state_dict
 ):
-    host.serve(made(small_state_dict))
+    host.serve(make_content(small_state_dict))
     with pytest.raises(
-        WeightsError, match=rf"'{cached_path(small_spec)}'.*{told}.*Delete that file and "
+        WeightsError, match=rf"'{cached_path(small_spec)}'.*{message}.*Delete that file and "
     ):
-        pull(small_spec, place)
-    assert open_store(place).names() == set()
+        pull(small_spec, store_location)
+    assert open_store(store_location).names() == set()
 
 
-def test_a_flipped_bit_in_a_value_is_told_by_the_recorded_sha256(host, small_spec, content, digest):
-    """The file still loads, as test_weights shows, so nothing but its record can tell."""
+def test_a_flipped_bit_in_a_value_is_detected_by_the_record(host, small_spec, content, digest):
+    """The file still loads, as `test_state_dict` shows, so only the recorded sha256 detects it."""
     path = fetch_published(small_spec)
     damaged = bytearray(content)
     damaged[len(content) // 2] ^= 1
@@ -146,24 +151,26 @@ def test_a_flipped_bit_in_a_value_is_told_by_the_recorded_sha256(host, small_spe
         pull(small_spec)
 
 
-def test_a_checkpoint_of_safetensors_is_taken(place, small_spec, small_state_dict):
+def test_a_safetensors_checkpoint_can_be_pulled(store_location, small_spec, small_state_dict):
     from safetensors.torch import save
 
-    put_by_hand(small_spec, save(small_state_dict))
-    pull(small_spec, place)
+    write_cached_file(small_spec, save(small_state_dict))
+    pull(small_spec, store_location)
 
 
-def test_a_changed_seed_is_another_file(place, small_spec, small_state_dict):
-    put_by_hand(small_spec, saved(small_state_dict))
-    first = pull(small_spec, place)
+def test_a_different_cached_file_does_not_replace_the_one_in_the_store(
+    store_location, small_spec, small_state_dict
+):
+    write_cached_file(small_spec, save_to_bytes(small_state_dict))
+    first = pull(small_spec, store_location)
     record = cached_path(small_spec).with_name(small_spec.file_name + ".sha256")
     record.unlink()
-    put_by_hand(small_spec, saved(random_state_dict(small_spec, 1)))
+    write_cached_file(small_spec, save_to_bytes(random_state_dict(small_spec, 1)))
     with pytest.raises(WeightsError, match=first.sha256):
-        pull(small_spec, place)
+        pull(small_spec, store_location)
 
 
-def test_a_bad_download_can_be_put_right_as_its_error_says(host, small_spec, content, digest):
+def test_a_bad_download_can_be_repaired_as_the_error_says(host, small_spec, content, digest):
     host.serve(content[:-1000])
     with pytest.raises(WeightsError, match=r"Delete that file and .*\.sha256"):
         pull(small_spec)

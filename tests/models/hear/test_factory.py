@@ -1,4 +1,4 @@
-"""Nets and models by name, with the reference's argument names."""
+"""Tests of nets and models built by arch name, with the reference's argument names."""
 
 import inspect
 from dataclasses import replace
@@ -16,7 +16,7 @@ from models.passt.preprocess import check_front_end
 
 @pytest.fixture(autouse=True)
 def one_block(monkeypatch):
-    """What is tested here does not depend on the depth; whole models are in `tests/parity`."""
+    """Archs with one block; `tests/parity` tests all blocks."""
     for name, spec in ARCHS.items():
         monkeypatch.setitem(ARCHS, name, replace(spec, depth=1))
 
@@ -30,7 +30,7 @@ def test_arguments_are_those_of_the_reference(quietly):
     theirs = inspect.signature(reference.get_model).parameters
     ours = inspect.signature(get_model_passt).parameters
     assert list(ours) == [*theirs, "weights"]
-    # What belongs to the arch is left to it.
+    # The other defaults depend on the arch here.
     same = ("arch", "pretrained", "in_channels", "input_fdim", "u_patchout", "s_patchout_t")
     assert [ours[name].default for name in same] == [theirs[name].default for name in same]
 
@@ -44,7 +44,7 @@ def test_arguments_are_those_of_the_reference(quietly):
         {"n_classes": 200},
     ],
 )
-def test_an_argument_may_repeat_the_archs(options):
+def test_an_argument_may_repeat_the_value_of_the_arch(options):
     assert load("fsd50k-n", **options).spec == ARCHS["fsd50k-n"]
 
 
@@ -63,7 +63,7 @@ def test_an_argument_may_repeat_the_archs(options):
         (DEFAULT_ARCH, {"u_patchout": -1}, "u_patchout must be 0 to 1187 (got -1)"),
     ],
 )
-def test_another_value_is_refused_with_both(arch, options, message):
+def test_a_value_that_contradicts_the_arch_is_refused(arch, options, message):
     for pretrained in (True, False):
         with pytest.raises(ModelError) as error:
             load(arch, pretrained=pretrained, **options)
@@ -78,12 +78,12 @@ def test_an_unknown_arch_is_refused():
 
 
 @pytest.mark.parametrize("alias", ALIASES)
-def test_an_alias_is_its_arch(alias):
+def test_an_alias_builds_its_arch(alias):
     assert get_model_passt(alias, pretrained=False).spec == ARCHS[ALIASES[alias]]
 
 
 @pytest.mark.parametrize("pretrained", [True, False])
-def test_evaluation_is_what_every_loader_returns(pretrained):
+def test_loaders_return_models_in_evaluation_mode(pretrained):
     for model in (
         get_model_passt(DEFAULT_ARCH, pretrained, weights="random:0"),
         get_basic_model(pretrained=pretrained, weights="random:0"),
@@ -91,18 +91,18 @@ def test_evaluation_is_what_every_loader_returns(pretrained):
         assert not any(module.training for module in model.modules())
 
 
-def test_parameters_are_the_weights():
+def test_parameters_equal_the_loaded_weights():
     weights = load_weights("random:0", ARCHS["openmic"]).state_dict
     state_dict = load("openmic").state_dict()
     assert state_dict.keys() == weights.keys()
     assert all(torch.equal(state_dict[key], weights[key]) for key in weights)
 
 
-def test_other_classes_get_a_new_head_and_keep_the_trunk():
+def test_another_number_of_classes_replaces_only_the_head():
     net = load(n_classes=7)
     pretrained, ours = load().state_dict(), net.state_dict()
     changed = {key for key in ours if not torch.equal(ours[key], pretrained[key])}
-    # The norm before the classifier is of the features, not of the classes.
+    # The norm before the linear layer depends on the features, not on the classes, and stays.
     assert changed == {
         *("head.1.weight", "head.1.bias"),
         *("head_dist.weight", "head_dist.bias"),
@@ -115,7 +115,7 @@ def test_other_classes_get_a_new_head_and_keep_the_trunk():
     assert (logits.shape, features.shape) == ((1, 7), (1, 768))
 
 
-def test_hooks_of_the_reference_for_fine_tuning(reference_net):
+def test_fine_tuning_methods_agree_with_the_reference(reference_net):
     net, reference = load(), reference_net(ARCHS[DEFAULT_ARCH])
     assert net.no_weight_decay() == reference.no_weight_decay()
     assert set(net.no_weight_decay()) <= {name for name, _ in net.named_parameters()}
@@ -127,7 +127,7 @@ def test_hooks_of_the_reference_for_fine_tuning(reference_net):
         net.reset_classifier(0)
 
 
-def test_an_optimizer_of_timm_leaves_tokens_positions_and_norms_without_weight_decay():
+def test_timm_optimizers_apply_no_weight_decay_to_tokens_positions_and_norms():
     optim = pytest.importorskip("timm.optim")
     net = load()
     optimizer = optim.create_optimizer_v2(net, opt="adamw", lr=1e-5, weight_decay=1e-4)
@@ -139,18 +139,18 @@ def test_an_optimizer_of_timm_leaves_tokens_positions_and_norms_without_weight_d
     }
     names = {name for name, parameter in net.named_parameters() if id(parameter) in decayed}
     assert {"patch_embed.proj.weight", "blocks.0.mlp.fc1.weight", "head.1.weight"} <= names
-    kept = net.no_weight_decay() | {"norm.weight", "blocks.0.norm1.weight", "head.1.bias"}
-    assert not names & kept
+    excluded = net.no_weight_decay() | {"norm.weight", "blocks.0.norm1.weight", "head.1.bias"}
+    assert not names & excluded
 
 
-def test_without_weights_every_parameter_is_drawn():
+def test_without_pretrained_weights_parameters_are_random():
     torch.manual_seed(0)
     first, second = (get_model_passt(pretrained=False) for _ in range(2))
     for name, parameter in first.named_parameters():
         assert torch.isfinite(parameter).all()
-        # Norms start as ones, biases as zeros, but for the convolution, which starts as torch's do.
-        drawn = parameter.ndim > 1 or name == "patch_embed.proj.bias"
-        assert torch.equal(parameter, second.get_parameter(name)) != drawn, name
+        # Norms start at one and biases at zero; the convolution's bias keeps torch's default.
+        is_random = parameter.ndim > 1 or name == "patch_embed.proj.bias"
+        assert torch.equal(parameter, second.get_parameter(name)) != is_random, name
     for name in ("cls_token", "time_new_pos_embed", "blocks.0.mlp.fc1.weight"):
         assert first.get_parameter(name).std().item() == pytest.approx(0.02, rel=0.1)
 
@@ -162,7 +162,7 @@ def test_patchout_reaches_the_net():
 
 
 @pytest.mark.parametrize("name", ARCHS)
-def test_the_front_end_of_an_arch_is_its_own(name):
+def test_the_front_end_matches_the_arch(name):
     mel = front_end(ARCHS[name])
     check_front_end(mel, ARCHS[name])
     assert mel.hopsize == ARCHS[name].hop_samples
@@ -172,7 +172,7 @@ def test_the_front_end_of_an_arch_is_its_own(name):
     ("arch", "window_s", "scene_hop_s"),
     [(DEFAULT_ARCH, 10, 2.5), ("passt_20sec", 20, 5), ("passt_30sec", 30, 10)],
 )
-def test_windows_are_the_archs(arch, window_s, scene_hop_s):
+def test_windows_default_to_those_of_the_arch(arch, window_s, scene_hop_s):
     model = get_basic_model(arch=arch, pretrained=False)
     assert model.max_model_window == window_s * 32_000
     assert model.scene_hop == scene_hop_s * 32_000
@@ -181,7 +181,7 @@ def test_windows_are_the_archs(arch, window_s, scene_hop_s):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_modes_are_passed_on(mode):
+def test_the_mode_reaches_the_model(mode):
     assert get_basic_model(mode, pretrained=False).mode == mode
 
 
@@ -189,6 +189,6 @@ def test_modes_are_passed_on(mode):
     ("options", "message"),
     [({"mode": "both"}, "mode must be one of"), ({"timestamps": "no"}, "timestamps must be one")],
 )
-def test_wrong_options_are_refused(options, message):
+def test_invalid_options_are_refused(options, message):
     with pytest.raises(ModelError, match=message):
         get_basic_model(pretrained=False, **options)

@@ -1,4 +1,4 @@
-"""A decoder that asks for gigabytes is stopped before it has them, and the clip is the error."""
+"""Tests of memory_limit: a decoder that requests too much memory is an error of the clip."""
 
 import mmap
 import resource
@@ -28,7 +28,7 @@ def allocate(n_bytes):
         raise MemoryError from error
 
 
-def test_what_fits_is_allowed_and_the_limit_is_taken_back():
+def test_memory_below_the_limit_is_allowed_and_the_limit_is_restored():
     before = soft_limit()
     with limit_memory(512 * MIB):
         assert soft_limit() != before
@@ -36,7 +36,7 @@ def test_what_fits_is_allowed_and_the_limit_is_taken_back():
     assert soft_limit() == before
 
 
-def test_what_does_not_fit_is_the_error_of_the_clip():
+def test_memory_above_the_limit_is_an_error_of_the_clip():
     before = soft_limit()
     with (
         pytest.raises(CannotDecodeError, match=r"0\.25 GiB.*--decoder-memory") as caught,
@@ -47,23 +47,23 @@ def test_what_does_not_fit_is_the_error_of_the_clip():
     assert soft_limit() == before
 
 
-def test_memory_that_runs_out_below_an_outer_limit_is_no_fault_of_the_clip():
+def test_memory_error_at_a_lower_outer_limit_is_no_error_of_the_clip():
     code = """
         import mmap, resource
         from pipeline.decode.guards.memory_limit import limit_memory
         with open("/proc/self/statm") as file:
-            now = int(file.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (now + (64 << 20), resource.RLIM_INFINITY))
+            used = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), resource.RLIM_INFINITY))
         try:
             with limit_memory(1 << 30):
                 raise MemoryError
         except MemoryError:
-            print("not the clip's")
+            print("not the clip's fault")
     """
-    assert run(code).stdout == "not the clip's\n"
+    assert run(code).stdout == "not the clip's fault\n"
 
 
-def test_threads_that_decode_at_once_share_the_limit_and_leave_none_behind():
+def test_concurrent_threads_share_the_limit_and_restore_it():
     before, errors = soft_limit(), []
 
     def decode():
@@ -83,7 +83,7 @@ def test_threads_that_decode_at_once_share_the_limit_and_leave_none_behind():
     assert soft_limit() == before
 
 
-def test_an_mp4_of_a_few_hundred_bytes_does_not_take_gigabytes(tmp_path):
+def test_an_mp4_of_a_few_hundred_bytes_does_not_allocate_gigabytes(tmp_path):
     path = tmp_path / "bomb.m4a"
     path.write_bytes(mp4_of_many_samples(60_000_000))
     assert path.stat().st_size < 1000
@@ -123,6 +123,7 @@ def test_an_mp4_of_a_few_hundred_bytes_does_not_take_gigabytes(tmp_path):
 
 
 def run(code):
+    """Run Python code in a new process, and return the completed process."""
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         cwd=ROOT,

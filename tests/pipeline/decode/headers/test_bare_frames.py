@@ -1,4 +1,4 @@
-"""`find_bare_frames`: frames without a container, counted from header to header."""
+"""Tests of bare_frames: counting the frames of files without a container."""
 
 import io
 
@@ -14,7 +14,7 @@ from tests.pipeline.decode.damaged_mp3 import noise, untagged
 from tests.pipeline.decode.encoding import encoded
 
 
-def found(content, **options):
+def count(content, **options):
     return find_bare_frames(io.BytesIO(content), **options)
 
 
@@ -32,9 +32,9 @@ def found(content, **options):
         ("mp2", "mp2", 22_050, 32_000),
     ],
 )
-def test_headers_of_real_encoders(codec, container, rate_hz, bit_rate):
+def test_frames_of_real_encoders_are_counted(codec, container, rate_hz, bit_rate):
     content = encoded(sound(2.0, rate_hz), codec, container, rate_hz, bit_rate)
-    frames = found(content)
+    frames = count(content)
     assert frames is not None
     assert (frames.end, frames.n_gaps, frames.is_cut) == (len(content), 0, False)
     assert frames.n_samples / rate_hz == pytest.approx(2.0, abs=0.3)
@@ -43,30 +43,32 @@ def test_headers_of_real_encoders(codec, container, rate_hz, bit_rate):
 
 @pytest.mark.parametrize("block_bytes", [1 << 20, 5000])
 @pytest.mark.parametrize("name", WHOLE)
-def test_whatever_is_read_at_once(monkeypatch, name, block_bytes):
+def test_block_size_does_not_change_the_result(monkeypatch, name, block_bytes):
     content = WHOLE[name]()
     damaged = content[:3000] + noise(500) + content[3500:]
     with monkeypatch.context() as patch:
         patch.setattr(module, "_BLOCK_BYTES", block_bytes)
-        some = [found(each) for each in (content, damaged, content + noise(30_001), content[:-3])]
-    assert some == [
-        found(each) for each in (content, damaged, content + noise(30_001), content[:-3])
+        results = [
+            count(each) for each in (content, damaged, content + noise(30_001), content[:-3])
+        ]
+    assert results == [
+        count(each) for each in (content, damaged, content + noise(30_001), content[:-3])
     ]
-    assert some[1] is not None
-    assert some[1].n_gaps == 1
+    assert results[1] is not None
+    assert results[1].n_gaps == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff", wav(bytes(100)), untagged(), noise(9000)])
 def test_other_formats_have_no_bare_frames(content):
-    assert found(content) is None
+    assert count(content) is None
 
 
-def test_large_files_are_not_walked_over_where_only_a_look_is_wanted():
-    assert found(adts(), max_bytes=1000) is None
+def test_files_larger_than_the_limit_are_not_counted():
+    assert count(adts(), max_bytes=1000) is None
 
 
 @given(st.sampled_from(sorted(WHOLE)), st.integers(0, 3000), st.binary(max_size=60))
-def test_any_bytes_give_an_answer(name, kept, garbage):
+def test_any_bytes_give_a_valid_result(name, kept, garbage):
     content = WHOLE[name]()[:kept] + garbage
-    frames = found(content)
+    frames = count(content)
     assert frames is None or 0 <= frames.end <= len(content)

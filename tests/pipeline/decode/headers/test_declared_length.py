@@ -1,7 +1,7 @@
-"""`declared_length`, on the way through `ClipReader`: what damage makes of each format.
+"""Tests of declared_length through `ClipReader`: the effect of damage on each format.
 
-A file that says how long it is, and is not, is an error; within the tolerance it is decoded short.
-One that only lacks its end is decoded short, as nobody can say how much that is.
+A file that is shorter than it declares is an error; within the tolerance it is decoded short.
+A file of unknown length that lacks its end is decoded short.
 """
 
 import random
@@ -34,11 +34,11 @@ def encode(path, codec, pcm, **options):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, noise):
-    """Twenty seconds of noise in each format: its bytes."""
+    """Twenty seconds of noise in each format, as bytes by name."""
     folder = tmp_path_factory.mktemp("whole")
     pcm = noise(SECONDS * RATE_HZ)
-    for form in ("WAV", "RF64", "AIFF", "FLAC"):
-        soundfile.write(folder / form.lower(), pcm, RATE_HZ, "PCM_16", format=form)
+    for container in ("WAV", "RF64", "AIFF", "FLAC"):
+        soundfile.write(folder / container.lower(), pcm, RATE_HZ, "PCM_16", format=container)
     with soundfile.SoundFile(folder / "vorbis", "w", RATE_HZ, 1, "VORBIS", format="OGG") as file:
         for second in np.split(pcm, SECONDS):
             file.write(second)
@@ -46,16 +46,16 @@ def whole(tmp_path_factory, noise):
         for second in np.split(noise(SECONDS * 48_000), SECONDS):
             file.write(second)
     encode(folder / "mp3.mp3", "libmp3lame", pcm)
-    encode(folder / "plain.mp3", "libmp3lame", pcm, write_xing="0")
+    encode(folder / "untagged.mp3", "libmp3lame", pcm, write_xing="0")
     encode(folder / "m4a.m4a", "aac", pcm, movflags="faststart")
     return {path.name.partition(".")[0]: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture
 def outcome(tmp_path, listed):
-    """What becomes of a file of these bytes: an error's class, or `short` or `whole`."""
+    """A function that returns the outcome of decoding bytes: an error class, `short` or `whole`."""
 
-    def of(content, tolerance=0.01):
+    def decode(content, tolerance=0.01):
         path = tmp_path / "clip"
         path.write_bytes(content)
         reader = clip_reader(clip_recording(listed(path)), Limits(short_tolerance=tolerance))
@@ -66,7 +66,7 @@ def outcome(tmp_path, listed):
         assert n_samples
         return "short" if reader.decoded_short else "whole"
 
-    return of
+    return decode
 
 
 def cut(content, share):
@@ -74,29 +74,29 @@ def cut(content, share):
 
 
 def overwritten(content, share, n_bytes, fill=None):
-    """The content with `n_bytes` from a place on replaced, by noise or by one value."""
+    """Return the content with `n_bytes` replaced by noise or one value, from a share of it on."""
     at = round(share * len(content))
     noise = random.Random(7).randbytes(n_bytes)
     return content[:at] + (noise if fill is None else fill * n_bytes) + content[at + n_bytes :]
 
 
-FORMATS = ("wav", "rf64", "aiff", "flac", "mp3", "plain", "vorbis", "opus", "m4a")
-TELLING = ("wav", "rf64", "aiff", "flac", "mp3", "m4a")
+FORMATS = ("wav", "rf64", "aiff", "flac", "mp3", "untagged", "vorbis", "opus", "m4a")
+DECLARING = ("wav", "rf64", "aiff", "flac", "mp3", "m4a")
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_whole_file_is_whole(whole, outcome, name):
+def test_a_complete_file_is_whole(whole, outcome, name):
     assert outcome(whole[name], tolerance=0) == "whole"
 
 
-@pytest.mark.parametrize("name", TELLING)
+@pytest.mark.parametrize("name", DECLARING)
 def test_a_file_cut_in_half_is_truncated(whole, outcome, name):
     assert outcome(cut(whole[name], 0.5)) == "truncated"
 
 
-@pytest.mark.parametrize("name", TELLING)
-def test_the_tolerance_says_how_much_may_be_missing(whole, outcome, name):
-    # AAC may stop at a packet that is cut, which is an error of its own.
+@pytest.mark.parametrize("name", DECLARING)
+def test_the_tolerance_is_the_share_that_may_be_missing(whole, outcome, name):
+    # The AAC decoder may stop at a truncated packet, which is a different error.
     kept = cut(whole[name], 0.97)
     assert outcome(kept, tolerance=0.01) == "truncated"
     if name != "m4a":
@@ -106,38 +106,38 @@ def test_the_tolerance_says_how_much_may_be_missing(whole, outcome, name):
 
 @pytest.mark.parametrize("name", ["vorbis", "opus"])
 @pytest.mark.parametrize("share", [0.5, 0.95])
-def test_an_ogg_without_its_end_is_short_by_nobody_knows_what(whole, outcome, name, share):
+def test_an_ogg_without_its_end_is_short(whole, outcome, name, share):
     assert outcome(cut(whole[name], share), tolerance=0) == "short"
 
 
 @pytest.mark.parametrize("name", ["vorbis", "opus"])
-def test_an_ogg_with_a_hole_lacks_what_its_last_page_says(whole, outcome, name):
-    # Pages whose checksum is wrong are left out; they have about a second each.
+def test_an_ogg_with_a_gap_is_shorter_than_its_last_page_declares(whole, outcome, name):
+    # Decoders skip pages with a wrong checksum; a page holds about a second.
     assert outcome(overwritten(whole[name], 0.5, 20_000)) == "truncated"
     assert outcome(overwritten(whole[name], 0.5, 20), tolerance=0.5) == "short"
 
 
-def test_an_ogg_recorded_from_a_running_stream_begins_where_it_begins(whole, outcome):
-    # The pages of the first ten seconds, all but the heads, are not there.
+def test_an_ogg_recorded_from_the_middle_of_a_stream_is_whole(whole, outcome):
+    # The pages of the first ten seconds are missing, except those with the codec headers.
     content = whole["vorbis"]
     pages = [page for page in content.split(b"OggS") if page]
-    heads, audio = pages[:2], pages[2:]
-    later = b"".join(b"OggS" + page for page in (*heads, *audio[len(audio) // 2 :]))
-    assert outcome(later) == "whole"
+    headers, audio = pages[:2], pages[2:]
+    recorded = b"".join(b"OggS" + page for page in (*headers, *audio[len(audio) // 2 :]))
+    assert outcome(recorded) == "whole"
 
 
-def test_an_mp3_that_ends_in_the_middle_lacks_the_frames_that_its_tag_counts(whole, outcome):
-    # libmpg123 gives up after a kilobyte in which no frame begins, some builds without a word.
+def test_an_mp3_with_fewer_frames_than_its_tag_counts_is_truncated(whole, outcome):
+    # libmpg123 stops after a kilobyte without a frame; some builds report no error.
     assert outcome(overwritten(whole["mp3"], 0.5, 4000, b"\0")) in ("truncated", "undecodable")
-    middle = cut(whole["mp3"], 0.5) + whole["mp3"][round(0.6 * len(whole["mp3"])) :]
-    assert outcome(middle) == "truncated"
+    without_middle = cut(whole["mp3"], 0.5) + whole["mp3"][round(0.6 * len(whole["mp3"])) :]
+    assert outcome(without_middle) == "truncated"
 
 
-def test_an_mp3_that_counts_nothing_and_ends_inside_a_frame_is_short(whole, outcome):
-    assert outcome(cut(whole["plain"], 0.5), tolerance=0) == "short"
+def test_an_untagged_mp3_that_ends_inside_a_frame_is_short(whole, outcome):
+    assert outcome(cut(whole["untagged"], 0.5), tolerance=0) == "short"
 
 
-def test_an_mp3_whose_tag_counts_itself_is_whole(whole, outcome):
+def test_an_mp3_whose_tag_counts_its_own_frame_is_whole(whole, outcome):
     content = bytearray(whole["mp3"])
     at = content.index(b"Info") + 8
     content[at : at + 4] = (int.from_bytes(content[at : at + 4], "big") + 1).to_bytes(4, "big")
@@ -150,18 +150,18 @@ def test_an_mp4_without_its_index_cannot_be_decoded(whole, outcome):
     assert outcome(content[:at]) == "undecodable"
 
 
-def test_promises_of_each_family(whole, tmp_path):
+def test_declared_length_of_each_container(whole, tmp_path):
     whole = dict(whole)
 
-    def promised(name):
+    def declared(name):
         (tmp_path / name).write_bytes(whole[name])
         with open(tmp_path / name, "rb") as file:
             return read_declared_length(file)
 
     n_samples = SECONDS * RATE_HZ
-    assert promised("wav") == DeclaredLength(2 * n_samples, 2 * n_samples, "bytes of audio")
-    assert promised("mp3") == DeclaredLength(n_samples, tolerance=1152)
-    assert promised("vorbis") == promised("opus") == DeclaredLength(None)
+    assert declared("wav") == DeclaredLength(2 * n_samples, 2 * n_samples, "bytes of audio")
+    assert declared("mp3") == DeclaredLength(n_samples, tolerance=1152)
+    assert declared("vorbis") == declared("opus") == DeclaredLength(None)
     whole["vorbis"] = whole["vorbis"][:-1]
-    assert promised("vorbis") == DeclaredLength(None, is_cut=True)
-    assert promised("flac") is promised("plain") is promised("m4a") is None
+    assert declared("vorbis") == DeclaredLength(None, is_cut=True)
+    assert declared("flac") is declared("untagged") is declared("m4a") is None
