@@ -18,27 +18,26 @@ CODE = ("jobs", "models", "pipeline", "infra", "passtream.py")
 
 VERBS = frozenset(
     """
-    Abandon Abort Accept Acquire Add Admit Advance Align Allocate Analyze Answer Append
-    Apply Ask Assemble Assign Attach Average Await Batch Begin Bound Break Buffer
-    Build Calculate Call Cancel Capture Change Check Choose Clear Close Collect Combine  
-    Commit Compare Compress Compute Connect Consume Continue Convert Copy Correct Count
-    Create Cut Decide Decode Decompress Delete Deliver Describe Detect Determine Disable Discard Divide
-    Download Draw Drop Embed Emit End Ensure Enter Escape Estimate Evaluate Exclude Execute Expand
-    Explain Export Express Extend Extract Fail Feed Fetch Fill Filter Find Finish Fit Flush
-    Follow Forget Format Forward Frame Gather Generate Get Give Group Grow Guard Guess
-    Hand Handle Hash Hide Hold Ignore Import Include Infer Initialize Install Iterate Join
-    Keep Kill Launch Leave Let Limit List Load Locate Lock Log Lower Make Map Mark
-    Match Measure Merge Mix Move Name Narrow Normalize Note Notify Offer Open Order
-    Overwrite Own Pack Pad Parse Pass Patch Permit Pick Place Plan Poll Predict Prepare
-    Print Probe Produce Project Propose Protect Prove Provide Publish Pull Put Quantize
-    Quote Raise Read Reconnect Record Recover Redact Redirect Reduce Refresh Refuse Register
-    Release Reload Remember Remove Rename Render Renew Reopen Repair Repeat Replace Report
-    Request Require Resample Reserve Reset Resolve Restore Resume Retrieve Retry Return
-    Reuse Rewrite Round Run Save Scale Scan Search Seek Select Send Separate Serialize
-    Serve Set Show Shut Signal Skip Sleep Sort Spell Split Spool Stage Start Stop Store
-    Stream Strip Submit Subtract Sum Summarize Switch Sync Take Test Time Tokenize Total Track
-    Transform Translate Trim Truncate Try Undo Unpack Update Upload Use Validate Verify
-    Visit Wait Walk Warm Watch Weigh Widen Work Wrap Write Yield Zero
+    Abandon Abort Accept Acquire Add Admit Advance Align Allocate Analyze Answer Append Apply
+    Ask Assemble Assign Attach Average Await Batch Begin Bound Break Buffer Build Calculate Call
+    Cancel Capture Change Check Choose Clear Close Collect Combine Commit Compare Compress
+    Compute Connect Consume Continue Convert Copy Correct Count Create Cut Decide Decode
+    Decompress Delete Deliver Describe Detect Determine Disable Discard Divide Download Draw
+    Drop Embed Emit End Ensure Enter Escape Estimate Evaluate Exclude Execute Expand Explain
+    Export Express Extend Extract Fail Feed Fetch Fill Filter Find Finish Fit Flush Follow
+    Forget Format Forward Frame Gather Generate Get Give Group Grow Guard Guess Hand Handle Hash
+    Hide Hold Ignore Import Include Infer Initialize Install Iterate Join Keep Kill Launch Leave
+    Let Limit List Load Locate Lock Log Lower Make Map Mark Match Measure Merge Mix Move Name
+    Narrow Normalize Note Notify Offer Open Order Overwrite Own Pack Pad Parse Pass Patch Permit
+    Pick Place Plan Poll Predict Prepare Print Probe Produce Project Propose Protect Prove
+    Provide Publish Pull Put Quantize Quote Raise Read Reconnect Record Recover Redact Redirect
+    Reduce Refresh Refuse Register Release Reload Remember Remove Rename Render Renew Reopen
+    Repair Repeat Replace Report Request Require Resample Reserve Reset Resolve Restore Resume
+    Retrieve Retry Return Reuse Rewrite Round Run Save Scale Scan Search Seek Select Send
+    Separate Serialize Serve Set Show Shut Signal Skip Sleep Sort Spell Split Spool Stage Start
+    Stop Store Stream Strip Submit Subtract Sum Summarize Switch Sync Take Test Time Tokenize
+    Total Track Transform Translate Trim Truncate Try Undo Unpack Update Upload Use Validate
+    Verify Visit Wait Walk Warm Watch Weigh Widen Work Wrap Write Yield Zero
     """.split()  # noqa: SIM905 (one to look into)
 )
 """First words that a function's docstring may have."""

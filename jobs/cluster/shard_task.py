@@ -4,8 +4,8 @@ A shard is attempted up to `MAX_ATTEMPTS` times. Failures count differently by t
 
 - An actor that died while it held several shards: no shard is charged with an attempt, because any
   of them may be the cause. From the second such death on, each of these shards runs alone.
-- A decoder that died: the next attempts send one event per packet, which shows the clip at which the
-  decoder dies. A clip at which two decoders died is not decoded again.
+- A decoder that died: the next attempts send one event per packet, which shows the clip at which
+  the decoder dies. A clip at which two decoders died is not decoded again.
 - A fault of a node, such as a full disk: no attempt is charged while there are nodes that have not
   failed the shard.
 """

@@ -1,1 +1,1 @@
-"""One run of `passtream embed`."""
+"""The modules that carry out one run of `passtream embed`."""

@@ -1,4 +1,7 @@
-"""`python -m jobs.embed`: `passtream embed`, as jobs are submitted where it is not installed."""
+"""`python -m jobs.embed` does the same as `passtream embed`.
+
+Submitted Ray jobs use it, because their machines may not have the `passtream` command installed.
+"""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a run reports at its end, and its exit code."""
+"""The report at the end of a run, and the choice of its exit code."""
 
 import shlex
 from typing import Any
@@ -25,8 +25,13 @@ from pipeline.wording import count, time_text
 
 
 def report_stopped(log: RunLog, **fields: Any) -> int:
-    """Log that a run was stopped, and return its exit code."""
-    line = "stopped; what is committed stays. The same command goes on from there"
+    """Log that a run was stopped, and return its exit code.
+
+    Args:
+        log: Log of the run.
+        fields: Further fields of the `run_ended` event.
+    """
+    line = "stopped; what is committed stays. The same command continues from there"
     log.report("run_ended", line, "warning", outcome="stopped", exit_code=EXIT_STOPPED, **fields)
     return EXIT_STOPPED
 
@@ -35,7 +40,7 @@ def report_end(
     config: EmbedConfig,
     table: Table,
     monitor: Monitor,
-    in_all: Counts,
+    table_counts: Counts,
     failed_clips: FailedClipLog,
     out: Console,
     log: RunLog,
@@ -46,10 +51,10 @@ def report_end(
     Args:
         config: Settings of the run.
         table: Table of the run.
-        monitor: Monitor with the counts of the run.
-        in_all: Counts of the whole table.
-        failed_clips: Log of the failed clips.
-        out: Console for the result.
+        monitor: Monitor that has counted the clips and shards of the run.
+        table_counts: Counts of the whole table, including earlier runs.
+        failed_clips: Log of the failed clips, which has the first failures of each class.
+        out: Console to which the result is printed.
         log: Log of the run.
         stop: Stop request of the run.
     """
@@ -67,16 +72,16 @@ def report_end(
         print_line(out, "nothing to do: all clips of the source are in the table")
     if table.fidelity:
         print_line(out, fidelity_text(table.fidelity))
-    now = _table_text(in_all)
-    print_line(out, now)
-    if in_all.errors:
+    table_text = _table_text(table_counts)
+    print_line(out, table_text)
+    if table_counts.errors:
         print_line(out, f"  all errors: passtream errors {shlex.quote(location)}", 4)
     print_line(out, f"  check it:   passtream verify {shlex.quote(location)}", 4)
     fields = monitor.totals() | {
         "table": location,
-        "table_clips": in_all.clips,
-        "table_audio_s": round(in_all.audio_s, 3),
-        "table_errors": dict(sorted(in_all.errors.items())),
+        "table_clips": table_counts.clips,
+        "table_audio_s": round(table_counts.audio_s, 3),
+        "table_errors": dict(sorted(table_counts.errors.items())),
         "fidelity": table.fidelity,
         "passed_over": dict(monitor.passed_over),
         "containers_without_clips": monitor.without_clips,
@@ -88,8 +93,8 @@ def report_end(
     if monitor.failed:
         outcome, code = "shards_failed", EXIT_FAILED
         n_failed = len(monitor.failed)
-        again = "it" if n_failed == 1 else "them"
-        line = f"{count(n_failed, 'shard')} failed; the same command tries {again} again"
+        them = "it" if n_failed == 1 else "them"
+        line = f"{count(n_failed, 'shard')} failed; the same command tries {them} again"
     elif counts.clips and n_errors / counts.clips > config.max_error_ratio:
         outcome, code = "too_many_errors", EXIT_TOO_MANY_ERRORS
         line = (
@@ -100,14 +105,14 @@ def report_end(
     if line:
         print_line(out, line, 4)
     level: Level = "error" if code else "info"
-    log.detail("run_ended", line or now, level, outcome=outcome, exit_code=code, **fields)
+    log.detail("run_ended", line or table_text, level, outcome=outcome, exit_code=code, **fields)
     return code
 
 
-def _table_text(in_all: Counts) -> str:
-    """Return what the whole table holds."""
-    n_errors = in_all.errors.total()
-    share = f" ({n_errors / in_all.clips:.1%} of its clips)" if n_errors else ""
-    clips = count(in_all.clips - n_errors, "clip")
+def _table_text(counts: Counts) -> str:
+    """Return one line with the numbers of clips and errors of the whole table."""
+    n_errors = counts.errors.total()
+    share = f" ({n_errors / counts.clips:.1%} of its clips)" if n_errors else ""
+    clips = count(counts.clips - n_errors, "clip")
     errors = count(n_errors, "error")
-    return f"the table now: {clips} with {time_text(in_all.audio_s)} of audio, {errors}{share}"
+    return f"the table now: {clips} with {time_text(counts.audio_s)} of audio, {errors}{share}"

@@ -1,7 +1,8 @@
-"""The rows that a table has before a run embeds anything: retries, removals, updates.
+"""Updates of the rows that a table already has, before a run embeds anything.
 
-A source that grew or changed leaves rows of older versions, and rows of clips that are gone. Rows
-that still hold are kept, bit by bit; the others are dropped.
+When a source changes, the table has rows of older versions of files and rows of clips that are
+gone. A run drops the rows of older versions, and with `--prune` the rows of clips that are gone.
+All other rows keep their embeddings bit for bit. A retried clip loses its row in `errors`.
 """
 
 import time
@@ -28,13 +29,16 @@ from pipeline.table.table import Table
 from pipeline.wording import count
 
 _READERS = 16
-_MOST_VERSIONS = 1000
+"""Threads that read the errors of shards; a store answers each request slowly."""
+_MAX_VERSIONS = 1000
+"""Upper limit of the version numbers that are tried."""
 
 
 def resolve_table_version(location: str, storage: Storage, spec: TableSpec) -> TableStore:
-    """Find the version of a table that has this spec, or the first free one: TABLE, TABLE-v2, ...
+    """Find the version of a table that has this spec, or the first version that does not exist yet.
 
-    The same command finds the same version again.
+    The versions are TABLE, TABLE-v2, TABLE-v3 and so on. The same command always finds the same
+    version.
 
     Args:
         location: Folder or URI of the first version.
@@ -42,60 +46,65 @@ def resolve_table_version(location: str, storage: Storage, spec: TableSpec) -> T
         spec: Spec of the run.
 
     Raises:
-        UsageError: There are too many versions.
+        UsageError: All versions exist and have other specs.
     """
     first = location.rstrip("/")
-    for number in range(1, _MOST_VERSIONS):
+    for number in range(1, _MAX_VERSIONS + 1):
         store = open_store(location if number == 1 else f"{first}-v{number}", storage)
         table = Table.read(store)
         if table is None or not table.spec.differences(spec):
             return store
-    raise UsageError(f"table {location}: has {_MOST_VERSIONS} versions; name a new table")
+    raise UsageError(
+        f"table {location}: has {_MAX_VERSIONS} versions with other settings; name a new table"
+    )
 
 
 def clips_to_retry(
     table: Table, committed: set[str], classes: tuple[str, ...], log: RunLog
 ) -> set[Key]:
-    """Return uri and member of the clips in `errors` that are to be tried again.
+    """Return the uri and member of each failed clip that the run retries.
 
     Args:
-        table: The table.
-        committed: Ids of its committed shards.
-        classes: Classes of errors; `all` stands for every class, an empty tuple for no clip.
-        log: Log that reports if there are no such errors.
+        table: Table whose `errors` are read.
+        committed: Ids of the table's committed shards.
+        classes: Error classes to retry. `all` selects every class, an empty tuple no clip.
+        log: Log that reports if the table has no errors of these classes.
 
     Raises:
         StoreError: The errors cannot be read.
     """
     if not classes:
         return set()
-    every = RETRY_ALL in classes
+    all_classes = RETRY_ALL in classes
     found = Counter[str]()
     shards = []
     for record in table.commits.records(sorted(committed)):
         found.update(record.errors)
-        if record.errors and (every or not record.errors.keys().isdisjoint(classes)):
+        if record.errors and (all_classes or not record.errors.keys().isdisjoint(classes)):
             shards.append(record.shard)
     if not shards:
-        there = ", ".join(f"{name} {n}" for name, n in sorted(found.items())) or "none"
-        line = f"nothing to try again of class {', '.join(classes)}; the table's errors: {there}"
+        present = ", ".join(f"{name} {n}" for name, n in sorted(found.items())) or "none"
+        line = f"nothing to retry of class {', '.join(classes)}; the table's errors: {present}"
         log.report("nothing_to_retry", line, classes=list(classes), errors=dict(found))
     return {
         (row["uri"], row["member"])
         for row in _error_rows(table, iter(shards))
-        if every or row["class"] in classes
+        if all_classes or row["class"] in classes
     }
 
 
 def _error_rows(table: Table, shards: Iterator[str]) -> Iterator[dict[str, str]]:
     with ThreadPoolExecutor(_READERS) as pool:
-        while some := list(islice(shards, 64 * _READERS)):
-            for rows in pool.map(table.errors_of, some):
+        # In groups, because `map` would submit the reads of all shards at once.
+        while group := list(islice(shards, 64 * _READERS)):
+            for rows in pool.map(table.errors_of, group):
                 yield from rows
 
 
 def check_prune(plan: Plan, config: EmbedConfig) -> None:
-    """Check that a run does not drop most of a table, as after a source that is not mounted.
+    """Raise UsageError if a run would drop too many clips of its table.
+
+    A source that is not mounted looks as if all of its clips were gone.
 
     Raises:
         UsageError: More clips are gone than `max_prune_ratio` allows.
@@ -105,44 +114,46 @@ def check_prune(plan: Plan, config: EmbedConfig) -> None:
         raise UsageError(
             f"prune: {n_gone:,} of the table's {count(plan.n_committed, 'clip')} are gone from the "
             f"source, {plan.removed[0].uri!r} among them: more than max_prune_ratio "
-            f"{config.max_prune_ratio:g}. Nothing was dropped. See that all of the source is "
-            "there; where it is, raise --max-prune-ratio"
+            f"{config.max_prune_ratio:g}. Nothing was dropped. Check that all of the source "
+            "is available; if it is, raise --max-prune-ratio"
         )
 
 
-def drop_stale_rows(table: Table, plan: Plan, found: Inventory, log: RunLog) -> Plan:
-    """Drop the rows that do not hold any more, and the files that a killed run has left.
+def drop_stale_rows(table: Table, plan: Plan, inventory: Inventory, log: RunLog) -> Plan:
+    """Drop the rows that the plan removes, and the files that a killed run has left.
 
     Args:
         table: Table whose lock is held.
         plan: Plan of the run.
-        found: Inventory of the table from which the plan was made.
-        log: Log of the progress.
+        inventory: Inventory of the table from which the plan was made.
+        log: Log of the run, which receives the number of rewritten shards.
 
     Returns:
-        The plan that is left.
+        The remaining plan, without rewrites and removals.
 
     Raises:
-        StoreError: The store refused. Shards done so far stay done; the same command goes on.
+        StoreError: Rows could not be read or written. Finished shards stay finished, and the same
+            command continues.
     """
     if not (plan.rewrites or plan.superseded or plan.damaged):
         known = {*plan.done, *(shard.shard_id for shard in plan.pending)}
-        clear_orphans(table, known, found.files)
+        clear_orphans(table, known, inventory.files)
         return plan
     return apply_removals(table, plan, _RewriteProgress(log, len(plan.rewrites)).add)
 
 
 def update_carried_columns(table: Table, plan: Plan, listing: Listing, log: RunLog) -> None:
-    """Update the rows of clips whose carried columns have other values in the sources now.
+    """Update the rows of clips whose carried columns have new values in the sources.
 
     Args:
         table: Table whose lock is held.
         plan: Plan of the run, without rewrites.
-        listing: Listing of the sources.
-        log: Log of the number of clips updated.
+        listing: Listing of the sources, with the values of the carried columns.
+        log: Log of the run, which receives the number of updated clips.
 
     Raises:
-        StoreError: The store refused. Shards done so far stay done; the same command goes on.
+        StoreError: Rows could not be read or written. Finished shards stay finished, and the same
+            command continues.
     """
     if n_clips := update_carried(table, plan.done, listing):
         log.report(
@@ -154,7 +165,7 @@ def update_carried_columns(table: Table, plan: Plan, listing: Listing, log: RunL
 
 
 class _RewriteProgress:
-    """Reports the number of rewritten shards, every few seconds."""
+    """Progress of the rewrites, logged every few seconds and at the end."""
 
     def __init__(self, log: RunLog, n_shards: int) -> None:
         self._log = log
@@ -163,9 +174,10 @@ class _RewriteProgress:
         self._next_s = time.monotonic() + LINE_EVERY_S
 
     def add(self) -> None:
+        """Count a rewritten shard, and log the number if it is time to."""
         self._n_done += 1
         if time.monotonic() < self._next_s and self._n_done < self._n_shards:
             return
         self._next_s = time.monotonic() + LINE_EVERY_S
-        line = f"shards rewritten without what changed or is gone: {self._n_done}/{self._n_shards}"
+        line = f"shards rewritten without changed or removed clips: {self._n_done}/{self._n_shards}"
         self._log.report("shards_rewritten", line, shards=self._n_shards, shards_done=self._n_done)

@@ -1,9 +1,9 @@
-"""The failed clips in a run's log and at its end: the first ones of each class.
+"""The log of failed clips: the first failures of each error class, and the number of the others.
 
-They are read back from the `errors` of committed shards. So the log has what the table holds, once
-per clip, however often a shard was attempted, and receipts stay small. Of a hundred million clips
-millions may fail, so after the first ones of a class the log has only their number. People see a
-few of each class at the end of the run; `passtream errors` shows all of them.
+Failed clips are read back from the `errors` of committed shards. So the log agrees with the table
+and has each clip once, even if a shard took several attempts. Messages from the actors stay small.
+Millions of clips may fail in a large run, so the log names a limited number of clips per class. On
+a terminal, the end of the run shows a few clips of each class; `passtream errors` shows all.
 """
 
 from collections import Counter, defaultdict
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 
-from jobs.embed.run_recorder import HURRIED_S
+from jobs.embed.run_recorder import SHORT_TIMEOUT_S
 from jobs.runtime.error_text import class_text, error_text
 from jobs.runtime.run_log import RunLog
 from pipeline.errors import StoreError
@@ -20,79 +20,88 @@ from pipeline.table.store.open_store import open_store
 from pipeline.table.table import Table
 from pipeline.wording import count
 
-CLIPS_TOLD = 1000
-"""Largest number of failed clips of a class in the log."""
+CLIPS_LOGGED = 1000
+"""Largest number of failed clips per error class in a JSON log."""
 CLIPS_SHOWN = 3
-"""Number of failed clips of a class that people see at the end of a run."""
+"""Number of failed clips per error class that the end of a run shows on a terminal."""
 
 
 class FailedClipLog:
-    """The log of the clips that failed.
+    """Log of the clips that failed in a run.
+
+    A JSON log gets an event per failed clip. Without JSON, the clips are kept for `lines`.
 
     Args:
         log: Log of the run.
         table: Table of the run.
-        most: Largest number of clips of a class in the log.
+        max_logged: Largest number of clips per error class in a JSON log.
     """
 
-    def __init__(self, log: RunLog, table: Table, most: int = CLIPS_TOLD) -> None:
+    def __init__(self, log: RunLog, table: Table, max_logged: int = CLIPS_LOGGED) -> None:
         self._log = log
         self._table = table
-        self._most = most if log.as_json else CLIPS_SHOWN
-        self._seen: Counter[str] = Counter()
-        self._first: defaultdict[str, list[str]] = defaultdict(list)
+        self._max_clips = max_logged if log.as_json else CLIPS_SHOWN
+        self._n_failed: Counter[str] = Counter()
+        self._shown: defaultdict[str, list[str]] = defaultdict(list)
 
     def lines(self) -> Iterator[tuple[str, int]]:
-        """Yield the lines for the end of a run, each with its indent."""
-        if not self._seen:
+        """Yield the lines for the end of a run, each with the indent of its continuation lines."""
+        if not self._n_failed:
             return
         yield "clips that could not be embedded:", 0
-        for name, n_clips in sorted(self._seen.items()):
+        for name, n_clips in sorted(self._n_failed.items()):
             yield f"  {class_text(name, n_clips)}", 4
-            for text in self._first[name]:
+            for text in self._shown[name]:
                 yield f"    {text}", 6
-            if (n_more := n_clips - len(self._first[name])) > 0:
+            if (n_more := n_clips - len(self._shown[name])) > 0:
                 yield f"    and {n_more:,} more", 6
 
     def report(self, record: CommitRecord) -> None:
-        """Report the failed clips of a shard that was committed."""
-        left = {name: max(0, self._most - self._seen[name]) for name in record.errors}
-        if any(left.values()):
-            self._report_some(record, left)
+        """Log the failed clips of a committed shard, up to the limit of each error class.
+
+        Args:
+            record: Commit record of the shard.
+        """
+        n_left = {name: max(0, self._max_clips - self._n_failed[name]) for name in record.errors}
+        if any(n_left.values()):
+            self._report_clips(record, n_left)
         for name, n_clips in record.errors.items():
-            seen, self._seen[name] = self._seen[name], self._seen[name] + n_clips
-            if seen <= self._most < self._seen[name]:
+            n_before = self._n_failed[name]
+            self._n_failed[name] += n_clips
+            if n_before <= self._max_clips < self._n_failed[name]:
                 self._log.detail(
                     "clips_not_told",
-                    f"{count(self._most, 'clip')} of class {name} are in this log; further ones "
-                    f"are in {self._table.store.locate('errors')} alone",
+                    f"{count(self._max_clips, 'clip')} of class {name} are in this log; further "
+                    f"clips are only in {self._table.store.locate('errors')}",
                     error_class=name,
                 )
 
     @cached_property
-    def _hurried(self) -> Table:
-        """The table with a short timeout, because a run must not wait for its log."""
-        storage = replace(self._log.storage, timeout_s=min(self._log.storage.timeout_s, HURRIED_S))
+    def _table_with_short_timeout(self) -> Table:
+        """Table opened with a short timeout, because a run must not wait for its log."""
+        storage = replace(
+            self._log.storage, timeout_s=min(self._log.storage.timeout_s, SHORT_TIMEOUT_S)
+        )
         return Table(open_store(self._table.store.location, storage), self._table.spec)
 
-    def _report_some(self, record: CommitRecord, left: dict[str, int]) -> None:
+    def _report_clips(self, record: CommitRecord, n_left: dict[str, int]) -> None:
         try:
-            rows = self._hurried.errors_of(record.shard)
+            rows = self._table_with_short_timeout.errors_of(record.shard)
         except (StoreError, OSError) as error:
             self._log.detail(
                 "errors_not_read",
-                f"shard {record.shard}: which clips failed cannot be read: {error}",
+                f"shard {record.shard}: its failed clips cannot be read: {error}",
                 "warning",
                 shard=record.shard,
                 reason=str(error),
             )
             return
         for row in rows:
-            if not left.get(row["class"]):
+            if not n_left.get(row["class"]):
                 continue
-            left[row["class"]] -= 1
+            n_left[row["class"]] -= 1
             if not self._log.as_json:
-                self._first[row["class"]].append(error_text(row))
+                self._shown[row["class"]].append(error_text(row))
                 continue
             self._log.detail(
                 "clip_failed",

@@ -1,4 +1,7 @@
-"""A run in this process, shard after shard: for debugging, and to compare runs on Ray with."""
+"""The embedding of shards in this process, one shard at a time, without Ray.
+
+It serves debugging, and comparisons with runs on Ray.
+"""
 
 from collections.abc import Sequence
 
@@ -17,16 +20,16 @@ def run_in_process(
     """Embed and commit shards in this process.
 
     Args:
-        run: Settings of the run's models and table.
-        weights: Loaded weights by arch; the dictionary is emptied.
+        run: Description of the run, with its models and its table.
+        weights: Loaded weights by arch. The dictionary is emptied.
         shards: Shards to embed.
-        monitor: Monitor that is called with every receipt and failure.
+        monitor: Monitor that counts and logs every committed or failed shard.
 
     Raises:
         LostTableError: Another run has the table now.
         CredentialsError: A store rejects the credentials.
     """
-    monitor.start_phase("loading_model", "loading the model, and trying it on a short sound")
+    monitor.start_phase("loading_model", "loading the model and testing it on short audio")
     model = build_model(run, weights=weights)
     monitor.start_phase("embedding", "embedding the first clips")
     table = run.table
@@ -37,13 +40,13 @@ def run_in_process(
                 shard, packets, model, table, lambda progress: monitor.in_flight([progress])
             )
         except (LostTableError, CredentialsError):
-            raise  # no other shard could be committed either
+            raise  # the remaining shards would fail in the same way
         except PipelineError as error:
             monitor.shard_failed(shard, str(error))
         except MemoryError as error:
             monitor.shard_failed(shard, f"out of memory: {error}")
         except Exception as error:
-            # As on Ray, where an actor's exception fails the shard and not the run.
+            # The run continues, as on Ray, where an exception of an actor fails only its shard.
             monitor.shard_failed(shard, f"{type(error).__name__}: {error}")
         else:
             monitor.shard_done(record)

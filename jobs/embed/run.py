@@ -1,4 +1,4 @@
-"""One run of `passtream embed`, from its settings to its exit code."""
+"""The steps of `passtream embed`, from the settings of a run to its exit code."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ from jobs.settings.saved_settings import save_settings
 from jobs.settings.table_spec import table_spec
 from pipeline.maintenance.inventory import take_inventory
 from pipeline.planning.plan import Plan, PlanOptions, plan_run
-from pipeline.progress import Counts as Counts
 from pipeline.sources.list_sources import list_sources
 from pipeline.table.commit_record import CommitRecord
 from pipeline.table.schema import check_carried_columns
@@ -41,7 +40,7 @@ from pipeline.table.store.open_store import open_store
 from pipeline.table.table import Table, check_is_table_or_empty
 
 if TYPE_CHECKING:
-    # Not at runtime: torch takes seconds to import, and a mistyped path must fail at once.
+    # This module imports torch, which takes seconds; a mistyped path must fail at once.
     from models.checkpoints.state_dict import Weights
 
 
@@ -50,15 +49,15 @@ def run_embed(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest)
 
     Args:
         config: Settings of the run.
-        out: Console for the result; quiet where the log is JSON and has the result.
-        log: Log of progress and notes.
+        out: Console to which the result is printed; quiet if the log is JSON, which has the result.
+        log: Log of the run, which receives progress and notes.
         stop: Stop request of the run.
 
     Returns:
-        The exit code: 0, 3, 4 or 130; `jobs/README.md` explains them.
+        The exit code: 0, 3, 4 or 130, as listed in `jobs/README.md`.
 
     Raises:
-        UsageError, ModelError: A setting cannot work; nothing was started.
+        UsageError, ModelError: A setting cannot work. Nothing has been embedded.
     """
     try:
         return _run(config, out, log, stop)
@@ -68,7 +67,7 @@ def run_embed(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest)
 
 def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> int:
     log.storage = config.storage
-    config = _on_its_cluster(config, log)
+    config = _resolve_address(config, log)
     with log_listing_progress(log) as on_found:
         listing = list_sources(config.sources, config.source_options, on_found)
         check_carried_columns(listing.columns)
@@ -83,19 +82,19 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
     table = Table.open_or_create(store, spec)
     for note in table.store.notes():
         log.report("table_note", note, "warning")
-    waiting = partial(log.report, "waiting_for_table")
-    with table.store.lock(waiting, stop.table_lost) as table.commits.hold:
-        found = take_inventory(table)
-        retry = clips_to_retry(table, found.committed, config.retry, log)
+    report_waiting = partial(log.report, "waiting_for_table")
+    with table.store.lock(report_waiting, stop.table_lost) as table.commits.hold:
+        inventory = take_inventory(table)
+        retry = clips_to_retry(table, inventory.committed, config.retry, log)
         options = PlanOptions(table.spec.digest, config.shard_clips, config.prune, retry)
-        plan = plan_run(listing, found, options)
+        plan = plan_run(listing, inventory, options)
         check_prune(plan, config)
         log_start(listing, plan, table, log, config.prune)
-        totals = TableTotals(table, found, plan)
-        plan = drop_stale_rows(table, plan, found, log)
+        totals = TableTotals(table, inventory, plan)
+        plan = drop_stale_rows(table, plan, inventory, log)
         update_carried_columns(table, plan, listing, log)
         save_settings(table.store, config)
-        _catch_up_fidelity(table)
+        _restore_fidelity(table)
         failed_clips = FailedClipLog(log, table)
 
         def on_commit(record: CommitRecord) -> None:
@@ -110,26 +109,32 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
                     _execute(config, table, weights, plan, monitor, stop)
         except Stopped:
             return report_stopped(log, **monitor.totals(), table=table.store.location)
-        in_all = totals.final(plan, log)
-        code = report_end(config, table, monitor, in_all, failed_clips, out, log, stop)
+        table_counts = totals.final(plan, log)
+        code = report_end(config, table, monitor, table_counts, failed_clips, out, log, stop)
         return EXIT_FAILED if totals.n_gone and code in (EXIT_OK, EXIT_TOO_MANY_ERRORS) else code
 
 
-def _on_its_cluster(config: EmbedConfig, log: RunLog) -> EmbedConfig:
-    """Return the settings of a Ray job with the address of the cluster it was submitted to."""
+def _resolve_address(config: EmbedConfig, log: RunLog) -> EmbedConfig:
+    """Return the settings with the address of the cluster on which the run will embed.
+
+    A Ray job uses the cluster that it was submitted to, unless the user gave an address.
+    """
     if not is_ray_job() or config.in_process or "address" in config.model_fields_set:
         return config
     log.report(
-        "joining", "this is a Ray job: its actors run on this cluster, as with --address auto"
+        "joining",
+        "this is a Ray job: its actors run on this cluster, as with --address auto",
     )
     return config.model_copy(update={"address": "auto"})
 
 
 def _check_precision(config: EmbedConfig) -> None:
-    """Check that this machine has a precision; actors on other machines check it themselves.
+    """Raise ModelError if this machine embeds and does not support the precision.
+
+    Actors on other machines check the precision themselves.
 
     Raises:
-        ModelError: This machine does not have it.
+        ModelError: The device of this machine does not support the precision.
     """
     if config.precision == "fp32" or not (config.in_process or config.address == "local"):
         return
@@ -142,9 +147,9 @@ def _check_precision(config: EmbedConfig) -> None:
 
 
 def _load_weights(config: EmbedConfig, log: RunLog) -> dict[str, Weights]:
-    """Load the weights of each arch of the run."""
-    shown = " and ".join(arch.name for arch in config.archs)
-    log.report("phase", f"loading the weights of {shown}", phase="loading_weights")
+    """Load the weights of the run, by the name of the arch."""
+    names = " and ".join(arch.name for arch in config.archs)
+    log.report("phase", f"loading the weights of {names}", phase="loading_weights")
     from models.checkpoints.published import source_of  # imports torch, which takes seconds
     from models.checkpoints.state_dict import load_weights
 
@@ -152,13 +157,16 @@ def _load_weights(config: EmbedConfig, log: RunLog) -> dict[str, Weights]:
     sources = weights_by_arch(config.weights, config.archs)
     for arch in config.archs:
         source = sources[arch.name]
-        with fetch_bar(source_of(arch) if source == "auto" else source, log) as show:
-            weights[arch.name] = load_weights(source, arch, show)
+        with fetch_bar(source_of(arch) if source == "auto" else source, log) as on_progress:
+            weights[arch.name] = load_weights(source, arch, on_progress)
     return weights
 
 
-def _catch_up_fidelity(table: Table) -> None:
-    """Write to table.json the fidelity in records of a run that was killed before it did."""
+def _restore_fidelity(table: Table) -> None:
+    """Write to table.json the fidelity that only commit records have.
+
+    A run may be killed after its first commit and before it writes the fidelity to table.json.
+    """
     if table.spec.precision != "fp32" and table.fidelity is None:
         for record in table.commits.records(sorted(table.commits.ids()), or_gone=True):
             table.note_fidelity(record)
@@ -172,7 +180,8 @@ def _execute(
     monitor: Monitor,
     stop: StopRequest,
 ) -> None:
-    # Imported here, because these take seconds, and a run without pending shards needs no Ray.
+    """Embed and commit the pending shards of a plan, in this process or on Ray."""
+    # These imports take seconds, and a run without pending shards does not need them.
     from jobs.worker.run_model import RunSpec
 
     sources = weights_by_arch(config.weights, config.archs)
@@ -180,7 +189,7 @@ def _execute(
         table.store.location,
         table.spec,
         sources,
-        # The listing had credentials, so a machine without any will still get some.
+        # The listing had credentials, so a machine without credentials waits until it gets some.
         replace(config.storage, awaits_credentials=True),
         table.commits.hold,
         config.decoder_memory,
@@ -188,21 +197,22 @@ def _execute(
     if config.in_process:
         from jobs.embed.in_process import run_in_process
 
-        hidden = (
+        messages_hidden = (
             nullcontext() if monitor.log.as_json else hide_decoder_messages(monitor.log.console)
         )
-        with hidden:
+        with messages_hidden:
             run_in_process(run, weights, plan.pending, monitor)
     else:
         from jobs.cluster.connection import ClusterOptions
         from jobs.cluster.driver import run_on_ray
 
-        weights.clear()  # the actors have their own
+        weights.clear()  # frees memory: the actors load weights themselves
         options = ClusterOptions(
             config.address, config.actors, config.gpus_per_actor, config.actor_timeout_s
         )
         try:
             run_on_ray(run, plan.pending, monitor, options, stop)
         except SystemExit:
-            # Ray raises this on a SIGTERM between its start and the return of the signal handler.
+            # Ray raises SystemExit on a SIGTERM that arrives while Ray starts, before passtream has
+            # its own signal handler back.
             raise Stopped from None

@@ -1,7 +1,8 @@
-"""Writing the record of a run to its table, for `passtream status` on other machines.
+"""The writer of a run's record in its table, which `passtream status` reads on any machine.
 
-The start is written with the usual retries. The end is written if possible, within a few seconds if
-the run was stopped or failed by its store. The table does not depend on it.
+The start of the run is written with the usual retries, and the run fails if it cannot be written.
+The end is written if possible, with a short timeout if the run was stopped or ended with an error.
+The rows of the table do not depend on the record.
 """
 
 import contextlib
@@ -26,59 +27,64 @@ from pipeline.planning.plan import Plan
 from pipeline.table.store.base import TableStore
 from pipeline.table.store.open_store import open_store
 
-HURRIED_S = 2.0
+SHORT_TIMEOUT_S = 2.0
+"""Timeout of store requests that a run must not wait for, in seconds."""
 
 
 @contextlib.contextmanager
 def record_run(
     store: TableStore, plan: Plan, monitor: Monitor, storage: Storage, stop: StopRequest
 ) -> Iterator[None]:
-    """Write the start of a run, and its end at the end of the block.
+    """Write the start of a run to its record, and the end of the run at the end of the block.
 
     Args:
         store: Store of the table, whose lock is held.
         plan: Plan of the run.
-        monitor: Monitor that has counted the failed shards at the end of the block.
-        storage: Access to the store.
+        monitor: Monitor of the run, which has the failed shards at the end of the block.
+        storage: Access to the store. Its secrets are redacted in the record.
         stop: Stop request of the run.
 
     Raises:
         StoreError: The start of the run could not be written.
     """
-    began = RunState.begun(plan)
-    write_run(store, began)
+    started = RunState.begun(plan)
+    write_run(store, started)
     try:
         yield
     except BaseException as error:
-        _end(began, store, monitor, storage, stop, error)
+        _write_end(started, store, monitor, storage, stop, error)
         raise
-    _end(began, store, monitor, storage, stop, None)
+    _write_end(started, store, monitor, storage, stop, None)
 
 
-def _end(
-    began: RunState,
+def _write_end(
+    started: RunState,
     store: TableStore,
     monitor: Monitor,
     storage: Storage,
     stop: StopRequest,
     error: BaseException | None,
 ) -> None:
+    """Write the end of a run to its record, if the record is still the one of this run.
+
+    A failure to write the end is ignored.
+    """
     outcome = _outcome(monitor, stop, error)
     failed = monitor.failed[:FAILED_SHOWN]
     ended = replace(
-        began,
+        started,
         ended_s=round(time.time(), 3),
         outcome=outcome,
         n_failed=len(monitor.failed),
         failed={s.shard_id: shortened(storage.redact(reason)) for s, reason in failed},
-        error=shortened(storage.redact(_reason_of(error))) if error and outcome == "error" else "",
+        error=shortened(storage.redact(_error_text(error))) if error and outcome == "error" else "",
     )
     with contextlib.suppress(Exception):
         if outcome in ("stopped", "error"):
-            hurried = replace(storage, timeout_s=min(storage.timeout_s, HURRIED_S))
-            store = open_store(store.location, hurried)
+            short_storage = replace(storage, timeout_s=min(storage.timeout_s, SHORT_TIMEOUT_S))
+            store = open_store(store.location, short_storage)
         # A run that has lost its table must not overwrite the record of the other run.
-        if read_run(store) == began:
+        if read_run(store) == started:
             write_run(store, ended)
 
 
@@ -90,6 +96,6 @@ def _outcome(monitor: Monitor, stop: StopRequest, error: BaseException | None) -
     return "shards_failed" if monitor.failed else "finished"
 
 
-def _reason_of(error: BaseException) -> str:
-    is_ours = isinstance(error, PipelineError | ModelError)
-    return str(error) if is_ours else f"{type(error).__name__}: {first_line(error)}"
+def _error_text(error: BaseException) -> str:
+    is_own = isinstance(error, PipelineError | ModelError)
+    return str(error) if is_own else f"{type(error).__name__}: {first_line(error)}"

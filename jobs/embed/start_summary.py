@@ -1,4 +1,4 @@
-"""The log at the start of a run: the formats of its sources, and the work that is left."""
+"""The log lines at the start of a run: the formats of its sources, and the work to do."""
 
 import itertools
 import os
@@ -14,10 +14,16 @@ from pipeline.table.table import Table
 from pipeline.wording import count
 
 SOURCES_SHOWN = 5
+"""Number of sources that are logged by name."""
 
 
 def log_sources(listing: Listing, log: RunLog) -> None:
-    """Log the format that each source was taken for; of many sources, the first ones."""
+    """Log the detected format of each source, up to `SOURCES_SHOWN` sources.
+
+    Args:
+        listing: Listing of the sources.
+        log: Log of the run.
+    """
     for source, format_ in itertools.islice(listing.formats.items(), SOURCES_SHOWN):
         shown = strip_signature(source)
         log.report("source", f"{shown}: {format_}", source=shown, format=format_)
@@ -26,14 +32,14 @@ def log_sources(listing: Listing, log: RunLog) -> None:
 
 
 def log_start(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: bool) -> None:
-    """Log the work of a run.
+    """Log the work that a run has to do, and warnings about its sources and its table.
 
     Args:
         listing: Listing of the sources.
         plan: Plan of the run.
         table: Table of the run.
         log: Log of the run.
-        prune: Whether rows of clips that are gone are dropped.
+        prune: Whether the run drops rows of clips that are no longer in the source.
     """
     for note in listing.notes:
         log.report("source_note", note, "warning")
@@ -57,7 +63,7 @@ def log_start(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: bo
         pid=os.getpid(),
     )
     if any(route.weights_origin.startswith("random") for route in spec.routes):
-        line = "RANDOM WEIGHTS: these embeddings are for trials and mean nothing"
+        line = "RANDOM WEIGHTS: these embeddings are only for trials and have no meaning"
         log.report("random_weights", line, "warning")
     if plan.done:
         log.report(
@@ -69,45 +75,47 @@ def log_start(listing: Listing, plan: Plan, table: Table, log: RunLog, prune: bo
             clips_todo=plan.n_clips,
         )
     _log_damage(plan, log)
-    for event, found, what in (
+    for event, found, predicate in (
         (
             "sources_changed",
             plan.changed,
-            "changed since they were embedded, and will be embedded again",
+            "changed since they were embedded and will be embedded again",
         ),
-        ("errors_retried", plan.to_retry, "will be tried again"),
+        ("errors_retried", plan.to_retry, "will be retried"),
         (
             "clips_twice",
             plan.duplicated,
-            "will lose all rows but one: two runs that wrote at once have left several of each",
+            "will lose all rows but one, because two runs at the same time wrote rows of them",
         ),
         (
             "sources_gone",
             plan.removed,
-            "cannot be found in the source any more, and will "
+            "are no longer in the source and will "
             + ("be dropped" if prune else "stay in the table (--prune drops them)"),
         ),
     ):
         if found:
             log.report(
                 event,
-                f"{len(found):,} of the table's {_kinds(found)} {what}, such as {found[0].uri!r}",
+                f"{len(found):,} of the table's {_kinds(found)} {predicate}, "
+                f"such as {found[0].uri!r}",
                 clips=len(found),
                 clip=found[0].uri,
             )
 
 
 def _log_damage(plan: Plan, log: RunLog) -> None:
-    """Log the committed shards that have lost their data files."""
+    """Log a warning about committed shards whose data files are missing or damaged."""
     if plan.damaged:
         shard, reason = next(iter(sorted(plan.damaged.items())))
         line = (
-            f"{count(len(plan.damaged), 'committed shard')} without sound data files ({reason}): "
-            "those of the clips that no other shard has are embedded again"
+            f"data files of {count(len(plan.damaged), 'committed shard')} are missing or damaged "
+            f"({reason}): clips that no other shard has are embedded again"
         )
         log.report("shards_damaged", line, "warning", shards=len(plan.damaged), shard=shard)
 
 
 def _kinds(found: Sequence[ClipRef | Container]) -> str:
+    """Return "clips", "containers" or both words, for a message."""
     kinds = {Container: "containers", ClipRef: "clips"}
     return " and ".join(kinds[kind] for kind in kinds if any(type(each) is kind for each in found))

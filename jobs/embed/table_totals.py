@@ -1,8 +1,8 @@
-"""What the table holds at the end of a run, and what another run has done to it meanwhile.
+"""Counts of a whole table at the end of a run, with a check for changes by other runs.
 
-A run that stood still and lost its table may commit one shard after that, as no store checks and
-puts in one step. The run that has the table now finds the stranger's shard at its end, and sees to
-it that no clip stands twice.
+A run that was suspended may lose its table and still commit one shard, because no store can check
+the hold of the table and put the commit record in one step. The run that has the table now finds
+this shard at its end, and removes the duplicate rows.
 """
 
 from jobs.runtime.run_log import RunLog
@@ -16,54 +16,62 @@ from pipeline.wording import count
 
 
 class TableTotals:
-    """Counts of the table, kept while a run commits.
+    """Counts of a table, updated while a run commits shards.
 
     Args:
         table: Table whose lock is held.
-        found: What the table held when the plan was made.
+        inventory: Inventory of the table from which the plan was made. Its counts are updated.
         plan: Plan of the run.
 
     Attributes:
-        n_gone: Committed shards whose records were gone at the end; known after `final`.
+        n_gone: Number of committed shards whose records were missing at the end; 0 before `final`.
     """
 
-    def __init__(self, table: Table, found: Inventory, plan: Plan) -> None:
+    def __init__(self, table: Table, inventory: Inventory, plan: Plan) -> None:
         self.n_gone = 0
         self._table = table
-        self._counts = found.counts
-        self._is_counted = not (plan.rewrites or plan.superseded or plan.damaged)
-        self._made = set[str]()
+        self._counts = inventory.counts
+        # Removals and rewrites change the counts of the inventory.
+        self._counts_valid = not (plan.rewrites or plan.superseded or plan.damaged)
+        self._committed = set[str]()
 
     def add(self, record: CommitRecord) -> None:
-        """Count a shard that was committed."""
-        if record.shard not in self._made:
-            self._made.add(record.shard)
+        """Count a committed shard, unless it has been counted already.
+
+        Args:
+            record: Commit record of the shard.
+        """
+        if record.shard not in self._committed:
+            self._committed.add(record.shard)
             self._counts.add(record.counts)
 
     def final(self, plan: Plan, log: RunLog) -> Counts:
         """Return the counts of the table at the end of the run.
 
+        Also remove duplicate rows that another run has committed, and report missing records.
+
         Args:
-            plan: What was left of the plan before anything was embedded.
-            log: Log that takes what another run has done.
+            plan: Remaining plan, after removals and rewrites.
+            log: Log of the run, which receives the changes made by other runs.
 
         Raises:
             StoreError: The store is unavailable.
         """
-        listed, expected = self._table.commits.ids(), {*plan.done, *self._made}
-        # By their names, as a listing may lag.
-        strange = {each for each in listed - expected if self._table.commits.is_committed(each)}
+        listed, expected = self._table.commits.ids(), {*plan.done, *self._committed}
+        # A listing may lag, so each record that differs is also requested by name.
+        foreign = {each for each in listed - expected if self._table.commits.is_committed(each)}
         gone = {each for each in expected - listed if not self._table.commits.is_committed(each)}
-        if strange:
-            self._heal(len(strange), log)
+        if foreign:
+            self._repair_table(len(foreign), log)
         if gone:
             self.n_gone = len(gone)
             line = (
-                f"the records of {count(len(gone), 'committed shard')} are gone: something else "
-                "deletes files of the table; the same command embeds their clips again"
+                f"the records of {count(len(gone), 'committed shard')} are gone: something "
+                "outside this run deletes files of the table; the same command embeds their clips "
+                "again"
             )
             log.report("shards_gone", line, "error", shards=len(gone))
-        if strange or gone or not self._is_counted:
+        if foreign or gone or not self._counts_valid:
             self._counts = Counts()
             for record in self._table.commits.records(
                 sorted(self._table.commits.ids()), or_gone=True
@@ -71,11 +79,11 @@ class TableTotals:
                 self._counts.add(record.counts)
         return self._counts
 
-    def _heal(self, n_shards: int, log: RunLog) -> None:
-        """Undo what a run has committed that had lost the table."""
-        done = repair(self._table)
+    def _repair_table(self, n_shards: int, log: RunLog) -> None:
+        """Repair the table after a run committed shards though it had lost the table."""
+        repairs = repair(self._table)
         line = (
             f"another run, which had lost this table, committed {count(n_shards, 'shard')} "
-            "meanwhile; each clip has one row again"
+            "during this run; the duplicate rows of its clips are removed"
         )
-        log.report("table_shared", line, "warning", shards=n_shards, done=done)
+        log.report("table_shared", line, "warning", shards=n_shards, done=repairs)

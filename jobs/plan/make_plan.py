@@ -1,7 +1,7 @@
-"""`passtream plan`: what a run would have to do, from names and headers, and what that takes.
+"""The plan of a run for `passtream plan`: its work, from names and headers, and its cost.
 
-Nothing is decoded or written, and neither torch nor Ray is imported. Against a table the settings
-are its own, and a setting that is given and differs is refused, as a run would be.
+Nothing is decoded or written, and neither torch nor Ray is imported. If the table exists, its
+settings are the defaults. A given setting that differs is refused, as `passtream embed` does.
 """
 
 import contextlib
@@ -45,6 +45,7 @@ from pipeline.table.table import Table, check_is_table_or_empty
 from pipeline.wording import count
 
 _SHOW_EVERY_S = 0.5
+"""Shortest time between updates of the progress line, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,17 @@ class PlanRequest:
     """The arguments of `passtream plan`.
 
     Attributes:
-        paths: Sources, and perhaps the table after them.
-        table: Folder or URI of the table; empty where it is in the paths or in the file.
-        config: YAML file of the settings; None for none.
-        options: Settings by field name; None values were not given.
-        sample: Number of clips to probe; None for all.
-        gpus: Names of devices.
-        core: Name of the core that decodes; empty for the first core of the user's file of
-            measurements, or the shipped one.
-        figures: The user's file of measurements; None for none.
-        prices: Price of an hour of a device, by name.
+        paths: Sources. The last path may be the table.
+        table: Folder or URI of the table; empty if `paths` or the YAML file has it, or if there is
+            no table.
+        config: YAML file with settings; None if there is no file.
+        options: Settings by field name of `EmbedConfig`; None means that the user did not give it.
+        sample: Approximate number of clips to probe; None probes all.
+        gpus: Names of the devices to estimate the cost for.
+        core: Name of the CPU core that decodes; empty for the first core in the user's file of
+            speeds, or else the first shipped core.
+        figures: The user's file of measured speeds; None if there is no file.
+        prices: Price per hour of each device, by its name.
     """
 
     paths: tuple[str, ...] = ()
@@ -76,85 +78,98 @@ class PlanRequest:
 
 
 class _NoWeights(NamedTuple):
-    """The weights of a spec that have not been loaded."""
+    """A stand-in for weights that are not loaded, because a plan needs only their identity.
+
+    Attributes:
+        origin: Source of the weights, as the table's spec has it; empty if unknown.
+        digest: SHA-256 of the weights in hexadecimal; empty if unknown.
+    """
 
     origin: str
     digest: str
 
 
 def make_plan(request: PlanRequest) -> PlanReport:
-    """Make the plan of a run and estimate its cost.
+    """Plan a run and estimate its cost.
+
+    Args:
+        request: Arguments of `passtream plan`.
 
     Raises:
-        UsageError: A source, table or setting cannot work, or a device or core has no measurement.
+        UsageError: A source, table or setting cannot work, or the speed of a device or core is
+            unknown.
         StoreError: A store is unavailable.
     """
     config = read_config(request.config, request.options)
-    sources, location = _places(request, config)
-    figures = all_speeds(request.figures)
-    table = _table(location, config.storage)
+    sources, location = _sources_and_table(request, config)
+    speeds = all_speeds(request.figures)
+    table = _read_table(location, config.storage)
     if table:
-        # Settings that are not given are the table's, so that `plan TABLE` is enough.
-        base = settings_of(table.spec) | rules_of_table(table.store)
-        config = read_config(request.config, request.options, base)
-    # Credentials are for what is named here, and not for what a list names.
+        # The table supplies the settings that the user did not give, so `plan TABLE` is enough.
+        defaults = settings_of(table.spec) | rules_of_table(table.store)
+        config = read_config(request.config, request.options, defaults)
+    # Credentials are sent only to hosts that the user names, not to hosts in lists of files.
     config = config.model_copy(update={"sources": tuple(sources), "table": location})
     options = config.source_options
     if table and options.columns is None:
         options = replace(options, table_columns=table.spec.columns)
     listing = list_sources(sources, options)
     check_carried_columns(listing.columns)
-    spec = _spec(config, listing.columns, table)
-    # Refuses what has no figure before hours are spent on headers.
-    core = request.core or figures.default_core
-    device_costs(ListingTotals(), spec, request.gpus, figures.devices, request.prices)
-    decode_cost(ListingTotals(), core, figures.cores)
-    run = _run(table, listing, spec, config.shard_clips)
+    spec = _resolve_spec(config, listing.columns, table)
+    # Unknown devices and cores are refused here, because probing all headers may take hours.
+    core = request.core or speeds.default_core
+    device_costs(ListingTotals(), spec, request.gpus, speeds.devices, request.prices)
+    decode_cost(ListingTotals(), core, speeds.cores)
+    run = _plan_embed(table, listing, spec, config.shard_clips)
     if table and not is_up_to_date(table, listing):
-        others = clips_with_other_values(table, run.done, listing)
-        if others:
+        outdated = clips_with_other_values(table, run.done, listing)
+        if outdated:
             listing.notes.append(
                 f"other values of {', '.join(listing.columns)} in the table than in the source: "
-                f"{count(len(others), 'clip')}, {others[0][0]!r} among them; a run updates the "
-                "rows and embeds nothing again for that"
+                f"{count(len(outdated), 'clip')}, {outdated[0][0]!r} among them; a run updates "
+                "these rows and does not embed the clips again"
             )
-    clips, containers = _todo(run)
+    clips, containers = _pending_work(run)
     archs = route_archs(spec)
-    with _progress_line() as show:
-        seen = survey(
+    with _progress_line() as on_progress:
+        surveyed = survey(
             clips,
             containers,
             spec,
             config.storage,
             lambda route, n_samples: archs[route].flops(n_samples),
             request.sample,
-            show,
+            on_progress,
             config.decoder_memory,
         )
-    rows = rows_by_table(spec, seen.tally)
+    rows = rows_by_table(spec, surveyed.tally)
     sizes = bytes_by_table(spec, rows, len(run.pending))
     return PlanReport(
         listing=listing,
         spec=spec,
         table=location,
         changes=count_changes(listing, run) if table else None,
-        survey=seen,
-        n_bytes=_bytes(clips, containers, seen),
+        survey=surveyed,
+        n_bytes=_source_bytes(clips, containers, surveyed),
         n_shards=len(run.pending),
         rows=rows,
         output_bytes=sizes,
         source_requests=source_requests(run.pending, _n_remote(listing)),
         table_requests=_table_requests(location, run.pending, rows, sizes),
-        costs=device_costs(seen.tally, spec, request.gpus, figures.devices, request.prices),
-        decoding=decode_cost(seen.tally, core, figures.cores),
+        costs=device_costs(surveyed.tally, spec, request.gpus, speeds.devices, request.prices),
+        decoding=decode_cost(surveyed.tally, core, speeds.cores),
         default_cost=None
         if request.gpus
-        else default_cost(seen.tally, spec, figures.devices, figures.default_device),
+        else default_cost(surveyed.tally, spec, speeds.devices, speeds.default_device),
     )
 
 
-def _places(request: PlanRequest, config: EmbedConfig) -> tuple[tuple[str, ...], str]:
-    """Return the sources, and the table or an empty text."""
+def _sources_and_table(request: PlanRequest, config: EmbedConfig) -> tuple[tuple[str, ...], str]:
+    """Return the sources and the location of the table, which is empty if there is no table.
+
+    Raises:
+        UsageError: No source is named.
+    """
     paths, table = request.paths, request.table
     if not table and len(paths) > 1 and _may_be_table(paths[-1], config.storage):
         return paths[:-1], paths[-1]
@@ -175,7 +190,12 @@ def _may_be_table(location: str, storage: Storage) -> bool:
     return not (is_remote(location) or is_pattern or store.entries())
 
 
-def _table(location: str, storage: Storage) -> Table | None:
+def _read_table(location: str, storage: Storage) -> Table | None:
+    """Return the table at a location, or None if it does not exist yet or no location is given.
+
+    Raises:
+        UsageError: The folder holds something else than a table.
+    """
     if not location:
         return None
     store = open_store(location, storage)
@@ -183,11 +203,11 @@ def _table(location: str, storage: Storage) -> Table | None:
     return Table.read(store)
 
 
-def _spec(config: EmbedConfig, columns: tuple[str, ...], table: Table | None) -> TableSpec:
+def _resolve_spec(config: EmbedConfig, columns: tuple[str, ...], table: Table | None) -> TableSpec:
     """Return the spec of the table, or of the table that a run would create.
 
     Raises:
-        UsageError: The settings are not those of the table.
+        UsageError: The settings differ from those of the table.
     """
     weights = {arch.name: _NoWeights("", "") for arch in config.archs}
     if table:
@@ -197,32 +217,36 @@ def _spec(config: EmbedConfig, columns: tuple[str, ...], table: Table | None) ->
     if table and (differences := table.spec.differences(spec)):
         raise UsageError(
             f"table {table.store.location} was made with other settings (table, this plan): "
-            f"{'; '.join(differences)}. Leave them out, or plan without the table"
+            f"{'; '.join(differences)}. Leave these settings out, or plan without the table"
         )
     return table.spec if table else spec
 
 
-def _run(table: Table | None, listing: Listing, spec: TableSpec, shard_clips: int) -> Plan:
-    """Plan the run that `embed` would make of a listing."""
+def _plan_embed(table: Table | None, listing: Listing, spec: TableSpec, shard_clips: int) -> Plan:
+    """Return the plan that `passtream embed` would make of a listing."""
     committed = take_inventory(table, read_records=False) if table else KnownShards()
     return plan_run(listing, committed, PlanOptions(spec.digest, shard_clips))
 
 
-def _todo(run: Plan) -> tuple[list[ClipRef], list[Container]]:
+def _pending_work(run: Plan) -> tuple[list[ClipRef], list[Container]]:
+    """Return the clips and the containers of the pending shards of a plan."""
     clips = [clip for shard in run.pending for clip in shard.clips]
     return clips, [shard.container for shard in run.pending if shard.container]
 
 
-def _bytes(clips: Iterable[ClipRef], containers: Iterable[Container], seen: Survey) -> float:
-    """Return the bytes of the files, from the listing if it has the sizes of all."""
+def _source_bytes(
+    clips: Iterable[ClipRef], containers: Iterable[Container], surveyed: Survey
+) -> float:
+    """Return the total bytes of the files, estimated from the survey if the listing lacks sizes."""
     sizes = {clip.uri: clip.n_bytes for clip in clips} | {
         f"{each.uri}\0{each.part}": each.n_bytes for each in containers
     }
     known = [n_bytes for n_bytes in sizes.values() if n_bytes is not None]
-    return sum(known) if len(known) == len(sizes) else seen.tally.n_bytes
+    return sum(known) if len(known) == len(sizes) else surveyed.tally.n_bytes
 
 
 def _n_remote(listing: Listing) -> int:
+    """Return the number of remote objects that were listed, including skipped files."""
     found = {clip.uri for clip in listing.clips} | {each.uri for each in listing.containers}
     n_remote = sum(map(is_remote, found))
     return n_remote + (listing.skipped.total() if n_remote else 0)
@@ -230,20 +254,24 @@ def _n_remote(listing: Listing) -> int:
 
 def _table_requests(
     location: str,
-    todo: tuple[Shard, ...],
+    pending: tuple[Shard, ...],
     rows: Mapping[str, float],
     sizes: Mapping[str, float],
 ) -> Counter[str]:
-    if not (location and is_remote(location) and todo):
+    """Return the estimated requests to the store of the table by kind; empty for a local table."""
+    if not (location and is_remote(location) and pending):
         return Counter()
-    n_with_errors = min(len(todo), round(rows["errors"]))
-    files = [n_bytes / len(todo) for name, n_bytes in sizes.items() if name != "errors"]
-    return table_requests(len(todo), n_with_errors, files)
+    n_with_errors = min(len(pending), round(rows["errors"]))
+    files = [n_bytes / len(pending) for name, n_bytes in sizes.items() if name != "errors"]
+    return table_requests(len(pending), n_with_errors, files)
 
 
 @contextlib.contextmanager
 def _progress_line() -> Iterator[Callable[[int], None]]:
-    """Show the progress on a terminal."""
+    """Open a progress line on a terminal; yield the function that shows a number of probed clips.
+
+    The line is cleared at the end. Nothing is shown if standard error is not a terminal.
+    """
     if not sys.stderr.isatty() or os.environ.get("TERM") in ("dumb", "unknown"):
         yield lambda _: None
         return
@@ -253,7 +281,7 @@ def _progress_line() -> Iterator[Callable[[int], None]]:
         nonlocal next_s
         if time.monotonic() >= next_s:
             next_s = time.monotonic() + _SHOW_EVERY_S
-            print(f"\rheaders: {count(n_clips, 'clip')}", end="", file=sys.stderr, flush=True)
+            print(f"\rheaders read: {count(n_clips, 'clip')}", end="", file=sys.stderr, flush=True)
 
     try:
         yield show

@@ -1,7 +1,4 @@
-"""The settings of a run: one pydantic model behind the options and the YAML file.
-
-Settings that cannot work are refused here, before a model is loaded or Ray is started.
-"""
+"""The settings of a run, as options and YAML give them; what cannot work is refused here."""
 
 from typing import Annotated, Literal
 

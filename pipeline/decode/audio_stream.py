@@ -1,4 +1,4 @@
-"""An open recording, whichever decoder has opened it."""
+"""An open audio stream, the same for all decoders."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -7,25 +7,25 @@ from pipeline.samples import Samples
 
 PIECE_FRAMES = 1 << 17
 LIBSNDFILE = "libsndfile"
-"""Name of the decoder that goes first, as `Sound.decoder` has it."""
+"""Name of libsndfile in `AudioStream.decoder`."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioStream:
-    """An open recording.
+    """An open audio stream.
 
     Attributes:
-        sample_rate_hz: its rate.
-        channels: how many it has.
-        pieces: float32 (frames, channels), once and in order; may raise `DECODER_ERRORS`.
-        n_frames: as its header says, None where that is not exact.
-        slack: how many frames less than that count as all of them.
-        decoder: who decodes it.
-        seek: called before the first of `pieces`, has them begin at this frame or before, where
-            they still are what they would be from the start; returns where. None for what has to
-            be decoded from its start.
-        about_frames: where `n_frames` is None, what the decoder takes the length to be; None where
-            it has no idea.
+        sample_rate_hz: Sample rate.
+        channels: Number of channels.
+        pieces: Float32 (frames, channels), once and in order; may raise `DECODER_ERRORS`.
+        decoder: Name of the decoder.
+        n_frames: Number of frames by the header; None where that is not exact.
+        tolerance_frames: Number of frames that may be missing from `n_frames` without being short.
+        seek: Called before the first of `pieces`, so that they begin at the given frame or before
+            it; returns the first frame. The frames equal those decoded from the start. None for
+            streams that have to be decoded from their start.
+        estimated_frames: The decoder's estimate of the length where `n_frames` is None; None for no
+            estimate.
         losses: What of the recording is not audio or cannot be decoded, one phrase each; may grow
             while `pieces` are taken. A clip of a recording with losses is decoded short.
         is_cut: Whether the file ends inside a part of the audio, so that its end is missing.

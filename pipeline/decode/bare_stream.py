@@ -1,4 +1,4 @@
-"""A recording without a container, decoded up to its last whole frame."""
+"""Decoding a file without a container up to its last whole frame."""
 
 import dataclasses
 import os
@@ -16,7 +16,7 @@ Decoder = Callable[[BinaryIO], Any]
 def limit_to_frames(
     frames: BareFrames, by_libsndfile: Decoder, by_ffmpeg: Decoder
 ) -> tuple[Decoder, Decoder]:
-    """Return the decoders of both libraries, for a file of which they are to see the frames only.
+    """Return the decoders of both libraries, limited to the frames of a file.
 
     Args:
         frames: The frames of the file.
@@ -38,11 +38,11 @@ def limit_to_frames(
 
 
 def report_losses(sound: AudioStream, frames: BareFrames) -> AudioStream:
-    """Return a sound that knows how long it is and what is missing.
+    """Return a stream with its estimated length and its losses.
 
     Args:
-        sound: The sound that the decoder makes.
-        frames: The frames of its file.
+        sound: The decoder's stream.
+        frames: The frames of the file.
     """
     if frames.n_gaps:
         sound.losses.append(f"something lies between its frames, in {frames.n_gaps} places")

@@ -1,7 +1,8 @@
-"""A recording as decoders should see it, where its own header is wrong or was never finished.
+"""Correcting the header of a file that is wrong or was never finished, for its decoder.
 
-What the header declares is compared with what the file holds. Audio that the header does not count
-is added to it; audio that cannot be added is reported by the promise. Sound files pass as they are.
+The declared length is compared with the bytes of the file. Audio that the header does not count is
+added to it. Audio that cannot be added is reported in the declared length. Sound files are
+unchanged.
 """
 
 import dataclasses
@@ -25,16 +26,16 @@ _MOST_32_BITS = (1 << 32) - 1
 _MOST_FORMAT_BYTES = 1 << 16
 _WAVE = ("RIFF", "RF64")
 _MISREAD = ("CAF", "RF64")
-"""Formats of which libsndfile refuses a file that ends early, or whose size is a placeholder."""
+"""Formats in which libsndfile refuses a file that ends early, or has a placeholder as its size."""
 _MP3, _EXTENSIBLE = 0x55, 0xFFFE
 _SUBFORMAT_AT = 24
 _MOST_FILLING = 3 * 1152
-"""Samples by which an MP3 may be longer than the audio that it was made from."""
+"""Largest number of samples by which an MP3 is longer than the audio it was made from."""
 
 
 @dataclass(frozen=True, slots=True)
 class CorrectedFile:
-    """A recording as its decoder should see it.
+    """A file as its decoder should read it.
 
     Attributes:
         file: The file, or a view of it under another header.

@@ -1,4 +1,4 @@
-"""A recording as FFmpeg decodes it, through PyAV."""
+"""Audio files decoded by FFmpeg, through PyAV."""
 
 import contextlib
 import itertools
@@ -21,23 +21,23 @@ from pipeline.samples import Samples
 
 FFMPEG = "FFmpeg"
 _RUN_UP_S = 1.0
-"""Vorbis is exact from its second block on, and a page, where seeking ends, has up to a second."""
+"""Seconds to decode before a seek target: Vorbis needs a block, and pages have up to a second."""
 _MOST_PLANES = 7
 _JOINED_FRAMES = 1 << 15
 _MOST_FILLING = 8192
-"""Frames that an encoder may have added to fill its last block: Vorbis has the longest."""
+"""Largest number of frames that an encoder adds to fill its last block; Vorbis adds most."""
 
 
 @contextlib.contextmanager
 def open_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[AudioStream]:
-    """A recording, or the default audio track of a video, as FFmpeg decodes it.
+    """Open a file, or the default audio track of a video, with FFmpeg.
 
     Args:
-        file: opened for reading; its position is moved.
+        file: File opened for reading; its position is moved.
         chain: The links of an Ogg file that has more than one.
 
     Raises:
-        CannotDecodeError: it has no audio stream.
+        CannotDecodeError: The file has no audio stream.
     """
     audio = read_ogg_header(file)
     end = find_ogg_end(file, audio) if audio and not chain else None
@@ -111,7 +111,7 @@ def _told_if_fewer(
 def _opened_track(
     file: BinaryIO, stack: contextlib.ExitStack, losses: list[str]
 ) -> tuple[Any, int, Iterator[Any]]:
-    """Open the preferred track of which there are frames; its container, index and frames."""
+    """Open the preferred track that has frames; return its container, index and frames."""
     container = stack.enter_context(_container(file))
     tracks = audio_tracks(container)
     reason: av.FFmpegError | None = None
@@ -126,7 +126,7 @@ def _opened_track(
         else:
             if first is not None:
                 return container, track, itertools.chain([first], frames)
-        # What was read of the file before is lost to the next track.
+        # The next track needs a new container, because packets of this one are consumed.
         container = stack.enter_context(_container(file))
     if reason:
         raise reason
@@ -134,7 +134,7 @@ def _opened_track(
 
 
 def _about_frames(container: Any, stream: Any, rate_hz: int) -> int | None:
-    """What FFmpeg takes the length to be: of some formats it guesses it from the bit rate."""
+    """Return FFmpeg's length of a track; for some formats an estimate from the bit rate."""
     duration_s = 0.0
     if stream.duration and stream.time_base:
         duration_s = float(stream.duration * stream.time_base)
@@ -144,23 +144,23 @@ def _about_frames(container: Any, stream: Any, rate_hz: int) -> int | None:
 
 
 def _container(file: BinaryIO) -> Any:
-    # What is buffered is forgotten by this alone: libsndfile has moved the descriptor below it.
+    # Only this empties the buffer, after libsndfile has moved the descriptor.
     file.seek(0, os.SEEK_END)
     file.seek(0)
     return open_ffmpeg_container(file)
 
 
 class _Decoded:
-    """Decoded frames, from the start or from somewhere else.
+    """The decoded frames of a track, from its start or from another position.
 
     Args:
         frames: The first frames.
         track: Index of the track that they are of.
-        losses: Gets a phrase if the end cannot be decoded.
+        losses: List that gets a phrase if the end cannot be decoded.
 
     Attributes:
-        frames: still to come.
-        at: how many samples were passed over before them.
+        frames: The frames still to come.
+        at: Number of samples before them.
     """
 
     def __init__(self, frames: Iterator[Any], track: int, losses: list[str]) -> None:
@@ -173,7 +173,7 @@ class _Decoded:
         return self.frames
 
     def seek(self, container: Any, first: Any, near: int) -> float:
-        """Go to a sample or before it; where the frames then begin, infinite where unknown."""
+        """Seek to a sample or before it; return the first sample, infinite if it is unknown."""
         stream = container.streams[self._track]
         start = first.pts * first.time_base
         container.seek(
@@ -196,7 +196,7 @@ def _arrays(frames: Iterable[Any], rate_hz: int, channels: int) -> Iterator[Samp
                 f"changes from {rate_hz} Hz with {channels} channels to {decoded.sample_rate} Hz "
                 f"with {decoded.layout.nb_channels}; split it there"
             )
-        # Of eight planes PyAV finds nine, the last of which is none, and of more only eight.
+        # PyAV reads a ninth plane of eight, which crashes, and of more than eight only eight.
         if decoded.format.name == "fltp" and channels <= _MOST_PLANES:
             yield decoded.to_ndarray().T
             continue
@@ -208,7 +208,7 @@ def _arrays(frames: Iterable[Any], rate_hz: int, channels: int) -> Iterator[Samp
 def _joined(
     arrays: Iterator[Samples], n_frames: int | None, decoded: _Decoded
 ) -> Iterator[Samples]:
-    """Small arrays as larger ones, without what fills the last block behind `n_frames`."""
+    """Join small arrays to larger ones, without the filling after `n_frames`."""
     held: list[Samples] = []
     n_held, n = 0, decoded.at
     for array in arrays:

@@ -1,9 +1,9 @@
 """The decoded frames of one audio track of a container that FFmpeg has opened.
 
-Of several tracks the one that the file marks as its default is taken, if it can be decoded. Damage
-at the end of a track costs what it hits, and is told. Damage in the middle is an error, as nobody
-can say what is missing there; only bare AAC and AC-3, of which each frame is found again by itself,
-lose what the damage hits.
+Of several tracks the file's default track is taken, if it can be decoded. Damage at the end of a
+track loses the damaged frames, and is reported. Damage in the middle is an error, because the
+missing time is unknown. Only bare AAC and AC-3, whose frames are found again one by one, lose just
+the damaged frames.
 """
 
 import math
@@ -25,7 +25,7 @@ _MOST_MISSING_S = {
     "tta": 0.05,
     "wv": 0.05,
 }
-"""By how much the audio of containers that declare a duration may end before it."""
+"""Seconds by which audio may end before the duration that its container declares."""
 _BARE = ("aac", "ac3", "eac3")
 _MOST_FAILED, _MOST_FAILED_SHARE = 64, 0.05
 """Packets that may fail: about a second and a half of most formats, or more of a long recording."""
@@ -112,12 +112,12 @@ def _packets(container: Any, stream: Any, clock: "_Clock") -> Iterator[Any]:
 
 
 class _Clock:
-    """Compares the times of frames with their lengths.
+    """A comparison of the times of frames with their lengths.
 
     Args:
-        losses: Gets a phrase where there is more time than audio.
-        declared_s: Time at which the track ends by its header; 0 where it does not say.
-        most_missing_s: By how much it may end before.
+        losses: List that gets a phrase if there is more time than audio.
+        declared_s: End of the track by its header in seconds; 0 where it is not declared.
+        most_missing_s: Seconds by which the track may end before that.
     """
 
     def __init__(self, losses: list[str], declared_s: float, most_missing_s: float) -> None:
@@ -128,28 +128,28 @@ class _Clock:
         self._has_jumped = False
 
     def check(self, frames: Iterable[Any]) -> None:
-        """See that frames begin where the ones before them ended."""
+        """Check that frames begin where the previous frames ended."""
         for frame in frames:
             time_s = frame.time
             if time_s is None:
                 continue
             if self._end_s is not None and time_s - self._end_s > _MOST_JUMP_S:
-                self._tell(f"audio is missing from {self._end_s:.2f} s to {time_s:.2f} s")
+                self._report(f"audio is missing from {self._end_s:.2f} s to {time_s:.2f} s")
             self._end_s = time_s + frame.samples / max(1, frame.sample_rate)
 
     @property
     def is_at_end(self) -> bool:
-        """Return whether all that the header declares has come."""
+        """Whether all audio that the header declares has been decoded."""
         if self._end_s is None or not self._declared_s or math.isinf(self._most_missing_s):
             return False
         return self._declared_s - self._end_s <= self._most_missing_s
 
     def check_end(self) -> None:
-        """See that the last frame ended where the track does."""
+        """Check that the last frame ended where the track does."""
         if self._end_s is not None and self._declared_s - self._end_s > self._most_missing_s:
-            self._tell(f"audio is missing after {self._end_s:.2f} s")
+            self._report(f"audio is missing after {self._end_s:.2f} s")
 
-    def _tell(self, loss: str) -> None:
+    def _report(self, loss: str) -> None:
         if not self._has_jumped:  # once is enough
             self._losses.append(loss)
         self._has_jumped = True

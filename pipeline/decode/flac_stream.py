@@ -1,4 +1,4 @@
-"""All samples of a FLAC by libsndfile, which believes what the header counts.
+"""Decoding all samples of a FLAC by libsndfile, which relies on the header's count.
 
 A sound file is decoded as any other, and only a look at its end shows that nothing was left out.
 Where the count is missing or too large, libsndfile fails at the end; where it is too small, and
@@ -87,7 +87,7 @@ class _Flac:
         return self._sound
 
     def seek(self, frame: int) -> int:
-        """Go to a sample or before it; return where."""
+        """Seek to a sample or before it; return the position."""
         if self._sound.seek is None:
             return 0
         at = self._descriptor_at()

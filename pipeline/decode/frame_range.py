@@ -1,8 +1,8 @@
-"""The part of a recording that a clip is: its frames, and no more of the others than it takes.
+"""The frames of a clip in its recording.
 
-The result is, sample by sample, what the whole recording decoded and then cut would give. Where a
-decoder cannot begin in the middle and still do that, the recording is decoded from its start. What
-comes later (resampling, measuring) sees the part only, as if it were a file of its own.
+The result equals, sample by sample, the whole recording decoded and then cut. If the decoder cannot
+seek and still give that, the recording is decoded from its start. Later steps (resampling,
+measuring) get the clip's frames alone, as if the clip were a file.
 """
 
 import math
@@ -13,20 +13,20 @@ from pipeline.samples import Samples
 
 Span = tuple[float, float]
 ROUNDING_S = 0.005
-"""By so much the end of a span may lie after the recording's, as manifests round their times."""
+"""Seconds by which a span may end after its recording, because manifests round their times."""
 
 
 class FrameRange:
-    """A clip's frames of one recording.
+    """The range of a clip's frames in one recording.
 
     Args:
-        span: start and end in seconds; the end may be infinite. None for the whole recording.
-        sample_rate_hz: of the recording.
+        span: Start and end in seconds; the end may be infinite. None for the whole recording.
+        sample_rate_hz: Sample rate of the recording.
 
     Attributes:
-        first: the clip's first frame.
-        end: the frame behind its last one, as asked for; infinite where there is no limit.
-        at: how many frames of the recording have gone by.
+        first: First frame of the clip.
+        end: The frame after the clip's last one; infinite for no limit.
+        position: Number of frames of the recording decoded so far.
     """
 
     def __init__(self, span: Span | None, sample_rate_hz: int) -> None:
@@ -38,11 +38,11 @@ class FrameRange:
 
     @property
     def n_frames(self) -> int | None:
-        """How many frames are asked for; None where there is no limit."""
+        """Number of frames of the span; None for no limit."""
         return None if self.end == math.inf else int(self.end) - self.first
 
     def is_short(self, n_frames: int) -> bool:
-        """Return whether the recording ends before the clip does, by more than times are rounded.
+        """Return whether the recording ends before the clip, by more than a rounding of times.
 
         Args:
             n_frames: Frames of the recording.
@@ -50,14 +50,14 @@ class FrameRange:
         return self.end < math.inf and self.end - n_frames > self._rounding
 
     def frames_within(self, n_frames: int) -> int:
-        """How many frames the clip has in a recording of `n_frames`."""
+        """Return the number of the clip's frames in a recording of `n_frames`."""
         return max(0, int(min(self.end, n_frames)) - self.first)
 
     def pieces(self, sound: AudioStream) -> Iterator[Samples]:
-        """Float32 (frames, channels) of the clip; may raise `DECODER_ERRORS`.
+        """Yield the clip's frames, float32 (frames, channels); may raise `DECODER_ERRORS`.
 
-        Where the span ends first, the end of the recording is not looked at: `at` is then `end` or
-        more.
+        If the span ends before the recording, the rest is not decoded, and `position` is then `end`
+        or more.
         """
         self.position = sound.seek(self.first) if self.first and sound.seek else 0
         for frames in sound.pieces:

@@ -20,14 +20,14 @@ _SEEKABLE_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 
 @contextlib.contextmanager
 def open_libsndfile(file: BinaryIO, n_at_once: int = PIECE_FRAMES) -> Iterator[AudioStream]:
-    """A recording as libsndfile decodes it.
+    """Open a file with libsndfile.
 
     Args:
-        file: its position is moved.
-        n_at_once: Most frames to read at once, which are lost together where they are damaged.
+        file: File opened for reading; its position is moved.
+        n_at_once: Largest number of frames to read at once; damage loses all of them.
     """
     with soundfile.SoundFile(_for_libsndfile(file), closefd=False) as sound:
-        # Of an MP3 without a count of its frames it is a guess.
+        # For an MP3 without a count of its frames, `frames` is an estimate.
         is_exact = sound.format != "MP3" and sound.frames < _UNKNOWN_LENGTH_FRAMES
         at_once = max(1, min(n_at_once, _PIECE_SAMPLES // sound.channels))
         yield AudioStream(
@@ -42,21 +42,21 @@ def open_libsndfile(file: BinaryIO, n_at_once: int = PIECE_FRAMES) -> Iterator[A
 
 
 def _for_libsndfile(file: BinaryIO) -> int | BinaryIO:
-    """A descriptor where there is one: libsndfile then reads natively, with no calls to Python."""
+    """Return the file's descriptor, which libsndfile reads without Python; else the file."""
     try:
         descriptor = file.fileno()
     except io.UnsupportedOperation:
         file.seek(0)
         return file
-    # What is buffered is forgotten by this: a file that can be written to goes back by as much when
-    # it is closed, from where libsndfile has moved it.
+    # This empties the buffer. Otherwise a writable file would move back by the buffered bytes when
+    # it is closed, from the position that libsndfile has left.
     file.seek(0, os.SEEK_END)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
 
 
 def _begins_anywhere(sound: soundfile.SoundFile) -> bool:
-    # In MP3 libsndfile ends up elsewhere, by up to a second, and says nothing.
+    # In MP3 libsndfile seeks up to a second wrong, without an error.
     return sound.format in _SEEKABLE and sound.subtype.startswith(_SEEKABLE_SUBTYPES)
 
 

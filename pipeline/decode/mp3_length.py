@@ -1,8 +1,8 @@
-"""How long an MP3 is, by its first and its last frames and without decoding.
+"""The length of an MP3 from its first and last frames, without decoding.
 
-Where `mpeg` finds that the file counts its own frames, and nothing speaks against it, that is how
-long it is. A small file is walked over. Of others as many frames follow one another as the size of
-those at the start makes likely: exact for a constant bit rate, and a guess for a variable one.
+If the file counts its own frames (`headers.mp3.tag`) and the count is not doubtful, that is its
+length. In a small file all frames are counted. For others the length is estimated from the size of
+the first frames: exact for a constant bit rate, a guess for a variable one.
 """
 
 import os
@@ -33,12 +33,12 @@ class Mp3Length:
     """The length of an MP3.
 
     Attributes:
-        sample_rate_hz: its rate.
-        channels: 1 or 2.
-        n_samples: that it decodes to, as far as this can tell.
-        is_exact: the file says it itself.
-        promise: What the file says that it has, and what it has; None where it does not say.
-        has_gaps: Whether something between the frames is none.
+        sample_rate_hz: Sample rate.
+        channels: Number of channels, 1 or 2.
+        n_samples: Number of samples that it decodes to.
+        is_exact: Whether `n_samples` is exact; otherwise it is an estimate.
+        promise: Length that the file declares, and has; None where it declares none.
+        has_gaps: Whether there is something other than frames between the frames.
     """
 
     sample_rate_hz: int
@@ -50,10 +50,10 @@ class Mp3Length:
 
 
 def estimate_mp3_length(file: BinaryIO) -> Mp3Length | None:
-    """The length of an MP3; None where the file is none, or not one frame after another.
+    """Return the length of an MP3; None for other files, or if frames do not follow each other.
 
     Args:
-        file: opened for reading; its position is moved.
+        file: File opened for reading; its position is moved.
 
     Raises:
         CannotDecodeError: It holds a tag and no frames.
@@ -158,7 +158,7 @@ def _last_run(block: bytes, like: Mp3FrameHeader) -> int | None:
 
 
 def _guess(frames: list[Mp3FrameHeader], n_bytes: int, has_tag: bool) -> int:
-    """How many samples so many bytes of frames like these decode to."""
+    """Estimate the samples of `n_bytes` of frames like the given ones."""
     n_samples = frames[0].n_samples
     if has_tag:  # the frame that it stands in has no audio
         frames, n_bytes = frames[1:], n_bytes - frames[0].n_bytes

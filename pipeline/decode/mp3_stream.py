@@ -1,9 +1,9 @@
-"""An MP3 by libsndfile up to its last frame, where the frames were counted by a walk.
+"""Decoding an MP3 by libsndfile up to its last frame, after its frames were counted.
 
-libsndfile ends such a file where its count or its first frames let it expect the end, and gives up
-where much follows that is no frame. So it reads a file that seems to have no end and holds nothing
-but the frames: it is faster than FFmpeg, gives the same samples as of a file that it knows the
-length of, and passes over the tags between files that were joined, which FFmpeg refuses.
+libsndfile ends such a file where its count or its first frames let it expect the end, and fails if
+much data follows that is no frame. So it reads a file that seems to have no end and has only the
+frames. This is faster than FFmpeg, gives the same samples as a file of known length, and skips the
+tags between files that were joined, which FFmpeg refuses.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ Decoder = Callable[[BinaryIO], Any]
 
 
 def check_frames(mpeg: Mp3Info, frames: Mp3Frames) -> None:
-    """See that there are frames besides the one that the tag stands in.
+    """Check that there are frames besides the one that holds the tag.
 
     Args:
         mpeg: What the first frame says.

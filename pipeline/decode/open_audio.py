@@ -1,12 +1,12 @@
-"""A file to float32 frames by libsndfile or by FFmpeg, whichever knows the format and is faster.
+"""Choosing the decoder of a file, libsndfile or FFmpeg, and opening its audio stream.
 
-libsndfile goes first, and FFmpeg (through PyAV) takes what it does not know. Vorbis and Opus go to
-FFmpeg first, which decodes them twice as fast; what a file is, its first bytes say and not its
-name. Both give the same samples: they take off the same encoder delays, where the file has them;
-those of an MP3 that does not are guessed here. Nothing is mixed.
+libsndfile is tried first, and FFmpeg (through PyAV) opens what it does not know. Vorbis and Opus go
+to FFmpeg first, which decodes them twice as fast. The first bytes of a file decide, not its name.
+Both decoders give the same samples: they remove the same encoder delays, if the file declares them.
+The delay of an MP3 that declares none is assumed here. Channels are not mixed.
 
-An MP3 that does not count its frames, or seems to count them wrong, has them counted here, and is
-read up to the last one: see `mpeg_to_the_end`.
+The frames of an MP3 that does not count them, or whose count is doubtful, are counted here, and the
+file is read up to the last one; see `mp3_stream`.
 """
 
 import contextlib
@@ -44,10 +44,11 @@ DECODER_ERRORS = (
     TypeError,
     EOFError,
 )
-"""What the two raise on files that they cannot make sense of.
+"""Exceptions of both decoders on files that they cannot decode.
 
-Not MemoryError, which says nothing of the file: what was read before it would pass for a part of a
-file that was cut off. That FFmpeg cannot have what a damaged header asks for is an FFmpegError.
+MemoryError is not among them, because it says nothing about the file: the frames read before it
+would pass for a truncated file. If a damaged header asks for too much memory, FFmpeg raises an
+FFmpegError.
 """
 _SEARCHED_BYTES = 1 << 17
 _FASTER_BY_FFMPEG = ("vorbis", "opus")
@@ -63,7 +64,7 @@ def open_audio(
     """Open a recording with the first decoder that makes frames of it.
 
     Args:
-        file: its position is moved. With a descriptor, wherever more than its length is wanted.
+        file: File opened for reading; its position is moved. It needs a descriptor to be decoded.
         memory_bytes: Memory that one step of a decoder may take, in bytes.
         is_to_decode: Whether all of it will be decoded. If not, large files are not searched for
             damage.
@@ -117,7 +118,7 @@ def open_audio(
 
 
 def describe_error(error: Exception) -> str:
-    """What a decoder says, without the descriptor number that it knows the file by."""
+    """Return a decoder's message, without the number of the file's descriptor."""
     if isinstance(error, soundfile.LibsndfileError):
         return explain_decoder_error(str(error.error_string).rstrip("."))
     if isinstance(error, av.FFmpegError):

@@ -1,8 +1,8 @@
-"""What the header of a recording says of it, asked of the code that decodes it.
+"""Probing a file: sample rate, channels and length from its header, by the decoders' own code.
 
-Nothing is decoded, but for the first block of what FFmpeg reads: the headers of some AAC have half
-of the rate that comes out. Formats that do not tell their length exactly (MP3 without a count of
-its frames, bare AAC, WebM) tell it about.
+Nothing is decoded, except the first block of what FFmpeg reads, because the headers of some AAC
+have half of the decoded rate. The length of some formats is an estimate: MP3 without a count of its
+frames, bare AAC, WebM.
 """
 
 import dataclasses
@@ -27,15 +27,15 @@ from pipeline.limits import DEFAULT_DECODER_MEMORY_BYTES
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """A recording as its header has it.
+    """The result of probing a file.
 
     Attributes:
-        sample_rate_hz: its rate.
-        channels: how many it has.
-        n_frames: how many it has; None where nothing tells.
-        is_exact: `n_frames` is what decoding would find.
-        promise: what the file says that it should have.
-        has_gaps: Whether something between the frames of audio is none.
+        sample_rate_hz: Sample rate.
+        channels: Number of channels.
+        n_frames: Number of frames; None where the header has no length.
+        is_exact: Whether decoding would find exactly `n_frames`.
+        promise: Length that the file declares; None for none.
+        has_gaps: Whether there is something other than audio between the frames.
     """
 
     sample_rate_hz: int
@@ -47,14 +47,14 @@ class ProbeResult:
 
 
 def probe_audio(file: BinaryIO, memory_bytes: int = DEFAULT_DECODER_MEMORY_BYTES) -> ProbeResult:
-    """The header of a recording.
+    """Probe a file.
 
     Args:
-        file: opened for reading; its position is moved. It needs no descriptor.
+        file: File opened for reading; its position is moved. It needs no descriptor.
         memory_bytes: Memory that one step of a decoder may take, in bytes.
 
     Raises:
-        CannotDecodeError: no decoder knows it.
+        CannotDecodeError: No decoder knows the file.
     """
     if mpeg := estimate_mp3_length(file):
         return _of_mpeg(mpeg)
@@ -102,7 +102,7 @@ def _of_mpeg_in_wav(mpeg: Mp3Length, corrected: CorrectedFile) -> ProbeResult:
 
 
 def _is_partly_missing(promise: DeclaredLength | None) -> bool:
-    """Return whether the file is smaller than it declares, which FFmpeg does not look at."""
+    """Return whether the file is smaller than it declares, which FFmpeg does not check."""
     if promise is None or promise.declared is None or promise.present is None:
         return False
     return promise.present < promise.declared

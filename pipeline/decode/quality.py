@@ -1,8 +1,8 @@
-"""How loud a clip is and how much of it is clipped, measured on the way from decoder to resampler.
+"""The loudness and clipping of a clip, measured between decoder and resampler.
 
-Peak and clipping are the recorder's, so they are taken from every channel at the file's own rate,
-before anything is mixed; the RMS is that of the mono mix, which is what the model hears. Full scale
-is 1.0. Decibels have a floor, as Parquet readers differ on what they make of infinities.
+Peak and clipping are properties of the recording, so they are measured on every channel at the
+file's own rate, before mixing. The RMS is that of the mono mix, which the model gets. Full scale is
+1.0. Decibels have a floor, because Parquet readers differ in how they treat infinities.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.samples import Samples
 
 FLOOR_DBFS = -120.0
-"""Silence, and all that is softer than a 20-bit converter tells from it."""
+"""Level of silence; softer levels are below the resolution of a 20-bit converter."""
 CLIPPED_FROM = 0.9999
 """Magnitude that counts as clipped: the last three steps of 16 bits, and 8 bits' lower end."""
 _ROW = 1024
@@ -24,10 +24,10 @@ class Quality:
     """Quality columns of a clip.
 
     Attributes:
-        rms_dbfs: root mean square of the mono mix, in dB relative to 1.0, at least `FLOOR_DBFS`; a
+        rms_dbfs: Root mean square of the mono mix, in dB relative to 1.0, at least `FLOOR_DBFS`; a
             full-scale sine has -3.01.
-        peak_dbfs: largest magnitude in any channel, in dB relative to 1.0, at least `FLOOR_DBFS`.
-        clipped_ratio: share of the frames in which a channel reaches `CLIPPED_FROM`.
+        peak_dbfs: Largest magnitude in any channel, in dB relative to 1.0, at least `FLOOR_DBFS`.
+        clipped_ratio: Share of the frames in which a channel reaches `CLIPPED_FROM`.
     """
 
     rms_dbfs: float = FLOOR_DBFS
@@ -39,7 +39,7 @@ SILENCE = Quality()
 
 
 class QualityMeter:
-    """Measures a clip that comes in pieces of finite samples, whatever their size."""
+    """A meter of a clip that comes in pieces of finite samples, of any size."""
 
     def __init__(self) -> None:
         self._n_frames = 0
@@ -48,11 +48,11 @@ class QualityMeter:
         self._energy = 0.0
 
     def add(self, frames: Samples, mono: Samples) -> None:
-        """Take the next frames.
+        """Add the next frames.
 
         Args:
-            frames: float32 (frames, channels) as decoded.
-            mono: float32 (frames,), their mix.
+            frames: Float32 (frames, channels) as decoded.
+            mono: Float32 (frames,), the mix of their channels.
         """
         if not len(mono):
             return
@@ -65,7 +65,7 @@ class QualityMeter:
         self._n_frames += len(mono)
 
     def result(self) -> Quality:
-        """The columns, of what has been taken so far."""
+        """Return the quality of the frames so far."""
         if not self._n_frames:
             return SILENCE
         return Quality(
@@ -76,7 +76,7 @@ class QualityMeter:
 
 
 def _energy(mono: Samples) -> float:
-    """Sum of squares: float32 within short rows, float64 from row to row."""
+    """Sum the squares, in float32 within short rows and in float64 over rows."""
     whole = len(mono) // _ROW * _ROW
     rows = mono[:whole].reshape(-1, _ROW)
     with np.errstate(over="ignore"):

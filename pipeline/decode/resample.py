@@ -1,7 +1,6 @@
-"""A stream of mono samples at any rate to one at 32 kHz, in pieces.
+"""Resampling a stream of mono samples to 32 kHz, in pieces.
 
-soxr keeps its state from piece to piece, so there are no seams: the output does not depend on how
-the input was cut.
+soxr keeps its state from piece to piece, so the output does not depend on how the input was cut.
 """
 
 import functools
@@ -15,15 +14,15 @@ from pipeline.samples import Samples
 
 
 def resampled_length(n_frames: int, sample_rate_hz: int) -> int:
-    """How many samples at 32 kHz `resample` makes of so many frames, by soxr's own arithmetic.
+    """Return the number of samples that `resample` makes of `n_frames`, by soxr's arithmetic.
 
     Raises:
-        ValueError, RuntimeError: soxr does not take the rate.
+        ValueError, RuntimeError: Soxr does not accept the rate.
     """
     if sample_rate_hz == SAMPLE_RATE_HZ:
         return n_frames
     _check_rate(sample_rate_hz)
-    # As soxr has it (rate_flush), in its order: another one rounds otherwise.
+    # The order of operations of soxr (rate_flush); another order rounds differently.
     return int(n_frames / (sample_rate_hz / SAMPLE_RATE_HZ) + 0.5)
 
 
@@ -33,21 +32,21 @@ def _check_rate(sample_rate_hz: int) -> None:
 
 
 def resample(pieces: Iterator[Samples], sample_rate_hz: int, most: int) -> Iterator[Samples]:
-    """The pieces at 32 kHz; at that rate already, as they are.
+    """Yield the pieces at 32 kHz; pieces of that rate are unchanged.
 
     Args:
-        pieces: float32 (frames,), mono.
-        sample_rate_hz: their rate.
-        most: about how many samples a piece may have afterwards.
+        pieces: Float32 (frames,), mono.
+        sample_rate_hz: Sample rate of the pieces.
+        most: Approximate largest number of samples of a piece afterwards.
 
     Raises:
-        ValueError, RuntimeError: soxr does not take the rate.
+        ValueError, RuntimeError: Soxr does not accept the rate.
     """
     if sample_rate_hz == SAMPLE_RATE_HZ:
         yield from pieces
         return
     stream = soxr.ResampleStream(sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
-    # A piece at a very low rate would come out thousands of times as long.
+    # A piece at a very low rate would become thousands of times as long.
     step = max(1, most * sample_rate_hz // SAMPLE_RATE_HZ)
     for piece in pieces:
         for start in range(0, len(piece), step):

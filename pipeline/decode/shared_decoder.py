@@ -1,8 +1,8 @@
-"""A recording that several clips are cut from, one after the other, in one run of its decoder.
+"""One decoder shared by all clips that are cut from a file.
 
-Most formats cannot be begun in the middle without a change of what comes out. Clips of such a
-recording would each cost all that lies before them; in the order of their starts, on a tape, they
-cost the recording once. What was decoded lately is kept, as clips may overlap.
+Most formats cannot be seeked without changing the decoded samples, so every clip would decode the
+file from its start. Clips sorted by start time share one pass instead. The most recently decoded
+frames are buffered, because clips may overlap.
 """
 
 import contextlib
@@ -20,14 +20,14 @@ from pipeline.errors import ClipError
 from pipeline.limits import Limits
 from pipeline.samples import Samples
 
-KEPT_BYTES = 32 << 20
-"""Of decoded frames: a minute and a half of stereo at 48 kHz."""
+BUFFER_BYTES = 32 << 20
+"""Bytes of decoded frames that are buffered: 90 s of stereo at 48 kHz."""
 
 OpenFile = Callable[[int], contextlib.AbstractContextManager[BinaryIO]]
 
 
 class OpenStream(NamedTuple):
-    """A recording that is open and ready to be decoded.
+    """A file that is open and ready to be decoded.
 
     Attributes:
         sound: The decoder's stream.
@@ -42,15 +42,15 @@ class OpenStream(NamedTuple):
 
 @contextlib.contextmanager
 def open_stream(open_file: OpenFile, limits: Limits) -> Iterator[OpenStream]:
-    """A recording ready to be decoded, and what its file promises.
+    """Open a file's audio stream, with the length that the file declares.
 
     Args:
-        open_file: opens a file of at most so many bytes.
+        open_file: Opens the file, if it has at most the given number of bytes.
         limits: Largest file, and memory that the decoder may take.
 
     Raises:
-        ClipError: it cannot be opened.
-        CannotDecodeError: no decoder knows it.
+        ClipError: The file cannot be opened.
+        CannotDecodeError: No decoder knows the file.
     """
     with open_file(limits.max_clip_bytes) as file:
         n_bytes = file.seek(0, os.SEEK_END)
@@ -60,20 +60,23 @@ def open_stream(open_file: OpenFile, limits: Limits) -> Iterator[OpenStream]:
 
 
 class SharedDecoder:
-    """One open recording; clips take their frames from it in turn. Close it.
+    """One open file, whose clips are decoded one after the other; close it.
 
     Args:
-        open_file: opens the recording's file.
-        check: called with it after each clip; raises a ClipError where that cannot be relied on.
-        kept_bytes: how much of what was decoded last is kept.
+        open_file: Opens the file.
+        check: Called with the open file after each clip; raises a ClipError if it has changed.
+        buffer_bytes: Largest number of bytes of decoded frames in the buffer.
     """
 
     def __init__(
-        self, open_file: OpenFile, check: Callable[[BinaryIO], None], kept_bytes: int = KEPT_BYTES
+        self,
+        open_file: OpenFile,
+        check: Callable[[BinaryIO], None],
+        buffer_bytes: int = BUFFER_BYTES,
     ) -> None:
         self._open_file = open_file
         self._check = check
-        self._kept_bytes = kept_bytes
+        self._buffer_bytes = buffer_bytes
         self._stack = contextlib.ExitStack()
         self._open_stream: OpenStream | None = None
         self._file: BinaryIO | None = None
@@ -82,8 +85,8 @@ class SharedDecoder:
         self._error: Exception | None = None
 
     def close(self) -> None:
-        """Close the recording's file; the tape can be used again."""
-        # What becomes of the file after the last clip was checked is nobody's error.
+        """Close the file; the decoder can be used again."""
+        # After the last clip has been checked, a change of the file is no clip's error.
         with contextlib.suppress(ClipError):
             self._stack.close()
         self._open_stream, self._error, self._position = None, None, 0
@@ -91,19 +94,19 @@ class SharedDecoder:
 
     @contextlib.contextmanager
     def open_stream(self, limits: Limits) -> Iterator[OpenStream]:
-        """As the function of this name; for one clip at a time."""
+        """Open the stream for one clip; see the function `open_stream`."""
         ready = self._ready(limits)
         sound = ready.stream
         try:
             yield ready if sound.seek else ready._replace(stream=self._make_seekable(sound, limits))
         except Exception:
-            self._check_file()  # what went wrong may come of it
+            self._check_file()  # a change of the file may be the cause
             raise
         else:
             self._check_file()
         finally:
             if sound.seek:
-                self.close()  # it can be begun anywhere, but once
+                self.close()  # a seekable stream can be started only once
 
     def _ready(self, limits: Limits) -> OpenStream:
         if self._open_stream is None:
@@ -121,7 +124,7 @@ class SharedDecoder:
         self._check(self._file)
 
     def _make_seekable(self, sound: AudioStream, limits: Limits) -> AudioStream:
-        """A sound that begins where the tape stands, or where it is wound to."""
+        """Return a stream that starts at the present position, or at a frame that it seeks."""
         at: int | None = None
 
         def seek(frame: int) -> int:
@@ -135,7 +138,7 @@ class SharedDecoder:
         return dataclasses.replace(sound, pieces=pieces(), seek=seek)
 
     def _seek(self, frame: int, limits: Limits) -> int:
-        """Make ready to play from a frame or before it; from where."""
+        """Prepare to decode from a frame or before it; return the first frame."""
         if starts := [start for start, _ in self._buffer if start <= frame]:
             return starts[-1]
         if self._position:
@@ -160,6 +163,6 @@ class SharedDecoder:
         if frames is not None:
             self._buffer.append((self._position, frames))
             self._position += len(frames)
-            while sum(each.nbytes for _, each in self._buffer) > self._kept_bytes:
+            while sum(each.nbytes for _, each in self._buffer) > self._buffer_bytes:
                 self._buffer.popleft()
         return frames

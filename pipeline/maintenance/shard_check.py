@@ -202,7 +202,8 @@ class ShardChecker:
         if twice := [name for clip_id, name in ids.items() if clip_id in self._ids]:
             self._problem(
                 shard,
-                f"clips are there more than once, in other shards, too: {show_some(twice)}; {_WAY_OUT}",
+                "clips are there more than once, in other shards, too: "
+                f"{show_some(twice)}; {_WAY_OUT}",
             )
         for name, n in Counter(ref.name for ref in refs).items():
             if n > 1:

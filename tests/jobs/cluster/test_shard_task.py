@@ -41,12 +41,14 @@ def test_a_decoder_that_dies_at_another_clip_each_time_is_not_the_clips_fault():
 
 
 def test_clip_0_can_be_poison():
-    assert ShardTask(SHARDS[0]).retry_after_decoder_death(None).retry_after_decoder_death(0).retry_after_decoder_death(0).poison == {0}
+    task = ShardTask(SHARDS[0]).retry_after_decoder_death(None)
+    assert task.retry_after_decoder_death(0).retry_after_decoder_death(0).poison == {0}
 
 
 def test_fault_of_a_node_is_no_failure_while_there_are_others():
     nodes = {"one", "two", "three"}
-    work = ShardTask(SHARDS[0]).retry_after_node_fault("one", nodes).retry_after_node_fault("two", nodes)
+    work = ShardTask(SHARDS[0]).retry_after_node_fault("one", nodes)
+    work = work.retry_after_node_fault("two", nodes)
     assert (work.attempt, work.failed_nodes) == (1, {"one", "two"})
     work = work.retry_after_node_fault("three", nodes)
     assert (work.attempt, work.failed_nodes) == (2, frozenset())

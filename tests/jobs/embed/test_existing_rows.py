@@ -1,4 +1,4 @@
-"""The same command on a source that has changed does the difference, and keeps the rest."""
+"""Tests of runs on a table that has rows: changed sources, `--prune`, retries, `--new-spec`."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ OPTIONS = (*QUICK, "--in-process", "--shard-clips", 64)
 
 
 def embed(source, table, *options, prefix=()):
-    """Run the command; its exit code, and what its last event says."""
+    """Run `passtream embed`; return its exit code, its last event, and its events by name."""
     done = passtream("embed", source, table, *options, "--log-format", "json", prefix=prefix)
     events = [json.loads(line) for line in done.stderr.splitlines()]
     assert events[-1]["event"] == "run_ended", done.stderr
@@ -36,26 +36,27 @@ def embed(source, table, *options, prefix=()):
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory):
-    """A corpus of 500 recordings and its table."""
-    folder = tmp_path_factory.mktemp("calm")
+def embedded_corpus(tmp_path_factory):
+    """A folder with a corpus of 500 recordings and its table."""
+    folder = tmp_path_factory.mktemp("embedded")
     write_tones(folder / "corpus", [CLIP_S] * N_CLIPS)
     code, ended, _ = embed(folder / "corpus", folder / "table", *OPTIONS)
     assert (code, ended["clips"], ended["windows"]) == (0, N_CLIPS, N_CLIPS)
     return folder
 
 
-def names(uris):
+def file_names(uris):
     return {uri.rpartition("/")[2] for uri in uris}
 
 
-def files_of(table):
+def modification_times(table):
+    """Return the modification time of each Parquet file of a table, by path."""
     return {path: path.stat().st_mtime_ns for path in table.rglob("*.parquet")}
 
 
-def test_fifty_new_twenty_changed_ten_gone(calm, tmp_path):
-    corpus, table = calm / "corpus", tmp_path / "table"
-    shutil.copytree(calm / "table", table, copy_function=shutil.copy2)
+def test_only_new_and_changed_recordings_are_embedded(embedded_corpus, tmp_path):
+    corpus, table = embedded_corpus / "corpus", tmp_path / "table"
+    shutil.copytree(embedded_corpus / "table", table, copy_function=shutil.copy2)
     before = vectors(table)
     gone, changed = [f"{i:03}.wav" for i in range(101, 111)], range(0, 400, 20)
     shutil.copytree(corpus, tmp_path / "kept", copy_function=shutil.copy2)
@@ -73,80 +74,82 @@ def test_fifty_new_twenty_changed_ten_gone(calm, tmp_path):
         assert "will stay in the table (--prune drops them)" in events["sources_gone"]["message"]
         after = vectors(table)
         assert len(after) == N_CLIPS + 50
-        assert names(before) <= names(after)
-        same = names(before) - {f"{i:03}.wav" for i in changed}
+        assert file_names(before) <= file_names(after)
+        unchanged = file_names(before) - {f"{i:03}.wav" for i in changed}
         for uri, vector in before.items():
             is_same = np.array_equal(vector, after[uri])
-            assert is_same == (names([uri]) <= same), uri
+            assert is_same == (file_names([uri]) <= unchanged), uri
         assert_verified(table)
 
         code, ended, events = embed(corpus, table, *OPTIONS, "--prune")
         assert (code, ended["clips"], ended["windows"]) == (0, 0, 0)
         pruned = vectors(table)
-        assert names(after) - names(pruned) == set(gone)
+        assert file_names(after) - file_names(pruned) == set(gone)
         assert all(np.array_equal(vector, after[uri]) for uri, vector in pruned.items())
         assert passtream("verify", table, "--source", corpus).returncode == 0
 
-        files = files_of(table)
+        times_before = modification_times(table)
         code, ended, events = embed(corpus, table, *OPTIONS, "--prune")
         assert (code, ended["shards"], ended["clips"]) == (0, 0, 0)
-        assert files_of(table) == files
+        assert modification_times(table) == times_before
         assert "shards_rewritten" not in events
     finally:
         shutil.rmtree(corpus)
         shutil.move(tmp_path / "kept", corpus)
 
 
-def test_most_of_a_table_is_not_pruned_unasked(calm, tmp_path):
+def test_prune_of_most_of_a_table_needs_a_higher_max_prune_ratio(embedded_corpus, tmp_path):
     table = tmp_path / "table"
-    shutil.copytree(calm / "table", table)
-    shutil.copytree(calm / "corpus", tmp_path / "few", ignore=shutil.ignore_patterns("[1-4]*"))
+    shutil.copytree(embedded_corpus / "table", table)
+    shutil.copytree(
+        embedded_corpus / "corpus", tmp_path / "few", ignore=shutil.ignore_patterns("[1-4]*")
+    )
     done = passtream("embed", tmp_path / "few", table, *OPTIONS, "--prune")
     assert done.returncode == 2
-    # All of them have other names, so they are new: nothing of it was begun.
+    # The files lie in another folder, so all 500 uris are gone and the new ones are not embedded.
     assert "prune: 500 of the table's 500 clips are gone" in done.stderr
     assert "--max-prune-ratio" in done.stderr
     assert len(vectors(table)) == N_CLIPS
 
 
-def test_errors_are_tried_again_after_a_fix(tmp_path):
+def test_failed_clips_are_retried_after_a_fix(tmp_path):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     paths = write_tones(corpus, [CLIP_S] * 6)
-    paths[1].write_bytes(b"no audio at all, but bytes enough to be looked at" * 9)
+    paths[1].write_bytes(b"no audio, but enough bytes to be probed as a file" * 9)
     paths[2].chmod(0)
     paths[3].chmod(0)
     options = (*OPTIONS, "--max-error-ratio", 1)
     code, _, _ = embed(corpus, table, *options, prefix=unprivileged_prefix())
     assert code == 0
     before = vectors(table)
-    classes = {names([uri]).pop(): found for uri, (found, _) in error_rows(table).items()}
+    classes = {file_names([uri]).pop(): found for uri, (found, _) in error_rows(table).items()}
     assert set(classes) == {"001.wav", "002.wav", "003.wav"}
     assert classes["002.wav"] == classes["003.wav"] != classes["001.wav"]
     paths[2].chmod(0o644)
     code, ended, _ = embed(corpus, table, *options)
-    assert (code, ended["clips"]) == (0, 0)  # nothing has changed, as far as can be seen
+    assert (code, ended["clips"]) == (0, 0)  # new permissions change no version
     done = passtream(
         "retry", table, "--class", classes["002.wav"], "--in-process", prefix=unprivileged_prefix()
     )
     assert done.returncode == 0, done.stderr
-    assert "2 of the table's clips will be tried again" in done.stderr
+    assert "2 of the table's clips will be retried" in done.stderr
     after = vectors(table)
-    assert names(after) - names(before) == {"002.wav"}
+    assert file_names(after) - file_names(before) == {"002.wav"}
     assert all(np.array_equal(vector, after[uri]) for uri, vector in before.items())
-    assert names(error_rows(table)) == {"001.wav", "003.wav"}
+    assert file_names(error_rows(table)) == {"001.wav", "003.wav"}
     paths[3].chmod(0o644)
     done = passtream("retry", table, "--in-process", "--log-format", "json")
     ended = json.loads(done.stderr.splitlines()[-1])
     assert (ended["clips"], ended["table_errors"]) == (2, {classes["001.wav"]: 1})
     done = passtream("retry", table, "--class", "forbidden", "--in-process")
     assert done.returncode == 0
-    there = f"the table's errors: {classes['001.wav']} 1"
-    assert f"nothing to try again of class forbidden; {there}" in done.stderr
+    errors_left = f"the table's errors: {classes['001.wav']} 1"
+    assert f"nothing to retry of class forbidden; {errors_left}" in done.stderr
     assert_verified(table)
     assert passtream("verify", table, "--source", corpus).returncode == 0
 
 
-def test_a_retry_without_settings_says_what_to_do(tmp_path):
+def test_retry_without_saved_settings_names_the_remedy(tmp_path):
     done = passtream("retry", tmp_path / "nothing")
     assert done.returncode == 2
     assert "no passtream table there" in done.stderr
@@ -159,7 +162,7 @@ def test_a_retry_without_settings_says_what_to_do(tmp_path):
     assert "holds no settings of an earlier run; give them in a --config file" in done.stderr
 
 
-def test_another_spec_has_a_version_of_its_own(tmp_path):
+def test_new_spec_embeds_into_another_version_of_the_table(tmp_path):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(corpus, [CLIP_S] * 3)
     assert embed(corpus, table, *OPTIONS)[0] == 0
@@ -178,10 +181,8 @@ def test_another_spec_has_a_version_of_its_own(tmp_path):
     assert resolve_table_version(f"{table}/", DEFAULT_STORAGE, spec).location == str(table)
 
 
-@pytest.mark.parametrize(
-    "where", ["--in-process", pytest.param("--on-ray", marks=pytest.mark.slow)]
-)
-def test_a_process_that_embeds_otherwise_ends_the_run(tmp_path, where):
+@pytest.mark.parametrize("mode", ["--in-process", pytest.param("--on-ray", marks=pytest.mark.slow)])
+def test_model_that_fails_the_canary_ends_the_run(tmp_path, mode):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(corpus, [CLIP_S] * 2)
     options = (*QUICK, "--shard-clips", 1)
@@ -191,7 +192,7 @@ def test_a_process_that_embeds_otherwise_ends_the_run(tmp_path, where):
     canary["vectors"][arch][:100] = [x + 0.5 for x in canary["vectors"][arch][:100]]
     (table / CANARY_NAME).write_text(json.dumps(canary))
     write_tones(corpus / "new", [CLIP_S])
-    done = passtream("embed", corpus, table, *options, where)
+    done = passtream("embed", corpus, table, *options, mode)
     assert done.returncode == 3
     assert "the canary drifts: cpu on" in done.stderr
     assert n_commits(table) == 2

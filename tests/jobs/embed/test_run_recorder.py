@@ -1,4 +1,4 @@
-"""What a run notes of itself at its end, however it ends, and whatever the store does."""
+"""Tests of the record that a run writes at its start and at its end."""
 
 import io
 import shutil
@@ -37,22 +37,23 @@ def monitor():
 
 
 @pytest.fixture
-def note(store, monitor):
+def record(store, monitor):
+    """A function that opens `record_run` on the store, with a stop request or a new one."""
     return lambda stop=None: record_run(store, PLAN, monitor, STORAGE, stop or StopRequest())
 
 
-def test_a_run_begins_and_finishes(store, note):
-    with note():
-        began = read_run(store)
-        assert (began.shards, began.shards_done, began.ended_s) == (3, 2, None)
+def test_start_and_end_of_a_finished_run_are_recorded(store, record):
+    with record():
+        started = read_run(store)
+        assert (started.shards, started.shards_done, started.ended_s) == (3, 2, None)
     ended = read_run(store)
     assert (ended.outcome, ended.n_failed, ended.failed, ended.error) == ("finished", 0, {}, "")
-    assert began.started_s <= ended.ended_s <= time.time() + 0.001
-    assert (ended.started_s, ended.process) == (began.started_s, began.process)
+    assert started.started_s <= ended.ended_s <= time.time() + 0.001
+    assert (ended.started_s, ended.process) == (started.started_s, started.process)
 
 
-def test_failed_shards_are_named_the_first_ones_and_without_secrets(store, note, monitor):
-    with note():
+def test_first_failed_shards_are_recorded_without_secrets(store, record, monitor):
+    with record():
         for n in range(FAILED_SHOWN + 2):
             monitor.shard_failed(Shard(f"s{n}", ()), f"disk {n} of {SECRET} is full")
     ended = read_run(store)
@@ -60,55 +61,55 @@ def test_failed_shards_are_named_the_first_ones_and_without_secrets(store, note,
     assert ended.failed == {f"s{n}": f"disk {n} of *** is full" for n in range(FAILED_SHOWN)}
 
 
-def test_stopped_where_it_stood(store, note):
-    with pytest.raises(Stopped), note():
+def test_run_that_raises_stopped_is_recorded_as_stopped(store, record):
+    with pytest.raises(Stopped), record():
         raise Stopped
     assert read_run(store).outcome == "stopped"
 
 
-def test_stopped_by_a_signal_that_was_noted(store, note):
+def test_run_with_a_stop_request_is_recorded_as_stopped(store, record):
     stop = StopRequest()
-    with note(stop):
+    with record(stop):
         stop.requested = True
     assert read_run(store).outcome == "stopped"
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "recorded"),
     [
         (PipelineError(f"no GPU for {SECRET}"), "no GPU for ***"),
         (ZeroDivisionError("by zero\nmore"), "ZeroDivisionError: by zero"),
     ],
 )
-def test_an_error_is_noted_and_raised(store, note, error, told):
-    with pytest.raises(type(error)) as raised, note():
+def test_error_is_recorded_and_raised(store, record, error, recorded):
+    with pytest.raises(type(error)) as raised, record():
         raise error
     assert raised.value is error
     ended = read_run(store)
-    assert (ended.outcome, ended.error) == ("error", told)
+    assert (ended.outcome, ended.error) == ("error", recorded)
 
 
-def test_the_note_of_a_run_that_has_taken_the_table_stays(store, note):
-    with note():
-        theirs = RunState.begun(Plan((), ("x",)))
-        write_run(store, theirs)
-    assert read_run(store) == theirs
+def test_record_of_a_run_that_took_the_table_is_not_overwritten(store, record):
+    with record():
+        other_run = RunState.begun(Plan((), ("x",)))
+        write_run(store, other_run)
+    assert read_run(store) == other_run
 
 
-def test_an_end_that_cannot_be_written_hides_no_error(store, note):
-    def fail():
+def test_failure_to_record_the_end_hides_no_error(store, record):
+    def delete_store_and_fail():
         shutil.rmtree(store.root)
-        raise PipelineError("the real one")
+        raise PipelineError("error of the run")
 
-    with pytest.raises(PipelineError, match="the real one"), note():
-        fail()
+    with pytest.raises(PipelineError, match="error of the run"), record():
+        delete_store_and_fail()
     store.create((META_DIR,))
-    with note():
+    with record():
         store.path(RUN_NAME).write_bytes(b"{")
     assert store.read(RUN_NAME) == b"{"
 
 
-def test_a_begin_that_cannot_be_written_is_an_error(store, note):
+def test_failure_to_record_the_start_is_an_error(store, record):
     shutil.rmtree(store.root)
-    with pytest.raises(StoreError, match=r"run\.json cannot be created"), note():
+    with pytest.raises(StoreError, match=r"run\.json cannot be created"), record():
         pass

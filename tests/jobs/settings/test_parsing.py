@@ -7,8 +7,8 @@ from jobs.settings.parsing import (
     as_names,
     as_pairs,
     join_names,
+    prepend_name,
     split_commas,
-    with_always,
 )
 
 
@@ -33,8 +33,8 @@ def test_pairs_are_one_text_or_a_mapping_whose_values_become_json():
 
 
 def test_what_is_always_there_comes_first_and_nothing_twice():
-    assert with_always("clips")(("windows", "clips", "windows")) == ("clips", "windows")
-    assert with_always("clips")(()) == ("clips",)
+    assert prepend_name("clips")(("windows", "clips", "windows")) == ("clips", "windows")
+    assert prepend_name("clips")(()) == ("clips",)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Parts of a recording, cut or from a tape, are bit by bit what they are in all of it."""
+"""Parts of a recording, cut or from a decoder, are bit by bit what they are in all of it."""
 
 import contextlib
 import math
@@ -155,7 +155,7 @@ def test_frames_within_a_recording():
     assert FrameRange((0.5, math.inf), 100).frames_within(70) == 20
 
 
-def tape_of(path, opens, **options):
+def open_decoder(path, opens, **options):
     @contextlib.contextmanager
     def open_file(max_bytes):
         opens.append(path)
@@ -165,8 +165,8 @@ def tape_of(path, opens, **options):
     return contextlib.closing(SharedDecoder(open_file, lambda file: None, **options))
 
 
-def taken(tape, span):
-    with tape.open_stream(DEFAULT_LIMITS) as (sound, _, _):
+def taken(decoder, span):
+    with decoder.open_stream(DEFAULT_LIMITS) as (sound, _, _):
         pieces = list(FrameRange(span, sound.sample_rate_hz).pieces(sound))
         return np.concatenate([np.zeros((0, sound.channels), np.float32), *pieces])
 
@@ -174,14 +174,16 @@ def taken(tape, span):
 @pytest.mark.parametrize("name", [*BY_LIBSNDFILE, *BY_FFMPEG])
 @given(
     spans=st.lists(st.tuples(st.floats(0, DURATION_S + 1), st.floats(0.001, 6)), max_size=5),
-    kept_bytes=st.sampled_from([1, 1 << 20]),
+    buffer_bytes=st.sampled_from([1, 1 << 20]),
 )
 @settings(max_examples=20)
-def test_spans_of_a_tape_in_any_order_are_parts_of_the_whole(files, whole, name, spans, kept_bytes):
+def test_spans_of_a_shared_decoder_in_any_order_are_parts_of_the_whole(
+    files, whole, name, spans, buffer_bytes
+):
     frames, rate_hz = whole(name)
-    with tape_of(files / name, [], kept_bytes=kept_bytes) as tape:
+    with open_decoder(files / name, [], buffer_bytes=buffer_bytes) as decoder:
         for start_s, duration_s in spans:
-            part = taken(tape, (start_s, start_s + duration_s))
+            part = taken(decoder, (start_s, start_s + duration_s))
             end = round((start_s + duration_s) * rate_hz)
             assert part.tobytes() == frames[round(start_s * rate_hz) : end].tobytes()
 
@@ -189,15 +191,15 @@ def test_spans_of_a_tape_in_any_order_are_parts_of_the_whole(files, whole, name,
 @pytest.mark.parametrize("name", ["cbr.mp3", "lame.mp3", "uncounted.mp3", "a.opus", "a.m4a"])
 def test_overlapping_spans_in_order_are_one_run_of_the_decoder(files, name):
     opens = []
-    with tape_of(files / name, opens) as tape:
+    with open_decoder(files / name, opens) as decoder:
         for start_s in np.arange(0, DURATION_S + 2, 0.25):
-            taken(tape, (start_s, start_s + 1.0))
+            taken(decoder, (start_s, start_s + 1.0))
         assert len(opens) == 1
-        taken(tape, (0.0, 0.1))
+        taken(decoder, (0.0, 0.1))
         assert len(opens) == 1  # it was kept
-    with tape_of(files / name, opens, kept_bytes=1 << 20) as tape:
-        taken(tape, (11.0, 12.0))
-        taken(tape, (0.0, 0.1))
+    with open_decoder(files / name, opens, buffer_bytes=1 << 20) as decoder:
+        taken(decoder, (11.0, 12.0))
+        taken(decoder, (0.0, 0.1))
     assert len(opens) == 3
 
 
@@ -206,12 +208,12 @@ def test_spans_behind_damage_fail_alike_and_those_before_it_do_not(files, tmp_pa
     content[len(content) // 2 : len(content) // 2 + 4000] = bytes(4000)
     (tmp_path / "damaged.m4a").write_bytes(content)
     opens = []
-    with tape_of(tmp_path / "damaged.m4a", opens) as tape:
-        assert len(taken(tape, (0.0, 1.0))) == RATE_HZ
+    with open_decoder(tmp_path / "damaged.m4a", opens) as decoder:
+        assert len(taken(decoder, (0.0, 1.0))) == RATE_HZ
         for start_s in (8.0, 9.0):
             with pytest.raises(DECODER_ERRORS):
-                taken(tape, (start_s, start_s + 1.0))
-        assert len(taken(tape, (0.5, 1.5))) == RATE_HZ
+                taken(decoder, (start_s, start_s + 1.0))
+        assert len(taken(decoder, (0.5, 1.5))) == RATE_HZ
     assert len(opens) == 1
 
 
