@@ -86,7 +86,8 @@ def plan(
     Reads only names and headers. With a TABLE, also shows what is new, changed, gone and done.
     """
     from jobs.plan.device_cost import parse_prices
-    from jobs.plan.make_plan import PlanRequest, make_plan
+    from jobs.plan.make_plan import make_plan
+    from jobs.plan.plan_request import PlanRequest
     from jobs.plan.plan_text import plan_lines
     from jobs.runtime.decoder_messages import hide_decoder_messages
 

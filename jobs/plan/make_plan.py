@@ -10,18 +10,17 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import NamedTuple
 
 from jobs.plan.decode_cost import decode_cost
 from jobs.plan.device_cost import default_cost, device_costs, route_archs
 from jobs.plan.plan_report import PlanReport, count_changes
+from jobs.plan.plan_request import PlanRequest, sources_and_table
 from jobs.plan.speeds import all_speeds
 from jobs.settings.config import EmbedConfig
 from jobs.settings.host_rules import rules_of_table
 from jobs.settings.load_config import read_config
-from jobs.settings.saved_settings import STDIN
 from jobs.settings.table_spec import settings_of, table_spec
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
@@ -48,35 +47,6 @@ _SHOW_EVERY_S = 0.5
 """Shortest time between updates of the progress line, in seconds."""
 
 
-@dataclass(frozen=True)
-class PlanRequest:
-    """The arguments of `passtream plan`.
-
-    Attributes:
-        paths: Sources. The last path may be the table.
-        table: Folder or URI of the table; empty if `paths` or the YAML file has it, or if there is
-            no table.
-        config: YAML file with settings; None if there is no file.
-        options: Settings by field name of `EmbedConfig`; None means that the user did not give it.
-        sample: Approximate number of clips to probe; None probes all.
-        gpus: Names of the devices to estimate the cost for.
-        core: Name of the CPU core that decodes; empty for the first core in the user's file of
-            speeds, or else the first shipped core.
-        figures: The user's file of measured speeds; None if there is no file.
-        prices: Price per hour of each device, by its name.
-    """
-
-    paths: tuple[str, ...] = ()
-    table: str = ""
-    config: Path | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    sample: int | None = None
-    gpus: tuple[str, ...] = ()
-    core: str = ""
-    figures: Path | None = None
-    prices: Mapping[str, float] = field(default_factory=dict)
-
-
 class _NoWeights(NamedTuple):
     """A stand-in for weights that are not loaded, because a plan needs only their identity.
 
@@ -101,7 +71,7 @@ def make_plan(request: PlanRequest) -> PlanReport:
         StoreError: A store is unavailable.
     """
     config = read_config(request.config, request.options)
-    sources, location = _sources_and_table(request, config)
+    sources, location = sources_and_table(request, config)
     speeds = all_speeds(request.figures)
     table = _read_table(location, config.storage)
     if table:
@@ -162,32 +132,6 @@ def make_plan(request: PlanRequest) -> PlanReport:
         if request.gpus
         else default_cost(surveyed.tally, spec, speeds.devices, speeds.default_device),
     )
-
-
-def _sources_and_table(request: PlanRequest, config: EmbedConfig) -> tuple[tuple[str, ...], str]:
-    """Return the sources and the location of the table, which is empty if there is no table.
-
-    Raises:
-        UsageError: No source is named.
-    """
-    paths, table = request.paths, request.table
-    if not table and len(paths) > 1 and _may_be_table(paths[-1], config.storage):
-        return paths[:-1], paths[-1]
-    sources = paths or config.sources
-    if not sources:
-        raise UsageError("name at least one SOURCE: passtream plan SOURCE... [TABLE]")
-    return sources, table or config.table
-
-
-def _may_be_table(location: str, storage: Storage) -> bool:
-    """Return whether a path is a table, or a local folder that could become one."""
-    if location == STDIN or Path(location).is_file():
-        return False
-    store = open_store(location, storage)
-    if Table.read(store):
-        return True
-    is_pattern = any(character in location for character in "*?[{")
-    return not (is_remote(location) or is_pattern or store.entries())
 
 
 def _read_table(location: str, storage: Storage) -> Table | None:

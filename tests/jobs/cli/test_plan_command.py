@@ -217,7 +217,8 @@ def test_plan_without_a_source_is_refused():
 def test_plan_imports_neither_torch_nor_ray(tmp_path):
     (path,) = write_tones(tmp_path, (0.5,))
     script = (
-        "import sys; from jobs.plan.make_plan import PlanRequest, make_plan; "
+        "import sys; from jobs.plan.make_plan import make_plan; "
+        "from jobs.plan.plan_request import PlanRequest; "
         "make_plan(PlanRequest((sys.argv[1],))); "
         "print(sorted({'torch', 'ray'} & sys.modules.keys()))"
     )
