@@ -13,7 +13,7 @@ from jobs.cli.settings_options import settings_options
 from jobs.runtime.run_log import RunLog, json_log
 from jobs.runtime.stop_signals import stop_signals
 from jobs.settings.load_config import load_config, wants_json
-from jobs.settings.sent_config import forget_config
+from jobs.settings.sent_config import remove_sent_config
 
 
 @settings_options()
@@ -63,7 +63,7 @@ def start_embed(
     ):
         config = load_config(path, options, base())
         if path is not None:
-            forget_config(path)
+            remove_sent_config(path)
         from jobs.embed.run import run_embed  # imports torch, which takes seconds
 
         return run_embed(config, console(sys.stdout, quiet=as_json), log, stop)

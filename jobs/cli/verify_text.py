@@ -12,7 +12,7 @@ from rich.console import Console
 from jobs.cli.options import console
 from jobs.runtime.monitor import fidelity_text
 from jobs.runtime.terminal import print_line, print_row
-from jobs.settings.host_rules import with_rules
+from jobs.settings.host_rules import apply_host_rules
 from pipeline.maintenance.repair import repair
 from pipeline.maintenance.verify import verify_table
 from pipeline.maintenance.verify_report import Report
@@ -50,7 +50,7 @@ def run_verify(
         UsageError: There is no table at the location, or a source does not exist.
     """
     table = Table.existing(open_store(location, options.storage))
-    options = with_rules(options, rules, table.store)
+    options = apply_host_rules(options, rules, table.store)
     repair_notes = _repair(table) if with_repair else []
     if options.columns is None:
         options = replace(options, table_columns=table.spec.columns)

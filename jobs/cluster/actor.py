@@ -19,8 +19,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from jobs.cluster.metrics import ModelMetrics
 from jobs.cluster.node_labels import exclude_nodes
 from jobs.cluster.ray_errors import DecodeDiedError, SupersededError
-from jobs.settings.sent_config import forget_config
-from jobs.worker.node_fault import fault_here
+from jobs.settings.sent_config import remove_sent_config
+from jobs.worker.node_fault import to_node_fault
 from jobs.worker.run_model import RunSpec
 from pipeline.embedding.dynamic_batching import DynamicBatcher
 from pipeline.embedding.embed_shard import EmbeddedShard, embed_uncommitted
@@ -53,7 +53,7 @@ class EmbedActor:
     """
 
     def __init__(self, run: RunSpec, n_threads: int) -> None:
-        forget_config()
+        remove_sent_config()
         self._run = run
         self._n_threads = n_threads
         self._model: DynamicBatcher
@@ -119,7 +119,7 @@ class EmbedActor:
             )
         except HostError as error:
             self._clear_progress(shard)
-            raise fault_here(error) from error
+            raise to_node_fault(error) from error
         except BaseException:
             self._clear_progress(shard)
             raise
@@ -135,7 +135,7 @@ class EmbedActor:
         try:
             return self._embedded.pop(shard.shard_id).commit()
         except HostError as error:
-            raise fault_here(error) from error
+            raise to_node_fault(error) from error
         finally:
             self._clear_progress(shard)
 

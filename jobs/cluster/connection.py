@@ -18,7 +18,7 @@ from ray.job_config import JobConfig
 import jobs
 from jobs.cluster.local_ray import LocalRay
 from jobs.cluster.ray_address import check_reachable
-from jobs.runtime.process_title import hide_more
+from jobs.runtime.process_title import redact_command_line
 from pipeline.errors import UsageError
 from pipeline.io.storage import Storage, first_line
 
@@ -76,7 +76,7 @@ def _hide_credentials(storage: Storage) -> None:
     Ray stores the driver's command line in its list of jobs. It also reports the command lines of
     large processes when a node runs out of memory.
     """
-    if hide_more(storage.redact):
+    if redact_command_line(storage.redact):
         return
     title = os.fsencode(" ".join(sys.orig_argv)).decode(errors="replace")
     redacted = storage.redact(title)

@@ -64,7 +64,7 @@ def run_on_ray(
     with ray_session(options, run.storage, warn):
         stop.install()  # ray.init has replaced the handler of SIGTERM
         plan = actor_plan(options, len(shards), run.spec.precision)
-        with stop.deferred():
+        with stop.defer():
             driver = _Driver(run, shards, monitor, stop, plan)
             try:
                 driver.run()
@@ -180,7 +180,7 @@ class _Driver:
         self._pool.record_success(actor)
         self._progress.pop(shard.shard_id, None)
         self._monitor.shard_done(record)
-        self._monitor.in_flight(self._progress.values())
+        self._monitor.set_in_flight(self._progress.values())
         self._metrics.record_commit(record)
         self._assign_shards(actor)
 
@@ -253,4 +253,4 @@ class _Driver:
         # A result may name a shard that has ended while the result was on its way.
         open_ = self._scheduler.open_shard_ids
         self._progress = {shard: p for shard, p in self._progress.items() if shard in open_}
-        self._monitor.in_flight(self._progress.values())
+        self._monitor.set_in_flight(self._progress.values())

@@ -119,7 +119,7 @@ class LocalRay:
             on_disk = int(min(_free_bytes(disk) * 0.5, _MAX_DISK_BYTES))
             if on_disk < _MIN_STORE_BYTES:
                 raise UsageError(
-                    f"Ray's object store wants {_mib(_MIN_STORE_BYTES)} at least, and "
+                    f"Ray's object store needs at least {_mib(_MIN_STORE_BYTES)}, and "
                     f"{_SHARED_MEMORY} has {_mib(_free_bytes(_SHARED_MEMORY))} free, {disk} "
                     f"{_mib(_free_bytes(disk))}; give the container a larger --shm-size, set "
                     "TMPDIR to a disk with room, or use --in-process, which needs no Ray"

@@ -63,14 +63,14 @@ def _resolve_auto() -> tuple[str, str, str]:
         address = services.get_ray_address_from_environment("auto", None)
     except ConnectionError as error:
         raise UsageError(
-            "address 'auto': no Ray cluster runs on this machine; name one by --address "
+            "address 'auto': no Ray cluster runs on this machine; name one with --address "
             "HOST:PORT or RAY_ADDRESS, or --address local starts one"
         ) from error
-    note = get_ray_address_file(None)
+    path = get_ray_address_file(None)
     return (
         address,
-        f"Ray's note {note} names a cluster that is not",
-        ("delete that file (`ray stop` does), or name the cluster by --address HOST:PORT; "),
+        f"Ray's file {path} names a cluster that is not",
+        ("delete that file (`ray stop` does), or name the cluster with --address HOST:PORT; "),
     )
 
 

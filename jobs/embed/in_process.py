@@ -37,7 +37,7 @@ def run_in_process(
         packets = decode(shard, run.decode_rule, run.spec.columns, run.storage)
         try:
             record = embed_shard(
-                shard, packets, model, table, lambda progress: monitor.in_flight([progress])
+                shard, packets, model, table, lambda progress: monitor.set_in_flight([progress])
             )
         except (LostTableError, CredentialsError):
             raise  # the remaining shards would fail in the same way

@@ -83,7 +83,7 @@ def _run(config: EmbedConfig, out: Console, log: RunLog, stop: StopRequest) -> i
     for note in table.store.notes():
         log.report("table_note", note, "warning")
     report_waiting = partial(log.report, "waiting_for_table")
-    with table.store.lock(report_waiting, stop.table_lost) as table.commits.hold:
+    with table.store.lock(report_waiting, stop.stop_without_grace) as table.commits.hold:
         inventory = take_inventory(table)
         retry = clips_to_retry(table, inventory.committed, config.retry, log)
         options = PlanOptions(table.spec.digest, config.shard_clips, config.prune, retry)

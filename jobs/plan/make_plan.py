@@ -19,9 +19,9 @@ from jobs.plan.plan_report import PlanReport, count_changes
 from jobs.plan.plan_request import PlanRequest, sources_and_table
 from jobs.plan.speeds import all_speeds
 from jobs.settings.config import EmbedConfig
-from jobs.settings.host_rules import rules_of_table
+from jobs.settings.host_rules import read_saved_rules
 from jobs.settings.load_config import read_config
-from jobs.settings.table_spec import settings_of, table_spec
+from jobs.settings.table_spec import settings_from_spec, table_spec
 from pipeline.clips import ClipRef, Container
 from pipeline.errors import UsageError
 from pipeline.io.protocols import is_remote
@@ -76,7 +76,7 @@ def make_plan(request: PlanRequest) -> PlanReport:
     table = _read_table(location, config.storage)
     if table:
         # The table supplies the settings that the user did not give, so `plan TABLE` is enough.
-        defaults = settings_of(table.spec) | rules_of_table(table.store)
+        defaults = settings_from_spec(table.spec) | read_saved_rules(table.store)
         config = read_config(request.config, request.options, defaults)
     # Credentials are sent only to hosts that the user names, not to hosts in lists of files.
     config = config.model_copy(update={"sources": tuple(sources), "table": location})

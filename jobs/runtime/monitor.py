@@ -91,7 +91,7 @@ class Monitor:
         self._phase = text, time.monotonic()
         self.log.report("phase", text, phase=name)
 
-    def in_flight(self, counts: Iterable[Counts]) -> None:
+    def set_in_flight(self, counts: Iterable[Counts]) -> None:
         """Set the counts of the shards in flight."""
         running = Counts()
         for each in counts:
@@ -155,7 +155,7 @@ class Monitor:
             reason=reason,
         )
 
-    def line(self) -> str:
+    def progress_line(self) -> str:
         """Return the progress of the run as one line."""
         return self._line(*self._so_far())
 

@@ -23,7 +23,7 @@ def hide_credentials() -> None:
     _overwrite(_redact_arguments(sys.orig_argv))
 
 
-def hide_more(redact: Callable[[str], str]) -> bool:
+def redact_command_line(redact: Callable[[str], str]) -> bool:
     """Overwrite further credentials in this process's command line.
 
     Args:

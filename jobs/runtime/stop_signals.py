@@ -52,13 +52,13 @@ class StopRequest:
         """Stop the run from any of its threads, as if SIGTERM had arrived."""
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def table_lost(self) -> None:
+    def stop_without_grace(self) -> None:
         """Stop the run from any of its threads, without time for shards in flight to commit."""
         self.at_once = True
         self.signal()
 
     @contextlib.contextmanager
-    def deferred(self) -> Iterator[None]:
+    def defer(self) -> Iterator[None]:
         """Record the first signal within the block instead of raising; a second signal raises.
 
         Raises:

@@ -191,7 +191,8 @@ class EmbedConfig(BaseModel):
         description="Time without an answer after which a model process is replaced.",
     )
     address: str = Field(
-        default="local", description="local (a Ray of its own), auto (the running one), or a URL."
+        default="local",
+        description="local (start Ray for this run), auto (join the running Ray), or a URL.",
     )
     storage_options: Annotated[tuple[str, ...], BeforeValidator(as_pairs)] = Field(
         default=(),

@@ -20,7 +20,7 @@ RULE_NAMES = ("allow_hosts", "no_local", "keep_query", "strip_query")
 """Settings that limit the hosts a list may name, and select the URL parameters that are kept."""
 
 
-def rules_of_table(store: TableStore) -> dict[str, Any]:
+def read_saved_rules(store: TableStore) -> dict[str, Any]:
     """Return the rules of a table's last run, by setting; empty if the table has no settings.
 
     Args:
@@ -33,7 +33,7 @@ def rules_of_table(store: TableStore) -> dict[str, Any]:
         return {}  # only `retry` depends on the file, and refuses a damaged one
 
 
-def with_rules(
+def apply_host_rules(
     options: SourceOptions, given: Mapping[str, Any], store: TableStore
 ) -> SourceOptions:
     """Return options with the rules that were given, and the table's rules for the others.
@@ -43,7 +43,7 @@ def with_rules(
         given: Rules by setting; None for a rule that was not given.
         store: The table's files.
     """
-    rules = rules_of_table(store) | {k: v for k, v in given.items() if v is not None}
+    rules = read_saved_rules(store) | {k: v for k, v in given.items() if v is not None}
     names = {name: _as_names(rules.get(name, ())) for name in RULE_NAMES if name != "no_local"}
     hosts = HostRules(names["allow_hosts"], bool(rules.get("no_local")))
     return replace(

@@ -34,7 +34,7 @@ def write_config(folder: Path, settings: Mapping[str, Any]) -> None:
         file.write(text)
 
 
-def forget_config(path: Path = Path(CONFIG_NAME)) -> None:
+def remove_sent_config(path: Path = Path(CONFIG_NAME)) -> None:
     """Remove a config file that `submit` has sent; keep any other file.
 
     Args:

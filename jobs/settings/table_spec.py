@@ -65,7 +65,7 @@ def table_spec(
     )
 
 
-def settings_of(spec: TableSpec) -> dict[str, Any]:
+def settings_from_spec(spec: TableSpec) -> dict[str, Any]:
     """Return the settings that a table was made with, by field name of `EmbedConfig`."""
     return {
         "arch": spec.routes[0].arch,

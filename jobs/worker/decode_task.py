@@ -6,7 +6,7 @@ Next to the model's code that would include torch, which takes seconds and hundr
 
 from collections.abc import Iterator
 
-from jobs.settings.sent_config import forget_config
+from jobs.settings.sent_config import remove_sent_config
 from pipeline.errors import HostError
 from pipeline.io.storage import Storage
 from pipeline.readers.intake import Intake
@@ -77,11 +77,11 @@ def decode_on_node(
         NodeFaultError: The node's disk is full, or it has another fault of its own.
         StoreError: A store is unavailable.
     """
-    forget_config()
+    remove_sent_config()
     try:
         yield from decode(shard, rule, columns, storage, poison, one_by_one)
     except HostError as error:
         # The module imports Ray, which a run with --in-process does not need.
-        from jobs.worker.node_fault import fault_here
+        from jobs.worker.node_fault import to_node_fault
 
-        raise fault_here(error) from error
+        raise to_node_fault(error) from error

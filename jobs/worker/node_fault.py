@@ -23,7 +23,7 @@ class NodeFaultError(HostError):
         return str(self.args[0])
 
 
-def fault_here(error: Exception) -> NodeFaultError:
+def to_node_fault(error: Exception) -> NodeFaultError:
     """Return the fault of this process's machine as a `NodeFaultError` with the node's ID."""
     if isinstance(error, NodeFaultError):
         return error

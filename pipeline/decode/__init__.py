@@ -1,1 +1,1 @@
-"""One audio file to PCM: which decoder reads it, ranges of frames, resampling, levels, probing."""
+"""Decoding of one audio file: choice of decoder, frame ranges, resampling, levels and probing."""

@@ -1,4 +1,4 @@
-"""An open audio stream, the same for all decoders."""
+"""The audio stream of an open file, in the same form for every decoder."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pipeline.samples import Samples
 
 PIECE_FRAMES = 1 << 17
+"""Largest number of frames in a piece that libsndfile reads at once."""
 LIBSNDFILE = "libsndfile"
 """Name of libsndfile in `AudioStream.decoder`."""
 
@@ -15,22 +16,25 @@ class AudioStream:
     """An open audio stream.
 
     Attributes:
-        sample_rate_hz: Sample rate.
+        sample_rate_hz: Sample rate of the frames in Hz.
         channels: Number of channels.
-        pieces: Float32 (frames, channels), once and in order; may raise `DECODER_ERRORS`.
-        decoder: Name of the decoder.
-        n_frames: Number of frames by the header; None where that is not exact.
-        tolerance_frames: Number of frames that may be missing from `n_frames` without being short.
-        seek: Called before the first of `pieces`, so that they begin at the given frame or before
-            it; returns the first frame. The frames equal those decoded from the start. None for
-            streams that have to be decoded from their start.
-        estimated_frames: The decoder's estimate of the length where `n_frames` is None; None for no
-            estimate.
-        losses: What of the recording is not audio or cannot be decoded, one phrase each; may grow
-            while `pieces` are taken. A clip of a recording with losses is decoded short.
-        is_cut: Whether the file ends inside a part of the audio, so that its end is missing.
-        is_doubtful: Whether decoding may find another length than `n_frames`: the header counts it
-            in another unit than samples, or the file is damaged.
+        pieces: Iterator over the audio in order, float32 (frames, channels). It can be consumed
+            once, and may raise `DECODER_ERRORS`.
+        decoder: Name of the decoder, `LIBSNDFILE` or `FFMPEG`.
+        n_frames: Length that the header declares, in frames; None if the header is not exact.
+        tolerance_frames: Number of frames by which a complete stream may be shorter than
+            `n_frames`.
+        seek: Function that makes `pieces` begin at a frame or before it. It is called before the
+            first piece is taken, and returns the frame at which they begin. The frames equal
+            those decoded from the start. None if the stream must be decoded from its start.
+        estimated_frames: Estimated length in frames, for streams without `n_frames`; None if there
+            is no estimate.
+        losses: Phrases that describe parts of the recording that are not audio or cannot be
+            decoded. The list may grow while `pieces` is consumed.
+        is_cut: Whether the file ends inside an audio frame, so that the end of the audio is
+            missing.
+        is_doubtful: Whether decoding may find another length than `n_frames`, because the header
+            does not count samples or the file is damaged.
     """
 
     sample_rate_hz: int

@@ -1,4 +1,8 @@
-"""Decoding a file without a container up to its last whole frame."""
+"""Decoding of files without a container (such as bare AAC), up to their last complete frame.
+
+Decoders may fail on an incomplete frame, or decode data after the last frame as audio. They are
+therefore given a view of the file that ends with its last complete frame.
+"""
 
 import dataclasses
 import os
@@ -14,39 +18,44 @@ Decoder = Callable[[BinaryIO], Any]
 
 
 def limit_to_frames(
-    frames: BareFrames, by_libsndfile: Decoder, by_ffmpeg: Decoder
+    frames: BareFrames, open_libsndfile: Decoder, open_ffmpeg: Decoder
 ) -> tuple[Decoder, Decoder]:
-    """Return the decoders of both libraries, limited to the frames of a file.
+    """Return the openers of both decoders, limited to the complete frames of a file.
 
     Args:
-        frames: The frames of the file.
-        by_libsndfile: Opens a file with libsndfile.
-        by_ffmpeg: Opens a file with FFmpeg.
+        frames: Summary of the frames in the file.
+        open_libsndfile: Function that opens a file with libsndfile.
+        open_ffmpeg: Function that opens a file with FFmpeg.
+
+    Returns:
+        The opener that uses libsndfile, and the opener that uses FFmpeg.
     """
 
-    def first(file: BinaryIO) -> Any:
+    def open_by_libsndfile(file: BinaryIO) -> Any:
         if file.seek(0, os.SEEK_END) == frames.end:
-            return by_libsndfile(file)
-        return by_libsndfile(cast(BinaryIO, UnboundedFile(file, frames.end, frames.start)))
+            return open_libsndfile(file)
+        return open_libsndfile(cast(BinaryIO, UnboundedFile(file, frames.end, frames.start)))
 
-    def second(file: BinaryIO) -> Any:
+    def open_by_ffmpeg(file: BinaryIO) -> Any:
         if not frames.start and file.seek(0, os.SEEK_END) == frames.end:
-            return by_ffmpeg(file)
-        return by_ffmpeg(cast(BinaryIO, Overlay(file, b"", frames.start, frames.end)))
+            return open_ffmpeg(file)
+        return open_ffmpeg(cast(BinaryIO, Overlay(file, b"", frames.start, frames.end)))
 
-    return first, second
+    return open_by_libsndfile, open_by_ffmpeg
 
 
-def report_losses(sound: AudioStream, frames: BareFrames) -> AudioStream:
-    """Return a stream with its estimated length and its losses.
+def report_losses(stream: AudioStream, frames: BareFrames) -> AudioStream:
+    """Return a stream with the length and the damage that its frames show.
 
     Args:
-        sound: The decoder's stream.
-        frames: The frames of the file.
+        stream: The decoder's stream; its `losses` are extended.
+        frames: Summary of the frames in the file.
     """
     if frames.n_gaps:
-        sound.losses.append(f"something lies between its frames, in {frames.n_gaps} places")
+        stream.losses.append(
+            f"data that is not audio lies between its frames, {frames.n_gaps} times"
+        )
     n_samples = frames.n_samples
     if frames.rate_hz:
-        n_samples = n_samples * sound.sample_rate_hz // frames.rate_hz
-    return dataclasses.replace(sound, estimated_frames=n_samples, is_cut=frames.is_cut)
+        n_samples = n_samples * stream.sample_rate_hz // frames.rate_hz
+    return dataclasses.replace(stream, estimated_frames=n_samples, is_cut=frames.is_cut)

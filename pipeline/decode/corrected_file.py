@@ -1,8 +1,8 @@
-"""Correcting the header of a file that is wrong or was never finished, for its decoder.
+"""Correction of headers that are wrong or unfinished, before a file is passed to a decoder.
 
-The declared length is compared with the bytes of the file. Audio that the header does not count is
-added to it. Audio that cannot be added is reported in the declared length. Sound files are
-unchanged.
+The declared length is compared with the size of the file. If the file has more audio than its
+header counts, the decoder gets a view of the file with a corrected header. Audio that decoders do
+not read even so is reported in the declared length. Intact files are passed on unchanged.
 """
 
 import dataclasses
@@ -21,26 +21,35 @@ from pipeline.decode.headers.unread import TrailingData, find_trailing_data
 from pipeline.samples import Samples
 
 _UNIT = "bytes of audio"
-_MOST_HEAD_BYTES = 16 << 20
-_MOST_32_BITS = (1 << 32) - 1
-_MOST_FORMAT_BYTES = 1 << 16
-_WAVE = ("RIFF", "RF64")
-_MISREAD = ("CAF", "RF64")
-"""Formats in which libsndfile refuses a file that ends early, or has a placeholder as its size."""
-_MP3, _EXTENSIBLE = 0x55, 0xFFFE
+"""Unit of the declared lengths, as error messages show it."""
+_MAX_HEADER_BYTES = 16 << 20
+"""Largest number of bytes before the audio of a file whose header is corrected."""
+_MAX_UINT32 = (1 << 32) - 1
+_MAX_FORMAT_BYTES = 1 << 16
+"""Largest number of bytes of a format chunk that are copied to a corrected header."""
+_WAVE_FORMATS = ("RIFF", "RF64")
+_CORRECTED_FORMATS = ("CAF", "RF64")
+"""Formats that libsndfile refuses if the file ends early or declares a placeholder size.
+
+Their header is corrected in these cases too.
+"""
+_CODEC_MP3, _CODEC_EXTENSIBLE = 0x55, 0xFFFE
+"""Codecs of a WAV. The second one means that a subformat holds the codec."""
 _SUBFORMAT_AT = 24
-_MOST_FILLING = 3 * 1152
-"""Largest number of samples by which an MP3 is longer than the audio it was made from."""
+"""Offset of the subformat in the format chunk of a WAV, in bytes."""
+_MAX_PADDING = 3 * 1152
+"""Largest number of samples by which an MP3 is longer than the audio that was encoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class CorrectedFile:
-    """A file as its decoder should read it.
+    """A file as its decoder should read it, with the length that it declares.
 
     Attributes:
-        file: The file, or a view of it under another header.
-        promise: What the file declares.
-        mp3_samples: Number of samples that a WAV declares whose codec is MP3; None for others.
+        file: The file itself, or a view of it with a corrected header.
+        promise: Length that the file declares; None if it declares none.
+        mp3_samples: Number of samples that a WAV with MP3 as its codec declares, if the MP3 itself
+            does not; otherwise None.
     """
 
     file: BinaryIO
@@ -48,36 +57,36 @@ class CorrectedFile:
     mp3_samples: int | None = None
 
     def most_frames(self, n_frames: int | None) -> int | None:
-        """Return at which frame the audio ends; None where the decoder ends right.
+        """Return the number of frames to keep of an MP3 in a WAV; None to keep all frames.
 
         Args:
-            n_frames: Frames that the decoder makes, without the delay of the encoder.
+            n_frames: Number of decoded frames without the encoder's delay; None if it is unknown.
         """
         declared = self.mp3_samples
         if not declared or n_frames is None:
             return None
-        # Some programs count the delay of the encoder, some do not.
+        # Some programs include the encoder's delay in the declared count.
         end = declared if declared <= n_frames else declared - ASSUMED_DELAY
-        return end if end > 0 and 0 <= n_frames - end <= _MOST_FILLING else None
+        return end if end > 0 and 0 <= n_frames - end <= _MAX_PADDING else None
 
-    def ended(self, sound: AudioStream) -> AudioStream:
-        """Return a sound without what fills its last block.
+    def ended(self, stream: AudioStream) -> AudioStream:
+        """Return a stream without the padding at the end of an MP3 in a WAV.
 
         Args:
-            sound: The sound that the decoder makes of the file.
+            stream: The decoder's stream of `file`.
         """
-        about = sound.estimated_frames
-        end = self.most_frames(None if about is None else about - ASSUMED_DELAY)
-        if sound.n_frames is not None or end is None:
-            return sound
-        return dataclasses.replace(sound, pieces=_up_to(sound.pieces, end))
+        estimated = stream.estimated_frames
+        end = self.most_frames(None if estimated is None else estimated - ASSUMED_DELAY)
+        if stream.n_frames is not None or end is None:
+            return stream
+        return dataclasses.replace(stream, pieces=_limit_frames(stream.pieces, end))
 
 
 def correct_header(file: BinaryIO) -> CorrectedFile:
-    """Return a recording as its decoder should see it, and what it declares.
+    """Return a file as its decoder should read it, with the length that it declares.
 
     Args:
-        file: File opened for reading; its position is moved. It stays open.
+        file: File opened for reading; its position is moved. It is not closed.
     """
     chunk = find_audio_chunk(file) or find_au_chunk(file)
     if chunk is None:
@@ -86,83 +95,99 @@ def correct_header(file: BinaryIO) -> CorrectedFile:
             file, DeclaredLength(*sizes, _UNIT) if sizes else read_declared_length(file)
         )
     declared = chunk.present_bytes if chunk.size is None else chunk.size
-    behind = TrailingData() if chunk.size is None else find_trailing_data(file, chunk)
-    present = min(declared, chunk.present_bytes) + behind.uncounted
-    promise = None
-    if behind.unread:
-        promise = DeclaredLength(present + behind.unread, present, _UNIT, unread=behind.description)
+    trailing = TrailingData() if chunk.size is None else find_trailing_data(file, chunk)
+    present = min(declared, chunk.present_bytes) + trailing.uncounted
+    declared_length = None
+    if trailing.unread:
+        declared_length = DeclaredLength(
+            present + trailing.unread, present, _UNIT, unread=trailing.description
+        )
     elif chunk.size:
-        promise = DeclaredLength(chunk.size, present, _UNIT)
-    if chunk.layout.name in _WAVE and _codec(file, chunk) == _MP3:
+        declared_length = DeclaredLength(chunk.size, present, _UNIT)
+    if chunk.layout.name in _WAVE_FORMATS and _wave_codec(file, chunk) == _CODEC_MP3:
         end = chunk.start + present
-        mp3 = cast(BinaryIO, Overlay(file, b"", chunk.start, end))
-        mpeg = read_mp3_info(mp3)  # whose own count, where it has one, is better
-        has_count = mpeg is not None and mpeg.has_tag
-        return CorrectedFile(mp3, promise, None if has_count else _declared_samples(file, chunk))
-    is_right = not (behind.uncounted or behind.unread)
-    if is_right and (present == chunk.size or chunk.layout.name not in _MISREAD):
-        return CorrectedFile(file, promise)
-    head = _head(file, chunk, present)
-    if head is None:
-        what = f"the header of {chunk.layout.name} cannot count more than {_MOST_32_BITS} bytes"
+        mp3_file = cast(BinaryIO, Overlay(file, b"", chunk.start, end))
+        # If the MP3 counts its own frames, that count is better than the WAV's.
+        mp3_info = read_mp3_info(mp3_file)
+        has_count = mp3_info is not None and mp3_info.has_tag
+        return CorrectedFile(
+            mp3_file, declared_length, None if has_count else _declared_samples(file, chunk)
+        )
+    is_right = not (trailing.uncounted or trailing.unread)
+    if is_right and (present == chunk.size or chunk.layout.name not in _CORRECTED_FORMATS):
+        return CorrectedFile(file, declared_length)
+    header = _corrected_header(file, chunk, present)
+    if header is None:
+        unread = f"the header of {chunk.layout.name} cannot count more than {_MAX_UINT32} bytes"
         known = min(declared, chunk.present_bytes)
-        return CorrectedFile(file, DeclaredLength(present, known, _UNIT, unread=what))
-    view = Overlay(file, head, chunk.start, chunk.start + present)
-    return CorrectedFile(cast(BinaryIO, view), promise)
+        return CorrectedFile(file, DeclaredLength(present, known, _UNIT, unread=unread))
+    view = Overlay(file, header, chunk.start, chunk.start + present)
+    return CorrectedFile(cast(BinaryIO, view), declared_length)
 
 
-def _head(file: BinaryIO, chunk: AudioChunk, size: int) -> bytes | None:
-    """Return the bytes before the audio, that declare its right size; None if they cannot."""
-    if chunk.layout.name in _WAVE and chunk.format_at:
-        return _wave_head(file, chunk, size)
+def _corrected_header(file: BinaryIO, chunk: AudioChunk, size: int) -> bytes | None:
+    """Return the bytes before the audio with its size corrected; None if the size cannot be stored.
+
+    Args:
+        file: File opened for reading; its position is moved.
+        chunk: Chunk of the audio.
+        size: Size of the audio in bytes.
+    """
+    if chunk.layout.name in _WAVE_FORMATS and chunk.format_at:
+        return _wave_header(file, chunk, size)
     file.seek(0)
-    head = bytearray(file.read(min(chunk.start, _MOST_HEAD_BYTES)))
-    if len(head) < chunk.start:
+    header = bytearray(file.read(min(chunk.start, _MAX_HEADER_BYTES)))
+    if len(header) < chunk.start:
         return None
-    if chunk.layout.size_code == "I" and size > _MOST_32_BITS:
+    if chunk.layout.size_code == "I" and size > _MAX_UINT32:
         if chunk.layout.name != "AU":
             return None
-        size = _MOST_32_BITS  # which means: as far as the file goes
+        size = _MAX_UINT32  # in AU it means that the audio extends to the end of the file
     at, packed = chunk.header_at + chunk.layout.id_bytes, chunk.layout.pack_size(size)
-    head[at : at + len(packed)] = packed
-    return bytes(head)
+    header[at : at + len(packed)] = packed
+    return bytes(header)
 
 
-def _wave_head(file: BinaryIO, chunk: AudioChunk, size: int) -> bytes:
-    """Return the header of a WAV, or of an RF64 where it is too long for that."""
+def _wave_header(file: BinaryIO, chunk: AudioChunk, size: int) -> bytes:
+    """Return a new header for a WAV; it is an RF64 header if the audio is too long for a WAV."""
     file.seek(chunk.format_at - 8)
-    head = file.read(8)
-    head += file.read(min(struct.unpack("<I", head[4:])[0], _MOST_FORMAT_BYTES))
-    head = b"WAVE" + head + bytes(len(head) % 2)
-    if size + len(head) + 8 <= _MOST_32_BITS:
-        sizes = struct.pack("<I", size + len(head) + 8)
-        return b"RIFF" + sizes + head + b"data" + struct.pack("<I", size)
-    unknown = struct.pack("<I", _MOST_32_BITS)
-    sizes = struct.pack("<4sIQQQI", b"ds64", 28, size + len(head) + 44, size, 0, 0)
-    return b"RF64" + unknown + head[:4] + sizes + head[4:] + b"data" + unknown
+    header = file.read(8)
+    header += file.read(min(struct.unpack("<I", header[4:])[0], _MAX_FORMAT_BYTES))
+    header = b"WAVE" + header + bytes(len(header) % 2)
+    if size + len(header) + 8 <= _MAX_UINT32:
+        sizes = struct.pack("<I", size + len(header) + 8)
+        return b"RIFF" + sizes + header + b"data" + struct.pack("<I", size)
+    unknown = struct.pack("<I", _MAX_UINT32)
+    sizes = struct.pack("<4sIQQQI", b"ds64", 28, size + len(header) + 44, size, 0, 0)
+    return b"RF64" + unknown + header[:4] + sizes + header[4:] + b"data" + unknown
 
 
-def _codec(file: BinaryIO, chunk: AudioChunk) -> int:
-    """Return the codec of a WAV as its header numbers it; 0 where it does not say."""
+def _wave_codec(file: BinaryIO, chunk: AudioChunk) -> int:
+    """Return the codec number of a WAV; 0 if its header declares none."""
     if not chunk.format_at:
         return 0
     file.seek(chunk.format_at)
-    described = file.read(_SUBFORMAT_AT + 2)
-    if len(described) < 2:
+    format_chunk = file.read(_SUBFORMAT_AT + 2)
+    if len(format_chunk) < 2:
         return 0
-    codec = int.from_bytes(described[:2], "little")
-    return int.from_bytes(described[_SUBFORMAT_AT:], "little") if codec == _EXTENSIBLE else codec
+    codec = int.from_bytes(format_chunk[:2], "little")
+    return (
+        int.from_bytes(format_chunk[_SUBFORMAT_AT:], "little")
+        if codec == _CODEC_EXTENSIBLE
+        else codec
+    )
 
 
 def _declared_samples(file: BinaryIO, chunk: AudioChunk) -> int | None:
-    """Return the number of samples that a WAV declares apart from its size; None for none."""
+    """Return the number of samples in the `fact` chunk of a WAV; None if there is none."""
     if not chunk.count_at:
         return None
     file.seek(chunk.count_at)
     return int.from_bytes(file.read(4), "little") or None
 
 
-def _up_to(pieces: Iterator[Samples], n_frames: int) -> Iterator[Samples]:
+def _limit_frames(pieces: Iterator[Samples], n_frames: int) -> Iterator[Samples]:
+    """Yield the first `n_frames` frames of a stream."""
     for piece in pieces:
         if n_frames <= 0:
             return

@@ -1,4 +1,4 @@
-"""Audio files decoded by FFmpeg, through PyAV."""
+"""Decoding of audio files, and of the audio of videos, by FFmpeg through PyAV."""
 
 import contextlib
 import itertools
@@ -20,30 +20,38 @@ from pipeline.decode.headers.ogg_chain import OggChain
 from pipeline.samples import Samples
 
 FFMPEG = "FFmpeg"
-_RUN_UP_S = 1.0
-"""Seconds to decode before a seek target: Vorbis needs a block, and pages have up to a second."""
-_MOST_PLANES = 7
-_JOINED_FRAMES = 1 << 15
-_MOST_FILLING = 8192
-"""Largest number of frames that an encoder adds to fill its last block; Vorbis adds most."""
+"""Name of FFmpeg in `AudioStream.decoder`."""
+_PREROLL_S = 1.0
+"""Time that is decoded before a seek target, in seconds.
+
+Vorbis needs the block before the target, and an Ogg page holds up to a second.
+"""
+_MAX_PLANES = 7
+"""Largest number of channels whose planes PyAV reads correctly."""
+_MIN_PIECE_FRAMES = 1 << 15
+"""Number of frames from which on small arrays are yielded as one piece."""
+_MAX_PADDING_FRAMES = 8192
+"""Largest number of frames that an encoder (Vorbis) appends to fill its last block."""
 
 
 @contextlib.contextmanager
 def open_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[AudioStream]:
-    """Open a file, or the default audio track of a video, with FFmpeg.
+    """Open the default audio track of a file with FFmpeg.
 
     Args:
         file: File opened for reading; its position is moved.
-        chain: The links of an Ogg file that has more than one.
+        chain: Links of the Ogg file, if it is chained (has several streams in sequence).
 
     Raises:
-        CannotDecodeError: The file has no audio stream.
+        CannotDecodeError: The file has no audio track.
+        ValueError: The file has a format or codec that is not decoded.
+        av.FFmpegError: FFmpeg does not know the format, or finds it damaged.
     """
     audio = read_ogg_header(file)
     end = find_ogg_end(file, audio) if audio and not chain else None
     with contextlib.ExitStack() as stack:
         losses: list[str] = []
-        container, track, frames = _opened_track(file, stack, losses)
+        container, track, frames = _open_track(file, stack, losses)
         stream = container.streams[track]
         first = next(frames, None)
         if first is None:
@@ -51,7 +59,7 @@ def open_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[Audio
                 stream.sample_rate, stream.channels, iter(()), FFMPEG, estimated_frames=0
             )
             return
-        # The header of some AAC has half the rate that comes out.
+        # The headers of some AAC files declare half the decoded sample rate.
         rate_hz, channels = first.sample_rate, first.layout.nb_channels
         n_frames, is_doubtful = None, False
         family = container.format.name.partition(",")[0]
@@ -61,27 +69,28 @@ def open_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[Audio
         elif family == "flac" and stream.duration and stream.time_base:
             n_frames = round(stream.duration * stream.time_base * rate_hz)
         elif end and end.position and first.pts is not None and first.time_base:
-            # One recorded from a running stream does not begin at 0.
+            # The positions in a file recorded from a running stream do not begin at 0.
             n_frames = end.position - max(0, round(first.pts * first.time_base * rate_hz))
             is_doubtful = end.has_gaps
-        decoded = _Decoded(itertools.chain([first], frames), track, losses)
-        arrays = _arrays(decoded, rate_hz, channels)
+        track_reader = _TrackFrames(itertools.chain([first], frames), track, losses)
+        arrays = _to_arrays(track_reader, rate_hz, channels)
 
         def seek(frame: int) -> int:
-            near = max(0, min(frame, n_frames or 0) - round(_RUN_UP_S * rate_hz))
-            if decoded.seek(container, first, near) <= frame:
-                return decoded.at
-            again = stack.enter_context(_container(file))
-            decoded.frames, decoded.at = track_frames(again, track, losses), 0
+            target = max(0, min(frame, n_frames or 0) - round(_PREROLL_S * rate_hz))
+            if track_reader.seek(container, first, target) <= frame:
+                return track_reader.position
+            new_container = stack.enter_context(_open_container(file))
+            track_reader.frames = track_frames(new_container, track, losses)
+            track_reader.position = 0
             return 0
 
-        pieces = _joined(arrays, n_frames, decoded)
-        about_frames = _about_frames(container, stream, rate_hz)
+        pieces = _join_arrays(arrays, n_frames, track_reader)
+        estimated_frames = _estimate_frames(container, stream, rate_hz)
         if chain:
-            about_frames = chain.n_frames(rate_hz)
-            pieces = _told_if_fewer(pieces, about_frames - _MOST_FILLING, losses)
+            estimated_frames = chain.n_frames(rate_hz)
+            pieces = _report_missing(pieces, estimated_frames - _MAX_PADDING_FRAMES, losses)
         elif mp4 and not mp4.is_doubtful:
-            pieces = _told_if_fewer(pieces, mp4.n_frames, losses)
+            pieces = _report_missing(pieces, mp4.n_frames, losses)
         is_vorbis = audio is not None and audio.codec == "vorbis"
         yield AudioStream(
             rate_hz,
@@ -91,28 +100,32 @@ def open_ffmpeg(file: BinaryIO, chain: OggChain | None = None) -> Iterator[Audio
             n_frames,
             BLOCK_FRAMES if mp4 else 0,
             seek if is_vorbis and n_frames and first.pts is not None else None,
-            about_frames,
+            estimated_frames,
             losses,
             is_doubtful=is_doubtful,
         )
 
 
-def _told_if_fewer(
-    pieces: Iterator[Samples], least_frames: int, losses: list[str]
+def _report_missing(
+    pieces: Iterator[Samples], min_frames: int, losses: list[str]
 ) -> Iterator[Samples]:
+    """Yield the pieces; append a phrase to `losses` if they have fewer than `min_frames`."""
     n = 0
     for piece in pieces:
         n += len(piece)
         yield piece
-    if n < least_frames:
-        losses.append(f"{least_frames - n} samples or more cannot be decoded")
+    if n < min_frames:
+        losses.append(f"at least {min_frames - n} samples cannot be decoded")
 
 
-def _opened_track(
+def _open_track(
     file: BinaryIO, stack: contextlib.ExitStack, losses: list[str]
 ) -> tuple[Any, int, Iterator[Any]]:
-    """Open the preferred track that has frames; return its container, index and frames."""
-    container = stack.enter_context(_container(file))
+    """Open the first audio track that can be decoded; return its container, index and frames.
+
+    If no track has frames, return the first audio track without frames.
+    """
+    container = stack.enter_context(_open_container(file))
     tracks = audio_tracks(container)
     reason: av.FFmpegError | None = None
     for track in tracks:
@@ -127,14 +140,17 @@ def _opened_track(
             if first is not None:
                 return container, track, itertools.chain([first], frames)
         # The next track needs a new container, because packets of this one are consumed.
-        container = stack.enter_context(_container(file))
+        container = stack.enter_context(_open_container(file))
     if reason:
         raise reason
     return container, tracks[0], iter(())
 
 
-def _about_frames(container: Any, stream: Any, rate_hz: int) -> int | None:
-    """Return FFmpeg's length of a track; for some formats an estimate from the bit rate."""
+def _estimate_frames(container: Any, stream: Any, rate_hz: int) -> int | None:
+    """Return the length of a track in frames as FFmpeg reports it; None if it reports none.
+
+    For some formats FFmpeg estimates the length from the bit rate.
+    """
     duration_s = 0.0
     if stream.duration and stream.time_base:
         duration_s = float(stream.duration * stream.time_base)
@@ -143,52 +159,65 @@ def _about_frames(container: Any, stream: Any, rate_hz: int) -> int | None:
     return round(duration_s * rate_hz) or None
 
 
-def _container(file: BinaryIO) -> Any:
-    # Only this empties the buffer, after libsndfile has moved the descriptor.
+def _open_container(file: BinaryIO) -> Any:
+    # libsndfile may have moved the descriptor. Seeking to the end discards the stale buffer.
     file.seek(0, os.SEEK_END)
     file.seek(0)
     return open_ffmpeg_container(file)
 
 
-class _Decoded:
-    """The decoded frames of a track, from its start or from another position.
+class _TrackFrames:
+    """An iterable over the decoded frames of a track, which can seek before it is iterated.
 
     Args:
-        frames: The first frames.
-        track: Index of the track that they are of.
-        losses: List that gets a phrase if the end cannot be decoded.
+        frames: Iterator over all decoded frames of the track.
+        track: Index of the track in its container.
+        losses: List to which a phrase is appended if the end cannot be decoded.
 
     Attributes:
-        frames: The frames still to come.
-        at: Number of samples before them.
+        frames: Iterator over the frames that have not been consumed.
+        position: Position at which `frames` begins, in samples from the start of the track.
     """
 
     def __init__(self, frames: Iterator[Any], track: int, losses: list[str]) -> None:
         self.frames = frames
-        self.at = 0
+        self.position = 0
         self._track = track
         self._losses = losses
 
     def __iter__(self) -> Iterator[Any]:
         return self.frames
 
-    def seek(self, container: Any, first: Any, near: int) -> float:
-        """Seek to a sample or before it; return the first sample, infinite if it is unknown."""
+    def seek(self, container: Any, first: Any, target: int) -> float:
+        """Seek to a sample or before it; return the resulting position.
+
+        The result is infinite if the position is unknown or before the start of the track.
+
+        Args:
+            container: PyAV container of the track.
+            first: First decoded frame of the track.
+            target: Position to seek to, in samples from the start of the track.
+        """
         stream = container.streams[self._track]
         start = first.pts * first.time_base
         container.seek(
-            int((start + Fraction(near, first.sample_rate)) / stream.time_base), stream=stream
+            int((start + Fraction(target, first.sample_rate)) / stream.time_base), stream=stream
         )
         frames = track_frames(container, self._track, self._losses)
         found = next(frames, None)
         if found is None or found.pts is None:
             return math.inf
-        self.at = round((found.pts * found.time_base - start) * first.sample_rate)
+        self.position = round((found.pts * found.time_base - start) * first.sample_rate)
         self.frames = itertools.chain([found], frames)
-        return self.at if self.at >= 0 else math.inf
+        return self.position if self.position >= 0 else math.inf
 
 
-def _arrays(frames: Iterable[Any], rate_hz: int, channels: int) -> Iterator[Samples]:
+def _to_arrays(frames: Iterable[Any], rate_hz: int, channels: int) -> Iterator[Samples]:
+    """Yield decoded frames as arrays, float32 (frames, channels).
+
+    Raises:
+        ValueError: The sample rate or the number of channels changes.
+    """
     to_float = av.AudioResampler(format="flt")
     for decoded in frames:
         if (decoded.sample_rate, decoded.layout.nb_channels) != (rate_hz, channels):
@@ -196,8 +225,8 @@ def _arrays(frames: Iterable[Any], rate_hz: int, channels: int) -> Iterator[Samp
                 f"changes from {rate_hz} Hz with {channels} channels to {decoded.sample_rate} Hz "
                 f"with {decoded.layout.nb_channels}; split it there"
             )
-        # PyAV reads a ninth plane of eight, which crashes, and of more than eight only eight.
-        if decoded.format.name == "fltp" and channels <= _MOST_PLANES:
+        # For 8 planes PyAV reads a ninth, which crashes; for more than 8 it reads only 8.
+        if decoded.format.name == "fltp" and channels <= _MAX_PLANES:
             yield decoded.to_ndarray().T
             continue
         for frame in to_float.resample(decoded):
@@ -205,25 +234,28 @@ def _arrays(frames: Iterable[Any], rate_hz: int, channels: int) -> Iterator[Samp
             yield samples.reshape(-1, channels)
 
 
-def _joined(
-    arrays: Iterator[Samples], n_frames: int | None, decoded: _Decoded
+def _join_arrays(
+    arrays: Iterator[Samples], n_frames: int | None, track_reader: _TrackFrames
 ) -> Iterator[Samples]:
-    """Join small arrays to larger ones, without the filling after `n_frames`."""
-    held: list[Samples] = []
-    n_held, n = 0, decoded.at
+    """Join small arrays to larger pieces, without the encoder's padding after `n_frames`.
+
+    More than `_MAX_PADDING_FRAMES` frames after `n_frames` are kept, because they are not padding.
+    """
+    buffered: list[Samples] = []
+    n_buffered, n = 0, track_reader.position
     for array in arrays:
-        held.append(array)
-        n_held += len(array)
+        buffered.append(array)
+        n_buffered += len(array)
         n += len(array)
-        if n_held >= _JOINED_FRAMES:
-            joined = np.concatenate(held)
-            yield joined[:-_MOST_FILLING]
-            held, n_held = [joined[-_MOST_FILLING:]], _MOST_FILLING
-    if not held:
+        if n_buffered >= _MIN_PIECE_FRAMES:
+            joined = np.concatenate(buffered)
+            yield joined[:-_MAX_PADDING_FRAMES]
+            buffered, n_buffered = [joined[-_MAX_PADDING_FRAMES:]], _MAX_PADDING_FRAMES
+    if not buffered:
         return
-    rest = np.concatenate(held)
-    filling = n - n_frames if n_frames else 0
-    if 0 < filling <= _MOST_FILLING:
-        rest = rest[:-filling]
+    rest = np.concatenate(buffered)
+    padding = n - n_frames if n_frames else 0
+    if 0 < padding <= _MAX_PADDING_FRAMES:
+        rest = rest[:-padding]
     if len(rest):
         yield rest

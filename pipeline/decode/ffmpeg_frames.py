@@ -1,9 +1,9 @@
-"""The decoded frames of one audio track of a container that FFmpeg has opened.
+"""Decoding of the frames of one audio track in an open PyAV container.
 
-Of several tracks the file's default track is taken, if it can be decoded. Damage at the end of a
-track loses the damaged frames, and is reported. Damage in the middle is an error, because the
-missing time is unknown. Only bare AAC and AC-3, whose frames are found again one by one, lose just
-the damaged frames.
+If a file has several audio tracks, its default track is preferred. Damage at the end of a track
+loses the damaged frames and is reported. Damage in the middle is an error, because the duration of
+the lost audio is unknown. AAC and AC-3 without a container are an exception: their decoders find
+the next frame by themselves, so only the damaged frames are lost.
 """
 
 import math
@@ -14,10 +14,11 @@ import av
 
 from pipeline.errors import CannotDecodeError
 
-_TIMED = ("asf", "avi", "flv", "matroska", "mpc", "mpc8", "tta", "wv")
-"""Containers in which the times of frames do not jump."""
-_MOST_JUMP_S = 0.05
-_MOST_MISSING_S = {
+_TIMED_FORMATS = ("asf", "avi", "flv", "matroska", "mpc", "mpc8", "tta", "wv")
+"""Containers (FFmpeg's names) whose frame times are continuous, so that a jump is lost audio."""
+_MAX_JUMP_S = 0.05
+"""Largest difference between the end of a frame and the time of the next, in seconds."""
+_MAX_MISSING_S = {
     "flv": 0.25,
     "matroska": 0.25,
     "mpc": 0.05,
@@ -25,21 +26,28 @@ _MOST_MISSING_S = {
     "tta": 0.05,
     "wv": 0.05,
 }
-"""Seconds by which audio may end before the duration that its container declares."""
-_BARE = ("aac", "ac3", "eac3")
-_MOST_FAILED, _MOST_FAILED_SHARE = 64, 0.05
-"""Packets that may fail: about a second and a half of most formats, or more of a long recording."""
+"""Time by which audio may end before its declared end, in seconds, per container (FFmpeg's name).
+
+Other containers do not declare the end of the audio exactly enough to compare it.
+"""
+_BARE_FORMATS = ("aac", "ac3", "eac3")
+"""Formats without a container, in which a decoder finds the next frame after damage."""
+_MAX_FAILED, _MAX_FAILED_SHARE = 64, 0.05
+"""Largest number of packets that may fail, and their largest share of the decoded frames.
+
+The larger of both limits applies. 64 packets are about 1.5 s in most formats.
+"""
 
 
 def audio_tracks(container: Any) -> list[int]:
-    """Return the indices of the audio tracks, the ones to be preferred first.
+    """Return the indices of the audio tracks that have a decoder, default tracks first.
 
     Args:
-        container: Container that PyAV has opened.
+        container: Open PyAV container.
 
     Raises:
-        CannotDecodeError: There are none.
-        ValueError: There is no decoder for any of them.
+        CannotDecodeError: The container has no audio track.
+        ValueError: FFmpeg has no decoder for any of the audio tracks.
     """
     tracks = container.streams.audio
     if not tracks:
@@ -56,22 +64,25 @@ def track_frames(container: Any, track: int, losses: list[str]) -> Iterator[Any]
     """Yield the decoded frames of a track.
 
     Args:
-        container: Container that PyAV has opened.
-        track: Index of the track.
-        losses: Gets a phrase if the end of the track cannot be decoded.
+        container: Open PyAV container; its packets are consumed.
+        track: Index of the track in the container.
+        losses: List to which a phrase is appended for each kind of audio that is missing or cannot
+            be decoded.
 
     Raises:
-        av.FFmpegError: More than that cannot be decoded.
+        av.FFmpegError: The track is damaged before its end, or too many packets are damaged.
     """
     stream = container.streams[track]
     if stream.codec_context.name == "flac":
-        # FFmpeg makes noise of what is damaged, and looks at the checksums only if it is told to.
+        # By default FFmpeg ignores the checksums and decodes damaged frames as noise.
         stream.codec_context.options = {"err_detect": "crccheck+explode"}
     family = container.format.name.partition(",")[0]
-    clock = _Clock(losses, _declared_s(container, track), _MOST_MISSING_S.get(family, math.inf))
+    gaps = _GapDetector(
+        losses, _declared_end_s(container, track), _MAX_MISSING_S.get(family, math.inf)
+    )
     failure: av.FFmpegError | None = None
     n_frames = n_failed = 0
-    for packet in _packets(container, stream, clock):
+    for packet in _demux(container, stream, gaps):
         if packet.is_corrupt and family == "mov":
             losses.append("the file ends before the audio that its header lists")
         try:
@@ -82,85 +93,88 @@ def track_frames(container: Any, track: int, losses: list[str]) -> Iterator[Any]
             failure = failure or error
             n_failed += 1
             continue
-        # The last packet is empty; what comes out of it belongs to those before.
-        if failure and frames and packet.size and family not in _BARE:
+        # The last packet is empty and flushes the decoder: its frames belong to earlier packets.
+        if failure and frames and packet.size and family not in _BARE_FORMATS:
             raise failure
         n_frames += len(frames)
-        if family in _TIMED:
-            clock.check(frames)
+        if family in _TIMED_FORMATS:
+            gaps.check(frames)
         yield from frames
     if failure is None:
-        clock.check_end()
-    elif not n_frames or n_failed > max(_MOST_FAILED, _MOST_FAILED_SHARE * n_frames):
+        gaps.check_end()
+    elif not n_frames or n_failed > max(_MAX_FAILED, _MAX_FAILED_SHARE * n_frames):
         raise failure
     else:
         losses.append(f"{n_failed} parts of the audio cannot be decoded")
 
 
-def _packets(container: Any, stream: Any, clock: "_Clock") -> Iterator[Any]:
+def _demux(container: Any, stream: Any, gaps: "_GapDetector") -> Iterator[Any]:
+    """Yield the packets of a stream; ignore errors after its declared end."""
     packets = container.demux(stream)
     while True:
         try:
             packet = next(packets, None)
         except av.FFmpegError as error:
-            if clock.is_at_end and not isinstance(error, MemoryError):
-                return  # what follows the audio is no part of it
+            if gaps.is_at_end and not isinstance(error, MemoryError):
+                return  # data after the audio does not belong to the recording
             raise
         if packet is None:
             return
         yield packet
 
 
-class _Clock:
-    """A comparison of the times of frames with their lengths.
+class _GapDetector:
+    """A detector of missing audio, which compares the times of frames with their lengths.
 
     Args:
-        losses: List that gets a phrase if there is more time than audio.
-        declared_s: End of the track by its header in seconds; 0 where it is not declared.
-        most_missing_s: Seconds by which the track may end before that.
+        losses: List to which a phrase is appended when the first gap is found.
+        declared_end_s: End of the track as its header declares it, in seconds; 0 if it
+            declares none.
+        max_missing_s: Time by which the track may end before its declared end, in seconds;
+            infinite if the end is not compared.
     """
 
-    def __init__(self, losses: list[str], declared_s: float, most_missing_s: float) -> None:
+    def __init__(self, losses: list[str], declared_end_s: float, max_missing_s: float) -> None:
         self._losses = losses
-        self._declared_s = declared_s
-        self._most_missing_s = most_missing_s
+        self._declared_end_s = declared_end_s
+        self._max_missing_s = max_missing_s
         self._end_s: float | None = None
-        self._has_jumped = False
+        self._has_reported = False
 
     def check(self, frames: Iterable[Any]) -> None:
-        """Check that frames begin where the previous frames ended."""
+        """Report a loss if a frame begins later than the frame before it ended."""
         for frame in frames:
             time_s = frame.time
             if time_s is None:
                 continue
-            if self._end_s is not None and time_s - self._end_s > _MOST_JUMP_S:
+            if self._end_s is not None and time_s - self._end_s > _MAX_JUMP_S:
                 self._report(f"audio is missing from {self._end_s:.2f} s to {time_s:.2f} s")
             self._end_s = time_s + frame.samples / max(1, frame.sample_rate)
 
     @property
     def is_at_end(self) -> bool:
         """Whether all audio that the header declares has been decoded."""
-        if self._end_s is None or not self._declared_s or math.isinf(self._most_missing_s):
+        if self._end_s is None or not self._declared_end_s or math.isinf(self._max_missing_s):
             return False
-        return self._declared_s - self._end_s <= self._most_missing_s
+        return self._declared_end_s - self._end_s <= self._max_missing_s
 
     def check_end(self) -> None:
-        """Check that the last frame ended where the track does."""
-        if self._end_s is not None and self._declared_s - self._end_s > self._most_missing_s:
+        """Report a loss if the last frame ended before the declared end of the track."""
+        if self._end_s is not None and self._declared_end_s - self._end_s > self._max_missing_s:
             self._report(f"audio is missing after {self._end_s:.2f} s")
 
     def _report(self, loss: str) -> None:
-        if not self._has_jumped:  # once is enough
+        if not self._has_reported:  # one phrase is enough for a recording
             self._losses.append(loss)
-        self._has_jumped = True
+        self._has_reported = True
 
 
-def _declared_s(container: Any, track: int) -> float:
-    """Return the end of a track as the container declares it; 0 where it does not."""
+def _declared_end_s(container: Any, track: int) -> float:
+    """Return the end of a track in seconds as the container declares it; 0 if it declares none."""
     stream = container.streams[track]
     if stream.duration and stream.time_base:
         return float(((stream.start_time or 0) + stream.duration) * stream.time_base)
-    # The duration of the whole may be that of a video.
+    # The duration of a container with several streams may be the duration of its video.
     if len(container.streams) > 1 or not container.duration:
         return 0.0
     return float(container.duration / av.time_base)

@@ -1,4 +1,4 @@
-"""Audio files decoded by libsndfile."""
+"""Decoding of audio files by libsndfile."""
 
 import contextlib
 import io
@@ -12,9 +12,11 @@ import soundfile
 from pipeline.decode.audio_stream import LIBSNDFILE, PIECE_FRAMES, AudioStream
 from pipeline.samples import Samples
 
-_PIECE_SAMPLES = 8 * PIECE_FRAMES
+_MAX_PIECE_SAMPLES = 8 * PIECE_FRAMES
+"""Largest number of samples in a piece, over all channels."""
 _UNKNOWN_LENGTH_FRAMES = 1 << 60
-_SEEKABLE = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
+"""Number of frames from which on libsndfile's count means that the length is unknown."""
+_SEEKABLE_FORMATS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
 _SEEKABLE_SUBTYPES = ("PCM_", "FLOAT", "DOUBLE", "ULAW", "ALAW")
 
 
@@ -24,25 +26,29 @@ def open_libsndfile(file: BinaryIO, n_at_once: int = PIECE_FRAMES) -> Iterator[A
 
     Args:
         file: File opened for reading; its position is moved.
-        n_at_once: Largest number of frames to read at once; damage loses all of them.
+        n_at_once: Largest number of frames to read at once. If a frame is damaged, all frames of
+            the same read are lost.
+
+    Raises:
+        soundfile.SoundFileError: libsndfile does not know the format, or finds it damaged.
     """
-    with soundfile.SoundFile(_for_libsndfile(file), closefd=False) as sound:
+    with soundfile.SoundFile(_descriptor_or_file(file), closefd=False) as reader:
         # For an MP3 without a count of its frames, `frames` is an estimate.
-        is_exact = sound.format != "MP3" and sound.frames < _UNKNOWN_LENGTH_FRAMES
-        at_once = max(1, min(n_at_once, _PIECE_SAMPLES // sound.channels))
+        is_exact = reader.format != "MP3" and reader.frames < _UNKNOWN_LENGTH_FRAMES
+        at_once = max(1, min(n_at_once, _MAX_PIECE_SAMPLES // reader.channels))
         yield AudioStream(
-            sound.samplerate,
-            sound.channels,
-            _read(sound, at_once),
+            reader.samplerate,
+            reader.channels,
+            _read_pieces(reader, at_once),
             LIBSNDFILE,
-            sound.frames if is_exact else None,
-            seek=partial(_seek, sound) if is_exact and _begins_anywhere(sound) else None,
-            estimated_frames=sound.frames if sound.frames < _UNKNOWN_LENGTH_FRAMES else None,
+            reader.frames if is_exact else None,
+            seek=partial(_seek, reader) if is_exact and _can_seek_exactly(reader) else None,
+            estimated_frames=reader.frames if reader.frames < _UNKNOWN_LENGTH_FRAMES else None,
         )
 
 
-def _for_libsndfile(file: BinaryIO) -> int | BinaryIO:
-    """Return the file's descriptor, which libsndfile reads without Python; else the file."""
+def _descriptor_or_file(file: BinaryIO) -> int | BinaryIO:
+    """Return the file's descriptor, which libsndfile reads without Python, or else the file."""
     try:
         descriptor = file.fileno()
     except io.UnsupportedOperation:
@@ -55,16 +61,16 @@ def _for_libsndfile(file: BinaryIO) -> int | BinaryIO:
     return descriptor
 
 
-def _begins_anywhere(sound: soundfile.SoundFile) -> bool:
-    # In MP3 libsndfile seeks up to a second wrong, without an error.
-    return sound.format in _SEEKABLE and sound.subtype.startswith(_SEEKABLE_SUBTYPES)
+def _can_seek_exactly(reader: soundfile.SoundFile) -> bool:
+    # Seeking in an MP3 is wrong by up to a second in libsndfile, without an error.
+    return reader.format in _SEEKABLE_FORMATS and reader.subtype.startswith(_SEEKABLE_SUBTYPES)
 
 
-def _seek(sound: soundfile.SoundFile, frame: int) -> int:
-    at: int = sound.seek(min(frame, sound.frames))
-    return at
+def _seek(reader: soundfile.SoundFile, frame: int) -> int:
+    position: int = reader.seek(min(frame, reader.frames))
+    return position
 
 
-def _read(sound: soundfile.SoundFile, at_once: int) -> Iterator[Samples]:
-    while len(frames := sound.read(at_once, dtype="float32", always_2d=True)):
+def _read_pieces(reader: soundfile.SoundFile, at_once: int) -> Iterator[Samples]:
+    while len(frames := reader.read(at_once, dtype="float32", always_2d=True)):
         yield frames

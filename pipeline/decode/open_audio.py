@@ -1,12 +1,12 @@
-"""Choosing the decoder of a file, libsndfile or FFmpeg, and opening its audio stream.
+"""Opening of a file's audio stream with libsndfile or FFmpeg.
 
-libsndfile is tried first, and FFmpeg (through PyAV) opens what it does not know. Vorbis and Opus go
-to FFmpeg first, which decodes them twice as fast. The first bytes of a file decide, not its name.
-Both decoders give the same samples: they remove the same encoder delays, if the file declares them.
-The delay of an MP3 that declares none is assumed here. Channels are not mixed.
+libsndfile is tried first, and then FFmpeg (through PyAV). For Vorbis and Opus FFmpeg is tried
+first, because it decodes them twice as fast. The first bytes of a file decide, not its name. Both
+decoders give the same samples, because both remove the encoder delay that a file declares. If an
+MP3 has no tag, the usual delay is removed here. Channels are not mixed.
 
-The frames of an MP3 that does not count them, or whose count is doubtful, are counted here, and the
-file is read up to the last one; see `mp3_stream`.
+If an MP3 does not count its frames, or its count is doubtful, the frames are counted here, and the
+file is decoded up to its last frame; see `mp3_stream`.
 """
 
 import contextlib
@@ -50,8 +50,10 @@ MemoryError is not among them, because it says nothing about the file: the frame
 would pass for a truncated file. If a damaged header asks for too much memory, FFmpeg raises an
 FFmpegError.
 """
-_SEARCHED_BYTES = 1 << 17
-_FASTER_BY_FFMPEG = ("vorbis", "opus")
+_MAX_PROBED_BYTES = 1 << 17
+"""Largest size of a file without a container that is searched for damage by a probe, in bytes."""
+_FFMPEG_FIRST_CODECS = ("vorbis", "opus")
+"""Codecs in Ogg for which FFmpeg is tried first."""
 
 
 @contextlib.contextmanager
@@ -61,60 +63,62 @@ def open_audio(
     *,
     is_to_decode: bool = True,
 ) -> Iterator[AudioStream]:
-    """Open a recording with the first decoder that makes frames of it.
+    """Open a recording with the first decoder that can decode it.
 
     Args:
         file: File opened for reading; its position is moved. It needs a descriptor to be decoded.
-        memory_bytes: Memory that one step of a decoder may take, in bytes.
-        is_to_decode: Whether all of it will be decoded. If not, large files are not searched for
-            damage.
+        memory_bytes: Largest amount of memory that one step of a decoder may take, in bytes.
+        is_to_decode: Whether the whole recording will be decoded. If not, large files without a
+            container are not searched for damage.
 
     Raises:
-        CannotDecodeError: No decoder makes frames of it.
+        CannotDecodeError: No decoder can decode the file.
         HostError: This machine has no space, descriptors or memory left.
     """
     check_tags(file)
-    mpeg = read_mp3_info(file)
-    first: Callable[[BinaryIO], Any] = open_libsndfile
-    if mpeg and is_count_doubtful(file, mpeg) and (frames := count_mp3_frames(file)):
-        check_frames(mpeg, frames)
-        first = partial(open_mp3_to_end, mpeg=mpeg, frames=frames, by_libsndfile=open_libsndfile)
-    second: Callable[[BinaryIO], Any] = open_ffmpeg
+    mp3_info = read_mp3_info(file)
+    libsndfile_opener: Callable[[BinaryIO], Any] = open_libsndfile
+    if mp3_info and is_count_doubtful(file, mp3_info) and (frames := count_mp3_frames(file)):
+        check_frames(mp3_info, frames)
+        libsndfile_opener = partial(
+            open_mp3_to_end, mp3_info=mp3_info, frames=frames, open_libsndfile=open_libsndfile
+        )
+    ffmpeg_opener: Callable[[BinaryIO], Any] = open_ffmpeg
     flac = find_flac_stream(file)
     bare = None
-    if not mpeg and not flac:
-        bare = find_bare_frames(file, None if is_to_decode else _SEARCHED_BYTES)
-    ogg = None if mpeg or flac or bare else read_ogg_header(file)
+    if not mp3_info and not flac:
+        bare = find_bare_frames(file, None if is_to_decode else _MAX_PROBED_BYTES)
+    ogg = None if mp3_info or flac or bare else read_ogg_header(file)
     chain = find_ogg_chain(file, ogg) if ogg else None
     if chain:
-        second = partial(open_ffmpeg, chain=chain)
+        ffmpeg_opener = partial(open_ffmpeg, chain=chain)
     if bare:
-        first, second = limit_to_frames(bare, open_libsndfile, open_ffmpeg)
+        libsndfile_opener, ffmpeg_opener = limit_to_frames(bare, open_libsndfile, open_ffmpeg)
     decoders: list[tuple[str, Callable[[BinaryIO], Any]]] = [
-        (LIBSNDFILE, first),
-        (FFMPEG, second),
+        (LIBSNDFILE, libsndfile_opener),
+        (FFMPEG, ffmpeg_opener),
     ]
     if flac:
         decoders[0] = (LIBSNDFILE, partial(open_flac, stream=flac, opener=open_libsndfile))
-    elif chain or (ogg and _is_for_ffmpeg(file, ogg)):
+    elif chain or (ogg and _prefers_ffmpeg(file, ogg)):
         decoders.reverse()
     reasons = []
     with contextlib.ExitStack() as stack:
         for name, decoder in decoders:
             try:
                 with decoder_call(memory_bytes):
-                    sound = stack.enter_context(decoder(file))
+                    stream = stack.enter_context(decoder(file))
                 break
             except DECODER_ERRORS as error:
                 reasons.append(f"{name}: {describe_error(error)}")
         else:
             raise CannotDecodeError("undecodable", "; ".join(reasons))
-        if mpeg and not mpeg.has_tag:
-            pieces = drop_first_frames(sound.pieces, ASSUMED_DELAY)
-            sound = dataclasses.replace(sound, pieces=pieces)
+        if mp3_info and not mp3_info.has_tag:
+            pieces = drop_first_frames(stream.pieces, ASSUMED_DELAY)
+            stream = dataclasses.replace(stream, pieces=pieces)
         if bare:
-            sound = report_losses(sound, bare)
-        yield guard_stream(sound, memory_bytes)
+            stream = report_losses(stream, bare)
+        yield guard_stream(stream, memory_bytes)
 
 
 def describe_error(error: Exception) -> str:
@@ -126,9 +130,10 @@ def describe_error(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def _is_for_ffmpeg(file: BinaryIO, audio: OggAudio) -> bool:
-    if audio.codec not in _FASTER_BY_FFMPEG:
+def _prefers_ffmpeg(file: BinaryIO, audio: OggAudio) -> bool:
+    """Return whether FFmpeg should be tried before libsndfile for an Ogg file."""
+    if audio.codec not in _FFMPEG_FIRST_CODECS:
         return False
-    # Where Vorbis begins and ends on a single page, FFmpeg is up to a block off.
+    # If all Vorbis audio is on one page, FFmpeg's length is wrong by up to a block.
     end = find_ogg_end(file, audio)
     return not (audio.codec == "vorbis" and end and end.is_one_page)

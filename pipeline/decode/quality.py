@@ -1,4 +1,4 @@
-"""The loudness and clipping of a clip, measured between decoder and resampler.
+"""Measuring the level and the clipping of a clip, between decoder and resampler.
 
 Peak and clipping are properties of the recording, so they are measured on every channel at the
 file's own rate, before mixing. The RMS is that of the mono mix, which the model gets. Full scale is
@@ -13,21 +13,28 @@ import numpy as np
 from pipeline.samples import Samples
 
 FLOOR_DBFS = -120.0
-"""Level of silence; softer levels are below the resolution of a 20-bit converter."""
+"""Lowest level that is reported, in dB relative to full scale; also the level of silence.
+
+Softer levels are below the resolution of a 20-bit converter.
+"""
 CLIPPED_FROM = 0.9999
-"""Magnitude that counts as clipped: the last three steps of 16 bits, and 8 bits' lower end."""
-_ROW = 1024
+"""Magnitude from which on a sample counts as clipped.
+
+The last three steps of 16-bit audio reach it, and the lowest value of 8-bit audio.
+"""
+_ROW_SAMPLES = 1024
+"""Number of samples whose squares are summed in float32."""
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Quality columns of a clip.
+    """The quality columns of a clip.
 
     Attributes:
         rms_dbfs: Root mean square of the mono mix, in dB relative to 1.0, at least `FLOOR_DBFS`; a
             full-scale sine has -3.01.
         peak_dbfs: Largest magnitude in any channel, in dB relative to 1.0, at least `FLOOR_DBFS`.
-        clipped_ratio: Share of the frames in which a channel reaches `CLIPPED_FROM`.
+        clipped_ratio: Share of the frames in which any channel reaches `CLIPPED_FROM`, 0 to 1.
     """
 
     rms_dbfs: float = FLOOR_DBFS
@@ -36,10 +43,14 @@ class Quality:
 
 
 SILENCE = Quality()
+"""Quality of a clip without frames, or of digital silence."""
 
 
 class QualityMeter:
-    """A meter of a clip that comes in pieces of finite samples, of any size."""
+    """A meter of level and clipping that takes a clip in pieces of any size.
+
+    All samples must be finite.
+    """
 
     def __init__(self) -> None:
         self._n_frames = 0
@@ -56,38 +67,39 @@ class QualityMeter:
         """
         if not len(mono):
             return
-        # Two reductions without a temporary; abs() would copy.
+        # Two reductions need no temporary array; abs() would allocate one.
         peak = max(float(frames.max()), -float(frames.min()))
         if peak >= CLIPPED_FROM:
             self._n_clipped += int((np.abs(frames) >= CLIPPED_FROM).any(axis=1).sum())
         self._peak = max(self._peak, peak)
-        self._energy += _energy(mono)
+        self._energy += _sum_squares(mono)
         self._n_frames += len(mono)
 
     def result(self) -> Quality:
-        """Return the quality of the frames so far."""
+        """Return the quality of all frames added so far."""
         if not self._n_frames:
             return SILENCE
         return Quality(
-            rms_dbfs=_dbfs(math.sqrt(self._energy / self._n_frames)),
-            peak_dbfs=_dbfs(self._peak),
+            rms_dbfs=_to_dbfs(math.sqrt(self._energy / self._n_frames)),
+            peak_dbfs=_to_dbfs(self._peak),
             clipped_ratio=self._n_clipped / self._n_frames,
         )
 
 
-def _energy(mono: Samples) -> float:
-    """Sum the squares, in float32 within short rows and in float64 over rows."""
-    whole = len(mono) // _ROW * _ROW
-    rows = mono[:whole].reshape(-1, _ROW)
+def _sum_squares(mono: Samples) -> float:
+    """Return the sum of squares, added in float32 within short rows and in float64 over rows."""
+    whole = len(mono) // _ROW_SAMPLES * _ROW_SAMPLES
+    rows = mono[:whole].reshape(-1, _ROW_SAMPLES)
     with np.errstate(over="ignore"):
         sums = np.einsum("ij,ij->i", rows, rows)
     energy = float(sums.sum(dtype=np.float64)) + float(
         np.square(mono[whole:], dtype=np.float64).sum()
     )
-    if not math.isfinite(energy):  # a float file may hold 1e30
+    # A float file may hold values of 1e30, whose squares overflow float32.
+    if not math.isfinite(energy):
         energy = float(np.square(mono, dtype=np.float64).sum())
     return energy
 
 
-def _dbfs(magnitude: float) -> float:
+def _to_dbfs(magnitude: float) -> float:
     return max(FLOOR_DBFS, 20 * math.log10(magnitude)) if magnitude > 0 else FLOOR_DBFS

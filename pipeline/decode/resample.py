@@ -1,4 +1,4 @@
-"""Resampling a stream of mono samples to 32 kHz, in pieces.
+"""Resampling of a stream of mono samples to 32 kHz, piece by piece.
 
 soxr keeps its state from piece to piece, so the output does not depend on how the input was cut.
 """
@@ -14,15 +14,19 @@ from pipeline.samples import Samples
 
 
 def resampled_length(n_frames: int, sample_rate_hz: int) -> int:
-    """Return the number of samples that `resample` makes of `n_frames`, by soxr's arithmetic.
+    """Return the number of samples at 32 kHz that `resample` yields.
+
+    Args:
+        n_frames: Number of samples before resampling.
+        sample_rate_hz: Sample rate before resampling, in Hz.
 
     Raises:
-        ValueError, RuntimeError: Soxr does not accept the rate.
+        ValueError, RuntimeError: The sample rate is not accepted by soxr.
     """
     if sample_rate_hz == SAMPLE_RATE_HZ:
         return n_frames
     _check_rate(sample_rate_hz)
-    # The order of operations of soxr (rate_flush); another order rounds differently.
+    # This is the order of operations in soxr (rate_flush); another order rounds differently.
     return int(n_frames / (sample_rate_hz / SAMPLE_RATE_HZ) + 0.5)
 
 
@@ -31,23 +35,23 @@ def _check_rate(sample_rate_hz: int) -> None:
     soxr.ResampleStream(sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
 
 
-def resample(pieces: Iterator[Samples], sample_rate_hz: int, most: int) -> Iterator[Samples]:
-    """Yield the pieces at 32 kHz; pieces of that rate are unchanged.
+def resample(pieces: Iterator[Samples], sample_rate_hz: int, max_samples: int) -> Iterator[Samples]:
+    """Yield mono samples at 32 kHz; pieces that have this rate already are yielded unchanged.
 
     Args:
-        pieces: Float32 (frames,), mono.
-        sample_rate_hz: Sample rate of the pieces.
-        most: Approximate largest number of samples of a piece afterwards.
+        pieces: Pieces of mono audio, float32 (frames,).
+        sample_rate_hz: Sample rate of the pieces in Hz.
+        max_samples: Approximate largest number of samples in a resampled piece.
 
     Raises:
-        ValueError, RuntimeError: Soxr does not accept the rate.
+        ValueError, RuntimeError: The sample rate is not accepted by soxr.
     """
     if sample_rate_hz == SAMPLE_RATE_HZ:
         yield from pieces
         return
     stream = soxr.ResampleStream(sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32")
-    # A piece at a very low rate would become thousands of times as long.
-    step = max(1, most * sample_rate_hz // SAMPLE_RATE_HZ)
+    # At a very low rate, a resampled piece would be thousands of times as long as its input.
+    step = max(1, max_samples * sample_rate_hz // SAMPLE_RATE_HZ)
     for piece in pieces:
         for start in range(0, len(piece), step):
             chunk = stream.resample_chunk(piece[start : start + step])

@@ -9,7 +9,7 @@ from typing import Any
 
 from jobs.bench.null_model import synthetic_packets
 from jobs.bench.overhead import NullRun
-from jobs.worker.node_fault import fault_here
+from jobs.worker.node_fault import to_node_fault
 from jobs.worker.run_model import Decode
 from pipeline.errors import HostError
 from pipeline.stream.events import Event
@@ -28,5 +28,5 @@ class RunWithFullDisks(NullRun):
 
 def decode_unless_full(*args: Any) -> Iterator[list[Event]]:
     if os.environ.get(FULL_DISK_VARIABLE):
-        raise fault_here(HostError("no space left in /tmp (TMPDIR)"))
+        raise to_node_fault(HostError("no space left in /tmp (TMPDIR)"))
     yield from synthetic_packets(*args)

@@ -1,4 +1,4 @@
-"""How many actors a run gets, and what is said where they do not fit."""
+"""Tests of the actor plan: its message if the actors do not fit on the GPUs."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from jobs.cluster.actor_plan import explain_too_few_gpus
 
 
 @pytest.mark.parametrize(
-    ("n_actors", "gpus", "n_gpus", "told"),
+    ("n_actors", "gpus", "n_gpus", "expected"),
     [
         (
             None,
@@ -19,8 +19,8 @@ from jobs.cluster.actor_plan import explain_too_few_gpus
         (None, 4.0, 2, "--gpus-per-actor 4 takes 4 GPUs, and this machine has 2; use --gpus-per"),
     ],
 )
-def test_the_way_out_of_too_few_gpus_is_one_that_works(n_actors, gpus, n_gpus, told):
-    said = explain_too_few_gpus(n_actors, gpus, n_gpus)
-    assert told in said
+def test_message_about_too_few_gpus_suggests_options_that_fit(n_actors, gpus, n_gpus, expected):
+    message = explain_too_few_gpus(n_actors, gpus, n_gpus)
+    assert expected in message
     if n_actors is None:
-        assert "--actors" not in said
+        assert "--actors" not in message

@@ -1,4 +1,4 @@
-"""The actors of a run follow the GPUs of a cluster, which only Ray believes in."""
+"""Tests of `ActorPool` on a cluster whose GPUs exist only for Ray's scheduling."""
 
 import io
 import time
@@ -32,7 +32,7 @@ N_SHARDS = 100
 
 @pytest.fixture
 def cluster():
-    """A node of CPUs, with the driver on it."""
+    """A cluster of one CPU node, to which the driver is connected."""
     cluster = Cluster()
     cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
     ray.init(address=cluster.address, log_to_driver=False)
@@ -41,65 +41,71 @@ def cluster():
     cluster.shutdown()
 
 
-def gpu_node(cluster, n_gpus=1):
+def add_gpu_node(cluster, n_gpus=1):
     return cluster.add_node(num_cpus=1, num_gpus=n_gpus, object_store_memory=100 << 20)
 
 
-class Yard:
-    """A crew, and what it told."""
+class PoolHarness:
+    """An actor pool and the log lines it wrote."""
 
     def __init__(self, root, options, weights="random:0"):
         config = EmbedConfig(arch=QUICK_ARCH, weights=weights)
         spec = table_spec(config, {QUICK_ARCH: load_weights("random:0", QUICK_SPEC)})
         Table.open_or_create(open_store(str(root / "table"), Storage()), spec)
-        self.answers, self.ready, told = PendingCalls(), [], Console(file=io.StringIO(), width=1000)
-        self.told = told.file
+        self.calls, self.output = PendingCalls(), io.StringIO()
+        log = RunLog(Console(file=self.output, width=1000))
         self.plan = actor_plan(options, N_SHARDS)
         run = RunSpec(str(root / "table"), spec, {QUICK_ARCH: weights})
-        self.crew = ActorPool(run, self.plan, self.answers, self.ready.append, RunLog(told))
+        self.pool = ActorPool(run, self.plan, self.calls, lambda _: None, log)
 
-    def until(self, condition, timeout_s=120.0):
+    def run_until(self, condition, timeout_s=120.0):
         deadline = time.monotonic() + timeout_s
         while not condition():
-            assert time.monotonic() < deadline, (self.crew.ready, self.crew.starting, self.notes)
-            self.crew.grow(N_SHARDS)
-            self.answers.wait(0.1)
+            assert time.monotonic() < deadline, (
+                self.pool.ready,
+                self.pool.starting,
+                self.log_lines,
+            )
+            self.pool.grow(N_SHARDS)
+            self.calls.wait(0.1)
 
     @property
-    def notes(self):
-        return self.told.getvalue().splitlines()
+    def log_lines(self):
+        return self.output.getvalue().splitlines()
 
     def nodes(self):
-        return sorted(actor.node for actor in self.crew.ready)
+        return sorted(actor.node for actor in self.pool.ready)
 
 
-def test_the_crew_grows_with_the_cluster_and_keeps_off_a_node_where_actors_die(cluster, tmp_path):
-    one = gpu_node(cluster).node_id
-    yard = Yard(tmp_path, ClusterOptions(cluster.address, "auto"))
-    yard.until(lambda: yard.crew.ready and yard.crew.starting)
-    assert yard.nodes() == [one]
-    assert [actor.node for actor in yard.crew.starting] == [""]  # asks for one more GPU
-    other = gpu_node(cluster).node_id
+def test_pool_scales_with_the_cluster_and_backs_off_from_a_failing_node(cluster, tmp_path):
+    one = add_gpu_node(cluster).node_id
+    harness = PoolHarness(tmp_path, ClusterOptions(cluster.address, "auto"))
+    harness.run_until(lambda: harness.pool.ready and harness.pool.starting)
+    assert harness.nodes() == [one]
+    assert [actor.node for actor in harness.pool.starting] == [
+        ""
+    ]  # it makes the autoscaler add a GPU
+    other = add_gpu_node(cluster).node_id
     both = sorted([one, other])
-    yard.until(lambda: yard.nodes() == both and len(yard.crew.starting) == 2)
+    harness.run_until(lambda: harness.nodes() == both and len(harness.pool.starting) == 2)
 
-    def lose(node):
-        actor = next(actor for actor in yard.crew.ready if actor.node == node)
-        yard.crew.remove_dead(actor, "died")
+    def kill_actor_on(node):
+        actor = next(actor for actor in harness.pool.ready if actor.node == node)
+        harness.pool.remove_dead(actor, "died")
 
-    lose(one)
-    yard.until(lambda: yard.nodes() == both)  # that may happen
-    lose(one)
-    yard.crew.grow(N_SHARDS)
-    assert {actor.excluded_nodes for actor in yard.crew.starting} == {frozenset([one])}
-    lose(other)
-    yard.until(lambda: other in yard.nodes())  # though `one` is free as well
-    yard.until(lambda: yard.nodes() == both)  # it has rested
-    yard.crew.kill_all()
-    assert not yard.crew.ready + yard.crew.starting
+    kill_actor_on(one)
+    harness.run_until(lambda: harness.nodes() == both)  # a single death is tolerated
+    kill_actor_on(one)
+    harness.pool.grow(N_SHARDS)
+    assert {actor.excluded_nodes for actor in harness.pool.starting} == {frozenset([one])}
+    kill_actor_on(other)
+    harness.run_until(lambda: other in harness.nodes())  # although `one` has a free GPU as well
+    harness.run_until(lambda: harness.nodes() == both)  # the backoff of `one` is over
+    harness.pool.kill_all()
+    assert not harness.pool.ready + harness.pool.starting
 
 
-def test_without_gpus_there_is_one_actor_a_node_that_has_cpus(cluster, tmp_path):
+def test_plan_without_gpus_has_one_actor_per_node_with_cpus(cluster, tmp_path):
     cluster.add_node(num_cpus=0, object_store_memory=100 << 20)
     cluster.add_node(num_cpus=3, object_store_memory=100 << 20)
     plan = actor_plan(ClusterOptions(cluster.address, "auto"), N_SHARDS)
@@ -109,33 +115,33 @@ def test_without_gpus_there_is_one_actor_a_node_that_has_cpus(cluster, tmp_path)
         actor_plan(ClusterOptions("local", "auto", 1.0), N_SHARDS)
 
 
-def test_actors_without_gpus_are_one_on_each_node(cluster, tmp_path):
+def test_cpu_actors_are_spread_over_all_nodes(cluster, tmp_path):
     for _ in range(2):
         cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
     nodes = {node["NodeID"] for node in ray.nodes()}
-    yard = Yard(tmp_path, ClusterOptions(cluster.address, 4))
-    yard.until(lambda: len(yard.crew.ready) == 4)
-    found = Counter(yard.nodes())
+    harness = PoolHarness(tmp_path, ClusterOptions(cluster.address, 4))
+    harness.run_until(lambda: len(harness.pool.ready) == 4)
+    found = Counter(harness.nodes())
     assert set(found) == nodes
     assert max(found.values()) <= 2
-    yard.crew.kill_all()
+    harness.pool.kill_all()
 
 
-def test_a_gpu_that_is_not_there_yet_is_waited_for_and_it_is_told(cluster, tmp_path, monkeypatch):
+def test_pool_waits_for_a_missing_gpu_and_logs_it_once(cluster, tmp_path, monkeypatch):
     monkeypatch.setattr(actor_pool, "REPORT_NO_ROOM_S", 0.2)
-    yard = Yard(tmp_path, ClusterOptions(cluster.address, 3, 0.5))
-    yard.until(lambda: yard.notes)
-    assert yard.notes == [
+    harness = PoolHarness(tmp_path, ClusterOptions(cluster.address, 3, 0.5))
+    harness.run_until(lambda: harness.log_lines)
+    assert harness.log_lines == [
         "no node has room for an actor with 0.5 GPU (--gpus-per-actor) yet; waiting for one"
     ]
-    gpu_node(cluster)
-    yard.until(lambda: len(yard.crew.ready) == 2)  # there is no room for the third
-    assert len(yard.notes) == 1
-    yard.crew.kill_all()
+    add_gpu_node(cluster)
+    harness.run_until(lambda: len(harness.pool.ready) == 2)  # there is no room for a third actor
+    assert len(harness.log_lines) == 1
+    harness.pool.kill_all()
 
 
-def test_a_crew_that_cannot_start_says_why(cluster, tmp_path):
-    yard = Yard(tmp_path, ClusterOptions(cluster.address, "auto"), weights="random:1")
+def test_pool_that_cannot_start_raises_the_reason(cluster, tmp_path):
+    harness = PoolHarness(tmp_path, ClusterOptions(cluster.address, "auto"), weights="random:1")
     with pytest.raises(PipelineError, match=r"failed to start: weights 'random:1' .* have digest"):
-        yard.until(lambda: yard.crew.ready)
-    assert len(yard.notes) == 2
+        harness.run_until(lambda: harness.pool.ready)
+    assert len(harness.log_lines) == 2

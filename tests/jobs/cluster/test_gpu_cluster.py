@@ -1,4 +1,4 @@
-"""A cluster of GPUs that only Ray believes in: who gets which, where decoders run, what is told."""
+"""Tests on a cluster whose GPUs exist only for Ray's scheduling: placement, routes and metrics."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from tests.support import ONE_BLOCK_EACH, QUICK, assert_verified, passtream, wai
 pytestmark = pytest.mark.timeout(300)
 
 METRICS_PORT = free_port()
-TOLD = (
+EXPORTED = (
     *("shards_total", "clips_total", "windows_total", "audio_seconds_total"),
     *("stage_seconds_total decode", "stage_seconds_total compute", "stage_seconds_total write"),
     *("model_seconds_total idle", "model_seconds_total compute", "call_windows_count"),
@@ -32,7 +32,7 @@ TOLD = (
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A node with two GPUs and no CPU to decode on, and one with two CPUs."""
+    """A cluster of a node with two GPUs and no CPUs, and a node with two CPUs, which decodes."""
     os.environ |= ONE_BLOCK_EACH
     cluster = Cluster()
     cluster.add_node(
@@ -49,13 +49,13 @@ def cluster():
     os.environ.pop(*ONE_BLOCK_EACH)
 
 
-def writers(table):
+def read_writers(table):
     commits = (table / "_passtream" / "commits").iterdir()
     return [json.loads(commit.read_text())["writer"] for commit in commits]
 
 
-def metrics():
-    """What Prometheus would read off the first node, of passtream's."""
+def fetch_metrics():
+    """Return passtream's metrics that the first node exports to Prometheus, summed by tag."""
     with urllib.request.urlopen(f"http://127.0.0.1:{METRICS_PORT}/metrics", timeout=10) as reply:
         lines = re.findall(r"^ray_passtream_(\w+)\{([^}]*)\} (\S+)$", reply.read().decode(), re.M)
     found = {}
@@ -66,7 +66,7 @@ def metrics():
     return found
 
 
-def test_each_actor_has_its_gpu_decoders_run_elsewhere_and_it_is_told(cluster, tmp_path):
+def test_each_actor_has_its_own_gpu_and_metrics_are_exported(cluster, tmp_path):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     corpus.mkdir()
     write_tones(corpus, [1.0] * 40)
@@ -75,8 +75,8 @@ def test_each_actor_has_its_gpu_decoders_run_elsewhere_and_it_is_told(cluster, t
     seen = {}
 
     def has_seen_all():
-        seen.update(metrics())
-        return run.done() or all(seen.get(name) for name in TOLD)
+        seen.update(fetch_metrics())
+        return run.done() or all(seen.get(name) for name in EXPORTED)
 
     with ThreadPoolExecutor(1) as threads:
         run = threads.submit(passtream, "embed", corpus, table, *options)
@@ -84,15 +84,15 @@ def test_each_actor_has_its_gpu_decoders_run_elsewhere_and_it_is_told(cluster, t
     done = run.result()
     assert done.returncode == 0, done.stderr
     assert assert_verified(table).shards == 21
-    # The second actor may be ready when the first has done its share, but not the rest.
-    found = {(writer["pid"], writer["gpus"]) for writer in writers(table)}
+    # The first actor takes only its share of the shards, even if the second is ready later.
+    found = {(writer["pid"], writer["gpus"]) for writer in read_writers(table)}
     assert sorted(gpus for _, gpus in found) == ["0", "1"]
-    assert [name for name in TOLD if not seen.get(name)] == []
+    assert [name for name in EXPORTED if not seen.get(name)] == []
     assert seen["clips_total"] <= 41
     assert seen["windows_total"] <= seen["clips_total"]
 
 
-def test_each_clip_goes_its_route_through_actors_that_share_a_gpu(cluster, tmp_path):
+def test_clips_are_routed_by_length_in_actors_that_share_a_gpu(cluster, tmp_path):
     corpus, table = tmp_path / "corpus", tmp_path / "table"
     write_tones(corpus, [1.0, 11.0, 21.0])
     options = ("--long-clips", "route", "--weights", "random:0", "--gpus-per-actor", 0.5)
@@ -106,7 +106,7 @@ def test_each_clip_goes_its_route_through_actors_that_share_a_gpu(cluster, tmp_p
     assert rows == [{"arch": arch, "n_windows": 1} for arch in archs]
 
 
-def test_the_plan_follows_the_gpus(cluster):
+def test_plan_follows_the_gpus_of_the_cluster(cluster):
     ray.init(address=cluster.address, log_to_driver=False)
 
     def plan(n_shards, *options):

@@ -1,9 +1,9 @@
-"""64 actors on a corpus of clips of half a second to three hours, played through without waiting.
+"""Tests of the scheduler in a simulation of 64 actors, with clips of half a second to three hours.
 
-The plan and the schedule are those of a run; actors, decoders and the clock are played: events in a
-heap, each at its scripted time. An actor works as the real one does: of each open shard one pool of
-windows at most waits for the model, the next is decoded meanwhile, and a call of the model takes
-all pools that wait.
+The plan and the scheduler are those of a run. Actors, decoders and the clock are simulated as
+events in a heap, each at its time. An actor works like the real one: at most one pool of windows
+per open shard waits for the model while the next pool is decoded, and a call of the model takes all
+waiting pools.
 """
 
 import heapq
@@ -21,15 +21,15 @@ from pipeline.planning.plan import plan_shards
 N_ACTORS = 64
 N_SLOTS = 4
 SHORTEST_S, LONGEST_S = 0.5, 3 * 3600.0
-BYTES_PER_S = 32_000  # of a compressed recording
-MODEL_SPEED = 3000.0  # seconds of audio a second
+BYTES_PER_S = 32_000  # compressed audio
+MODEL_SPEED = 3000.0  # seconds of audio per second
 DECODER_SPEED = 1500.0
 CALL_S = 0.002
 COMMIT_S = 0.5
 
 
-def clips(n_clips, seed=0):
-    """As many of each order of magnitude; a size says little of a duration."""
+def draw_clips(n_clips, seed=0):
+    """Return clips with log-uniform durations in seconds, and sizes that vary by a factor of 4."""
     rng = random.Random(seed)
     durations = {}
     for number in range(n_clips):
@@ -41,9 +41,9 @@ def clips(n_clips, seed=0):
 
 @dataclass(eq=False)
 class OpenShard:
-    """A shard at an actor: how many pools are still to be decoded, and what waits."""
+    """An open shard of an actor, with the number of its pools and of those decoded and embedded."""
 
-    taken: Attempt
+    attempt: Attempt
     n_pools: int
     decoded: int = 0
     embedded: int = 0
@@ -58,8 +58,8 @@ class Actor:
     busy_s: float = 0.0
 
 
-class Cluster:
-    """Plays a schedule through; `wall_s` and the actors' `busy_s` tell how it went."""
+class SimulatedCluster:
+    """A simulated run; `now_s` and the actors' `busy_s` are its results in seconds."""
 
     def __init__(self, durations, speeds, seed=0):
         shards = plan_shards(durations, "spec", 256)
@@ -67,52 +67,54 @@ class Cluster:
             shard.shard_id: math.ceil(sum(durations[clip] for clip in shard.clips) / POOL_S)
             for shard in shards
         }
-        self.schedule = Scheduler(shards)
+        self.scheduler = Scheduler(shards)
         self.actors = [Actor(speed) for speed in speeds]
         self.rng = random.Random(seed)
         self.now_s = 0.0
         self.commits = []
         self.begun = set()
-        self.n_second_tries = 0
+        self.n_backups = 0
         self._events = []
         self._order = itertools.count()
 
-    def play(self):
+    def run(self):
         for actor in self.actors:
-            self.at(self.rng.uniform(0, 3), self.hand_out, actor)
-        self.at(0.5, self.look_around)
-        while self.schedule.n_waiting or self.schedule.n_open:
-            self.now_s, _, what, *given = heapq.heappop(self._events)
-            what(*given)
+            self._schedule(self.rng.uniform(0, 3), self.assign_shards, actor)
+        self._schedule(0.5, self.assign_shards_to_idle_actors)
+        while self.scheduler.n_waiting or self.scheduler.n_open:
+            self.now_s, _, action, *arguments = heapq.heappop(self._events)
+            action(*arguments)
 
     @property
-    def busy(self):
+    def busy_share(self):
         return sum(actor.busy_s for actor in self.actors) / (self.now_s * len(self.actors))
 
-    def at(self, delay_s, what, *given):
-        heapq.heappush(self._events, (self.now_s + delay_s, next(self._order), what, *given))
+    def _schedule(self, delay_s, action, *arguments):
+        heapq.heappush(self._events, (self.now_s + delay_s, next(self._order), action, *arguments))
 
-    def hand_out(self, actor):
-        while taken := self.schedule.take(actor, N_SLOTS, len(self.actors), self.now_s):
-            shard = taken.task.shard.shard_id
-            self.n_second_tries += shard in self.begun
+    def assign_shards(self, actor):
+        while attempt := self.scheduler.take(actor, N_SLOTS, len(self.actors), self.now_s):
+            shard = attempt.task.shard.shard_id
+            self.n_backups += shard in self.begun
             self.begun.add(shard)
-            opened = OpenShard(taken, self.pools[shard])
-            actor.open.append(opened)
-            self.decode(actor, opened)
+            open_shard = OpenShard(attempt, self.pools[shard])
+            actor.open.append(open_shard)
+            self.decode(actor, open_shard)
 
-    def decode(self, actor, opened):
-        # Ahead by what the packets under way hold.
-        if opened.is_decoding or opened.decoded == min(opened.n_pools, opened.embedded + 3):
+    def decode(self, actor, open_shard):
+        # Backpressure: a decoder is ahead of the model by the packets in flight, about three pools.
+        if open_shard.is_decoding or open_shard.decoded == min(
+            open_shard.n_pools, open_shard.embedded + 3
+        ):
             return
-        opened.is_decoding = True
+        open_shard.is_decoding = True
         jitter = self.rng.uniform(0.5, 1.5)
-        self.at(POOL_S / DECODER_SPEED * jitter, self.decoded, actor, opened)
+        self._schedule(POOL_S / DECODER_SPEED * jitter, self.on_decoded, actor, open_shard)
 
-    def decoded(self, actor, opened):
-        opened.is_decoding = False
-        opened.decoded += 1
-        self.decode(actor, opened)
+    def on_decoded(self, actor, open_shard):
+        open_shard.is_decoding = False
+        open_shard.decoded += 1
+        self.decode(actor, open_shard)
         self.compute(actor)
 
     def compute(self, actor):
@@ -123,59 +125,59 @@ class Cluster:
         work_s = len(waiting) * POOL_S / (MODEL_SPEED * actor.speed)
         took_s = CALL_S + work_s * self.rng.uniform(0.8, 1.2)
         actor.busy_s += took_s
-        self.at(took_s, self.computed, actor, waiting)
+        self._schedule(took_s, self.on_computed, actor, waiting)
 
-    def computed(self, actor, answered):
+    def on_computed(self, actor, embedded):
         actor.is_computing = False
-        for opened in answered:
-            opened.embedded += 1
-            self.decode(actor, opened)
-            if opened.embedded == opened.n_pools:
-                self.through(actor, opened)
+        for open_shard in embedded:
+            open_shard.embedded += 1
+            self.decode(actor, open_shard)
+            if open_shard.embedded == open_shard.n_pools:
+                self.on_embedded(actor, open_shard)
         self.compute(actor)
 
-    def through(self, actor, opened):
-        if self.schedule.may_commit(opened.taken):
-            self.at(COMMIT_S, self.committed, actor, opened)
+    def on_embedded(self, actor, open_shard):
+        if self.scheduler.may_commit(open_shard.attempt):
+            self._schedule(COMMIT_S, self.on_committed, actor, open_shard)
         else:
-            self.schedule.ended(opened.taken)
-            actor.open.remove(opened)
-            self.hand_out(actor)
+            self.scheduler.end(open_shard.attempt)
+            actor.open.remove(open_shard)
+            self.assign_shards(actor)
 
-    def committed(self, actor, opened):
-        self.commits.append(opened.taken.task.shard.shard_id)
-        for other in self.schedule.committed(opened.taken, self.now_s):
-            self.schedule.ended(other)
-            other.actor.open = [each for each in other.actor.open if each.taken is not other]
-            self.at(0, self.hand_out, other.actor)
-        actor.open.remove(opened)
-        self.hand_out(actor)
+    def on_committed(self, actor, open_shard):
+        self.commits.append(open_shard.attempt.task.shard.shard_id)
+        for other in self.scheduler.record_commit(open_shard.attempt, self.now_s):
+            self.scheduler.end(other)
+            other.actor.open = [each for each in other.actor.open if each.attempt is not other]
+            self._schedule(0, self.assign_shards, other.actor)
+        actor.open.remove(open_shard)
+        self.assign_shards(actor)
 
-    def look_around(self):
-        """As the driver does: are there idle actors, and something for them?"""
+    def assign_shards_to_idle_actors(self):
+        """Give shards to idle actors at intervals, as the driver does."""
         for actor in self.actors:
             if not actor.open:
-                self.hand_out(actor)
-        self.at(0.5, self.look_around)
+                self.assign_shards(actor)
+        self._schedule(0.5, self.assign_shards_to_idle_actors)
 
 
-def test_64_actors_are_busy_on_clips_of_half_a_second_to_three_hours():
-    durations = clips(100_000)
-    cluster = Cluster(durations, [1.0] * N_ACTORS)
-    cluster.play()
+def test_64_actors_stay_busy_on_clips_of_half_a_second_to_three_hours():
+    durations = draw_clips(100_000)
+    cluster = SimulatedCluster(durations, [1.0] * N_ACTORS)
+    cluster.run()
     assert sorted(cluster.commits) == sorted(cluster.pools)
-    assert cluster.busy > 0.97
+    assert cluster.busy_share > 0.97
 
 
-def test_what_a_slow_actor_has_at_the_end_is_done_by_another(monkeypatch):
-    walls_s, second_tries = [], []
+def test_backup_attempts_shorten_a_run_with_a_slow_actor(monkeypatch):
+    walls_s, n_backups = [], []
     for slow in (scheduler.STRAGGLER_FACTOR, math.inf):
         monkeypatch.setattr(scheduler, "STRAGGLER_FACTOR", slow)
-        cluster = Cluster(clips(3_000), [1.0] * 7 + [0.02])
-        cluster.play()
+        cluster = SimulatedCluster(draw_clips(3_000), [1.0] * 7 + [0.02])
+        cluster.run()
         assert sorted(cluster.commits) == sorted(cluster.pools)
         walls_s.append(cluster.now_s)
-        second_tries.append(cluster.n_second_tries)
-    assert second_tries[0] > 0
-    assert second_tries[1] == 0
+        n_backups.append(cluster.n_backups)
+    assert n_backups[0] > 0
+    assert n_backups[1] == 0
     assert walls_s[0] < 0.7 * walls_s[1]

@@ -1,4 +1,4 @@
-"""What libraries of decoders write to standard error, and where it goes."""
+"""Tests that messages of decoder libraries stay out of a command's output."""
 
 import io
 import json
@@ -16,18 +16,18 @@ from tests.support import QUICK, ROOT, passtream, tone
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """Return a folder of a sound recording and two damaged ones, on which libraries comment.
+    """A folder with an intact recording and two damaged recordings that cause library messages.
 
-    libmpg123 writes to standard error what it thinks of noise in the frames of an MP3, libsndfile
-    to standard output what it thinks of the sizes of packets in a CAF.
+    libmpg123 writes to standard error about noise in the frames of an MP3. libsndfile writes to
+    standard output about wrong packet sizes in a CAF.
     """
     folder = tmp_path_factory.mktemp("corpus")
     soundfile.write(folder / "good.wav", tone(0.5, 32_000), 32_000)
     file = io.BytesIO()
     soundfile.write(file, tone(4.0, 32_000), 32_000, format="MP3")
     damaged = np.frombuffer(file.getvalue(), np.uint8).copy()
-    places = np.random.default_rng(0).integers(2_000, len(damaged), 400)
-    damaged[places] = np.random.default_rng(1).integers(0, 255, 400)
+    indices = np.random.default_rng(0).integers(2_000, len(damaged), 400)
+    damaged[indices] = np.random.default_rng(1).integers(0, 255, 400)
     (folder / "damaged.mp3").write_bytes(damaged.tobytes())
     file = io.BytesIO()
     soundfile.write(file, tone(0.6, 16_000), 16_000, "ALAC_16", format="CAF")
@@ -38,10 +38,10 @@ def corpus(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(("name", "stream", "note"), [
+@pytest.mark.parametrize(("name", "stream", "message"), [
     ("damaged.mp3", "stderr", "libmpg123|Note: "), ("damaged.caf", "stdout", "Ooops")
 ])  # fmt: skip
-def test_libraries_have_something_to_say_about_damaged_files(corpus, name, stream, note):
+def test_libraries_write_messages_about_damaged_files(corpus, name, stream, message):
     code = """
 import soundfile, sys
 try:
@@ -50,12 +50,12 @@ except soundfile.LibsndfileError:
     pass
 """
     command = [sys.executable, "-c", code, corpus / name]
-    said = subprocess.run(command, capture_output=True, text=True)
-    assert re.search(note, getattr(said, stream))
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert re.search(message, getattr(done, stream))
 
 
 @pytest.mark.parametrize("where", ["--in-process", "--on-ray"])
-def test_notes_of_decoders_stay_out_of_a_run(where, corpus, tmp_path):
+def test_run_hides_messages_of_decoders(where, corpus, tmp_path):
     options = (*QUICK, where, "--max-error-ratio", 1)
     done = passtream("embed", corpus, tmp_path / "table", *options)
     assert done.returncode == 0, done.stderr
@@ -65,13 +65,13 @@ def test_notes_of_decoders_stay_out_of_a_run(where, corpus, tmp_path):
     assert "embedding the first clips" in done.stderr
 
 
-def test_notes_of_decoders_stay_out_of_a_plan(corpus):
+def test_plan_hides_messages_of_decoders(corpus):
     done = passtream("plan", corpus, "--arch", QUICK[1], "--json")
     assert (done.returncode, done.stderr) == (0, "")
     json.loads(done.stdout)
 
 
-def test_what_is_no_note_of_a_decoder_is_passed_on():
+def test_other_output_is_forwarded():
     script = """
 import os, sys
 from jobs.runtime.decoder_messages import hide_decoder_messages

@@ -1,4 +1,4 @@
-"""What a run says while it lists sources."""
+"""Tests of the progress lines while sources are listed."""
 
 import io
 
@@ -10,7 +10,7 @@ from jobs.runtime.run_log import RunLog
 from tests.support import wait_until
 
 
-def test_a_long_listing_says_how_many_clips_are_found(monkeypatch):
+def test_long_listing_logs_the_number_of_clips_found(monkeypatch):
     monkeypatch.setattr(listing_progress, "FIRST_S", 0.01)
     out = io.StringIO()
     with log_listing_progress(RunLog(Console(file=out))) as on_found:
@@ -19,7 +19,7 @@ def test_a_long_listing_says_how_many_clips_are_found(monkeypatch):
         wait_until(lambda: "listing the sources: 1,234 clips found" in out.getvalue(), 20)
 
 
-def test_a_short_listing_says_nothing():
+def test_short_listing_logs_nothing():
     out = io.StringIO()
     with log_listing_progress(RunLog(Console(file=out))) as on_found:
         on_found()

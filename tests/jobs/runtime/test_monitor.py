@@ -1,4 +1,4 @@
-"""What a person sees of a run, on a terminal and elsewhere."""
+"""Tests of `Monitor`: the progress of a run on a terminal, in lines and in JSON."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from pipeline.table.commit_record import CommitRecord
 from tests.support import wait_until
 
 
-def _record(clips, errors):
+def _commit_record(clips, errors):
     return CommitRecord("s", clips, {"clips": clips}, errors, 3600.0, clips, {})
 
 
@@ -27,23 +27,23 @@ def out():
     return io.StringIO()
 
 
-def test_line_counts_committed_and_running(out):
+def test_line_counts_committed_shards_and_shards_in_flight(out):
     with Monitor(RunLog(Console(file=out)), n_shards=3, n_clips=40) as monitor:
-        monitor.shard_done(_record(10, {"empty": 1}))
-        monitor.in_flight([Counts(clips=4, audio_s=1800), Counts(6, 0, 0, Counter(nan=2))])
-        line = monitor.line()
-    # 10 committed, 4 and 6 on the way; an hour and a half of audio.
+        monitor.shard_done(_commit_record(10, {"empty": 1}))
+        monitor.set_in_flight([Counts(clips=4, audio_s=1800), Counts(6, 0, 0, Counter(nan=2))])
+        line = monitor.progress_line()
+    # 10 clips are committed, 4 and 6 are in flight; the audio is an hour and a half.
     assert line.startswith("clips 20/40, audio 90.0 min, windows 10, ")
     assert line.endswith("x real time, errors 3")
 
 
-def test_containers_without_a_clip_are_named_and_what_was_passed_over_is_counted(out):
+def test_containers_without_clips_are_named_and_skipped_members_are_counted(out):
     monitor = Monitor(RunLog(Console(file=out)), n_shards=9, n_clips=None)
     for i in range(8):
         tar = Container(f"/{i}.tar", "1-1", kind="tar")
         writer = {"passed_over": {".data": 2}}
-        monitor.shard_done(replace(_record(0, {}), container=tar, writer=writer))
-    monitor.shard_done(replace(_record(1, {}), container=Container("/9.tar", "1-1")))
+        monitor.shard_done(replace(_commit_record(0, {}), container=tar, writer=writer))
+    monitor.shard_done(replace(_commit_record(1, {}), container=Container("/9.tar", "1-1")))
     assert (monitor.without_clips, monitor.passed_over) == (8, {".data": 16})
     assert out.getvalue().splitlines()[0] == (
         "/0.tar: holds no clip; passed over 2 members of tars that are no recordings: .data 2"
@@ -54,22 +54,22 @@ def test_containers_without_a_clip_are_named_and_what_was_passed_over_is_counted
 def test_long_recordings_show_their_progress_before_they_are_complete(out):
     monitor = Monitor(RunLog(Console(file=out)), n_shards=1, n_clips=1)
     half = Counts(open_clips=0.5, open_windows=720, open_audio_s=1800.0)
-    monitor.in_flight([half])
-    assert monitor.line().startswith("clips 0/1, audio 30.0 min, windows 720, ")
-    monitor.shard_done(_record(1, {}))
-    assert monitor.line().startswith("clips 1/1, audio 60.0 min, windows 1, ")
+    monitor.set_in_flight([half])
+    assert monitor.progress_line().startswith("clips 0/1, audio 30.0 min, windows 720, ")
+    monitor.shard_done(_commit_record(1, {}))
+    assert monitor.progress_line().startswith("clips 1/1, audio 60.0 min, windows 1, ")
 
 
-def test_phases_of_a_start_are_told_until_something_is_embedded(out):
+def test_phase_is_shown_until_the_first_windows_are_embedded(out):
     monitor = Monitor(RunLog(Console(file=out)), n_shards=1, n_clips=1)
     monitor.start_phase("loading_model", "loading the model")
     assert out.getvalue() == "loading the model\n"
-    assert monitor.line() == "loading the model: 0 s so far"
-    monitor.in_flight([Counts(open_windows=1, open_audio_s=2.5)])
-    assert monitor.line().startswith("clips 0/1, audio 2.5 s, windows 1, ")
+    assert monitor.progress_line() == "loading the model: 0 s so far"
+    monitor.set_in_flight([Counts(open_windows=1, open_audio_s=2.5)])
+    assert monitor.progress_line().startswith("clips 0/1, audio 2.5 s, windows 1, ")
 
 
-def test_a_dumb_terminal_gets_lines_in_place_of_a_bar(out, monkeypatch):
+def test_dumb_terminal_gets_lines_instead_of_a_bar(out, monkeypatch):
     monkeypatch.setattr(monitor_module, "LINE_EVERY_S", 0.01)
     monkeypatch.setenv("TERM", "dumb")
     console = Console(file=out, force_terminal=True, width=100)
@@ -80,7 +80,7 @@ def test_a_dumb_terminal_gets_lines_in_place_of_a_bar(out, monkeypatch):
 
 
 @pytest.mark.parametrize("is_terminal", [True, False])
-def test_shows_itself_every_few_seconds(is_terminal, out, monkeypatch):
+def test_progress_is_shown_repeatedly(is_terminal, out, monkeypatch):
     monkeypatch.setattr(monitor_module, "LINE_EVERY_S", 0.01)
     monkeypatch.setattr(monitor_module, "REFRESH_S", 0.01)
     console = Console(file=out, force_terminal=is_terminal, width=100)
@@ -89,27 +89,27 @@ def test_shows_itself_every_few_seconds(is_terminal, out, monkeypatch):
     assert ("━" in out.getvalue()) == is_terminal
 
 
-def test_failures_are_told_as_they_happen(out):
+def test_failures_are_logged_as_they_happen(out):
     shard = Shard("abc", ())
     with Monitor(RunLog(Console(file=out, width=100)), n_shards=1, n_clips=2) as monitor:
         monitor.shard_retried(shard, 1, "disk [full]")
         monitor.shard_failed(shard, "disk [full]")
-    told = out.getvalue()
-    assert "shard abc: attempt 1 failed, retrying: disk [full]" in told
-    assert "shard abc: given up: disk [full]" in told
+    output = out.getvalue()
+    assert "shard abc: attempt 1 failed, retrying: disk [full]" in output
+    assert "shard abc: given up: disk [full]" in output
     assert monitor.failed == [(shard, "disk [full]")]
 
 
-def test_as_json_all_is_events_with_their_fields(out, monkeypatch):
+def test_json_log_has_events_with_fields(out, monkeypatch):
     monkeypatch.setattr(monitor_module, "LINE_EVERY_S", 0.01)
     shard = Shard("abc", ())
-    of_tar = replace(
-        _record(10, {"empty": 1}),
+    record = replace(
+        _commit_record(10, {"empty": 1}),
         container=Container("s3://b/a.tar", "v1"),
         writer={"seconds": {"decode": 1.5}},
     )
     with Monitor(RunLog(Console(file=out), as_json=True), n_shards=3, n_clips=None) as monitor:
-        monitor.shard_done(of_tar)
+        monitor.shard_done(record)
         monitor.shard_retried(shard, 2, "disk full")
         monitor.shard_failed(shard, "disk full")
         wait_until(lambda: '"progress"' in out.getvalue(), timeout_s=20)
@@ -132,7 +132,7 @@ def test_as_json_all_is_events_with_their_fields(out, monkeypatch):
 def test_summary_names_errors_by_class(out):
     counts = Counts(12, 20, 7200.0, Counter(empty=1, undecodable=2))
     Console(file=out, width=80).print(summary("this run", counts, 3723.0, "/data/[x]"))
-    told = out.getvalue()
+    output = out.getvalue()
     for cell in (
         "9",
         "2.0 h",
@@ -142,4 +142,4 @@ def test_summary_names_errors_by_class(out):
         "1.9 x",
         "/data/[x]",
     ):
-        assert cell in told
+        assert cell in output

@@ -1,4 +1,4 @@
-"""The command line that other users see holds no credentials, from before the imports on."""
+"""Tests that `ps` shows no credentials, even before large packages are imported."""
 
 import os
 import subprocess
@@ -9,17 +9,17 @@ import pytest
 from tests.support import ROOT
 
 SECRET = "do-not-show-me"
-LOOK = """
+IMPORT_HOOK = """
 import sys
 from pathlib import Path
 
-class Look:
+class CommandLinePrinter:
     def find_spec(self, name, path=None, target=None):
         if name in ("typer", "pydantic", "rich", "ray", "torch", "numpy"):
             sys.meta_path.remove(self)
             print("seen:", ascii(Path("/proc/self/cmdline").read_bytes().split(b"\\0")[3:-1]))
 
-sys.meta_path.insert(0, Look())
+sys.meta_path.insert(0, CommandLinePrinter())
 sys.argv = ["passtream", *sys.argv[1:]]
 """
 STARTS = {
@@ -28,12 +28,15 @@ STARTS = {
 }
 
 
-def shown(start: str, *args: str) -> list[bytes]:
+def shown_arguments(start: str, *args: str) -> list[bytes]:
     """Return the arguments that `ps` shows when the first large package is imported."""
     done = subprocess.run(
-        [sys.executable, "-c", LOOK + STARTS[start], *args],
+        [sys.executable, "-c", IMPORT_HOOK + STARTS[start], *args],
         cwd=ROOT,
-        env=os.environ | {"AWS_EC2_METADATA_DISABLED": "true"},  # nothing is asked for keys
+        env=os.environ
+        | {
+            "AWS_EC2_METADATA_DISABLED": "true"
+        },  # boto3 must not wait for credentials of a cloud instance
         capture_output=True,
         text=True,
         timeout=120,
@@ -57,12 +60,12 @@ def shown(start: str, *args: str) -> list[bytes]:
     ],
 )
 def test_credentials_are_hidden_before_anything_large_is_imported(start, args):
-    found = b" ".join(shown(start, *args)).decode()
+    found = b" ".join(shown_arguments(start, *args)).decode()
     assert SECRET not in found
     assert args[0] in found
     assert "**" in found
 
 
-def test_arguments_without_credentials_are_shown_as_they_are():
+def test_arguments_without_credentials_are_unchanged():
     args = ("embed", "recordings", "ü", "", "--arch", "a=b", "--log-format=json")
-    assert shown("installed", *args) == [each.encode() for each in args]
+    assert shown_arguments("installed", *args) == [each.encode() for each in args]

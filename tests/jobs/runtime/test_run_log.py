@@ -1,4 +1,4 @@
-"""The log of a run as JSON: what an event is, and that nothing else is printed."""
+"""Tests of the JSON log: the fields of events, and that nothing else is printed."""
 
 import io
 import json
@@ -33,14 +33,14 @@ def _events(text):
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_an_event_is_one_line_of_json(log, out):
+def test_event_is_one_line_of_json(log, out):
     before = datetime.now(UTC)
     log.report(
         "shard_failed", "line\nbreak [x]", "error", shard="abc", n=3, left_s=None, path="\udcff"
     )
-    (told,) = _events(out.getvalue())
-    assert datetime.fromisoformat(told.pop("time")).timestamp() >= before.timestamp() - 0.001
-    assert told == {
+    (event,) = _events(out.getvalue())
+    assert datetime.fromisoformat(event.pop("time")).timestamp() >= before.timestamp() - 0.001
+    assert event == {
         "level": "error",
         "event": "shard_failed",
         "message": "line\nbreak [x]",
@@ -50,7 +50,7 @@ def test_an_event_is_one_line_of_json(log, out):
     }
 
 
-def test_credentials_and_signatures_are_in_no_field(log, out):
+def test_credentials_and_signatures_are_redacted_in_all_fields(log, out):
     signed = "https://host/a.wav?id=7&X-Amz-Signature=5f3c"
     log.report("x", f"{SECRET} {signed}", reason=signed, each=[SECRET], by_name={"a": SECRET})
     assert SECRET not in out.getvalue()
@@ -58,7 +58,7 @@ def test_credentials_and_signatures_are_in_no_field(log, out):
     assert _events(out.getvalue())[0]["reason"] == "https://host/a.wav?id=7&X-Amz-Signature=***"
 
 
-def test_people_are_told_the_message_alone_and_no_details(out):
+def test_text_log_has_messages_only_and_no_details(out):
     log = RunLog(Console(file=out, markup=False), storage=STORAGE)
     log.report("x", f"disk [full] of {SECRET}", "error", shard="abc")
     log.detail("y", "for programs")
@@ -66,7 +66,7 @@ def test_people_are_told_the_message_alone_and_no_details(out):
 
 
 @pytest.mark.parametrize(
-    ("statement", "code", "level", "told"),
+    ("statement", "code", "level", "outcome_and_message"),
     [
         ("raise UsageError('no such file')", 2, "error", ("usage", "no such file")),
         ("raise ModelError('no weights')", 2, "error", ("usage", "no weights")),
@@ -75,7 +75,9 @@ def test_people_are_told_the_message_alone_and_no_details(out):
         ("1 / 0", 1, "error", ("error", "ZeroDivisionError: division by zero")),
     ],
 )
-def test_what_others_say_and_what_ends_the_run_are_events(statement, code, level, told):
+def test_other_output_and_the_end_of_the_run_are_events(
+    statement, code, level, outcome_and_message
+):
     script = f"""
 import os, sys, warnings
 from jobs.runtime.run_log import json_log
@@ -96,26 +98,27 @@ with json_log() as log:
     others = [each["message"] for each in events if each["event"] == "other_output"]
     assert others == ["from C: \\xff", "from Ray", "half a line"]
     (end,) = (each for each in events if each["event"] == "run_ended")
-    assert (end["level"], end["exit_code"], end["outcome"], end["message"]) == (level, code, *told)
+    assert (end["level"], end["exit_code"]) == (level, code)
+    assert (end["outcome"], end["message"]) == outcome_and_message
     assert ("in <module>" in end.get("traceback", "")) == (code == 1)
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (["a", "b", "--hop-s", "0", "--log-format", "json"], "--hop-s must be greater than 0"),
         (["a", "b", "--no-such-option", "--log-format=json"], "No such option: --no-such-option"),
         (["--config", "{config}"], "name at least one SOURCE and the TABLE"),
     ],
 )
-def test_bad_usage_is_an_event(options, told, tmp_path):
+def test_invalid_usage_is_an_event(options, message, tmp_path):
     config = tmp_path / "run.yaml"
     config.write_text("log_format: json\nsources: [a]\n")
     done = passtream("embed", *(each.format(config=config) for each in options))
     assert (done.returncode, done.stdout) == (2, "")
     (end,) = _events(done.stderr)
     assert (end["event"], end["outcome"], end["exit_code"]) == ("run_ended", "usage", 2)
-    assert told in end["message"]
+    assert message in end["message"]
 
 
 @pytest.fixture(scope="module")
@@ -130,13 +133,13 @@ def corpus(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=["--in-process", "--on-ray"])
 def run(request, corpus, tmp_path_factory):
-    """A run with four errors among seven clips, and its table."""
+    """A finished run with four errors among seven clips, and its table."""
     table = tmp_path_factory.mktemp("made") / "table"
     options = (*QUICK, "--shard-clips", 4, request.param, "--log-format", "json")
     return passtream("embed", corpus, table, *options), table
 
 
-def test_a_run_tells_its_shards_and_the_clips_that_failed(run, corpus):
+def test_run_logs_its_shards_and_failed_clips(run, corpus):
     done, table = run
     assert (done.returncode, done.stdout) == (4, ""), done.stderr
     events = _events(done.stderr)
@@ -163,21 +166,21 @@ def test_a_run_tells_its_shards_and_the_clips_that_failed(run, corpus):
     assert end["errors"] == end["table_errors"] == {"too_short": 1, "undecodable": 3}
 
 
-def test_of_many_failed_clips_the_first_of_each_class_are_told(run, log, out):
+def test_only_the_first_failed_clips_of_each_class_are_logged(run, log, out):
     table = open_table(run[1])
-    failed = FailedClipLog(log, table, most=2)
+    failed = FailedClipLog(log, table, max_logged=2)
     records = list(table.commits.records(sorted(table.commits.ids())))
     for record in (*records, *records):
         failed.report(record)
     events = _events(out.getvalue())
-    told = [each["error_class"] for each in events if each["event"] == "clip_failed"]
-    assert sorted(told) == ["too_short"] * 2 + ["undecodable"] * 2
+    logged = [each["error_class"] for each in events if each["event"] == "clip_failed"]
+    assert sorted(logged) == ["too_short"] * 2 + ["undecodable"] * 2
     (rest,) = (each for each in events if each["event"] == "clips_not_told")
     assert rest["error_class"] == "undecodable"
     assert str(run[1] / "errors") in rest["message"]
 
 
-def test_errors_that_cannot_be_read_back_do_not_end_the_run(run, log, out):
+def test_unreadable_error_rows_do_not_end_the_run(run, log, out):
     table = open_table(run[1])
     records = table.commits.records(sorted(table.commits.ids()))
     record = next(each for each in records if each.errors)

@@ -1,4 +1,4 @@
-"""`jobs.settings.config`: what is refused, in which words, and what follows from what is given."""
+"""Tests of `EmbedConfig`: the messages for invalid settings, and the derived values."""
 
 import pytest
 
@@ -10,7 +10,7 @@ GIVEN = {"sources": ("a",), "table": "b"}
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         ({"arch": "passt_xl"}, "unknown arch 'passt_xl'; the archs are: passt_s_swa"),
         ({"window_s": 12}, "--window-s must be at most 10.0 for arch 'passt_s_swa_p16_128_ap476'"),
@@ -39,7 +39,7 @@ GIVEN = {"sources": ("a",), "table": "b"}
         ({"top_k": 5}, "--top-k needs outputs labels"),
         ({"timestamps": "base"}, "--timestamps needs its table: --tables timestamps"),
         ({"tables": "clips,timestamps", "timestamps": "mel"}, "--timestamps must be one of base, "),
-        # Half of 800 ms and a sample more.
+        # The window must be longer than half of 800 ms.
         (
             {"tables": "clips,timestamps", "timestamps": "base2level", "window_s": 0.4},
             "--window-s must be at least 0.4001 for arch 'passt_s_swa_p16_128_ap476', timestamps",
@@ -77,10 +77,10 @@ GIVEN = {"sources": ("a",), "table": "b"}
         ({"max_error_ratio": 2}, "--max-error-ratio must be at most 1 (got 2)"),
     ],
 )
-def test_what_cannot_work_is_refused_by_name(options, told):
+def test_invalid_setting_is_refused_with_its_name(options, expected):
     with pytest.raises(UsageError) as refused:
         load_config(None, GIVEN | options)
-    assert told in str(refused.value)
+    assert expected in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
@@ -95,19 +95,21 @@ def test_what_cannot_work_is_refused_by_name(options, told):
         ({"arch": "passt_20sec", "window_s": 15, "hop_s": 1}, (15, 1)),
     ],
 )
-def test_windows_and_hops_are_the_archs_unless_given(options, expected):
+def test_window_and_hop_default_to_those_of_the_longest_arch(options, expected):
     assert load_config(None, GIVEN | options).window_and_hop_s == expected
 
 
-def test_labels_and_timestamps_have_defaults_where_they_are_asked_for():
+def test_labels_and_timestamps_have_defaults_if_their_output_is_selected():
     plain = load_config(None, GIVEN)
     assert (plain.n_labels, plain.timestamp_kind) == (0, "")
-    asked = load_config(None, GIVEN | {"outputs": "embedding,labels", "tables": "clips,timestamps"})
-    assert (asked.n_labels, asked.timestamp_kind) == (5, "base")
+    selected = load_config(
+        None, GIVEN | {"outputs": "embedding,labels", "tables": "clips,timestamps"}
+    )
+    assert (selected.n_labels, selected.timestamp_kind) == (5, "base")
 
 
 @pytest.mark.parametrize("given", ["windows", "clips,windows", "windows,clips,windows"])
-def test_what_is_always_written_need_not_be_asked_for(given):
+def test_required_tables_and_outputs_are_added(given):
     config = load_config(None, GIVEN | {"tables": given, "outputs": "labels"})
     assert set(config.tables) == {"clips", "windows"}
     assert len(config.tables) == 2

@@ -1,4 +1,4 @@
-"""`jobs.settings.parsing`: texts with commas, pairs and mappings."""
+"""Tests of the validators in `jobs.settings.parsing`: lists, pairs, mappings and sizes."""
 
 import pytest
 
@@ -16,23 +16,23 @@ from jobs.settings.parsing import (
     ("text", "parts"),
     [("", ()), ("a", ("a",)), (" a, b ,c", ("a", "b", "c")), ("a,,b", ("a", "", "b"))],
 )
-def test_texts_are_split_at_commas(text, parts):
+def test_text_is_split_at_commas(text, parts):
     assert split_commas(text) == as_names(text) == parts
 
 
 @pytest.mark.parametrize("value", [["a,b"], ("a",), None, 5])
-def test_what_is_no_text_stays_for_pydantic_to_judge(value):
+def test_value_that_is_not_text_is_left_to_pydantic(value):
     assert as_names(value) is value
 
 
-def test_pairs_are_one_text_or_a_mapping_whose_values_become_json():
+def test_pairs_come_from_a_text_or_from_a_mapping_with_values_as_json():
     assert as_pairs("anon=true") == ("anon=true",)
     assert as_pairs({"anon": True, "key": "a"}) == ("anon=true", 'key="a"')
     assert as_pairs({"client_kwargs": {"x": 1}}) == ('client_kwargs={"x": 1}',)
     assert as_pairs(given := ["a=1", "b=2"]) is given
 
 
-def test_what_is_always_there_comes_first_and_nothing_twice():
+def test_required_name_comes_first_without_duplicates():
     assert prepend_name("clips")(("windows", "clips", "windows")) == ("clips", "windows")
     assert prepend_name("clips")(()) == ("clips",)
 
@@ -49,17 +49,17 @@ def test_what_is_always_there_comes_first_and_nothing_twice():
         (2048, 2048),
     ],
 )
-def test_sizes_are_given_in_bytes_or_with_a_unit(text, n_bytes):
+def test_size_is_converted_to_bytes(text, n_bytes):
     assert as_bytes(text) == n_bytes
 
 
 @pytest.mark.parametrize("text", ["", "GiB", "2 parsecs", "1.2.3MB", "-1GB"])
-def test_a_text_that_is_no_size_is_refused(text):
+def test_text_that_is_not_a_size_is_refused(text):
     with pytest.raises(ValueError, match="must be a size, as 2GiB"):
         as_bytes(text)
 
 
-def test_an_option_that_is_repeated_adds_up():
+def test_names_of_a_repeated_option_are_joined():
     assert join_names(["a,b", "c", ""]) == ["a", "b", "c"]
     assert join_names([""]) == []
     assert join_names([]) is join_names(None) is None

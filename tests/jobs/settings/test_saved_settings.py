@@ -1,4 +1,4 @@
-"""What a table keeps of the settings of its last run: what `retry` needs, and no secrets."""
+"""Tests of the settings saved in a table: complete enough for `retry`, and without secrets."""
 
 import json
 import os
@@ -16,7 +16,7 @@ SECRET = "very-secret-of-the-tests"
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """A user's configuration folder; another value of it stands for another user."""
+    """The user's configuration folder; tests replace it to act as another user."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     return tmp_path / "config"
 
@@ -28,13 +28,13 @@ def store(tmp_path):
     return store
 
 
-def noted(store, **options):
+def save_and_load(store, **options):
     save_settings(store, load_config(None, {"sources": ("a",), "table": "t"} | options))
     return load_settings(store)
 
 
-def test_what_the_table_was_made_of_and_not_where(store):
-    settings = noted(
+def test_settings_of_the_table_are_saved_without_those_of_the_machine(store):
+    settings = save_and_load(
         store,
         sources=("corpus", "s3://bucket/more", "/abs/*.wav"),
         weights="my.pt",
@@ -55,21 +55,21 @@ def test_what_the_table_was_made_of_and_not_where(store):
         "hop_s": 5,
         "include": ["*.wav"],
     }
-    again = load_config(None, {"table": "t"}, settings)
-    assert (again.hop_s, again.sources[0]) == (5, f"{here}/corpus")
+    reloaded = load_config(None, {"table": "t"}, settings)
+    assert (reloaded.hop_s, reloaded.sources[0]) == (5, f"{here}/corpus")
     assert load_config(None, {"table": "t", "hop_s": 2}, settings).hop_s == 2
 
 
-def test_the_same_settings_are_not_written_again(store):
-    noted(store)
+def test_unchanged_settings_are_not_written_again(store):
+    save_and_load(store)
     before = store.path(SETTINGS_NAME).stat()
-    noted(store, address="auto")
+    save_and_load(store, address="auto")
     assert store.path(SETTINGS_NAME).stat() == before
-    assert noted(store, hop_s=1)["hop_s"] == 1
+    assert save_and_load(store, hop_s=1)["hop_s"] == 1
 
 
 @pytest.mark.parametrize(
-    ("options", "what"),
+    ("options", "withheld"),
     [
         ({"sources": ("-",)}, "the sources of"),
         ({"sources": ("https://h/a.wav?X-Amz-Signature=0123456789abcdef",)}, "the sources of"),
@@ -77,53 +77,57 @@ def test_the_same_settings_are_not_written_again(store):
         ({"weights": "https://h/w.pt?sig=0123456789abcdef&se=1"}, "the weights of"),
     ],
 )
-def test_what_cannot_be_kept_is_asked_for(store, options, what):
-    with pytest.raises(UsageError, match=rf"does not hold {what}.*--config file, or run the same"):
-        noted(store, **options)
+def test_withheld_settings_are_asked_for(store, options, withheld):
+    with pytest.raises(
+        UsageError, match=rf"does not hold {withheld}.*--config file, or run the same"
+    ):
+        save_and_load(store, **options)
     assert "0123456789abcdef" not in store.read(SETTINGS_NAME).decode()
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"settings": 1, "withheld": []}'])
-def test_a_damaged_note_is_named(store, content):
+def test_damaged_settings_file_is_refused_with_its_name(store, content):
     store.path(SETTINGS_NAME).write_bytes(content)
     with pytest.raises(UsageError, match=r"settings\.json is damaged"):
         load_settings(store)
 
 
-def test_it_is_json(store):
-    noted(store)
+def test_settings_file_is_json_with_a_seal(store):
+    save_and_load(store)
     assert set(json.loads(store.read(SETTINGS_NAME))) == {"settings", "withheld", "seal"}
 
 
-def of_a_stranger(store, home, monkeypatch, **options):
-    """Have another user write the settings of the table."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(home.parent / "stranger"))
+def save_as_another_user(store, home, monkeypatch, **options):
+    """Save the settings of the table as another user."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(home.parent / "other-user"))
     options = {"sources": ("/etc/secrets/\x1b[31m", "http://10.0.0.1/a.wav")} | options
     save_settings(store, load_config(None, {"table": "t"} | options))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home))
 
 
-def test_sources_that_this_user_named_need_no_yes(store, capsys):
-    assert noted(store)["sources"]
+def test_own_settings_need_no_confirmation(store, capsys):
+    assert save_and_load(store)["sources"]
     assert capsys.readouterr() == ("", "")
 
 
-def test_sources_of_a_strangers_table_are_shown_and_need_a_yes(store, home, monkeypatch, capsys):
-    of_a_stranger(store, home, monkeypatch, weights="evil.pt")
-    # The tests' standard input is no terminal.
+def test_sources_of_another_users_settings_are_shown_and_need_confirmation(
+    store, home, monkeypatch, capsys
+):
+    save_as_another_user(store, home, monkeypatch, weights="evil.pt")
+    # The user cannot be asked, because standard input is not a terminal.
     with pytest.raises(UsageError) as raised:
         load_settings(store)
-    told = str(raised.value)
+    message = str(raised.value)
     for part in ("/etc/secrets/\\x1b[31m, http://10.0.0.1/a.wav", "evil.pt", "--yes"):
-        assert part in told
-    assert "\x1b" not in told
+        assert part in message
+    assert "\x1b" not in message
     assert load_settings(store, is_agreed=True)["sources"][1] == "http://10.0.0.1/a.wav"
     assert "  http://10.0.0.1/a.wav\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("change", ["settings", "no seal", "other seal", "text"])
-def test_settings_that_were_changed_since_are_a_strangers(store, change):
-    noted(store)
+def test_modified_settings_count_as_another_users(store, change):
+    save_and_load(store)
     content = json.loads(store.read(SETTINGS_NAME))
     content["settings"]["sources"] += ["/etc"] if change == "settings" else []
     content["seal"] = {"no seal": None, "other seal": "0" * 64, "text": "é"}.get(
@@ -134,14 +138,14 @@ def test_settings_that_were_changed_since_are_a_strangers(store, change):
         load_settings(store)
 
 
-def test_the_seal_holds_for_a_table_that_was_moved(store, tmp_path):
-    expected = noted(store)
+def test_seal_is_valid_after_the_table_was_moved(store, tmp_path):
+    expected = save_and_load(store)
     store.root.rename(tmp_path / "moved")
     assert load_settings(LocalStore(tmp_path / "moved")) == expected
 
 
-def test_the_key_is_the_users_alone_and_one_that_others_can_read_is_not_used(store, home):
-    noted(store)
+def test_key_is_private_and_is_not_used_if_others_can_read_it(store, home):
+    save_and_load(store)
     key = home / "passtream" / "settings.key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in key.parent.iterdir()] == [key.name]
@@ -150,8 +154,8 @@ def test_the_key_is_the_users_alone_and_one_that_others_can_read_is_not_used(sto
         load_settings(store)
 
 
-def test_a_home_that_cannot_be_written_keeps_no_run_from_its_settings(store, home):
+def test_settings_are_saved_without_a_seal_if_home_cannot_be_written(store, home):
     home.write_bytes(b"in the way")
     with pytest.raises(UsageError, match="--yes agrees"):
-        noted(store)
+        save_and_load(store)
     assert set(json.loads(store.read(SETTINGS_NAME))) == {"settings", "withheld"}

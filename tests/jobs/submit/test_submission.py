@@ -9,7 +9,7 @@ import yaml
 from ray._private.runtime_env.packaging import create_package
 
 from jobs.settings.load_config import load_config
-from jobs.settings.sent_config import CONFIG_NAME, forget_config
+from jobs.settings.sent_config import CONFIG_NAME, remove_sent_config
 from jobs.submit.submission import parse_env, prepare_submission
 from pipeline.errors import UsageError
 from tests.support import ROOT
@@ -144,11 +144,11 @@ def test_sent_settings_are_removed_and_a_users_own_file_stays(tmp_path, monkeypa
     path = _write_config(tmp_path)
     with prepare_submission(path, {}, is_installed=True) as sent:
         monkeypatch.chdir(sent.folder)
-        forget_config()
+        remove_sent_config()
         assert not (sent.folder / CONFIG_NAME).exists()
-        forget_config()  # as another process of the job does
+        remove_sent_config()  # as another process of the job does
     own = path.rename(tmp_path / CONFIG_NAME)
-    forget_config(own)
+    remove_sent_config(own)
     assert own.exists()
 
 
