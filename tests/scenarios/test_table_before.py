@@ -51,6 +51,8 @@ def corpus(moto):
 def test_a_table_of_an_earlier_version_is_resumed(corpus, moto, tmp_path):
     table = tmp_path / "table"
     shutil.copytree(BEFORE, table)
+    # A copy through git or an object store has no empty folders.
+    shutil.rmtree(table / "_passtream" / "tmp", ignore_errors=True)
     before = {path.name: pq.read_table(path) for path in (table / "clips").iterdir()}
     flags = [
         text

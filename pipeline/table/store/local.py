@@ -204,6 +204,10 @@ class LocalStore:
     def _temp(self, name: str) -> Path:
         prefix = name.replace("/", "_") + "."
         try:
+            # Copies through object stores or git lose empty folders. The parents are not created,
+            # so a table that was deleted during a run stays deleted.
+            for folder in (self.path(f"{TEMP_DIR}/file").parent, self.path(name).parent):
+                folder.mkdir(exist_ok=True)
             handle, temp = tempfile.mkstemp(prefix=prefix, dir=self.path(TEMP_DIR))
         except OSError as error:
             raise StoreError(f"{self.path(name)} cannot be created: {error}") from error
