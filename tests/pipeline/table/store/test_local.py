@@ -96,12 +96,22 @@ def test_a_full_disk_has_no_room_for_the_lock(store, monkeypatch):
         assert store.writer() == Process(socket.gethostname(), os.getpid(), "")
 
 
-def test_a_folder_that_is_gone_is_a_store_error(store):
-    store.path(TEMP_DIR).rmdir()
+def test_empty_folders_that_a_copy_lost_are_created(store):
+    shutil.rmtree(store.path(TEMP_DIR))
+    shutil.rmtree(store.path("clips"))
+    fill(store, "clips/a", b"1")
+    shutil.rmtree(store.path(TEMP_DIR))
+    assert store.put_if_absent("clips/b", b"2")
+    assert store.names("clips") == {"a": 1, "b": 1}
+
+
+def test_write_to_a_deleted_table_is_a_store_error(store):
+    shutil.rmtree(store.root)
     with pytest.raises(StoreError, match="clips/a cannot be created"):
         fill(store, "clips/a", b"")
     with pytest.raises(StoreError, match="clips/a cannot be created"):
         store.put_if_absent("clips/a", b"")
+    assert not store.root.exists()
 
 
 def test_put_if_absent_keeps_the_first(store):
